@@ -1,0 +1,175 @@
+"""VGG A to E, written out by hand from Table 1 of Simonyan and Zisserman (2015), arXiv:1409.1556."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from stylecore.errors import StylecoreError
+
+Configuration = Literal["A", "A-LRN", "B", "C", "D", "E"]
+Pooling = Literal["max", "average"]
+
+# One tuple a block, one number a convolution: its kernel size. Every block ends with 2 x 2 pooling.
+# "A-LRN" is A with local response normalization after the first convolution. D is VGG-16, E is VGG-19.
+KERNEL_SIZES: dict[Configuration, tuple[tuple[int, ...], ...]] = {
+    "A": ((3,), (3,), (3, 3), (3, 3), (3, 3)),
+    "A-LRN": ((3,), (3,), (3, 3), (3, 3), (3, 3)),
+    "B": ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3)),
+    "C": ((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1)),
+    "D": ((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
+    "E": ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)),
+}
+BLOCK_CHANNELS = (64, 128, 256, 512, 512)
+CLASSIFIER_SIDE = 7  # a 224-pixel picture after five poolings
+CLASSIFIER_WIDTH = 4096
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a set of weights expects of its input, as a function of RGB pixels in [0, 1].
+
+    input = (pixels[channel_order] * scale - mean) / std, with mean and std in that channel order.
+    """
+
+    channel_order: Literal["RGB", "BGR"]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""torchvision's weights."""
+
+CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
+"""Oxford's original weights: 0 to 255, blue first, the mean of ImageNet subtracted."""
+
+
+class VGG(nn.Module):
+    """One of the six configurations, its layers addressed by name.
+
+    Layers are called `convB_I`, `reluB_I` and `poolB` (block B, convolution I of the block), and `lrn1_1` in
+    A-LRN. The network takes RGB pixels in [0, 1]; what its weights expect instead is folded into it.
+
+    Departures from the paper: none in the layers. ReLU is never done in place, so an activation of a `conv`
+    layer stays what the convolution gave (torchvision's own network overwrites it). Local response
+    normalization has the constants of Krizhevsky et al. (2012), to whom the paper refers: n = 5, k = 2,
+    alpha = 1e-4, beta = 0.75.
+
+    Args:
+        configuration: column of Table 1.
+        classifier: with the three fully connected layers (for 224 x 224 pictures).
+        pooling: "max" as in the paper, or "average", which Gatys et al. (2016), section 2, found to give
+            slightly more appealing results. The mean of four activations is smaller than their maximum, and
+            we do not rescale it, as the public implementations by default do not; so deep layers weigh less with "average".
+        preprocessing: what the weights expect.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration = "D",
+        *,
+        classifier: bool = False,
+        pooling: Pooling = "max",
+        preprocessing: Preprocessing = IMAGENET,
+    ) -> None:
+        super().__init__()
+        if configuration not in KERNEL_SIZES:
+            raise StylecoreError(
+                f"there is no VGG configuration {configuration!r}; choose from {', '.join(KERNEL_SIZES)}."
+            )
+        if pooling not in ("max", "average"):
+            raise StylecoreError(f"pooling {pooling!r} is unknown; choose max or average.")
+        self.configuration = configuration
+        self.preprocessing = preprocessing
+        self.layers = nn.ModuleDict()
+        in_channels = 3
+        for block, (kernel_sizes, out_channels) in enumerate(
+            zip(KERNEL_SIZES[configuration], BLOCK_CHANNELS, strict=True), start=1
+        ):
+            for index, kernel_size in enumerate(kernel_sizes, start=1):
+                self.layers[f"conv{block}_{index}"] = nn.Conv2d(
+                    in_channels, out_channels, kernel_size, padding=kernel_size // 2
+                )
+                self.layers[f"relu{block}_{index}"] = nn.ReLU()
+                if configuration == "A-LRN" and block == index == 1:
+                    # torch divides alpha by the window's size, Krizhevsky et al. do not.
+                    self.layers["lrn1_1"] = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+                in_channels = out_channels
+            self.layers[f"pool{block}"] = nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)
+        self.classifier = _classifier() if classifier else None
+        order = [2, 1, 0] if preprocessing.channel_order == "BGR" else [0, 1, 2]
+        self.register_buffer("_order", torch.tensor(order), persistent=False)
+        self.register_buffer("_mean", torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the feature layers, shallow to deep."""
+        return tuple(self.layers)
+
+    def preprocess(self, pixels: Tensor) -> Tensor:
+        """RGB pixels (N, 3, H, W) in [0, 1] to what the weights expect, same shape."""
+        if self.preprocessing.channel_order == "BGR":
+            pixels = pixels[:, self._order]
+        return (pixels * self.preprocessing.scale - self._mean) / self._std
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features after the last pooling, (N, 512, H // 32, W // 32), or class scores (N, 1000).
+
+        Args:
+            pixels: (N, 3, H, W), RGB in [0, 1]; 224 x 224 when there is a classifier.
+        """
+        features = self.activations(pixels, ["pool5"])["pool5"]
+        return features if self.classifier is None else self.classifier(features.flatten(1))
+
+    def activations(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Activations of the named layers; nothing deeper than the deepest of them is computed.
+
+        Args:
+            pixels: (N, 3, H, W), RGB in [0, 1].
+            layers: any of `layer_names`.
+
+        Returns:
+            Layer name to (N, C_l, H_l, W_l), in the order asked for.
+
+        Raises:
+            StylecoreError: for an unknown layer, or a picture too small to reach the deepest layer.
+        """
+        wanted = list(layers)
+        unknown = [name for name in wanted if name not in self.layers]
+        if unknown:
+            raise StylecoreError(
+                f"VGG {self.configuration} has no layer {', '.join(map(repr, unknown))}; "
+                f"its layers are {', '.join(self.layer_names)}."
+            )
+        reached: dict[str, Tensor] = {}
+        x = self.preprocess(pixels)
+        remaining = set(wanted)
+        for name, layer in self.layers.items():
+            if not remaining:
+                break
+            if name.startswith("pool") and min(x.shape[-2:]) < 2:
+                raise StylecoreError(
+                    f"a picture of {pixels.shape[-1]} x {pixels.shape[-2]} pixels is too small for layer {name}; "
+                    f"VGG halves it at every pool, so use at least {2 ** int(name[4:])} pixels a side."
+                )
+            x = layer(x)
+            if name in remaining:
+                reached[name] = x
+                remaining.remove(name)
+        return {name: reached[name] for name in wanted}
+
+
+def _classifier() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(BLOCK_CHANNELS[-1] * CLASSIFIER_SIDE**2, CLASSIFIER_WIDTH),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.Linear(CLASSIFIER_WIDTH, CLASSIFIER_WIDTH),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.Linear(CLASSIFIER_WIDTH, 1000),
+    )

@@ -1,0 +1,32 @@
+"""What every test stands on: quiet libraries that never call out, and data that may be missing."""
+
+import os
+from pathlib import Path
+
+# Before any library is imported: they read these once.
+os.environ.update(
+    GRADIO_ANALYTICS_ENABLED="False",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+)
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers_in_every_test() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Photos, paintings and awkward files kept beside the checkout; the test skips where they are missing."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the data folder beside the checkout is missing")
+    return SHARED_DATA
