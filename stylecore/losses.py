@@ -46,9 +46,9 @@ def content_loss(activation: Tensor, target: Tensor) -> Tensor:
 def style_loss(gram: Tensor, target: Tensor) -> Tensor:
     """Mean squared difference of Gram matrices as `gram_matrix` normalizes them.
 
-    Johnson et al. (2016), equation 4, take the squared Frobenius norm, the sum over C * C entries, of the same
-    matrices. Every public implementation of it (Johnson's own included) takes the mean, which is the sum
-    divided by C^2; their published style weights belong to the mean, and so do ours.
+    Johnson et al. (2016), equation 4, take the squared Frobenius norm, the sum over C * C entries, of the
+    same matrices. Every public implementation of it (Johnson's own included) takes the mean, which is the
+    sum divided by C^2; their published style weights belong to the mean, and so do ours.
 
     Args:
         gram: (N, C, C).

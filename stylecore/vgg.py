@@ -62,8 +62,8 @@ class VGG(nn.Module):
         configuration: column of Table 1.
         classifier: with the three fully connected layers (for 224 x 224 pictures).
         pooling: "max" as in the paper, or "average", which Gatys et al. (2016), section 2, found to give
-            slightly more appealing results. The mean of four activations is smaller than their maximum, and
-            we do not rescale it, as the public implementations by default do not; so deep layers weigh less with "average".
+            slightly more appealing results. The mean of four activations is smaller than their maximum; like
+            most public implementations we do not rescale it, so deep layers weigh less with "average".
         preprocessing: what the weights expect.
     """
 
@@ -153,8 +153,8 @@ class VGG(nn.Module):
                 break
             if name.startswith("pool") and min(x.shape[-2:]) < 2:
                 raise StylecoreError(
-                    f"a picture of {pixels.shape[-1]} x {pixels.shape[-2]} pixels is too small for layer {name}; "
-                    f"VGG halves it at every pool, so use at least {2 ** int(name[4:])} pixels a side."
+                    f"a picture of {pixels.shape[-1]} x {pixels.shape[-2]} pixels is too small for {name}: "
+                    f"VGG halves it at every pooling, so use at least {2 ** int(name[4:])} pixels a side."
                 )
             x = layer(x)
             if name in remaining:
