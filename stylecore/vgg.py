@@ -1,13 +1,12 @@
 """VGG A to E, written out by hand from Table 1 of Simonyan and Zisserman (2015), arXiv:1409.1556."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from stylecore.errors import StylecoreError
+from stylecore.preprocessing import IMAGENET, Preprocessing
 
 Configuration = Literal["A", "A-LRN", "B", "C", "D", "E"]
 Pooling = Literal["max", "average"]
@@ -25,26 +24,6 @@ KERNEL_SIZES: dict[Configuration, tuple[tuple[int, ...], ...]] = {
 BLOCK_CHANNELS = (64, 128, 256, 512, 512)
 CLASSIFIER_SIDE = 7  # a 224-pixel picture after five poolings
 CLASSIFIER_WIDTH = 4096
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a set of weights expects of its input, as a function of RGB pixels in [0, 1].
-
-    input = (pixels[channel_order] * scale - mean) / std, with mean and std in that channel order.
-    """
-
-    channel_order: Literal["RGB", "BGR"]
-    scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-IMAGENET = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""torchvision's weights."""
-
-CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
-"""Oxford's original weights: 0 to 255, blue first, the mean of ImageNet subtracted."""
 
 
 class VGG(nn.Module):
@@ -100,21 +79,11 @@ class VGG(nn.Module):
                 in_channels = out_channels
             self.layers[f"pool{block}"] = nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)
         self.classifier = _classifier() if classifier else None
-        order = [2, 1, 0] if preprocessing.channel_order == "BGR" else [0, 1, 2]
-        self.register_buffer("_order", torch.tensor(order), persistent=False)
-        self.register_buffer("_mean", torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """Names of the feature layers, shallow to deep."""
         return tuple(self.layers)
-
-    def preprocess(self, pixels: Tensor) -> Tensor:
-        """RGB pixels (N, 3, H, W) in [0, 1] to what the weights expect, same shape."""
-        if self.preprocessing.channel_order == "BGR":
-            pixels = pixels[:, self._order]
-        return (pixels * self.preprocessing.scale - self._mean) / self._std
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features after the last pooling, (N, 512, H // 32, W // 32), or class scores (N, 1000).
@@ -146,7 +115,7 @@ class VGG(nn.Module):
                 f"its layers are {', '.join(self.layer_names)}."
             )
         reached: dict[str, Tensor] = {}
-        x = self.preprocess(pixels)
+        x = self.preprocessing.apply(pixels)
         remaining = set(wanted)
         for name, layer in self.layers.items():
             if not remaining:
