@@ -1,0 +1,116 @@
+"""Where the runs are kept: the address of the MLflow store, a client for it, and its errors in plain words.
+
+Everything else in this package speaks to MLflow through the client opened here, with explicit run ids; none of
+it touches MLflow's process-wide "active run" or tracking address.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from stylecore.errors import StylecoreError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LOCAL_STORE = REPOSITORY / "mlruns"
+
+_SERVERS = ("http", "https")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+def default_tracking_uri() -> str:
+    """The store named by MLFLOW_TRACKING_URI, else the repository's own `mlruns/mlflow.db`."""
+    return tracking_uri_of(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{LOCAL_STORE / 'mlflow.db'}")
+
+
+def tracking_uri_of(address: str) -> str:
+    """The address with its sqlite path made absolute and the folder of that file created.
+
+    A relative sqlite path counts from the current directory, as everywhere in MLflow. Raises StylecoreError for
+    a folder of files: MLflow no longer writes those.
+    """
+    scheme = urlsplit(address).scheme.partition("+")[0]
+    if scheme in _SERVERS:
+        return address.rstrip("/")
+    if scheme not in _DATABASES:
+        raise StylecoreError(
+            f"The MLflow store {address!r} (MLFLOW_TRACKING_URI) is not one this project can write; "
+            "use a server (http://host:5000), or a database such as sqlite:///mlruns/mlflow.db."
+        )
+    if scheme != "sqlite":
+        return address
+    file = _sqlite_file(address)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StylecoreError(
+            f"The folder of the MLflow store {file} cannot be created ({error.strerror}); "
+            "set MLFLOW_TRACKING_URI to a place you may write to."
+        ) from error
+    return f"{urlsplit(address).scheme}:///{file}"
+
+
+def connect(tracking_uri: str | None = None) -> MlflowClient:
+    """A client for the store, which gives up on an unreachable server in seconds instead of minutes."""
+    # MLflow reads these from nowhere but the environment; the user's own values win.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
+    with plain_errors(uri, "opening it"):
+        return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def plain_errors(tracking_uri: str, doing: str) -> Iterator[None]:
+    """Turn what MLflow and its database raise into one StylecoreError sentence that names the store."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        where, what = without_password(tracking_uri), str(error)
+        if "Max retries exceeded" in what or "Connection refused" in what or "timed out" in what:
+            raise StylecoreError(
+                f"The MLflow server at {where} does not answer; start it, or set MLFLOW_TRACKING_URI to one that does."
+            ) from error
+        first_line = re.sub(r"\s+", " ", what.strip().partition("\n")[0])[:300].rstrip(". ")
+        raise StylecoreError(f"The MLflow store at {where} failed while {doing}: {first_line}.") from error
+
+
+def without_password(tracking_uri: str) -> str:
+    """The address fit to be printed: `user:password@` is left out."""
+    parts = urlsplit(tracking_uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
+
+
+def is_server(tracking_uri: str) -> bool:
+    """True when the store is behind an MLflow server, which then keeps the artifacts too."""
+    return urlsplit(tracking_uri).scheme in _SERVERS
+
+
+def artifact_folder(tracking_uri: str) -> Path | None:
+    """Where new experiments keep their files: beside a sqlite database, in the repository's `mlruns` for another
+    database, and None for a server, which decides itself.
+
+    Said explicitly for every experiment, because MLflow's own default is relative to the current directory.
+    """
+    if is_server(tracking_uri):
+        return None
+    if urlsplit(tracking_uri).scheme.partition("+")[0] == "sqlite":
+        return _sqlite_file(tracking_uri).parent / "artifacts"
+    return LOCAL_STORE / "artifacts"
+
+
+def _sqlite_file(uri: str) -> Path:
+    path = urlsplit(uri).path[1:]  # sqlite:///relative.db, sqlite:////absolute.db
+    if not path or path == ":memory:":
+        raise StylecoreError(
+            f"The MLflow store {uri!r} names no file, so nothing would be kept; use sqlite:///mlruns/mlflow.db."
+        )
+    return Path(path).expanduser().absolute()
