@@ -1,0 +1,90 @@
+"""After the network: how strong the style is, and whose colors it has.
+
+The ways to keep colors are those of Gatys, Bethge, Hertzmann and Shechtman, "Preserving Color in Neural Artistic
+Style Transfer" (2016).
+"""
+
+import torch
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+"""Y of the YIQ and YCbCr color spaces (ITU-R BT.601), applied to sRGB values."""
+
+SMALLEST_VARIANCE = 1e-5
+"""A direction in which the style's colors vary less (0.003, less than one step of 8 bits) is not stretched."""
+
+
+def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, keep_colors: bool = False) -> Tensor:
+    """Mix the stylized picture with the content picture.
+
+    Args:
+        content, stylized: (3, H, W) or (N, 3, H, W) in [0, 1], of equal shape.
+        strength: 0 gives the content exactly, 1 the stylized picture exactly.
+        keep_colors: First give the stylized picture the content's colors (`with_colors_of`).
+
+    Raises:
+        StylecoreError: The strength is not a number from 0 to 1.
+    """
+    if not 0 <= strength <= 1:  # false for NaN too
+        raise StylecoreError(f"the strength of a style must be a number from 0 to 1, not {strength}")
+    if content.shape != stylized.shape:
+        raise ValueError(f"cannot blend {tuple(content.shape)} with {tuple(stylized.shape)}")
+    if keep_colors:
+        stylized = with_colors_of(content, stylized)
+    return torch.lerp(content, stylized, strength)
+
+
+def luma(pixels: Tensor) -> Tensor:
+    """Y of BT.601: (..., 3, H, W) to (..., 1, H, W)."""
+    weights = pixels.new_tensor(LUMA_WEIGHTS).reshape(3, 1, 1)
+    return (pixels * weights).sum(dim=-3, keepdim=True)
+
+
+def with_colors_of(content: Tensor, stylized: Tensor) -> Tensor:
+    """The luminance of the stylized picture with the colors of the content: section 3 of the paper.
+
+    The paper works in YIQ: Y of the one, I and Q of the other. In the way back to RGB, Y enters all three channels
+    with factor 1, so exchanging it is adding the difference of Y to each of them; YCbCr gives the same.
+    Colors that leave [0, 1] are clipped, and there the luminance is not quite the stylized one. The paper's
+    other step, matching the style picture's luminance to the content's beforehand, is not done: the network
+    has seen its style already.
+    """
+    return (content + (luma(stylized) - luma(content))).clamp(0, 1)
+
+
+def match_color(style: Tensor, content: Tensor) -> Tensor:
+    """Give the style picture the content's mean color and color covariance: section 4 of the paper.
+
+    Every color p becomes A p + b with A = C^(1/2) S^(-1/2), where C and S are the 3 x 3 covariances of content
+    and style, and b takes the mean along. This is the paper's Image Analogies variant, which unlike the Cholesky
+    one does not depend on the order of the channels.
+
+    Departures: eigenvalues of S below `SMALLEST_VARIANCE` count as that, so that a gray or plain style picture
+    gives no NaN; and the result is clipped to [0, 1], after which mean and covariance match only nearly.
+
+    Args:
+        style: (3, H, W) in [0, 1].
+        content: (3, H', W') in [0, 1].
+
+    Returns:
+        Of the style's shape.
+    """
+    style_mean, style_covariance = _color_statistics(style)
+    content_mean, content_covariance = _color_statistics(content)
+    values, vectors = torch.linalg.eigh(style_covariance)
+    whiten = vectors @ torch.diag(values.clamp(min=SMALLEST_VARIANCE).rsqrt()) @ vectors.T
+    values, vectors = torch.linalg.eigh(content_covariance)
+    color = vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
+    colors = style.double().reshape(3, -1)
+    matched = color @ whiten @ (colors - style_mean) + content_mean
+    return matched.clamp(0, 1).to(style.dtype).reshape(style.shape)
+
+
+def _color_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (3, 1) and covariance (3, 3) of a picture's colors, in float64: the variances are small differences."""
+    colors = pixels.double().reshape(3, -1)
+    mean = colors.mean(dim=1, keepdim=True)
+    centered = colors - mean
+    return mean, centered @ centered.T / colors.shape[1]

@@ -1,0 +1,157 @@
+"""What a picture file carries beside its pixels: color profile, EXIF, and the settings that made it."""
+
+import io
+import json
+from functools import cache
+from typing import Any
+
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+# When, by whom, with what: safe to hand on. Everything else stays behind: the orientation and the pixel sizes
+# would be wrong for the result, the thumbnail would show the old picture, maker notes hold serial numbers.
+KEPT_TAGS = (
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+)
+KEPT_PHOTO_TAGS = (
+    ExifTags.Base.DateTimeOriginal,
+    ExifTags.Base.DateTimeDigitized,
+    ExifTags.Base.OffsetTime,
+    ExifTags.Base.OffsetTimeOriginal,
+    ExifTags.Base.OffsetTimeDigitized,
+    ExifTags.Base.SubsecTime,
+    ExifTags.Base.SubsecTimeOriginal,
+    ExifTags.Base.SubsecTimeDigitized,
+    ExifTags.Base.LensMake,
+    ExifTags.Base.LensModel,
+)
+SETTINGS_KEY = "stylecore"
+# EXIF 2.32, section 4.6.5: a UserComment begins with eight bytes that name its character set.
+ASCII_COMMENT = b"ASCII\0\0\0"
+
+
+# --- color profiles ---
+
+
+@cache
+def srgb_profile() -> bytes:
+    """An sRGB profile, always the same bytes."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # Bytes 24 to 35 are the time of creation (ICC.1:2022, table 17): now, if left alone, so that no two
+    # files with the same picture would be equal.
+    profile[24:36] = bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])  # 2000-01-01
+    return bytes(profile)
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str | None]:
+    """An L, RGB, CMYK or LAB image as RGB in sRGB, and a notice when its profile could not be used.
+
+    With a profile the conversion is relative colorimetric with black point compensation. Without one, gray and
+    RGB are taken for sRGB, CMYK is converted by the plain formula (1 - ink) * (1 - black), LAB is CIE L*a*b* (D50).
+    """
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            # A gray JPEG may carry an RGB profile: its three channels are equal.
+            gray_in_rgb = image.mode == "L" and source.profile.xcolor_space.strip() == "RGB"
+            return _transform(image.convert("RGB") if gray_in_rgb else image, source), None
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            converted, _ = to_srgb(image, None)
+            return converted, "its color profile is broken or belongs to other colors, so it was not used"
+    if image.mode == "LAB":
+        return _transform(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))), None
+    return image.convert("RGB"), None
+
+
+def _transform(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    converted = ImageCms.profileToProfile(
+        image,
+        source,
+        ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile())),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    assert converted is not None  # it is None only when asked to work in place
+    return converted
+
+
+# --- EXIF ---
+
+
+def read_exif(image: Image.Image) -> Image.Exif:
+    """The EXIF data of an image that is already decoded (in a PNG it may follow the pixels).
+
+    Not `image.getexif()`: that also takes an orientation from XMP, which browsers and cameras do not heed, and
+    which editors leave behind on pictures that are upright.
+
+    Raises whatever Pillow's parser raises when the data is broken.
+    """
+    exif = Image.Exif()
+    if "exif" in image.info:
+        exif.load(image.info["exif"])
+    elif "Raw profile type exif" in image.info:  # ImageMagick's way in a PNG: hexadecimal after three lines
+        exif.load(bytes.fromhex("".join(image.info["Raw profile type exif"].split("\n")[3:])))
+    elif hasattr(image, "tag_v2"):  # a TIFF's own tags are its EXIF; Pillow has applied the orientation
+        return image.getexif()
+    return exif
+
+
+def kept_exif(exif: Image.Exif, *, location: bool) -> bytes | None:
+    """The date, artist, copyright and camera of `exif`, and with `location` where it was taken; None if none."""
+    kept = Image.Exif()
+    for tag in KEPT_TAGS:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    photo = exif.get_ifd(ExifTags.IFD.Exif)
+    if kept_photo := {tag: photo[tag] for tag in KEPT_PHOTO_TAGS if tag in photo}:
+        kept[ExifTags.IFD.Exif] = kept_photo
+    if location and (gps := exif.get_ifd(ExifTags.IFD.GPSInfo)):
+        kept[ExifTags.IFD.GPSInfo] = dict(gps)
+    return kept.tobytes() if len(kept) else None
+
+
+# --- settings ---
+
+
+def exif_with_settings(exif: bytes | None, settings: dict[str, Any] | None) -> bytes | None:
+    """`exif` for an upright picture, with `settings` as its UserComment; None when both are missing."""
+    if exif is None and settings is None:
+        return None
+    result = Image.Exif()
+    if exif is not None:
+        result.load(exif)
+    result[ExifTags.Base.Orientation] = 1
+    if settings is not None:
+        comment = ASCII_COMMENT + _to_json({SETTINGS_KEY: settings}).encode("ascii")
+        photo = dict(result.get_ifd(ExifTags.IFD.Exif))
+        result[ExifTags.IFD.Exif] = {**photo, ExifTags.Base.UserComment: comment}
+    return result.tobytes()
+
+
+def png_text_with_settings(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:
+    """`settings` as the iTXt chunk "stylecore"."""
+    text = PngImagePlugin.PngInfo()
+    if settings is not None:
+        text.add_itxt(SETTINGS_KEY, _to_json(settings))
+    return text
+
+
+def settings_of(image: Image.Image) -> dict[str, Any] | None:
+    """The settings in an opened image, or None. Never raises: other programs write to these places too."""
+    try:
+        if image.format == "PNG":
+            settings = json.loads(image.info[SETTINGS_KEY])
+        else:
+            comment = read_exif(image).get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
+            settings = json.loads(bytes(comment).removeprefix(ASCII_COMMENT))[SETTINGS_KEY]
+    except Exception:  # no such entry, or one of any other shape
+        return None
+    return settings if isinstance(settings, dict) else None
+
+
+def _to_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, default=str)  # paths as text
