@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -87,6 +89,26 @@ def without_password(tracking_uri: str) -> str:
     """The address fit to be printed: `user:password@` is left out."""
     parts = urlsplit(tracking_uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
+
+
+def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
+    """The file or folder at an artifact address: where it lies when that is this machine, else downloaded `into`.
+
+    Raises StylecoreError when it is not there.
+    """
+    parts = urlsplit(artifact_uri)
+    if parts.scheme in ("", "file"):
+        path = Path(url2pathname(parts.path))
+        if not path.exists():
+            raise StylecoreError(
+                f"The MLflow store at {without_password(client.tracking_uri)} expects {path}, which is not there: "
+                "its files were moved or removed; start from an empty store and restore the published runs."
+            )
+        return path
+    with plain_errors(client.tracking_uri, f"fetching {artifact_uri}"):
+        return Path(
+            download_artifacts(artifact_uri=artifact_uri, dst_path=str(into), tracking_uri=client.tracking_uri)
+        )
 
 
 def is_server(tracking_uri: str) -> bool:

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -125,7 +125,7 @@ class Tracker:
         new = {key: value for key, value in params.items() if key not in known}
         log_params_and_tags(client, run_id, new, {**all_tags, **changed})
         if dataset and not continued:
-            log_dataset(client, run_id, dataset)
+            log_datasets(client, run_id, [_dataset_fields(dataset)])
         tracker = cls(client, run_id, experiment_id, run_name)
         if system_metrics:
             tracker._system_metrics = _start_system_metrics(run_id, client.tracking_uri, continued)
@@ -176,7 +176,7 @@ class Tracker:
         with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
             weights = Path(folder) / f"{model.card.name}.safetensors"
             model.save(weights)
-            return register_checkpoint(
+            number = register_checkpoint(
                 self._client,
                 run_id=self.run_id,
                 run_name=self._run_name,
@@ -186,6 +186,12 @@ class Tracker:
                 step=step,
                 metrics=linked,
             )
+        with plain_errors(self._client.tracking_uri, "naming the new version"):
+            name = model.card.name
+            self._client.set_registered_model_alias(name, f"iterations-{step}", number)
+            if "champion" not in self._client.get_registered_model(name).aliases:
+                self._client.set_registered_model_alias(name, "champion", number)
+        return number
 
     def flush(self) -> None:
         """Send what is still gathered; StylecoreError when the store does not take it (nothing is lost then)."""
@@ -268,7 +274,10 @@ def register_checkpoint(
     step: int,
     metrics: list[Metric],
 ) -> str:
-    """LoggedModel, its metrics and the registered version for one `.safetensors`; returns the version number."""
+    """LoggedModel, its metrics and the registered version for one `.safetensors`; returns the version number.
+
+    `metrics` keep their timestamps; the run gets them too, once. Aliases are the caller's to give.
+    """
     name, uri = card.name, client.tracking_uri
     with plain_errors(uri, f"keeping the checkpoint of step {step}"), tempfile.TemporaryDirectory() as folder:
         logged = client.create_logged_model(
@@ -294,7 +303,7 @@ def register_checkpoint(
             ]
             client.log_batch(run_id, metrics=linked, synchronous=True)
 
-        aliases = _aliases(client, card)
+        _ensure_registered_model(client, card)
         # Without a server, MLflow looks a `models:/` source up in the process-wide store, which may be another one.
         source = f"models:/{logged.model_id}" if is_server(uri) else logged.artifact_location
         registered = client.create_model_version(
@@ -310,9 +319,6 @@ def register_checkpoint(
             client.set_logged_model_tags(
                 logged.model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
             )
-        client.set_registered_model_alias(name, f"iterations-{step}", number)
-        if "champion" not in aliases:
-            client.set_registered_model_alias(name, "champion", number)
         return number
 
 
@@ -353,19 +359,24 @@ def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, 
             client.log_batch(run_id, tags=all_tags[first : first + PARAMS_A_CALL], synchronous=True)
 
 
-def log_dataset(client: MlflowClient, run_id: str, dataset: Mapping[str, str]) -> None:
-    """Record the content photos as the run's input; the data itself is not read."""
+def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
+    """Record what the run read, by the fields of MLflow's Dataset; the data itself is not read."""
+    inputs = [DatasetInput(Dataset(**fields), [InputTag("mlflow.data.context", "training")]) for fields in datasets]
+    if inputs:
+        with plain_errors(client.tracking_uri, "recording the dataset"):
+            client.log_inputs(run_id, datasets=inputs)
+
+
+def _dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
     about = {key: str(value) for key, value in dataset.items()}
     fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    entity = Dataset(
-        name=about["name"],
-        digest=about.get("digest", fingerprint)[:36],
-        source_type="local",
-        source=json.dumps({"uri": about.get("source", about["name"])}),
-        profile=json.dumps({k: v for k, v in about.items() if k not in {"name", "digest", "source"}}),
-    )
-    with plain_errors(client.tracking_uri, "recording the dataset"):
-        client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+    return {
+        "name": about["name"],
+        "digest": about.get("digest", fingerprint)[:36],  # MLflow's own limit
+        "source_type": "local",
+        "source": json.dumps({"uri": about.get("source", about["name"])}),
+        "profile": json.dumps({k: v for k, v in about.items() if k not in {"name", "digest", "source"}}),
+    }
 
 
 def _write_model_folder(folder: Path, weights: Path, card: StyleCard, model_id: str, run_id: str) -> None:
@@ -376,20 +387,18 @@ def _write_model_folder(folder: Path, weights: Path, card: StyleCard, model_id: 
     description.save(str(folder / "MLmodel"))
 
 
-def _aliases(client: MlflowClient, card: StyleCard) -> dict[str, str]:
-    """The aliases of the registered model, which is made if it is new."""
+def _ensure_registered_model(client: MlflowClient, card: StyleCard) -> None:
     try:
-        return dict(client.get_registered_model(card.name).aliases)
+        client.get_registered_model(card.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    about = ", ".join(str(part) for part in (card.title, card.artist, card.year) if part)
-    try:
-        client.create_registered_model(card.name, description=about)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    return {}
+        about = ", ".join(part for part in (card.title, card.artist, card.year) if part)
+        try:
+            client.create_registered_model(card.name, description=about)
+        except MlflowException as other:
+            if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
+                raise
 
 
 def _continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]]:

@@ -1,0 +1,387 @@
+"""The published runs: training runs kept in the repository as plain files, and put back into an MLflow store.
+
+An MLflow store cannot be committed (its database holds absolute paths), so a run that shall be seen by others is
+written to `mlruns/published/<run name>/`:
+
+    run.json                                 format, experiment, run_name, status, start_time, end_time (ms),
+                                             note, params, tags, datasets, checkpoints, previews
+    metrics.csv                              key,step,timestamp,value: the full history, timestamps in ms
+    checkpoints/iterations-<step>.safetensors    StyleModel files, weights as float16
+    previews/<photo>/<step>.jpg              the sample pictures
+
+In run.json a checkpoint is {step, sha256, aliases, metrics: [{key, value, step, timestamp}]}, a preview is
+{photo, step, timestamp}; their files follow from these names.
+
+`restore_published` makes real runs of them: parameters, every metric value at its original time, image charts,
+LoggedModels, registered versions and aliases. A restored run bears the tags `published_as` (the folder),
+`restored`, and last of all `published_digest` (of the folder's contents): a run without the last one is what an
+interrupted restore left, and is removed and made again.
+"""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, Metric, Run
+from PIL import Image
+
+from stylecore.errors import StylecoreError
+from stylecore.style_model import StyleModel, read_card
+from training.store import LOCAL_STORE, artifact_folder, connect, fetch, plain_errors
+from training.tracker import (
+    METRICS_A_CALL,
+    file_sha256,
+    log_datasets,
+    log_params_and_tags,
+    open_experiment,
+    preview_key,
+    register_checkpoint,
+)
+
+PUBLISHED = LOCAL_STORE / "published"
+FORMAT = "stylecore.published-run/1"
+_KEPT_MLFLOW_TAGS = {"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"}
+_OUR_TAGS = {"published_as", "published_digest", "restored"}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One sample picture of a run: of which photo, at which step, logged when (ms), and its address in the store."""
+
+    photo: str
+    step: int
+    timestamp: int
+    path: str
+
+
+def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tracking_uri: str | None = None) -> Path:
+    """Write a finished run to `out_dir/<run name>/`, replacing what that folder held; returns the folder.
+
+    With `half` the weights are stored as float16, which halves the files and is invisible in the pictures. The
+    run is tagged, so that restoring into the same store does not double it.
+    """
+    client = connect(tracking_uri)
+    with plain_errors(client.tracking_uri, f"reading the run {run_id}"):
+        run = client.get_run(run_id)
+        experiment = client.get_experiment(run.info.experiment_id).name
+    if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
+        raise StylecoreError(f"The run {run_id} is still {run.info.status.lower()}; publish it when it has ended.")
+    target = Path(out_dir) / re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        folder = Path(temporary) / "new"
+        folder.mkdir()
+        record = {
+            "format": FORMAT,
+            "experiment": experiment,
+            "run_name": run.info.run_name,
+            "status": run.info.status,
+            "start_time": run.info.start_time,
+            "end_time": run.info.end_time,
+            "note": run.data.tags.get("mlflow.note.content", ""),
+            "params": dict(sorted(run.data.params.items())),
+            "tags": {k: v for k, v in sorted(run.data.tags.items()) if _is_kept_tag(k)},
+            "datasets": _datasets(run),
+            "checkpoints": _write_checkpoints(client, run, folder, half),
+            "previews": _write_previews(client, run, folder),
+        }
+        _write_metrics(client, run, folder / "metrics.csv")
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        (folder / "run.json").write_text(text, encoding="utf-8")
+        swap_folder(folder, target)
+    tags = {"published_as": target.name, "published_digest": folder_digest(target)}
+    log_params_and_tags(client, run_id, {}, tags)
+    return target
+
+
+def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None = None) -> list[str]:
+    """Put every published run that the store lacks into it; returns their names.
+
+    Safe to repeat and to interrupt. A run whose folder changed since it was restored is replaced. No alias is
+    taken from a version that has it: a `champion` promoted by hand stays.
+    """
+    folders = sorted(path.parent for path in Path(published_dir).glob("*/run.json"))
+    if not folders:
+        return []
+    client = connect(tracking_uri)
+    restored = []
+    with _one_at_a_time(client.tracking_uri):
+        for folder in folders:
+            if _restore_run(client, folder):
+                restored.append(folder.name)
+        if restored:
+            with plain_errors(client.tracking_uri, "naming the versions"):
+                for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
+                    _fill_missing_aliases(client, name)
+    return restored
+
+
+def previews_of(client: MlflowClient, run_id: str, *, compressed: bool = False) -> list[Preview]:
+    """The sample pictures that a run logged, ordered by photo and step; of doubles the last one counts.
+
+    With `compressed` the addresses are those of the small copies (256 pixels wide) that MLflow makes for its page.
+    """
+    ending = r"\+compressed\.webp" if compressed else r"\.png"
+    name = re.compile(r"images/preview~(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]+" + ending)
+    with plain_errors(client.tracking_uri, "listing the sample pictures"):
+        run = client.get_run(run_id)
+        paths = [file.path for file in client.list_artifacts(run_id, "images")]
+    found = (name.fullmatch(path) for path in paths)
+    previews = [Preview(m[1], int(m[2]), int(m[3]), f"{run.info.artifact_uri}/{m[0]}") for m in found if m]
+    previews.sort(key=lambda preview: preview.timestamp)
+    last = {(preview.photo, preview.step): preview for preview in previews}
+    return [last[key] for key in sorted(last)]
+
+
+def swap_folder(new: Path, target: Path) -> None:
+    """Put the folder `new` in the place of `target` (on the same disk), so that `target` is never half written."""
+    if not target.exists():
+        new.rename(target)
+        return
+    old = new.with_name("old")
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a published run's files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not path.name.startswith("."):
+            digest.update(f"{name} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+# Writing
+
+
+def _is_kept_tag(key: str) -> bool:
+    return (not key.startswith("mlflow.") and key not in _OUR_TAGS) or key in _KEPT_MLFLOW_TAGS
+
+
+def _datasets(run: Run) -> list[dict[str, str]]:
+    fields = ("name", "digest", "source_type", "source", "profile")
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return [{field: getattr(entry.dataset, field) or "" for field in fields} for entry in inputs]
+
+
+def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["key", "step", "timestamp", "value"])
+        for key in sorted(run.data.metrics):
+            with plain_errors(client.tracking_uri, f"reading the metric {key!r}"):
+                history = client.get_metric_history(run.info.run_id, key)
+            for metric in sorted(history, key=lambda m: (m.step, m.timestamp)):
+                # Nine digits hold a float32, which losses are, exactly.
+                table.writerow([key, metric.step, metric.timestamp, f"{metric.value:.9g}"])
+
+
+def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool) -> list[dict[str, Any]]:
+    outputs = {output.step: output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}
+    with plain_errors(client.tracking_uri, "reading the checkpoints"):
+        versions = client.search_model_versions(f"run_id='{run.info.run_id}'")
+        models = {step: client.get_logged_model(model_id) for step, model_id in sorted(outputs.items())}
+        aliases = {v.name: client.get_registered_model(v.name).aliases for v in versions}
+    records = []
+    for step, model in models.items():
+        sources = {model.artifact_location, f"models:/{model.model_id}"}
+        mine = {(v.name, str(v.version)) for v in versions if v.source in sources}
+        path = folder / "checkpoints" / f"iterations-{step}.safetensors"
+        with tempfile.TemporaryDirectory() as temporary:
+            weights = fetch(client, f"{model.artifact_location}/{model.name}.safetensors", Path(temporary))
+            if half:
+                StyleModel.load(weights).save(path, half=True)
+            else:
+                path.parent.mkdir(exist_ok=True)
+                shutil.copyfile(weights, path)
+        records.append(
+            {
+                "step": step,
+                "sha256": file_sha256(path),
+                "aliases": sorted(
+                    alias
+                    for name, table in aliases.items()
+                    for alias, number in table.items()
+                    if (name, str(number)) in mine
+                ),
+                "metrics": [
+                    {"key": m.key, "value": float(f"{m.value:.9g}"), "step": m.step, "timestamp": m.timestamp}
+                    for m in sorted(model.metrics or [], key=lambda m: (m.key, m.step))
+                ],
+            }
+        )
+    return records
+
+
+def _write_previews(client: MlflowClient, run: Run, folder: Path) -> list[dict[str, Any]]:
+    previews = previews_of(client, run.info.run_id)
+    for preview in previews:
+        path = folder / "previews" / preview.photo / f"{preview.step}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            Image.open(fetch(client, preview.path, Path(temporary))) as image,
+        ):
+            image.convert("RGB").save(path, quality=92)
+    return [{"photo": p.photo, "step": p.step, "timestamp": p.timestamp} for p in previews]
+
+
+# Restoring
+
+
+def _restore_run(client: MlflowClient, folder: Path) -> bool:
+    """False when the store has this very run already."""
+    record, metrics = _read_record(folder)
+    digest = folder_digest(folder)
+    experiment_id = open_experiment(client, record["experiment"])
+    with plain_errors(client.tracking_uri, f"restoring {folder.name}"):
+        known = client.search_runs([experiment_id], f"tags.published_as = '{folder.name}'")
+        if any(run.data.tags.get("published_digest") == digest for run in known):
+            return False
+        for run in known:
+            if run.data.tags.get("restored") == "true":
+                _remove_run(client, run)
+        created = client.create_run(
+            experiment_id,
+            start_time=record["start_time"],
+            tags={"published_as": folder.name, "restored": "true"},
+            run_name=record["run_name"],
+        )
+        run_id = created.info.run_id
+        note = {"mlflow.note.content": record["note"]} if record["note"] else {}
+        log_params_and_tags(client, run_id, record["params"], {**record["tags"], **note})
+        log_datasets(client, run_id, record["datasets"])
+        for first in range(0, len(metrics), METRICS_A_CALL):
+            client.log_batch(run_id, metrics=metrics[first : first + METRICS_A_CALL], synchronous=True)
+        for preview in record["previews"]:
+            with Image.open(folder / "previews" / preview["photo"] / f"{preview['step']}.jpg") as image:
+                client.log_image(
+                    run_id,
+                    image,
+                    key=preview_key(preview["photo"]),
+                    step=preview["step"],
+                    timestamp=preview["timestamp"],
+                    synchronous=True,
+                )
+        for checkpoint in record["checkpoints"]:
+            _restore_checkpoint(client, folder, record["run_name"], run_id, experiment_id, checkpoint)
+        client.set_terminated(run_id, record["status"], record["end_time"])
+        client.set_tag(run_id, "published_digest", digest)
+    return True
+
+
+def _restore_checkpoint(
+    client: MlflowClient, folder: Path, run_name: str, run_id: str, experiment_id: str, checkpoint: Mapping[str, Any]
+) -> None:
+    weights = _checkpoint_file(folder, checkpoint)
+    card = read_card(weights)
+    number = register_checkpoint(
+        client,
+        run_id=run_id,
+        run_name=run_name,
+        experiment_id=experiment_id,
+        weights=weights,
+        card=card,
+        step=checkpoint["step"],
+        metrics=[Metric(m["key"], m["value"], m["timestamp"], m["step"]) for m in checkpoint["metrics"]],
+    )
+    taken = client.get_registered_model(card.name).aliases
+    for alias in checkpoint["aliases"]:
+        if alias not in taken:
+            client.set_registered_model_alias(card.name, alias, number)
+
+
+def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
+    """`iterations-<n>` to the newest version of n iterations, `champion` to the most trained, where nobody has it."""
+    taken = client.get_registered_model(name).aliases
+    numbers = {int(v.tags["iterations"]): str(v.version) for v in _versions(client, name) if "iterations" in v.tags}
+    wanted = {f"iterations-{iterations}": number for iterations, number in numbers.items()}
+    if numbers:
+        wanted["champion"] = numbers[max(numbers)]
+    for alias, number in wanted.items():
+        if alias not in taken:
+            client.set_registered_model_alias(name, alias, number)
+
+
+def _versions(client: MlflowClient, name: str) -> list[Any]:
+    return sorted(client.search_model_versions(f"name='{name}'"), key=lambda v: int(v.version))
+
+
+def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
+    """run.json and metrics.csv, checked before anything is written to the store."""
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise StylecoreError(f"{path} has the format {record['format']!r}, this version reads {FORMAT!r}; update.")
+        for checkpoint in record["checkpoints"]:
+            if file_sha256(_checkpoint_file(folder, checkpoint)) != checkpoint["sha256"]:
+                raise StylecoreError(
+                    f"{_checkpoint_file(folder, checkpoint)} is damaged (its SHA-256 differs from run.json); "
+                    "check it out again."
+                )
+        path = folder / "metrics.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            metrics = [
+                Metric(row["key"], float(row["value"]), int(row["timestamp"]), int(row["step"]))
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StylecoreError(f"The published run {path} cannot be read ({error}); check it out again.") from error
+    return record, metrics
+
+
+def _checkpoint_file(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
+    return folder / "checkpoints" / f"iterations-{int(checkpoint['step'])}.safetensors"
+
+
+def _remove_run(client: MlflowClient, run: Run) -> None:
+    """Take back what a restore made: its versions (their aliases with them), its LoggedModels, the run."""
+    run_id = run.info.run_id
+    for version in client.search_model_versions(f"run_id='{run_id}'"):
+        client.delete_model_version(version.name, version.version)
+    for model in _logged_models(client, run):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run_id)
+
+
+def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    found = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
+    return list(found)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
+    """Hold a lock beside a local store: the demo and the MLflow page, started together, both restore."""
+    folder = artifact_folder(tracking_uri)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        folder = None
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".restore.lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # given back by the system when the process ends, however it ends
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,363 @@
+"""The registered styles: which there are, where their files are, which one is the champion. All reading is here.
+
+A style is a registered model; each of its versions is one checkpoint of one run. References are written as MLflow
+writes them, with or without `models:/`:
+
+    starry_night                    its champion
+    starry_night@iterations-1000    the version with this alias
+    starry_night/3                  version 3
+
+As a program, `python -m training.registry restore | list | promote | export | publish`.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from stylecore.errors import StylecoreError
+from stylecore.style_model import StyleCard
+from training.published import PUBLISHED, previews_of, publish_run, restore_published, swap_folder
+from training.store import connect, fetch, plain_errors, without_password
+from training.tracker import file_sha256
+
+__all__ = ["BUNDLE_FORMAT", "RegisteredVersion", "Registry", "main", "publish_run", "restore_published"]
+
+BUNDLE_FORMAT = "stylecore.bundle/1"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """One version of one style. `iterations`, `run_id` and `run_name` are empty when nobody recorded them."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    iterations: int | None
+    run_id: str
+    run_name: str
+    created: datetime
+    registry: "Registry" = field(repr=False, compare=False)
+
+    @cached_property
+    def card(self) -> StyleCard:
+        """Read at first use, without the weights."""
+        return self.registry.card(self)
+
+
+class Registry:
+    """The styles of one MLflow store. Safe to share between threads.
+
+    Files of a server are kept in `cache_dir` (by default in the user's cache folder); those of a store on this
+    machine are used where they lie.
+    """
+
+    def __init__(self, tracking_uri: str | None = None, cache_dir: Path | None = None) -> None:
+        self._client = connect(tracking_uri)
+        self._cache_dir = cache_dir or _user_cache()
+        self._fetching = threading.Lock()
+        self._artifact_uris: dict[tuple[str, str], str] = {}
+
+    @property
+    def tracking_uri(self) -> str:
+        """The store's address, fit to be shown."""
+        return without_password(self._client.tracking_uri)
+
+    def versions(self, name: str | None = None) -> list[RegisteredVersion]:
+        """Every version of the style, or of all styles, by name and number; models that are no styles are left out."""
+        with plain_errors(self._client.tracking_uri, "listing the styles"):
+            condition = None if name is None else f"name='{_checked_name(name)}'"
+            models = _all_pages(self._client.search_registered_models, condition)
+            found = _all_pages(self._client.search_model_versions, condition)
+        aliases: dict[tuple[str, str], list[str]] = {}
+        for model in models:
+            for alias, number in model.aliases.items():
+                aliases.setdefault((model.name, str(number)), []).append(alias)
+        versions = [
+            RegisteredVersion(
+                name=entry.name,
+                version=str(entry.version),
+                aliases=tuple(sorted(aliases.get((entry.name, str(entry.version)), ()))),
+                iterations=_whole_number(entry.tags.get("iterations")),
+                run_id=entry.run_id or "",
+                run_name=entry.tags.get("run_name", ""),
+                created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
+                registry=self,
+            )
+            for entry in found
+            if "iterations" in entry.tags or self._is_style(entry.name, str(entry.version))
+        ]
+        return sorted(versions, key=lambda v: (v.name, int(v.version)))
+
+    def find(self, reference: str) -> RegisteredVersion:
+        """The version that a reference means; StylecoreError, saying what there is, when there is none."""
+        parsed = re.fullmatch(r"(?:models:/)?([A-Za-z0-9_-]+)(?:@([A-Za-z0-9_-]+)|/(\d+))?", reference.strip())
+        if parsed is None:
+            raise StylecoreError(
+                f"{reference!r} does not name a style; write NAME, NAME@ALIAS or NAME/VERSION, "
+                "for example starry_night@champion."
+            )
+        name, alias, number = parsed[1], parsed[2], parsed[3]
+        versions = self.versions(name)
+        if not versions:
+            raise self._unknown_style(name)
+        if number is not None:
+            chosen = [v for v in versions if v.version == str(int(number))]
+        else:
+            chosen = [v for v in versions if (alias or "champion") in v.aliases]
+        if not chosen:
+            asked = f"version {number}" if number else f"alias {alias or 'champion'!r}"
+            there = "; ".join(f"version {v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions)
+            raise StylecoreError(f"The style {name!r} has no {asked}; it has {there}.")
+        return chosen[-1]
+
+    def resolve(self, reference: str) -> Path:
+        """The local `.safetensors` of a reference such as `models:/starry_night@champion`, fetched at most once."""
+        return self.weights(self.find(reference))
+
+    def weights(self, version: RegisteredVersion) -> Path:
+        """The local `.safetensors` of a version."""
+        return self._artifact(version.name, version.version, f"{self.card(version).name}.safetensors")
+
+    def card(self, version: RegisteredVersion) -> StyleCard:
+        """The card of a version, without fetching its weights."""
+        path = self._artifact(version.name, version.version, "card.json")
+        try:
+            return StyleCard.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StylecoreError(f"The card of {version.name}/{version.version} cannot be read: {error}.") from error
+
+    def preview(self, version: RegisteredVersion) -> Path | None:
+        """A small sample picture (WebP) that the run logged at this version's checkpoint; None when it has none."""
+        if not version.run_id or version.iterations is None:
+            return None
+        previews = previews_of(self._client, version.run_id, compressed=True)
+        for preview in previews:
+            if preview.step == version.iterations:
+                return self._cached(preview.path)
+        return None
+
+    def promote(self, name: str, version_or_alias: str, alias: str = "champion") -> RegisteredVersion:
+        """Give the alias to a version, taking it from the one that has it."""
+        separator = "/" if version_or_alias.isdigit() else "@"
+        version = self.find(f"{name}{separator}{version_or_alias}")
+        with plain_errors(self._client.tracking_uri, f"naming {name}/{version.version} {alias!r}"):
+            self._client.set_registered_model_alias(name, alias, version.version)
+        return self.find(f"{name}/{version.version}")
+
+    def export(self, out_dir: Path, names: Sequence[str] | None = None, alias: str = "champion") -> Path:
+        """Write a bundle: the styles' files and a manifest, to be served without MLflow. Returns the manifest.
+
+        The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
+        file, preview, sha256, bytes, card}]}, `file` and `preview` being names in the folder (`preview` may be null).
+        The folder appears whole or not at all; one that holds another bundle is replaced, any other is refused.
+        """
+        out_dir = Path(out_dir).absolute()
+        if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
+            raise StylecoreError(f"{out_dir} exists and is no bundle; give an empty folder, or remove it yourself.")
+        if names is None:
+            chosen = [v for v in self.versions() if alias in v.aliases]
+        else:
+            chosen = [self.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
+        if not chosen:
+            raise self._unknown_style(None, f"with the alias {alias!r}")
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}.") as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
+            manifest = {
+                "format": BUNDLE_FORMAT,
+                "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+                "styles": [self._export_style(version, new) for version in chosen],
+            }
+            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+            (new / MANIFEST).write_text(text, encoding="utf-8")
+            swap_folder(new, out_dir)
+        return out_dir / MANIFEST
+
+    def _export_style(self, version: RegisteredVersion, folder: Path) -> dict[str, Any]:
+        file = folder / f"{version.name}.safetensors"
+        shutil.copyfile(self.weights(version), file)
+        preview = self.preview(version)
+        if preview is not None:
+            shutil.copyfile(preview, folder / f"{version.name}.webp")
+        return {
+            "name": version.name,
+            "title": version.card.title,
+            "version": version.version,
+            "aliases": list(version.aliases),
+            "iterations": version.iterations,
+            "run_id": version.run_id,
+            "run_name": version.run_name,
+            "file": file.name,
+            "preview": f"{version.name}.webp" if preview is not None else None,
+            "sha256": file_sha256(file),
+            "bytes": file.stat().st_size,
+            "card": json.loads(version.card.to_json()),
+        }
+
+    def _unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
+        names = sorted({version.name for version in self.versions()})
+        asked = f"style {name!r}" if name else f"style {which}"
+        if not names:
+            return StylecoreError(
+                f"The registry at {self.tracking_uri} is empty; `python -m training.registry restore` fills it with "
+                "the published runs, and training adds to it."
+            )
+        return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
+
+    def _is_style(self, name: str, version: str) -> bool:
+        try:
+            return self._artifact(name, version, "card.json").is_file()
+        except StylecoreError:
+            return False
+
+    def _artifact(self, name: str, version: str, file: str) -> Path:
+        with self._fetching:
+            folder = self._artifact_uris.get((name, version))
+            if folder is None:
+                with plain_errors(self._client.tracking_uri, f"locating {name}/{version}"):
+                    folder = self._client.get_model_version_download_uri(name, version)
+                self._artifact_uris[name, version] = folder
+        return self._cached(f"{folder.rstrip('/')}/{file}")
+
+    def _cached(self, uri: str) -> Path:
+        """The local file for an artifact address. The address holds a random id, so its content never changes."""
+        with self._fetching:
+            kept = self._cache_dir / sha256(uri.rpartition("/")[0].encode()).hexdigest()[:16] / uri.rpartition("/")[2]
+            if kept.is_file():
+                return kept
+            with tempfile.TemporaryDirectory() as temporary:
+                fetched = fetch(self._client, uri, Path(temporary))
+                if Path(temporary) not in fetched.parents:
+                    return fetched
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                arriving = kept.with_name(f".{kept.name}.{os.getpid()}")
+                shutil.move(fetched, arriving)
+                os.replace(arriving, kept)
+            return kept
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except StylecoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> None:
+    restored = restore_published(options.folder, options.tracking_uri)
+    known = sorted(path.parent.name for path in options.folder.glob("*/run.json"))
+    if not known:
+        print(f"There are no published runs in {options.folder}.")
+    for name in known:
+        print(f"{name}: {'restored' if name in restored else 'already there'}")
+
+
+def _list(options: argparse.Namespace) -> None:
+    registry = Registry(options.tracking_uri)
+    versions = registry.versions(options.name)
+    if not versions:
+        raise registry._unknown_style(options.name)
+    rows = [("STYLE", "VERSION", "ITERATIONS", "RUN", "ALIASES")]
+    rows += [(v.name, v.version, str(v.iterations or ""), v.run_name, ", ".join(v.aliases)) for v in versions]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _promote(options: argparse.Namespace) -> None:
+    version = Registry(options.tracking_uri).promote(options.name, options.version, options.alias)
+    print(f"{version.name}/{version.version} now is {', '.join(version.aliases)}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    manifest = Registry(options.tracking_uri).export(options.folder, options.names, options.alias)
+    styles = json.loads(manifest.read_text(encoding="utf-8"))["styles"]
+    megabytes = sum(style["bytes"] for style in styles) / 1e6
+    print(f"{manifest}: {len(styles)} styles, {megabytes:.1f} MB")
+
+
+def _publish(options: argparse.Namespace) -> None:
+    for run_id in options.runs:
+        print(publish_run(run_id, options.folder, half=not options.full, tracking_uri=options.tracking_uri))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.registry", description="The registered styles.")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
+    )
+    verbs = parser.add_subparsers(required=True, metavar="restore | list | promote | export | publish")
+
+    restore = verbs.add_parser("restore", help="put the published runs into the store")
+    restore.add_argument("--from", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
+    restore.set_defaults(run=_restore)
+
+    listing = verbs.add_parser("list", help="styles, versions and aliases")
+    listing.add_argument("name", nargs="?")
+    listing.set_defaults(run=_list)
+
+    promote = verbs.add_parser("promote", help="make a version the champion of its style")
+    promote.add_argument("name")
+    promote.add_argument("version", help="a version number, or an alias such as iterations-1000")
+    promote.add_argument("--alias", default="champion", help="the alias to give (default: champion)")
+    promote.set_defaults(run=_promote)
+
+    export = verbs.add_parser("export", help="write a bundle that is served without MLflow")
+    export.add_argument("folder", type=Path)
+    export.add_argument("--names", nargs="+", metavar="STYLE", help="only these styles (default: all)")
+    export.add_argument("--alias", default="champion", help="which version of each (default: champion)")
+    export.set_defaults(run=_export)
+
+    publish = verbs.add_parser("publish", help="write finished runs as files, to be committed")
+    publish.add_argument("runs", nargs="+", metavar="RUN_ID")
+    publish.add_argument("--to", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
+    publish.add_argument("--full", action="store_true", help="keep the weights as float32 instead of float16")
+    publish.set_defaults(run=_publish)
+    return parser
+
+
+def _all_pages(search: Any, condition: str | None) -> list[Any]:
+    page = search(condition)
+    found = list(page)
+    while page.token:
+        page = search(condition, page_token=page.token)
+        found.extend(page)
+    return found
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise StylecoreError(f"{name!r} is not a style's name, which is made of letters, digits, '_' and '-'.")
+    return name
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore" / "registry"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
