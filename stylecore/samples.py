@@ -1,0 +1,22 @@
+"""Sample photos that installed packages carry, found without importing those packages."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+_CARRIED = {
+    "gradio": ("media_assets/images/tower.jpg", "media_assets/images/cheetah.jpg", "media_assets/images/lion.jpg"),
+    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
+}
+
+
+def sample_photos() -> dict[str, Path]:
+    """Name to file, for those that are installed; maybe none."""
+    photos = {}
+    for package, files in _CARRIED.items():
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            for file in files:
+                path = Path(folder, file)
+                if path.is_file():
+                    photos[path.stem] = path
+    return photos

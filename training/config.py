@@ -1,0 +1,271 @@
+"""Every setting of a training run, once: its default, its meaning, its flag, its line in a recipe."""
+
+import argparse
+import dataclasses
+import math
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from stylecore.errors import StylecoreError
+from stylecore.preprocessing import CAFFE, IMAGENET
+from stylecore.transform_net import Normalization, Output, Padding, TransformNetConfig, Upsampling
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["no", "bf16", "fp16"]
+
+
+def setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"help": meaning})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Flags of train.py, keys of a recipe, MLflow params and the StyleCard's `training`: all are these fields.
+
+    The defaults are those of Johnson et al. (2016), section 4.1, where the paper states them: content layer
+    relu2_2, four style layers of VGG-16, 256-pixel pictures, batches of 4, Adam with a rate of 1e-3. The paper
+    gives no weights; these belong to losses on ImageNet-normalized activations, averaged (see losses.py).
+    """
+
+    name: str = setting("", "the style's name: the registered model and the --style of the command line")
+    run_name: str = setting("", "the run's name and its folder below --output-dir; the style's name when left out")
+    style_image: str = setting("", "the style picture, a file")
+    title: str = setting("", "title of the style picture")
+    artist: str = setting("", "its artist")
+    year: str = setting("", "its year")
+    credit: str = setting("", "where the reproduction comes from")
+    license: str = setting("", "the reproduction's license")
+
+    residual_blocks: int = setting(5, "residual blocks of the transformation network, 1 to 9")
+    width: float = setting(1.0, "multiplies the network's channels 32, 64, 128")
+    normalization: Normalization = setting("instance", "normalization after every convolution but the last")
+    padding: Padding = setting("reflect", "reflection in every convolution, or the paper's reflection at the start")
+    upsampling: Upsampling = setting("nearest", "nearest neighbor and convolution, or the paper's transposed one")
+    output: Output = setting("linear", "form of the output; the paper's scaled tanh burns in white spots early")
+    init_from: str = setting("", "start from this trained style, a file or a models:/ URI, instead of from scratch")
+
+    content_layer: str = setting("relu2_2", "content layer of VGG-16")
+    content_weight: float = setting(1e5, "weight of the content loss")
+    style_layers: tuple[str, ...] = setting(("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "style layers of VGG-16")
+    style_weight: float = setting(5e9, "weight of the style loss, summed over the style layers")
+    total_variation_weight: float = setting(0.0, "weight of the total variation loss on [0, 1] pixels")
+    style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes")
+    vgg_weights: str = setting("", "a file with VGG-16's weights; found by themselves when left out")
+
+    photos: str = setting("detection-datasets/coco", "content photos: a folder, or a dataset on the hub")
+    crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4")
+    smallest_crop: float = setting(0.5, "side of the smallest crop as a share of the photo's short side")
+    batch_size: int = setting(4, "photos a process and a backward pass")
+    gradient_accumulation: int = setting(1, "backward passes an optimizer step")
+    workers: int = setting(2, "processes that read photos, beside each training process")
+
+    iterations: int = setting(3500, "optimizer steps")
+    checkpoints: tuple[int, ...] = setting((1000, 1500, 3500), "iterations whose network is kept and registered")
+    learning_rate: float = setting(1e-3, "Adam's rate, after warm-up")
+    schedule: Schedule = setting("constant", "the rate stays, or falls to zero along half a cosine")
+    warmup: int = setting(0, "iterations over which the rate rises linearly from zero")
+    seed: int = setting(0, "decides the initial weights, the order of the photos and the crops")
+
+    preview_photos: tuple[str, ...] = setting((), "photos shown stylized at every checkpoint; samples when left out")
+    preview_size: int = setting(512, "longest side of those pictures in pixels")
+    log_every: int = setting(10, "iterations between two points of the curves")
+    save_minutes: float = setting(5.0, "minutes between two saved states to resume from")
+    output_dir: str = setting("runs", "folder for states and checkpoints")
+    mixed_precision: Precision = setting("no", "autocast of the networks; Gram matrices stay in float32")
+    compile: bool = setting(False, "compile the networks with torch.compile")
+    channels_last: bool = setting(True, "channels_last memory layout: faster on CPUs and on GPUs with half precision")
+    cpu: bool = setting(False, "train on the CPU though there is a GPU")
+
+    @property
+    def folder(self) -> Path:
+        """Where this run keeps its states and checkpoints."""
+        return Path(self.output_dir) / (self.run_name or self.name)
+
+    @property
+    def network(self) -> TransformNetConfig:
+        """The network to train. With a tanh its values are 0 to 255 around the mean, as the paper's authors had."""
+        values = CAFFE if self.output == "tanh" else IMAGENET
+        return TransformNetConfig(
+            residual_blocks=self.residual_blocks,
+            width=self.width,
+            normalization=self.normalization,
+            padding=self.padding,
+            upsampling=self.upsampling,
+            output=self.output,
+            input_values=values,
+            output_values=values,
+        )
+
+    def learning_rate_at(self, iteration: int) -> float:
+        """Adam's rate for optimizer step `iteration`, counted from 1."""
+        if iteration <= self.warmup:
+            return self.learning_rate * iteration / self.warmup
+        if self.schedule == "constant":
+            return self.learning_rate
+        progress = (iteration - self.warmup) / max(1, self.iterations - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def check(self) -> None:
+        """Raise StylecoreError for the first setting that cannot work, before anything is loaded."""
+        if not self.name:
+            raise StylecoreError("the style needs a name: pass --name, or a --recipe that has one.")
+        if not self.style_image:
+            raise StylecoreError("there is no style picture: pass --style-image, or a --recipe that has one.")
+        for flag, value, least in (
+            ("crop", self.crop, 32),
+            ("batch-size", self.batch_size, 1),
+            ("gradient-accumulation", self.gradient_accumulation, 1),
+            ("iterations", self.iterations, 1),
+            ("log-every", self.log_every, 1),
+            ("style-size", self.style_size, 32),
+            ("preview-size", self.preview_size, 32),
+            ("workers", self.workers, 0),
+            ("warmup", self.warmup, 0),
+            ("seed", self.seed, 0),
+        ):
+            if value < least:
+                raise StylecoreError(f"--{flag} is {value}, and must be at least {least}.")
+        if self.crop % 4:
+            raise StylecoreError(f"--crop is {self.crop}, and must be a multiple of 4: the network halves twice.")
+        if not 0 < self.smallest_crop <= 1:
+            raise StylecoreError(f"--smallest-crop is {self.smallest_crop}, and must be above 0 and at most 1.")
+        if not self.learning_rate > 0:
+            raise StylecoreError(f"--learning-rate is {self.learning_rate}, and must be above 0.")
+        for flag, weight in (
+            ("content-weight", self.content_weight),
+            ("style-weight", self.style_weight),
+            ("total-variation-weight", self.total_variation_weight),
+        ):
+            if not 0 <= weight < float("inf"):
+                raise StylecoreError(f"--{flag} is {weight}, and must be a number of at least 0.")
+        _ = self.network  # raises for a network that cannot be
+
+
+def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, str]:
+    """Read flags over a recipe over the defaults.
+
+    Returns:
+        The configuration, checked, and --resume: "no" or "auto".
+
+    Raises:
+        StylecoreError: for a recipe or a setting that cannot be used.
+        SystemExit: for flags that argparse refuses, and after --help.
+    """
+    parser = argparse.ArgumentParser(
+        prog="accelerate launch training/train.py",
+        description="Train a transformation network (Johnson et al. 2016) on any number of processes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--recipe", type=Path, help="YAML file with settings; flags given beside it win", default=None)
+    parser.add_argument(
+        "--resume", choices=("no", "auto"), default="no", help="auto: go on from the run's newest saved state, if any"
+    )
+    hints = get_type_hints(TrainConfig)
+    for each in dataclasses.fields(TrainConfig):
+        parser.add_argument(
+            f"--{each.name.replace('_', '-')}",
+            dest=each.name,
+            # What was not given must not overwrite the recipe; the help still shows the true default.
+            default=_NotGiven(each.default),
+            help=each.metadata["help"],
+            **_argument_type(hints[each.name]),
+        )
+    given = vars(parser.parse_args(arguments))
+    recipe, resume = given.pop("recipe"), given.pop("resume")
+    settings = read_recipe(recipe) if recipe else {}
+    settings |= {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if not isinstance(value, _NotGiven)
+    }
+    config = TrainConfig(**settings)
+    config.check()
+    return config, resume
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Settings of a YAML recipe, converted to their fields' types.
+
+    Raises:
+        StylecoreError: when the file cannot be read, or a setting is unknown or of another type.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StylecoreError(f"cannot read the recipe {path}: {getattr(error, 'strerror', error)}.") from error
+    except yaml.YAMLError as error:
+        raise StylecoreError(f"the recipe {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise StylecoreError(f"the recipe {path} must be a list of `setting: value` lines.")
+    hints = get_type_hints(TrainConfig)
+    unknown = sorted(str(name) for name in content if name not in hints)
+    if unknown:
+        raise StylecoreError(
+            f"the recipe {path} has unknown settings: {', '.join(unknown)}; `train.py --help` lists them all."
+        )
+    return {name: _convert(value, hints[name], f"{name} in {path}") for name, value in content.items()}
+
+
+def find_file(name: str) -> Path:
+    """A path as given, or else below the repository, so that recipes work from any folder.
+
+    Raises:
+        StylecoreError: when it is in neither place.
+    """
+    for candidate in (Path(name), REPOSITORY / name):
+        if candidate.exists():
+            return candidate
+    raise StylecoreError(f"there is no file {name}, neither here nor in the repository.")
+
+
+@dataclass(frozen=True)
+class _NotGiven:
+    """Stands for a flag that was not given; prints as the default it leaves in place."""
+
+    default: Any
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
+
+
+def _argument_type(hint: Any) -> dict[str, Any]:
+    if get_origin(hint) is Literal:
+        return {"choices": get_args(hint)}
+    if get_origin(hint) is tuple:
+        return {"nargs": "*", "type": get_args(hint)[0]}
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    return {"type": hint}
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """A YAML value as the field's type; YAML reads 1e5 as text and 5 as an integer."""
+    try:
+        if get_origin(hint) is Literal:
+            if value is False:  # YAML's unquoted no
+                value = "no"
+            if value not in get_args(hint):
+                raise ValueError
+            return value
+        if get_origin(hint) is tuple:
+            if not isinstance(value, list):
+                raise ValueError
+            return tuple(_convert(each, get_args(hint)[0], where) for each in value)
+        if hint is bool or isinstance(value, bool):
+            if hint is not bool or not isinstance(value, bool):
+                raise ValueError
+            return value
+        if hint is str and not isinstance(value, str | int | float):
+            raise ValueError
+        if hint is int and float(value) != int(float(value)):
+            raise ValueError
+        return int(float(value)) if hint is int else hint(value)
+    except (TypeError, ValueError):
+        kind = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
+        raise StylecoreError(f"{where} is {value!r}, which is no {kind.replace('typing.', '')}.") from None

@@ -1,0 +1,97 @@
+"""A run's state on disk: everything that training needs to go on as if it had never stopped.
+
+One .safetensors file, written to a temporary name and renamed, so a name that exists is a complete state.
+There is nothing random to store: which photos and which crops come next is a function of the seed and the
+iteration (see photos.py), and the network draws no random numbers.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stylecore.errors import StylecoreError
+
+KEPT_STATES = 2
+_PROGRESS_KEY = "stylecore.progress"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """iteration: optimizer steps taken; run_id: MLflow's; processes, batch_size: what the order of photos rests on."""
+
+    iteration: int
+    run_id: str
+    global_batch_size: int
+
+
+def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+    """Write state-<iteration>.safetensors into the folder and delete all but the newest two.
+
+    Raises:
+        StylecoreError: when it cannot be written (disk full, folder read-only).
+    """
+    tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    path = folder / f"state-{progress.iteration:07d}.safetensors"
+    temporary = folder / f".{path.name}.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata={_PROGRESS_KEY: json.dumps(asdict(progress))})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise StylecoreError(
+            f"cannot save the state of the run to {path}: {getattr(error, 'strerror', None) or error}."
+        ) from error
+    for old in sorted(folder.glob("state-*.safetensors"))[:-KEPT_STATES]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def newest_state(folder: Path) -> Path | None:
+    """The newest state in the folder that can be read; damaged ones are passed over."""
+    for path in sorted(folder.glob("state-*.safetensors"), reverse=True):
+        try:
+            with safe_open(path, framework="pt") as file:
+                if _PROGRESS_KEY in (file.metadata() or {}):
+                    return path
+        except (OSError, SafetensorError):
+            continue
+    return None
+
+
+def read_progress(path: Path) -> Progress:
+    """How far the run of a state was."""
+    with safe_open(path, framework="pt") as file:
+        return Progress(**json.loads(file.metadata()[_PROGRESS_KEY]))
+
+
+def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a state into a network and an optimizer that were built by the same configuration.
+
+    Raises:
+        StylecoreError: when the state belongs to another network.
+    """
+    with safe_open(path, framework="pt") as file:
+        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    weights = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise StylecoreError(
+            f"{path} is the state of another network; train under another --run-name, or with the settings it had."
+        ) from error
+    values: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            values.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
