@@ -1,0 +1,137 @@
+"""The page. `python -m demo.app` serves it; `build_demo(catalogue)` makes it for tests and other programs.
+
+It opens at http://127.0.0.1:7860; GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and Gradio's other variables change that.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio is imported
+
+import gradio as gr
+
+from demo.api import build_api
+from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from demo.limits import Limits
+from demo.looks import CSS, HEADER, theme
+from demo.stylize_tab import build_stylize_tab
+from demo.stylizer import Stylizer
+from stylecore.errors import StylecoreError
+from stylecore.vgg import VGG
+
+BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
+
+_log = logging.getLogger(__name__)
+
+
+def build_demo(
+    catalogue: Catalogue, *, load_vgg: Callable[[], VGG] | None = None, limits: Limits | None = None
+) -> gr.Blocks:
+    """The page, not launched yet; launch it with `launch_options`.
+
+    Args:
+        catalogue: the styles.
+        load_vgg: gives the network of Gatys' method; the pretrained VGG-19 when left out.
+        limits: what one visitor may ask for.
+    """
+    limits = limits or Limits()
+    stylizer = Stylizer(catalogue, limits)
+    with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        gr.HTML(HEADER)
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Stylize", id="stylize"):
+            build_stylize_tab(stylizer, page)
+        build_api(stylizer)
+    page.queue(max_size=limits.queue, default_concurrency_limit=1)
+    return page
+
+
+def launch_options(limits: Limits | None = None) -> dict[str, Any]:
+    """What `Blocks.launch` is given besides address and port."""
+    return {
+        "theme": theme(),
+        "css": CSS,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "max_file_size": (limits or Limits()).file_size,
+        "footer_links": ["api"],
+        "run_history": False,
+        "show_error": False,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the page until interrupted; returns the exit status (2 for what the user can mend)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        if options.bundle is not None:
+            catalogue: Catalogue = BundleCatalogue(options.bundle)
+        else:
+            _restore(options.tracking_uri)
+            catalogue = RegistryCatalogue(options.tracking_uri)
+    except StylecoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    page = build_demo(catalogue)
+    try:
+        _, url, _ = page.launch(
+            quiet=True, prevent_thread_lock=True, inbrowser=options.inbrowser and _has_browser(), **launch_options()
+        )
+    except OSError as error:  # no free port
+        print(f"error: the page cannot be served: {error}", file=sys.stderr)
+        return 2
+    print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
+    page.block_thread()
+    return 0
+
+
+def _restore(tracking_uri: str | None) -> None:
+    """Put the published runs into the registry, where it lacks them; the page opens without them too."""
+    try:
+        from training.registry import restore_published
+    except ImportError as error:
+        raise StylecoreError(
+            f"serving the registry needs the package {error.name}; install it, or serve a bundle with --bundle."
+        ) from error
+    try:
+        restored = restore_published(tracking_uri=tracking_uri)
+    except StylecoreError as error:
+        _log.warning("The published runs were not restored: %s", error)
+        return
+    if restored:
+        print(f"Restored the published runs {', '.join(restored)}.", flush=True)
+
+
+def _has_browser() -> bool:
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        print("There is no browser here to open.", flush=True)
+        return False
+    return True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo.app", description="The page: your photo, painted.")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        default=os.environ.get(BUNDLE_VARIABLE) or None,
+        metavar="FOLDER",
+        help=f"serve an exported bundle instead of the MLflow registry (default: ${BUNDLE_VARIABLE})",
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
+    )
+    parser.add_argument("--inbrowser", action="store_true", help="open the page in a browser, where there is one")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

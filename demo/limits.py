@@ -1,0 +1,32 @@
+"""How much of the server one visitor may use. Every limit of the page is here, once."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sides and sizes in pixels.
+
+    Attributes:
+        photo_pixels: width times height of the largest photo that is decoded.
+        file_size: of an upload, in Gradio's notation.
+        queue: visitors who may wait.
+        smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
+        gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
+        gatys_steps, gatys_max_steps: proposed and most steps.
+        previews: previews shown while Gatys' method paints, at most.
+        remembered_megabytes: of network results kept, so that other settings of the same picture answer at once.
+    """
+
+    photo_pixels: int = 50_000_000
+    file_size: str = "30mb"
+    queue: int = 16
+    smallest_side: int = 128
+    stylize_side: int = 1024
+    stylize_max_side: int = 2048
+    gatys_side: int = 320
+    gatys_max_side: int = 768
+    gatys_steps: int = 100
+    gatys_max_steps: int = 500
+    previews: int = 100
+    remembered_megabytes: int = 256

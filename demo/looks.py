@@ -1,0 +1,153 @@
+"""Theme and style sheet. Fonts are files that Gradio carries; nothing is fetched from elsewhere."""
+
+import gradio as gr
+from gradio.themes.utils import colors, sizes
+
+NIGHT = colors.Color(
+    name="night",
+    c50="#f2f5fb", c100="#e2e9f6", c200="#c4d1ec", c300="#97aedd", c400="#6584c8", c500="#3f63b1",
+    c600="#2f4f97", c700="#27407a", c800="#223561", c900="#1a2746", c950="#101a31",
+)  # fmt: skip
+STARLIGHT = colors.Color(
+    name="starlight",
+    c50="#fdf9ec", c100="#faf0cc", c200="#f5e096", c300="#efcb58", c400="#e9b830", c500="#d79c1c",
+    c600="#b27716", c700="#8b5616", c800="#724519", c900="#613a1a", c950="#381d0b",
+)  # fmt: skip
+INK = colors.Color(
+    name="ink",
+    c50="#f8f9fb", c100="#f0f2f6", c200="#e2e6ed", c300="#ccd3de", c400="#98a3b5", c500="#667289",
+    c600="#4a566d", c700="#354057", c800="#202a3e", c900="#141c2d", c950="#0b111e",
+)  # fmt: skip
+
+
+def theme() -> gr.themes.Base:
+    """Night blue on paper; in the dark, on night."""
+    return gr.themes.Base(
+        primary_hue=NIGHT,
+        secondary_hue=STARLIGHT,
+        neutral_hue=INK,
+        radius_size=sizes.radius_lg,
+        text_size=sizes.text_md,
+        spacing_size=sizes.spacing_md,
+        font=(
+            gr.themes.LocalFont("Source Sans Pro"),
+            gr.themes.LocalFont("Lora", (600,)),
+            "ui-sans-serif",
+            "system-ui",
+            "sans-serif",
+        ),
+        font_mono=(gr.themes.LocalFont("Source Code Pro"), "ui-monospace", "Consolas", "monospace"),
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        background_fill_primary_dark="*neutral_900",
+        background_fill_secondary_dark="*neutral_950",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="1px",
+        block_border_color="*neutral_200",
+        block_border_color_dark="*neutral_800",
+        block_shadow="none",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        block_label_text_weight="600",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_weight="600",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_100",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        border_color_primary_dark="*neutral_700",
+        slider_color="*primary_500",
+        slider_color_dark="*secondary_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*secondary_400",
+        button_primary_background_fill_hover_dark="*secondary_300",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="*neutral_950",
+        button_secondary_background_fill="white",
+        button_secondary_background_fill_hover="*neutral_100",
+        button_secondary_background_fill_dark="*neutral_800",
+        button_secondary_background_fill_hover_dark="*neutral_700",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_border_color_dark="*neutral_700",
+        button_large_text_size="*text_md",
+        checkbox_border_color="*neutral_400",
+        checkbox_border_color_dark="*neutral_500",
+        checkbox_background_color_selected="*primary_600",
+        checkbox_background_color_selected_dark="*secondary_500",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_700",
+    )
+
+
+HEADER = """
+<header class="masthead">
+  <h1>Your photo, painted</h1>
+  <p>Drop in a photo and choose a painting. A small neural network repaints the photo in its manner, in one pass.</p>
+</header>
+"""
+
+CSS = """
+.gradio-container > .main { max-width: 1240px; margin: 0 auto; }
+.gradio-container .html-container { padding: 0; }
+.masthead { padding: 6px 0 0; }
+.masthead h1 { font-family: 'Lora', Georgia, serif; font-weight: 600; font-size: 2.3rem; line-height: 1.15;
+  letter-spacing: -0.01em; margin: 0 0 6px; color: var(--body-text-color); }
+.masthead p, .lede p { font-size: 1.06rem; color: var(--body-text-color-subdued); margin: 0; max-width: 52em; }
+#tabs button[role=tab] { font-size: 1.04rem; font-weight: 600; }
+.columns { gap: 26px !important; align-items: flex-start; }
+.columns > .column { gap: 14px; }
+
+/* Sample photos: a strip of squares. */
+.samples { display: flex; align-items: center; gap: 12px; flex-wrap: wrap; }
+.samples > span { color: var(--body-text-color-subdued); font-size: .95rem; }
+.samples > div { display: flex; gap: 8px; }
+.samples button { width: 46px; height: 46px; padding: 0; border: 0; border-radius: 10px; overflow: hidden;
+  cursor: pointer; background: none; }
+.samples img { width: 100%; height: 100%; object-fit: cover; display: block; margin: 0; }
+.samples button:hover { outline: 2px solid var(--primary-400); outline-offset: 2px; }
+
+/* Styles: radio buttons that look like cards. */
+.cards { border: 0; padding: 0; margin: 4px 0 0; min-width: 0; }
+.cards legend { font-weight: 600; font-size: 1.04rem; color: var(--body-text-color); padding: 0; margin: 0 0 10px; }
+.cards > div { display: grid; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: 14px 12px;
+  padding: 3px; }
+.card { position: relative; display: block; cursor: pointer; line-height: 1.25; }
+.card input { position: absolute; opacity: 0; width: 1px; height: 1px; }
+.card img, .card .no-preview { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 12px;
+  margin: 0; background: var(--neutral-200); transition: outline-color .15s; outline: 3px solid transparent;
+  outline-offset: 2px; }
+.card:hover img { outline-color: var(--primary-200); }
+.card input:checked + * { outline-color: var(--primary-600); }
+.card input:focus-visible + * { outline-color: var(--secondary-500); }
+.dark .card:hover img { outline-color: var(--neutral-600); }
+.dark .card input:checked + * { outline-color: var(--secondary-400); }
+.dark .card input:focus-visible + * { outline-color: white; }
+.card .title { display: block; font-weight: 600; font-size: .93rem; margin: 8px 1px 0; color: var(--body-text-color); }
+.card .artist { display: block; font-size: .87rem; margin: 1px 1px 0; color: var(--body-text-color-subdued); }
+
+/* The result. */
+#result, #gatys-result { border-width: 0 !important; background: none; }
+#result img, #gatys-result img { border-radius: 12px; }
+#result .empty { min-height: 340px; }
+.status { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; line-height: 1.5; min-height: 1.5em; }
+.status strong { color: var(--body-text-color); font-weight: 600; }
+.controls { align-items: stretch; }
+button:focus-visible, [role=tab]:focus-visible { outline: 2px solid var(--secondary-500); outline-offset: 2px; }
+
+@media (max-width: 640px) {
+  .gradio-container > .main { padding: 8px 14px !important; }
+  .masthead h1 { font-size: 1.85rem; }
+  .masthead p { font-size: 1rem; }
+  /* The cards become a strip, so that the result stays near. */
+  .cards > div { display: flex; overflow-x: auto; margin-right: -14px; padding-bottom: 8px; }
+  .card { flex: 0 0 112px; }
+}
+@media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
+"""

@@ -1,0 +1,164 @@
+"""What the tabs share: errors as one sentence, the photo input, pictures to files, looks."""
+
+import functools
+import html
+import inspect
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.pictures import Format, Picture, encode_picture, load_picture
+from stylecore.samples import sample_photos
+
+MODEL = "model"
+"""The one queue of everything that runs a network."""
+
+_log = logging.getLogger(__name__)
+
+
+def photo_input(**options: Any) -> gr.Image:
+    """An image input that hands over the file as it was uploaded.
+
+    Gradio's own opens it first, and answers a file that is no picture with a traceback; it also turns the picture
+    upright and drops what `load_picture` reads: color profile, date, copyright. Only the instance is changed: beside
+    the source of a subclass Gradio would write a stub file.
+    """
+    image = gr.Image(type="filepath", image_mode=None, **options)
+    image.preprocess = _uploaded_file
+    return image
+
+
+def _uploaded_file(payload: Any) -> str | None:
+    if payload is None:
+        return None
+    if payload.path is None or (payload.url or "").startswith("data:"):
+        raise gr.Error("Upload the picture as a file.", print_exception=False)
+    return str(payload.path)
+
+
+def plainly(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a handler so that a StylecoreError becomes its one sentence, and anything unexpected a friendly one.
+
+    What was unexpected is logged with its traceback.
+    """
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                yield from handler(*args, **kwargs)
+            except Exception as error:
+                raise _shown(error) from error
+
+        return generate
+
+    @functools.wraps(handler)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except Exception as error:
+            raise _shown(error) from error
+
+    return call
+
+
+def _shown(error: Exception) -> gr.Error:
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, StylecoreError):
+        sentence = str(error)
+    elif isinstance(error, torch.OutOfMemoryError | MemoryError):
+        sentence = "There is not enough memory for this size; choose a smaller one."
+    else:
+        _log.error("A request failed", exc_info=error)
+        sentence = "Something went wrong here, not with your picture; please try again."
+    sentence = sentence[:1].upper() + sentence[1:]
+    # The browser shows the text as HTML.
+    return gr.Error(
+        html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False),
+        title="That did not work",
+        print_exception=False,
+    )
+
+
+class _Upload(io.BytesIO):
+    name = "this file"  # in messages, instead of the server's path
+
+
+def read_photo(file: str | Path, *, max_side: int, max_pixels: int) -> Picture:
+    """A visitor's picture file.
+
+    Raises:
+        StylecoreError: as `load_picture`, the path (of the server's folders) and the command line's flags left out.
+    """
+    try:
+        content = Path(file).read_bytes()
+    except OSError:
+        raise StylecoreError("the picture is no longer there; upload it again") from None
+    try:
+        return load_picture(_Upload(content), max_side=max_side, max_pixels=max_pixels)
+    except StylecoreError as error:
+        raise StylecoreError(str(error).partition(", or raise the limit")[0]) from error
+
+
+def save_for_browser(
+    pixels: Tensor,
+    format: Format,
+    name: str,
+    *,
+    alpha: Tensor | None = None,
+    exif: bytes | None = None,
+    settings: dict[str, Any] | None = None,
+) -> str:
+    """Write a picture into Gradio's cache, from where the browser fetches it and where it is cleaned up."""
+    suffix = {"PNG": "png", "JPEG": "jpg"}.get(format, format.lower())
+    content = encode_picture(pixels, format, alpha=alpha, exif=exif, settings=settings)
+    return save_bytes_to_cache(content, f"{name}.{suffix}", get_upload_folder())
+
+
+def copy_of_sample(name: str) -> str:
+    """A sample photo in Gradio's cache: it serves no file from where packages are installed.
+
+    Raises:
+        StylecoreError: for a name that is none.
+    """
+    photos = sample_photos()
+    if name not in photos:
+        raise StylecoreError(f"there is no sample photo {name!r}; upload your own.")
+    return save_bytes_to_cache(photos[name].read_bytes(), photos[name].name, get_upload_folder())
+
+
+def file_name(*parts: str) -> str:
+    """A tidy name for a download, without suffix: `holiday-starry_night`."""
+    tidy = (re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:60] for part in parts)
+    return "-".join(part for part in tidy if part) or "picture"
+
+
+def device_name(device: torch.device | str) -> str:
+    """ "the CPU", or the GPU's name."""
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
+def seconds_text(seconds: float) -> str:
+    """ "0.4 s", "12 s", "2 min 5 s"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def status_line(text: str, *, kind: str = "") -> str:
+    """HTML for one line below a picture; screen readers announce it when it changes. `text` is HTML."""
+    return f'<p class="status {kind}" role="status" aria-live="polite">{text}</p>'

@@ -1,0 +1,219 @@
+"""The first tab: a photo, a style, the result."""
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demo.cards import PICK_SAMPLE, PICK_STYLE, sample_strip, style_cards
+from demo.catalogue import CHAMPION, Catalogue, StyleEntry, preview_photo, title_of
+from demo.page import (
+    MODEL,
+    copy_of_sample,
+    file_name,
+    photo_input,
+    plainly,
+    save_for_browser,
+    seconds_text,
+    status_line,
+)
+from demo.stylizer import Stylized, Stylizer, settings_of
+from stylecore.errors import StylecoreError
+from stylecore.samples import sample_photos
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the tab shows for one request: files in Gradio's cache, and a line about them."""
+
+    before: str
+    after: str
+    png: str
+    jpeg: str
+    status: str
+
+
+def stylize(
+    stylizer: Stylizer,
+    photo: str | None,
+    style: str,
+    version: str,
+    longest_side: float,
+    strength: float,
+    keep_colors: bool,
+) -> Answer:
+    """Stylize the photo, or the sample photo while there is none, and write the files that the page shows.
+
+    Raises:
+        StylecoreError: as `Stylizer.stylize`.
+    """
+    sample = preview_photo() if photo is None else None
+    source = photo or sample
+    if source is None:
+        raise StylecoreError("there is no photo yet; upload one.")
+    result = stylizer.stylize(source, style, version, int(longest_side))
+    pixels = result.finish(strength, keep_colors)
+    name = file_name(Path(source).stem, style)
+    settings = settings_of(result, strength, keep_colors)
+    png = save_for_browser(pixels, "PNG", name, alpha=result.alpha, exif=result.exif, settings=settings)
+    jpeg = save_for_browser(pixels, "JPEG", name, exif=result.exif, settings=settings)
+    before = save_for_browser(result.content / 255, "JPEG", f"{name}-before")
+    # The two are laid over each other: through a transparent one the other would show.
+    after = png if result.alpha is None else jpeg
+    return Answer(before, after, png, jpeg, describe(result, sample is not None))
+
+
+def describe(result: Stylized, is_sample: bool) -> str:
+    """The line below the picture, as HTML."""
+    height, width = result.size
+    parts = [
+        f"<strong>{html.escape(title_of(result.card))}</strong>",
+        f"{width} &times; {height} pixels",
+        f"{seconds_text(result.seconds)} on {html.escape(result.device)}",
+    ]
+    source_height, source_width = result.source_size
+    if result.source_size != result.size:
+        parts.insert(2, f"reduced from {source_width} &times; {source_height}")
+    notes = [f"About your photo: {html.escape(notice)}." for notice in result.notices]
+    if is_sample:
+        notes.append("This is a sample photo. Drop your own to paint it.")
+    return status_line(" · ".join(parts) + "".join(f"<br>{note}" for note in notes))
+
+
+def version_choices(entry: StyleEntry) -> list[tuple[str, str]]:
+    """Labels and versions for the dropdown, the default one first."""
+    default = entry.default_version
+    others = [version for version in entry.versions if version != default]
+
+    def label(version: str) -> str:
+        aliases = sorted(alias for alias, number in entry.aliases.items() if number == version)
+        named = [
+            alias.replace("iterations-", "") + " iterations" for alias in aliases if alias.startswith("iterations-")
+        ]
+        named += [alias for alias in aliases if not alias.startswith("iterations-") and alias != CHAMPION]
+        words = ", ".join(named) or f"version {version}"
+        return f"Best: {words}" if version == default else words[:1].upper() + words[1:]
+
+    return [(label(default), CHAMPION), *((label(version), version) for version in others)]
+
+
+def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
+    """Lay the tab out inside the open `gr.Tab` and connect it. Returns the photo input."""
+    catalogue, limits = stylizer.catalogue, stylizer.limits
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
+            photo = photo_input(
+                label="Your photo",
+                sources=["upload", "clipboard", "webcam"],
+                height=236,
+                elem_id="photo",
+                buttons=["fullscreen"],
+                placeholder="Drop your photo here\nor click to choose one",
+                alt_text="Your photo",
+            )
+            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=PICK_SAMPLE, elem_id="samples")
+            styles = gr.HTML("", js_on_load=PICK_STYLE, elem_id="styles")
+            notice = gr.Markdown(visible=False, elem_id="notice")
+        with gr.Column(scale=7, min_width=320, elem_classes="result"):
+            result = gr.ImageSlider(
+                label="Before and after",
+                show_label=False,
+                type="filepath",
+                format="png",
+                slider_position=35,
+                max_height=560,
+                interactive=False,
+                buttons=["fullscreen"],
+                elem_id="result",
+            )
+            status = gr.HTML(status_line("&nbsp;"), elem_id="status")
+            with gr.Row(elem_classes="controls"):
+                strength = gr.Slider(
+                    0, 1, 1, step=0.05, label="Strength of the style", elem_id="strength", buttons=[], scale=3
+                )
+                keep_colors = gr.Checkbox(
+                    label="Keep my photo's colors", elem_id="keep-colors", scale=2, min_width=220
+                )
+            with gr.Row(elem_classes="downloads"):
+                png = gr.DownloadButton("Download PNG", variant="primary", elem_id="download-png", interactive=False)
+                jpeg = gr.DownloadButton("Download JPEG", elem_id="download-jpeg", interactive=False)
+            with gr.Accordion("Size and version", open=False, elem_id="more"):
+                longest_side = gr.Slider(
+                    limits.smallest_side,
+                    limits.stylize_max_side,
+                    limits.stylize_side,
+                    step=64,
+                    label="Longest side, in pixels",
+                    info="A photo that is smaller keeps its exact size.",
+                    elem_id="size",
+                    buttons=[],
+                )
+                version = gr.Dropdown(
+                    [("Best", CHAMPION)],
+                    value=CHAMPION,
+                    label="Version of the style",
+                    visible=False,
+                    elem_id="version",
+                )
+    style = gr.State("")
+
+    def look(current: str) -> tuple[Any, ...]:
+        entries = catalogue.styles()
+        names = [entry.name for entry in entries]
+        chosen = current if current in names else next(iter(names), "")
+        return (
+            style_cards(entries, chosen),
+            gr.Markdown(catalogue.notice, visible=bool(catalogue.notice)),
+            chosen,
+            _dropdown(catalogue, chosen),
+        )
+
+    def pick_style(event: gr.EventData) -> tuple[str, Any]:
+        return event.name, _dropdown(catalogue, event.name)
+
+    def pick_sample(event: gr.EventData) -> str:
+        return copy_of_sample(event.name)
+
+    def answer(
+        photo: str | None, style: str, version: str, longest_side: float, strength: float, keep_colors: bool
+    ) -> tuple[Any, ...]:
+        if not style:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        shown = stylize(stylizer, photo, style, version, longest_side, strength, keep_colors)
+        return (
+            (shown.before, shown.after),
+            shown.status,
+            gr.DownloadButton(value=shown.png, interactive=True),
+            gr.DownloadButton(value=shown.jpeg, interactive=True),
+        )
+
+    inputs = [photo, style, version, longest_side, strength, keep_colors]
+    outputs = [result, status, png, jpeg]
+    run: dict[str, Any] = {
+        "fn": plainly(answer),
+        "inputs": inputs,
+        "outputs": outputs,
+        "show_progress": "minimal",
+        "show_progress_on": [status],
+        "api_visibility": "private",
+    }
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page.load(plainly(look), [style], [styles, notice, style, version], **quiet).then(**run, concurrency_id=MODEL)
+    styles.select(plainly(pick_style), None, [style, version], **quiet).then(**run, concurrency_id=MODEL)
+    samples.select(plainly(pick_sample), None, [photo], **quiet)
+    gr.on([photo.change, version.input, longest_side.release], **run, concurrency_id=MODEL, trigger_mode="always_last")
+    # Answered from memory, so not in the queue of the networks.
+    gr.on(
+        [strength.release, strength.input, keep_colors.input],
+        **run,
+        concurrency_id="finish",
+        trigger_mode="always_last",
+    )
+    return photo
+
+
+def _dropdown(catalogue: Catalogue, style: str) -> gr.Dropdown:
+    choices = version_choices(catalogue.find(style)) if style else [("Best", CHAMPION)]
+    return gr.Dropdown(choices, value=CHAMPION, visible=len(choices) > 1)

@@ -1,0 +1,163 @@
+"""A photo through a trained network: the work behind the Stylize and Compare tabs, without any page."""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demo.catalogue import CHAMPION, Catalogue
+from demo.limits import Limits
+from demo.page import device_name, read_photo
+from stylecore.blend import blend
+from stylecore.engine import Engine
+from stylecore.errors import StylecoreError
+from stylecore.style_model import StyleCard, StyleModel
+
+
+@dataclass(frozen=True, eq=False)
+class Stylized:
+    """A photo and what the network made of it, in 8 bits.
+
+    Attributes:
+        content, stylized: (3, H, W) uint8.
+        alpha: (1, H, W) float, or None.
+        exif: of the photo.
+        source_size: (height, width) of the photo before it was reduced.
+        notices: about the photo.
+        card, version: what it was stylized with.
+        seconds: that the network took.
+        device: where it ran, in words.
+    """
+
+    content: Tensor
+    stylized: Tensor
+    alpha: Tensor | None
+    exif: bytes | None
+    source_size: tuple[int, int]
+    notices: tuple[str, ...]
+    card: StyleCard
+    version: str
+    seconds: float
+    device: str
+
+    def finish(self, strength: float, keep_colors: bool) -> Tensor:
+        """The picture to show, (3, H, W) in [0, 1]; the network is not asked again."""
+        return blend(self.content / 255, self.stylized / 255, strength, keep_colors=keep_colors)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the result."""
+        return (self.content.shape[1], self.content.shape[2])
+
+    @property
+    def megabytes(self) -> float:
+        return (
+            self.content.nbytes + self.stylized.nbytes + (self.alpha.nbytes if self.alpha is not None else 0)
+        ) / 1e6
+
+
+class Stylizer:
+    """Runs styles on photos, one at a time, and remembers the last results.
+
+    A photo that comes again with the same style and size, to change the strength or to go back to a style, is
+    answered from memory. Photos are told apart by their content, so nobody gets another's picture.
+    """
+
+    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
+        self.catalogue = catalogue
+        self.limits = limits
+        self._running = threading.Lock()
+        self._engines: OrderedDict[StyleModel, Engine] = OrderedDict()
+        self._results: OrderedDict[tuple[str, str, str, int], Stylized] = OrderedDict()
+
+    def stylize(
+        self, photo: str | Path, style: str, version: str = CHAMPION, longest_side: float | None = None
+    ) -> Stylized:
+        """Stylize a photo file.
+
+        Args:
+            photo: the file.
+            style: its name.
+            version: a number or an alias.
+            longest_side: of the result in pixels; photos are reduced to it, never enlarged.
+
+        Raises:
+            StylecoreError: for a file that is no picture, an unknown style or version, or a size beyond the limits.
+        """
+        side = self._checked_side(longest_side)
+        number = self.catalogue.find(style).resolve(version or CHAMPION)
+        try:
+            content = Path(photo).read_bytes()
+        except OSError:
+            raise StylecoreError("the photo is no longer there; upload it again") from None
+        key = (hashlib.sha256(content).hexdigest(), style, number, side)
+        with self._running:
+            if key not in self._results:
+                self._remember(key, self._run(photo, style, number, side))
+            self._results.move_to_end(key)
+            return self._results[key]
+
+    def _checked_side(self, longest_side: float | None) -> int:
+        limits = self.limits
+        if longest_side is None:
+            return limits.stylize_side
+        if not limits.smallest_side <= longest_side <= limits.stylize_max_side:  # false for NaN too
+            raise StylecoreError(
+                f"the longest side may be {limits.smallest_side} to {limits.stylize_max_side} pixels here, "
+                f"not {longest_side:g}."
+            )
+        return int(longest_side)
+
+    def _run(self, photo: str | Path, style: str, version: str, side: int) -> Stylized:
+        model = self.catalogue.open(style, version)
+        if model not in self._engines:
+            self._engines[model] = Engine(model)
+            if len(self._engines) > 12:
+                self._engines.popitem(last=False)
+        engine = self._engines[model]
+        picture = read_photo(photo, max_side=side, max_pixels=self.limits.photo_pixels)
+        started = time.perf_counter()
+        stylized = engine.stylize(picture.pixels)
+        seconds = time.perf_counter() - started
+        return Stylized(
+            content=_eight_bits(picture.pixels),
+            stylized=_eight_bits(stylized),
+            alpha=picture.alpha,
+            exif=picture.exif,
+            source_size=picture.source_size,
+            notices=picture.notices,
+            card=model.card,
+            version=version,
+            seconds=seconds,
+            device=device_name(engine.device),
+        )
+
+    def _remember(self, key: tuple[str, str, str, int], result: Stylized) -> None:
+        self._results[key] = result
+        while len(self._results) > 1 and sum(kept.megabytes for kept in self._results.values()) > (
+            self.limits.remembered_megabytes
+        ):
+            self._results.popitem(last=False)
+
+
+def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[str, Any]:
+    """What is written into a download, to make the picture again."""
+    height, width = result.size
+    return {
+        "command": "stylize",
+        "style": result.card.name,
+        "version": result.version,
+        "max_side": max(height, width),
+        "strength": strength,
+        "keep_colors": keep_colors,
+    }
+
+
+def _eight_bits(pixels: Tensor) -> Tensor:
+    return pixels.clamp(0, 1).mul(255).add(0.5).floor().to(torch.uint8)

@@ -1,0 +1,92 @@
+"""Tiny real styles in a bundle, photos, and a page that is served."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import torch
+
+from demo.app import build_demo, launch_options
+from demo.catalogue import BUNDLE_FORMAT, BundleCatalogue
+from demo.limits import Limits
+from stylecore.pictures import save_picture
+from stylecore.style_model import StyleCard, StyleModel
+from stylecore.transform_net import TransformNet, TransformNetConfig
+from stylecore.vgg import VGG
+
+NETWORK = TransformNetConfig(residual_blocks=1, width=0.25)
+LIMITS = Limits(smallest_side=16, stylize_side=96, stylize_max_side=128, photo_pixels=250_000)
+
+
+def make_style(seed: int, **card: object) -> StyleModel:
+    torch.manual_seed(seed)
+    return StyleModel(TransformNet(NETWORK), StyleCard(network=NETWORK, **card))  # type: ignore[arg-type]
+
+
+def write_bundle(folder: Path, versions: list[tuple[StyleModel, str, list[str]]]) -> Path:
+    """A bundle as `python -m training.registry export` writes it, of (model, version, aliases)."""
+    folder.mkdir(exist_ok=True)
+    styles = []
+    for model, version, aliases in versions:
+        file = folder / f"{model.card.name}-{version}.safetensors"
+        model.save(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        styles.append(
+            {"name": model.card.name, "version": version, "aliases": aliases, "file": file.name, "sha256": digest}
+        )
+    (folder / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The styles "night" (versions 1, 2 and the champion 3) and "wave"."""
+    night = [make_style(seed, name="night", title="The Night", artist="A. Painter", year="1889") for seed in (1, 2, 3)]
+    night = [
+        StyleModel(
+            model.network, replace(model.card, iterations=1000 * n, losses={"content": 2.0 / n, "style": 1.0 / n})
+        )
+        for n, model in enumerate(night, start=1)
+    ]
+    versions = [
+        (night[0], "1", ["iterations-1000"]),
+        (night[1], "2", ["iterations-2000"]),
+        (night[2], "3", ["iterations-3000", "champion"]),
+        (make_style(4, name="wave", title="<b>Wave</b>"), "1", ["champion"]),
+    ]
+    return write_bundle(tmp_path_factory.mktemp("styles") / "bundle", versions)
+
+
+@pytest.fixture(scope="session")
+def catalogue(bundle: Path) -> BundleCatalogue:
+    return BundleCatalogue(bundle)
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """61 x 45 pixels, half of them transparent."""
+    torch.manual_seed(0)
+    alpha = torch.ones(1, 45, 61)
+    alpha[:, :, :20] = 0
+    path = tmp_path_factory.mktemp("photos") / "photo.png"
+    save_picture(torch.rand(3, 45, 61), path, alpha=alpha)
+    return path
+
+
+def small_vgg() -> VGG:
+    """VGG-19's layers by name, with random weights."""
+    torch.manual_seed(0)
+    return VGG("E").eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def page(catalogue: BundleCatalogue) -> Iterator[tuple[gr.Blocks, str]]:
+    """The served page and its address."""
+    demo = build_demo(catalogue, load_vgg=small_vgg, limits=LIMITS)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
+    yield demo, url
+    demo.close()

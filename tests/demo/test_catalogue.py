@@ -1,0 +1,149 @@
+"""The styles a page serves, from either source."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from stylecore.errors import StylecoreError
+from stylecore.style_model import StyleModel
+from tests.demo.conftest import make_style, write_bundle
+
+
+def test_a_bundle_lists_its_styles_with_versions_aliases_card_and_preview(catalogue: BundleCatalogue) -> None:
+    night, wave = sorted(catalogue.styles(), key=lambda entry: entry.name)
+    assert (night.name, night.title, night.versions, night.default_version) == (
+        "night",
+        "The Night",
+        ("3", "2", "1"),
+        "3",
+    )
+    assert night.aliases["iterations-1000"] == "1"
+    assert night.card.iterations == 3000
+    assert night.preview is not None
+    assert night.preview.is_file()
+    assert wave.versions == ("1",)
+    assert catalogue.notice == ""
+
+
+def test_versions_are_opened_by_number_and_alias_and_only_once(catalogue: BundleCatalogue) -> None:
+    assert catalogue.open("night").card.iterations == 3000
+    assert catalogue.open("night", "2").card.iterations == 2000
+    assert catalogue.open("night", "iterations-1000").card.iterations == 1000
+    assert catalogue.open("night", "1") is catalogue.open("night", "iterations-1000")
+
+
+def test_many_threads_get_the_same_model(bundle: Path) -> None:
+    catalogue = BundleCatalogue(bundle)
+    opened: list[StyleModel] = []
+    threads = [threading.Thread(target=lambda: opened.append(catalogue.open("night"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 8
+    assert len({id(model) for model in opened}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "says"),
+    [("nope", "champion", "the styles are night, wave"), ("night", "9", "choose one of 3, 2, 1, iterations-1000")],
+)
+def test_what_there_is_not_is_named(catalogue: BundleCatalogue, name: str, version: str, says: str) -> None:
+    with pytest.raises(StylecoreError, match=says):
+        catalogue.open(name, version)
+
+
+def test_a_file_that_is_not_the_manifests_is_refused(bundle: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "bundle")
+    make_style(9, name="wave").save(copy / "wave-1.safetensors")
+    catalogue = BundleCatalogue(copy)
+    with pytest.raises(StylecoreError, match="not the file that the bundle's manifest names"):
+        catalogue.open("wave")
+    # The page still shows the other style, and this one without preview.
+    assert {entry.name: entry.preview is None for entry in catalogue.styles()} == {"night": False, "wave": True}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": "other"}', '{"format": "stylecore.bundle/1", "styles": [{}]}']
+)
+def test_a_folder_that_is_no_bundle_is_refused_with_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(StylecoreError, match=r"manifest\.json"):
+        BundleCatalogue(tmp_path)
+    with pytest.raises(StylecoreError, match="is no bundle"):
+        BundleCatalogue(tmp_path / "missing")
+
+
+def test_an_empty_bundle_says_how_to_get_styles(tmp_path: Path) -> None:
+    catalogue = BundleCatalogue(write_bundle(tmp_path / "empty", []))
+    assert catalogue.styles() == []
+    assert "export it again" in catalogue.notice
+
+
+def test_a_bundle_needs_neither_mlflow_nor_training(bundle: Path) -> None:
+    code = (
+        "import sys; sys.modules['mlflow'] = sys.modules['training'] = None\n"
+        "from demo.catalogue import BundleCatalogue, RegistryCatalogue\n"
+        f"print([entry.name for entry in BundleCatalogue({str(bundle)!r}).styles()])\n"
+        "registry = RegistryCatalogue(); print(registry.styles(), registry.notice)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "['night', 'wave']" in done.stdout or "['wave', 'night']" in done.stdout
+    assert "[] The registry cannot be read at the moment" in done.stdout
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def test_the_registry_is_served_and_a_promoted_version_appears(store: str) -> None:
+    registry = pytest.importorskip("training.registry")
+    tracker = pytest.importorskip("training.tracker")
+    run = tracker.Tracker.start(
+        experiment="johnson", run_name="night", params={}, tags={}, tracking_uri=store, system_metrics=False
+    )
+    from dataclasses import replace
+
+    for step in (10, 20):
+        model = make_style(step, name="night", title="The Night")
+        run.log_checkpoint(StyleModel(model.network, replace(model.card, iterations=step)), step, {"loss/total": 1.0})
+    catalogue: Catalogue = RegistryCatalogue(store, seconds_between_looks=0)
+    (entry,) = catalogue.styles()
+    assert (entry.name, entry.title, len(entry.versions)) == ("night", "The Night", 2)
+    assert entry.preview is not None
+    registry.Registry(store).promote("night", "iterations-10")
+    assert catalogue.open("night").card.iterations == 10
+    registry.Registry(store).promote("night", "iterations-20")
+    assert catalogue.open("night").card.iterations == 20
+    assert catalogue.styles()[0].card.iterations == 20
+
+    # The store goes away: what is known is still served, and said to be old.
+    def fail() -> None:
+        raise StylecoreError("the database is gone.")
+
+    catalogue._registry.versions = fail  # type: ignore[attr-defined]
+    assert catalogue.open("night").card.iterations == 20
+    assert "the styles read before are served" in catalogue.notice
+
+
+def test_an_empty_registry_says_how_to_get_styles(store: str) -> None:
+    pytest.importorskip("training.registry")
+    catalogue = RegistryCatalogue(store)
+    assert catalogue.styles() == []
+    assert "training.registry restore" in catalogue.notice
+    with pytest.raises(StylecoreError, match="There is no style yet"):
+        catalogue.open("night")
+
+
+def test_the_cards_title_falls_back_to_the_name(tmp_path: Path) -> None:
+    catalogue = BundleCatalogue(write_bundle(tmp_path / "one", [(make_style(1, name="great_wave"), "1", [])]))
+    assert catalogue.styles()[0].title == "Great wave"
+    assert catalogue.styles()[0].default_version == "1"  # without a champion the newest
+    assert json.loads((tmp_path / "one" / "manifest.json").read_text())["styles"][0]["aliases"] == []
