@@ -46,6 +46,8 @@ class TransformNetConfig:
         bias: whether convolutions have one.
         normalization_epsilon: added to the variance.
         normalize_output: normalize after the last convolution too (Engstrom's networks).
+        normalize_before_upsampling: normalization and ReLU in front of either upsampling layer too (networks with
+            nearest-neighbor upsampling that the authors' code trained).
         input_values, output_values: what the first layer is given and what the last layer gives.
     """
 
@@ -59,11 +61,12 @@ class TransformNetConfig:
     bias: bool = True
     normalization_epsilon: float = 1e-5
     normalize_output: bool = False
+    normalize_before_upsampling: bool = False
     input_values: Preprocessing = IMAGENET
     output_values: Preprocessing = IMAGENET
 
     def __post_init__(self) -> None:
-        if not 1 <= self.residual_blocks <= MAX_RESIDUAL_BLOCKS:
+        if not isinstance(self.residual_blocks, int) or not 1 <= self.residual_blocks <= MAX_RESIDUAL_BLOCKS:
             raise StylecoreError(
                 f"a transformation network has 1 to {MAX_RESIDUAL_BLOCKS} residual blocks, not {self.residual_blocks}."
             )
@@ -187,6 +190,11 @@ class UpsamplingLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, config: TransformNetConfig) -> None:
         super().__init__()
+        self.before = (
+            nn.Sequential(_normalization(in_channels, config), nn.ReLU())
+            if config.normalize_before_upsampling
+            else nn.Identity()
+        )
         if config.upsampling == "nearest":
             self.layer: nn.Module = nn.Sequential(
                 nn.Upsample(scale_factor=2, mode="nearest"),
@@ -196,7 +204,7 @@ class UpsamplingLayer(nn.Module):
             self.layer = TransposedConvolutionLayer(in_channels, out_channels, config)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)
+        return self.layer(self.before(x))
 
 
 class TransposedConvolutionLayer(nn.Module):
