@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import Preprocessing
@@ -28,7 +29,7 @@ class StyleCard:
     Attributes:
         name: letters, digits, "_" and "-": the registered model's name, the command line's --style.
         title, artist, year: of the style picture.
-        credit, license: of the style picture's reproduction.
+        credit, license: of the style picture's reproduction; of the network itself when it is an import.
         network: form of the transformation network.
         training: every setting of the run, as training.config.TrainConfig has them; empty for imports.
         iterations: optimizer steps taken.
@@ -68,6 +69,8 @@ class StyleCard:
             preprocessing = network[side]
             for statistic in ("mean", "std"):
                 preprocessing[statistic] = tuple(float(value) for value in preprocessing[statistic])
+                if len(preprocessing[statistic]) != 3:
+                    raise ValueError(f"{side} needs 3 values of {statistic}")
             network[side] = Preprocessing(**preprocessing)
         return cls(network=TransformNetConfig(**network), **values)
 
@@ -89,13 +92,17 @@ class StyleModel:
             half: store the weights as float16: half the size, and they are float32 again when loaded.
 
         Raises:
-            StylecoreError: when the file cannot be written.
+            StylecoreError: when the file cannot be written, or weights are not finite numbers (in half precision:
+                are larger than 65504).
         """
         target = Path(path)
         tensors = {
             name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
         }
+        broken = _first_not_finite(tensors)
+        if broken is not None:
+            raise StylecoreError(f"{target} was not written: the weights of {broken} are not finite numbers.")
         header = {FORMAT_KEY: FORMAT, CARD_KEY: self.card.to_json()}
         temporary = None
         try:
@@ -106,9 +113,10 @@ class StyleModel:
             os.chmod(temporary, 0o644)
             os.replace(temporary, target)
         except (OSError, SafetensorError) as error:
+            raise StylecoreError(f"cannot write {target}: {_reason(error)}.") from error
+        finally:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
-            raise StylecoreError(f"cannot write {target}: {_reason(error)}.") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "StyleModel":
@@ -135,9 +143,10 @@ class StyleModel:
                 f"{path} does not hold the network that its card describes: {len(wrong)} tensors differ, "
                 f"the first is {wrong[0]}."
             )
-        if any(not torch.isfinite(tensor).all() for tensor in tensors.values()):
+        tensors = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+        if _first_not_finite(tensors) is not None:
             raise StylecoreError(f"{path} holds weights that are not numbers; train or download it again.")
-        network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+        network.load_state_dict(tensors)
         return cls(network, card)
 
 
@@ -168,9 +177,15 @@ def read_card(path: str | Path) -> StyleCard:
         )
     try:
         return StyleCard.from_json(header[CARD_KEY])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StylecoreError(f"the style card in {file} cannot be read: {error}.") from error
+    except KeyError as error:
+        raise StylecoreError(f"the style card in {file} cannot be read: {error} is missing.") from error
+    except (ValueError, TypeError, AttributeError, RecursionError, StylecoreError) as error:
+        raise StylecoreError(f"the style card in {file} cannot be read: {_reason(error)}.") from error
+
+
+def _first_not_finite(tensors: dict[str, Tensor]) -> str | None:
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error).splitlines()[0].rstrip(".")
+    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
