@@ -10,25 +10,35 @@ from stylecore.style_model import StyleModel
 ALIGNMENT = 4
 """The network halves a picture twice and doubles it twice."""
 
+REACH_OF_OTHER_LAYERS = 16
+"""How far zeros beside the picture reach through all layers but the residual blocks: 8 pixels down to a quarter of
+the size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
+
 
 class Engine:
     """A style ready to be applied.
 
     The picture is extended by reflection before the network and the result cropped afterwards, for two reasons:
     networks whose sides are not multiples of 4 return other sizes than they get, and the network's own padding
-    leaves a visible frame, as wide as its residual blocks reach (8 pixels each).
+    leaves a visible frame, as wide as its residual blocks reach (8 pixels each). Where the network pads with zeros,
+    the extension is so wide that no zero reaches the picture through any layer.
 
     Args:
         model: the style.
         device: "cpu", "cuda", ...; the fastest that is there when left out.
+
+    Raises:
+        StylecoreError: when there is no such device.
     """
 
     def __init__(self, model: StyleModel, device: str | None = None) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         self.network = model.network.to(self.device)
+        self.card = model.card
         self.config = model.card.network
 
-    @torch.inference_mode()
+    # Not inference_mode: its results could not take part in a later gradient.
+    @torch.no_grad()
     def stylize(self, pixels: Tensor) -> Tensor:
         """Stylize one picture or a batch of equal size.
 
@@ -59,7 +69,22 @@ class Engine:
         return stylized if pixels.ndim == 4 else stylized.squeeze(0)
 
     def _border(self) -> int:
-        return 0 if self.config.padding == "reflect-start" else self.config.border
+        if self.config.padding == "reflect":
+            return self.config.border
+        if self.config.padding == "reflect-start":  # what the residual blocks need the network adds by itself
+            return REACH_OF_OTHER_LAYERS
+        return self.config.border + REACH_OF_OTHER_LAYERS
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise StylecoreError(f"there is no device {name!r} here; choose 'cpu' or leave the choice out.") from error
+    return device
 
 
 def extend(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
