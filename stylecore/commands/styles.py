@@ -1,0 +1,38 @@
+"""`python -m stylecore styles`: list the styles at hand."""
+
+import argparse
+import json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON list instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    from stylecore.shelf import find_styles
+
+    styles = find_styles()
+    if options.json:
+        rows = [
+            {
+                "name": style.card.name,
+                "iterations": style.card.iterations,
+                "residual_blocks": style.card.network.residual_blocks,
+                "title": style.card.title,
+                "artist": style.card.artist,
+                "year": style.card.year,
+                "license": style.card.license,
+                "file": str(style.path),
+            }
+            for style in styles
+        ]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return 0
+    if not styles:
+        print("No styles yet: train one with `make train`, or `python -m stylecore import` one.")
+    for style in styles:
+        card = style.card
+        picture = ", ".join(part for part in (card.title, card.artist, card.year) if part)
+        reference = f"{card.name}@iterations-{card.iterations}" if card.iterations else card.name
+        print(f"{reference:<36} {card.network.residual_blocks} residual blocks   {picture}")
+    return 0
