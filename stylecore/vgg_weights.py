@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
@@ -123,7 +124,10 @@ def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: st
         path = Path(weights).expanduser()
         if not path.is_file():
             raise StylecoreError(f"there is no file {path} to read the weights of {name} from.")
-        return _canonical(path, name) or _converted(path, name, path.name, _file_sha256(path), cache)
+        if canonical := _canonical(path, name):
+            return canonical
+        sha256 = _file_sha256(path)
+        return _cached(name, sha256, cache) or _converted(path, name, path.name, sha256, cache)
     return _from_carrier(name, cache) or _from_torchvision(name, cache)
 
 
@@ -175,7 +179,7 @@ def _from_torchvision(name: Name, cache: Path) -> VGGWeights:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start)
-        except (OSError, RuntimeError) as error:  # no network; another file than expected
+        except (OSError, HTTPException, RuntimeError) as error:  # the last: another file than expected
             carrier = CARRIERS[name]
             raise StylecoreError(
                 f"the weights of {name} are neither in the cache {cache}, nor in the package {carrier.package} (not "
@@ -208,9 +212,7 @@ def _cached(name: Name, source_sha256: str, cache: Path) -> VGGWeights | None:
 
 
 def _converted(path: Path, name: Name, source: str, source_sha256: str, cache: Path) -> VGGWeights:
-    """The weights of a file in another's format, by way of the cache."""
-    if cached := _cached(name, source_sha256, cache):
-        return cached
+    """The weights of a file in another's format, written to the cache too if that is possible."""
     configuration = CONFIGURATIONS[name]
     features = read_features(path, configuration)
     check_complete(features.tensors, configuration, path)
@@ -267,29 +269,39 @@ def _canonical(path: Path, name: Name) -> VGGWeights | None:
         )
     if header.get("name") != name:
         raise StylecoreError(f"{path} holds the weights of {header.get('name')}, not of {name}.")
+    check_complete(tensors, CONFIGURATIONS[name], path)
     if header.get("tensors_sha256") != _tensors_sha256(tensors):
         raise StylecoreError(f"{path} is damaged: its weights are not those that were written.")
-    check_complete(tensors, CONFIGURATIONS[name], path)
     try:
-        preprocessing = _preprocessing(json.loads(header["preprocessing"]))
+        preprocessing = _preprocessing(header["preprocessing"])
         return VGGWeights(Features(tensors, preprocessing), header["source"], header["source_sha256"])
     except (KeyError, TypeError, ValueError) as error:
         raise StylecoreError(f"{path} does not say where its weights come from or what they expect.") from error
 
 
-def _preprocessing(fields: Mapping[str, object]) -> Preprocessing:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-    return Preprocessing(**values)  # type: ignore[arg-type]
+def _preprocessing(text: str) -> Preprocessing:
+    fields = json.loads(text)
+    if fields["channel_order"] not in ("RGB", "BGR"):
+        raise ValueError(f"channel order {fields['channel_order']!r}")
+    mean, std = ([float(value) for value in fields[key]] for key in ("mean", "std"))
+    if not len(mean) == len(std) == 3:
+        raise ValueError("three channels are expected")
+    return Preprocessing(
+        fields["channel_order"], float(fields["scale"]), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+    )
 
 
 def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for key in sorted(tensors):
-        digest.update(f"{key} {tuple(tensors[key].shape)} {tensors[key].dtype}".encode())
-        digest.update(tensors[key].contiguous().numpy().data)
+        digest.update(f"{key} {tuple(tensors[key].shape)}".encode())
+        digest.update(tensors[key].float().contiguous().numpy().data)
     return digest.hexdigest()
 
 
 def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StylecoreError(f"{path} cannot be read: {error.strerror}.") from None
