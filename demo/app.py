@@ -18,12 +18,15 @@ import gradio as gr
 
 from demo.api import build_api
 from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from demo.gatys_tab import build_gatys_api, build_gatys_tab
 from demo.limits import Limits
 from demo.looks import CSS, HEADER, theme
+from demo.painter import Painter
 from demo.stylize_tab import build_stylize_tab
 from demo.stylizer import Stylizer
 from stylecore.errors import StylecoreError
 from stylecore.vgg import VGG
+from stylecore.vgg_weights import load_vgg as pretrained_vgg
 
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
 
@@ -42,11 +45,16 @@ def build_demo(
     """
     limits = limits or Limits()
     stylizer = Stylizer(catalogue, limits)
+    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         gr.HTML(HEADER)
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Stylize", id="stylize"):
-            build_stylize_tab(stylizer, page)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Stylize", id="stylize"):
+                photo = build_stylize_tab(stylizer, page)
+            with gr.Tab("Paint", id="paint") as tab:
+                build_gatys_tab(painter, tab, photo)
         build_api(stylizer)
+        build_gatys_api(painter)
     page.queue(max_size=limits.queue, default_concurrency_limit=1)
     return page
 

@@ -13,7 +13,8 @@ class Limits:
         queue: visitors who may wait.
         smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
         gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
-        gatys_steps, gatys_max_steps: proposed and most steps.
+        gatys_max_steps: most steps.
+        gatys_seconds: when a painting ends, finished or not.
         previews: previews shown while Gatys' method paints, at most.
         remembered_megabytes: of network results kept, so that other settings of the same picture answer at once.
     """
@@ -26,7 +27,7 @@ class Limits:
     stylize_max_side: int = 2048
     gatys_side: int = 320
     gatys_max_side: int = 768
-    gatys_steps: int = 100
     gatys_max_steps: int = 500
+    gatys_seconds: float = 600.0
     previews: int = 100
     remembered_megabytes: int = 256

@@ -138,6 +138,10 @@ CSS = """
 #result .empty { min-height: 340px; }
 .status { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; line-height: 1.5; min-height: 1.5em; }
 .status strong { color: var(--body-text-color); font-weight: 600; }
+.progress { height: 4px; border-radius: 2px; background: var(--neutral-200); overflow: hidden; margin: 8px 0 2px; }
+.dark .progress { background: var(--neutral-800); }
+.progress > div { height: 100%; background: var(--secondary-400); transition: width .3s linear; }
+.pair { gap: 12px; flex-wrap: nowrap; }
 .controls { align-items: stretch; }
 button:focus-visible, [role=tab]:focus-visible { outline: 2px solid var(--secondary-500); outline-offset: 2px; }
 

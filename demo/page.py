@@ -136,7 +136,12 @@ def copy_of_sample(name: str) -> str:
     photos = sample_photos()
     if name not in photos:
         raise StylecoreError(f"there is no sample photo {name!r}; upload your own.")
-    return save_bytes_to_cache(photos[name].read_bytes(), photos[name].name, get_upload_folder())
+    return copy_to_cache(photos[name])
+
+
+def copy_to_cache(file: Path) -> str:
+    """A copy of one of our own files, where Gradio may serve it from."""
+    return save_bytes_to_cache(file.read_bytes(), file.name, get_upload_folder())
 
 
 def file_name(*parts: str) -> str:

@@ -1,0 +1,164 @@
+"""Gatys' method for visitors: the work behind the Paint tab, without any page."""
+
+import dataclasses
+import math
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from demo.limits import Limits
+from demo.page import read_photo
+from stylecore.errors import StylecoreError
+from stylecore.gatys import GatysConfig, GatysStep, measure_step_seconds, paint
+from stylecore.pictures import Picture
+from stylecore.vgg import VGG
+
+MEASURED_SIDE = 128
+BALANCE_RANGE = 1.5
+"""Powers of ten by which a visitor may change the style's weight in either direction."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a visitor asks for.
+
+    Attributes:
+        photo, style: picture files.
+        longest_side: of the result, in pixels.
+        config: of the method.
+    """
+
+    photo: str | Path
+    style: str | Path
+    longest_side: int
+    config: GatysConfig
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, for the picture's metadata."""
+        return {"command": "gatys", "max_side": self.longest_side, **_changed(self.config)}
+
+    def command_line(self) -> str:
+        """The shell command that paints the same picture again."""
+        flags = {"--max-side": self.longest_side} | {
+            f"--{name.replace('_', '-')}": value for name, value in _changed(self.config).items() if name != "seconds"
+        }
+        words = ["python", "-m", "stylecore", "gatys", Path(self.photo).name, "--style", Path(self.style).name]
+        for flag, value in flags.items():
+            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+        return shlex.join([*words, "-o", "painting.png"])
+
+
+class Painter:
+    """Loads VGG when it is first needed, knows how long a step takes here, and paints.
+
+    Args:
+        load_vgg: gives the network.
+        limits: what one visitor may ask for.
+    """
+
+    def __init__(self, load_vgg: Callable[[], VGG], limits: Limits) -> None:
+        self.limits = limits
+        self._load_vgg = load_vgg
+        self._vgg: VGG | None = None
+        self._seconds_per_pixel: float | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def vgg(self) -> VGG:
+        with self._lock:
+            if self._vgg is None:
+                vgg = self._load_vgg()
+                self._vgg = vgg.to("cuda") if torch.cuda.is_available() else vgg
+            return self._vgg
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.vgg.parameters()).device
+
+    def order(
+        self,
+        photo: str | Path | None,
+        style: str | Path | None,
+        *,
+        steps: float,
+        longest_side: float,
+        balance: float = 0.0,
+        start: str = GatysConfig.start,
+        keep_colors: str = GatysConfig.keep_colors,
+        style_scale: float = GatysConfig.style_scale,
+    ) -> Order:
+        """Check what a visitor asks for against the limits.
+
+        Args:
+            balance: power of ten by which the style weighs more than by default; negative for less.
+            others: as in GatysConfig.
+
+        Raises:
+            StylecoreError: for a missing picture, or a number beyond the limits.
+        """
+        limits = self.limits
+        if photo is None:
+            raise StylecoreError("there is no photo yet; upload one, or take a sample.")
+        if style is None:
+            raise StylecoreError("there is no style picture yet; upload a painting, a drawing, any picture.")
+        for what, value, least, most in (
+            ("number of steps", steps, 1, limits.gatys_max_steps),
+            ("longest side", longest_side, limits.smallest_side, limits.gatys_max_side),
+            ("balance", balance, -BALANCE_RANGE, BALANCE_RANGE),
+            ("brush size", style_scale, 0.25, 4),
+        ):
+            if not least <= value <= most:  # false for NaN too
+                raise StylecoreError(f"the {what} may be {least:g} to {most:g} here, not {value:g}.")
+        default = GatysConfig()
+        # Rounded, so that the command line below the picture is short and makes the same picture.
+        weight = default.style_weight if balance == 0 else float(f"{default.style_weight * 10**balance:.3g}")
+        config = dataclasses.replace(
+            default,
+            steps=int(steps),
+            seconds=limits.gatys_seconds,
+            style_weight=weight,
+            start=start,  # type: ignore[arg-type]  # checked by GatysConfig
+            keep_colors=keep_colors,  # type: ignore[arg-type]
+            style_scale=float(style_scale),
+        )
+        return Order(photo, style, int(longest_side), config)
+
+    def photo(self, order: Order) -> Picture:
+        """The photo of an order, at the size to paint."""
+        return read_photo(order.photo, max_side=order.longest_side, max_pixels=self.limits.photo_pixels)
+
+    def paint(self, order: Order, photo: Picture) -> Iterator[GatysStep]:
+        """Paint; every step's time makes the next estimate better.
+
+        Raises:
+            StylecoreError: as `stylecore.gatys.paint`, and for pictures that cannot be read.
+        """
+        # No larger than the paint method will look at it.
+        side = math.ceil(2 * order.longest_side * max(1.0, order.config.style_scale))
+        style = read_photo(order.style, max_side=side, max_pixels=self.limits.photo_pixels)
+        pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
+        for step in paint(photo.pixels, style.pixels, self.vgg, order.config):
+            if step.step >= 3:
+                self._seconds_per_pixel = step.elapsed / step.step / pixels
+            yield step
+
+    def estimate(self, width: int, height: int, steps: int) -> float:
+        """Seconds that so many steps take here. The first call measures; that takes a moment."""
+        if self._seconds_per_pixel is None:
+            seconds = measure_step_seconds(self.vgg, MEASURED_SIDE, MEASURED_SIDE)
+            self._seconds_per_pixel = seconds / MEASURED_SIDE**2
+        return self._seconds_per_pixel * width * height * steps
+
+
+def _changed(config: GatysConfig) -> dict[str, Any]:
+    default = GatysConfig()
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(default, field.name)
+    }
