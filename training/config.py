@@ -70,6 +70,7 @@ class TrainConfig:
     learning_rate: float = setting(1e-3, "Adam's rate, after warm-up")
     schedule: Schedule = setting("constant", "the rate stays, or falls to zero along half a cosine")
     warmup: int = setting(0, "iterations over which the rate rises linearly from zero")
+    gradient_clip: float = setting(0.0, "largest norm of the gradient, which tames single bad batches; 0 for none")
     seed: int = setting(0, "decides the initial weights, the order of the photos and the crops")
 
     preview_photos: tuple[str, ...] = setting((), "photos shown stylized at every checkpoint; samples when left out")
@@ -141,6 +142,7 @@ class TrainConfig:
             ("content-weight", self.content_weight),
             ("style-weight", self.style_weight),
             ("total-variation-weight", self.total_variation_weight),
+            ("gradient-clip", self.gradient_clip),
         ):
             if not 0 <= weight < float("inf"):
                 raise StylecoreError(f"--{flag} is {weight}, and must be a number of at least 0.")

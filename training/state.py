@@ -7,6 +7,7 @@ iteration (see photos.py), and the network draws no random numbers.
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimize
         save_file(tensors, temporary, metadata={_PROGRESS_KEY: json.dumps(asdict(progress))})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise StylecoreError(
             f"cannot save the state of the run to {path}: {getattr(error, 'strerror', None) or error}."
         ) from error

@@ -152,6 +152,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                 for name, value in part.items():
                     share = value.detach() / config.gradient_accumulation
                     losses[name] = losses[name] + share if name in losses else share
+            gradient_norm = accelerator.clip_grad_norm_(trained.parameters(), config.gradient_clip or math.inf)
             optimizer.step()
 
             is_checkpoint = iteration in config.checkpoints or iteration == config.iterations
@@ -160,6 +161,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                 _refuse_divergence(values, iteration)
                 now = time.monotonic()
                 values |= output_statistics(stylized.detach())
+                values["opt/gradient_norm"] = float(gradient_norm)
                 values["opt/lr"] = config.learning_rate_at(iteration)
                 values["perf/images_per_second"] = (
                     (iteration - logged_iteration) * global_batch_size / max(now - logged_at, 1e-9)
