@@ -18,6 +18,7 @@ import gradio as gr
 
 from demo.api import build_api
 from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from demo.compare_tab import build_compare_tab
 from demo.gatys_tab import build_gatys_api, build_gatys_tab
 from demo.limits import Limits
 from demo.looks import CSS, HEADER, theme
@@ -53,6 +54,8 @@ def build_demo(
                 photo = build_stylize_tab(stylizer, page)
             with gr.Tab("Paint", id="paint") as tab:
                 build_gatys_tab(painter, tab, photo)
+            with gr.Tab("Compare", id="compare") as tab:
+                build_compare_tab(stylizer, tab, photo)
         build_api(stylizer)
         build_gatys_api(painter)
     page.queue(max_size=limits.queue, default_concurrency_limit=1)

@@ -61,6 +61,10 @@ class StyleEntry:
         """The champion, or the newest version while there is none."""
         return self.aliases.get(CHAMPION, self.versions[0])
 
+    def aliases_of(self, version: str) -> list[str]:
+        """The aliases of a version, sorted."""
+        return sorted(alias for alias, number in self.aliases.items() if number == version)
+
     def resolve(self, version_or_alias: str) -> str:
         """The version that a number or an alias means.
 

@@ -33,6 +33,7 @@ from stylecore.samples import sample_photos
 STARRY_NIGHT = Path(__file__).with_name("assets") / "starry_night.jpg"
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
+STOP_LABEL = "Stop and keep it"
 START_CHOICES = [("The photo", "content"), ("The style picture", "style"), ("Noise", "noise")]
 COLOR_CHOICES = [("Of the style", "none"), ("Of the photo", "luminance"), ("Of the photo, blended in", "match")]
 
@@ -132,7 +133,7 @@ def _facts(order: Order, step: GatysStep) -> dict[str, Any]:
         "losses": step.losses,
         "elapsed": step.elapsed,
         "remaining": step.remaining,
-        "command_line": order.command_line(),
+        "command_line": order.command_line(step.step),
     }
 
 
@@ -166,8 +167,8 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
-                '<div class="lede"><p>Any picture can be the style. Nothing is trained: the pixels themselves are '
-                "changed, step by step, until VGG sees the photo's shapes and the painting's textures.</p></div>"
+                "<div class='lede'><p>Take any picture as the style. The photo's own pixels are changed step by step, "
+                "until it has the painting's colors and strokes. It takes minutes; you can watch.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
                 photo = photo_input(
@@ -197,12 +198,11 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 BALANCE_RANGE,
                 0,
                 step=0.1,
-                label="More photo, or more painting",
-                info="Each step of 1 makes the style count ten times as much.",
+                label="More photo ↔ more painting",
                 elem_id="gatys-balance",
                 buttons=[],
             )
-            with gr.Row():
+            with gr.Row(elem_classes="pair"):
                 steps = gr.Slider(
                     10,
                     limits.gatys_max_steps,
@@ -217,7 +217,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                     limits.gatys_max_side,
                     limits.gatys_side,
                     step=32,
-                    label="Longest side, in pixels",
+                    label="Longest side (pixels)",
                     elem_id="gatys-size",
                     buttons=[],
                 )
@@ -244,7 +244,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
             status = gr.HTML(status_line("&nbsp;"), elem_id="gatys-status")
             with gr.Row(elem_classes="actions"):
                 start_button = gr.Button("Paint", variant="primary", elem_id="gatys-paint")
-                stop_button = gr.Button("Stop and keep it", elem_id="gatys-stop", interactive=False)
+                stop_button = gr.Button(STOP_LABEL, elem_id="gatys-stop", interactive=False)
             with gr.Row(elem_classes="downloads"):
                 png = gr.DownloadButton("Download PNG", elem_id="gatys-png", interactive=False)
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="gatys-jpeg", interactive=False)
@@ -256,7 +256,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 y_title="loss, power of ten",
                 color_title=" ",
                 color_map={"content": "#3f63b1", "style": "#d79c1c"},
-                height=200,
+                height=240,
                 label="How far it is from the photo and from the style",
                 elem_id="gatys-curve",
                 buttons=[],
@@ -267,6 +267,8 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 label="The same picture from the command line",
                 interactive=False,
                 wrap_lines=True,
+                show_line_numbers=False,
+                lines=1,
                 elem_id="gatys-recipe",
                 visible=False,
             )
@@ -284,11 +286,11 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
         )
 
     def end() -> tuple[Any, ...]:
-        return gr.Button("Paint", interactive=True), gr.Button(interactive=False)
+        return gr.Button("Paint", interactive=True), gr.Button(STOP_LABEL, interactive=False)
 
-    def ask_to_stop(stop: Stop) -> str:
+    def ask_to_stop(stop: Stop) -> gr.Button:
         stop.wanted = True
-        return "Stopping…"
+        return gr.Button("Stopping…", interactive=False)
 
     def run(
         photo: str | None,
@@ -321,7 +323,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 gr.LinePlot(curve_table(frame.curve), visible=True),
                 gr.DownloadButton(value=frame.png, interactive=True) if done else gr.skip(),
                 gr.DownloadButton(value=frame.jpeg, interactive=True) if done else gr.skip(),
-                gr.Code(order.command_line(), visible=True) if done else gr.skip(),
+                gr.Code(frame.facts["command_line"], visible=True) if done else gr.skip(),
             )
 
     def arrive(photo: str | None, first_photo: str | None, longest_side: float, steps: float) -> tuple[Any, ...]:

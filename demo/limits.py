@@ -12,6 +12,7 @@ class Limits:
         file_size: of an upload, in Gradio's notation.
         queue: visitors who may wait.
         smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
+        compare_side: longest side of the pictures that are compared.
         gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
         gatys_max_steps: most steps.
         gatys_seconds: when a painting ends, finished or not.
@@ -25,6 +26,7 @@ class Limits:
     smallest_side: int = 128
     stylize_side: int = 1024
     stylize_max_side: int = 2048
+    compare_side: int = 640
     gatys_side: int = 320
     gatys_max_side: int = 768
     gatys_max_steps: int = 500

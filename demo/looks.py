@@ -29,14 +29,9 @@ def theme() -> gr.themes.Base:
         radius_size=sizes.radius_lg,
         text_size=sizes.text_md,
         spacing_size=sizes.spacing_md,
-        font=(
-            gr.themes.LocalFont("Source Sans Pro"),
-            gr.themes.LocalFont("Lora", (600,)),
-            "ui-sans-serif",
-            "system-ui",
-            "sans-serif",
-        ),
-        font_mono=(gr.themes.LocalFont("Source Code Pro"), "ui-monospace", "Consolas", "monospace"),
+        # In these weights the files are whole; most others that Gradio carries lack letters.
+        font=(gr.themes.LocalFont("Source Sans Pro", (400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(gr.themes.LocalFont("IBM Plex Mono", (400, 700)), "ui-monospace", "Consolas", "monospace"),
     ).set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
@@ -97,8 +92,8 @@ CSS = """
 .gradio-container > .main { max-width: 1240px; margin: 0 auto; }
 .gradio-container .html-container { padding: 0; }
 .masthead { padding: 6px 0 0; }
-.masthead h1 { font-family: 'Lora', Georgia, serif; font-weight: 600; font-size: 2.3rem; line-height: 1.15;
-  letter-spacing: -0.01em; margin: 0 0 6px; color: var(--body-text-color); }
+.masthead h1 { font-weight: 700; font-size: 2.5rem; line-height: 1.1;
+  letter-spacing: -0.02em; margin: 0 0 6px; color: var(--body-text-color); }
 .masthead p, .lede p { font-size: 1.06rem; color: var(--body-text-color-subdued); margin: 0; max-width: 52em; }
 #tabs button[role=tab] { font-size: 1.04rem; font-weight: 600; }
 .columns { gap: 26px !important; align-items: flex-start; }
@@ -136,6 +131,13 @@ CSS = """
 #result, #gatys-result { border-width: 0 !important; background: none; }
 #result img, #gatys-result img { border-radius: 12px; }
 #result .empty { min-height: 340px; }
+#gatys-result .image-frame img, #gatys-result img { width: 100%; height: 100%; object-fit: contain; }
+#gatys-result .empty { border: 2px dashed var(--border-color-primary); border-radius: 14px; background: none; }
+#gatys-result .empty::after { content: "Press Paint, and watch the picture change here."; margin-left: 12px;
+  color: var(--body-text-color-subdued); }
+.pair label.float { background: var(--block-background-fill); border-radius: 0 0 8px 0; opacity: .92; }
+#gatys-recipe { min-height: 0; }
+#gatys-recipe .cm-editor, #gatys-recipe .codemirror-wrapper, #gatys-recipe .wrap { min-height: 0; height: auto; }
 .status { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; line-height: 1.5; min-height: 1.5em; }
 .status strong { color: var(--body-text-color); font-weight: 600; }
 .progress { height: 4px; border-radius: 2px; background: var(--neutral-200); overflow: hidden; margin: 8px 0 2px; }
@@ -143,12 +145,20 @@ CSS = """
 .progress > div { height: 100%; background: var(--secondary-400); transition: width .3s linear; }
 .pair { gap: 12px; flex-wrap: nowrap; }
 .controls { align-items: stretch; }
+.dark #tabs button[role=tab][aria-selected=true] { color: var(--secondary-400); }
+.dark #tabs button[role=tab][aria-selected=true]::after { background-color: var(--secondary-400); }
 button:focus-visible, [role=tab]:focus-visible { outline: 2px solid var(--secondary-500); outline-offset: 2px; }
 
 @media (max-width: 640px) {
   .gradio-container > .main { padding: 8px 14px !important; }
-  .masthead h1 { font-size: 1.85rem; }
+  .masthead h1 { font-size: 1.95rem; }
   .masthead p { font-size: 1rem; }
+  #photo { height: 172px !important; }
+  #gatys-result { height: 300px !important; }
+  .actions, .downloads { flex-wrap: nowrap; gap: 10px; }
+  .actions button, .downloads button { min-width: 0 !important; flex: 1 1 0; padding: 10px 6px; }
+  .controls .form { flex-direction: column; }
+  .cards { margin-top: 0; }
   /* The cards become a strip, so that the result stays near. */
   .cards > div { display: flex; overflow-x: auto; margin-right: -14px; padding-bottom: 8px; }
   .card { flex: 0 0 112px; }

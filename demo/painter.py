@@ -42,8 +42,10 @@ class Order:
         """The settings that differ from the defaults, for the picture's metadata."""
         return {"command": "gatys", "max_side": self.longest_side, **_changed(self.config)}
 
-    def command_line(self) -> str:
-        """The shell command that paints the same picture again."""
+    def command_line(self, steps: int | None = None) -> str:
+        """The shell command that paints the same picture again: with so many steps, when it ended sooner."""
+        if steps is not None:
+            return dataclasses.replace(self, config=dataclasses.replace(self.config, steps=steps)).command_line()
         flags = {"--max-side": self.longest_side} | {
             f"--{name.replace('_', '-')}": value for name, value in _changed(self.config).items() if name != "seconds"
         }

@@ -82,21 +82,20 @@ def describe(result: Stylized, is_sample: bool) -> str:
     return status_line(" · ".join(parts) + "".join(f"<br>{note}" for note in notes))
 
 
+def version_label(entry: StyleEntry, version: str) -> str:
+    """What a version is called: its iterations, where an alias tells them, and "best" for the default."""
+    iterations = [alias.removeprefix("iterations-") for alias in entry.aliases_of(version) if "iterations-" in alias]
+    others = [alias for alias in entry.aliases_of(version) if "iterations-" not in alias and alias != CHAMPION]
+    words = ", ".join([*(f"{int(n):,} iterations" if n.isdigit() else n for n in iterations), *others])
+    words = words or f"version {version}"
+    return f"Best: {words}" if version == entry.default_version else words[:1].upper() + words[1:]
+
+
 def version_choices(entry: StyleEntry) -> list[tuple[str, str]]:
     """Labels and versions for the dropdown, the default one first."""
-    default = entry.default_version
-    others = [version for version in entry.versions if version != default]
-
-    def label(version: str) -> str:
-        aliases = sorted(alias for alias, number in entry.aliases.items() if number == version)
-        named = [
-            alias.replace("iterations-", "") + " iterations" for alias in aliases if alias.startswith("iterations-")
-        ]
-        named += [alias for alias in aliases if not alias.startswith("iterations-") and alias != CHAMPION]
-        words = ", ".join(named) or f"version {version}"
-        return f"Best: {words}" if version == default else words[:1].upper() + words[1:]
-
-    return [(label(default), CHAMPION), *((label(version), version) for version in others)]
+    others = [version for version in entry.versions if version != entry.default_version]
+    default = (version_label(entry, entry.default_version), CHAMPION)
+    return [default, *((version_label(entry, version), version) for version in others)]
 
 
 def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
