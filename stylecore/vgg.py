@@ -121,9 +121,12 @@ class VGG(nn.Module):
             if not remaining:
                 break
             if name.startswith("pool") and min(x.shape[-2:]) < 2:
+                deepest = max(map(self.layer_names.index, wanted))
+                poolings = sum(layer.startswith("pool") for layer in self.layer_names[: deepest + 1])
                 raise StylecoreError(
-                    f"a picture of {pixels.shape[-1]} x {pixels.shape[-2]} pixels is too small for {name}: "
-                    f"VGG halves it at every pooling, so use at least {2 ** int(name[4:])} pixels a side."
+                    f"a picture of {pixels.shape[-1]} x {pixels.shape[-2]} pixels is too small for "
+                    f"{self.layer_names[deepest]}: VGG halves it at every pooling, so use at least {2**poolings} "
+                    "pixels a side."
                 )
             x = layer(x)
             if name in remaining:
