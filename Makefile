@@ -43,7 +43,8 @@ train: setup ## train a style: RECIPE=file PHOTOS=folder-or-dataset ARGS="--resu
 
 mlflow-ui: setup ## show the runs on http://127.0.0.1:5000
 	$(RUN) -m training.registry restore
-	$(RUN) -m training.registry ui $(ARGS)
+	$(RUN) -m mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db \
+	  --artifacts-destination $(CURDIR)/mlruns/artifacts --workers 1 $(ARGS)
 
 test: $(VENV)/.ready-for-tests ## run the tests
 	$(RUN) -m pytest $(ARGS)

@@ -163,7 +163,7 @@ class Tracker:
         """Keep the model as a LoggedModel of this step and as a new version of the registered model `card.name`.
 
         `metrics` are linked to the model (a value already logged at this step is not logged twice). The version
-        gets the alias `iterations-<step>`, and `champion` when the style has none yet. Returns the version number.
+        gets the alias `iterations-<step>`, and `champion` when no other run's version has it. Returns the version number.
         """
         if self._client is None:
             return ""
@@ -190,7 +190,8 @@ class Tracker:
         with plain_errors(self._client.tracking_uri, "naming the new version"):
             name = model.card.name
             self._client.set_registered_model_alias(name, f"iterations-{step}", number)
-            if "champion" not in self._client.get_registered_model(name).aliases:
+            champion = self._client.get_registered_model(name).aliases.get("champion")
+            if champion is None or self._client.get_model_version(name, champion).run_id == self.run_id:
                 self._client.set_registered_model_alias(name, "champion", number)
         return number
 

@@ -125,7 +125,7 @@ def test_a_checkpoint_is_a_registered_version_without_code(store: str, tiny_styl
 
     client = connect(store)
     registered = client.get_registered_model("tiny_waves")
-    assert registered.aliases == {"iterations-10": 1, "iterations-20": 2, "champion": 1}
+    assert registered.aliases == {"iterations-10": 1, "iterations-20": 2, "champion": 2}
     version = client.get_model_version("tiny_waves", "1")
     assert version.run_id == run.run_id
     assert version.tags["iterations"] == "10"
