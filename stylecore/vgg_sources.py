@@ -166,7 +166,10 @@ def read_matconvnet(path: Path, configuration: Configuration) -> Features:
     field name. Kernels are stored (width, height, in, out). The input is RGB, 0 to 255, minus the mean of the file's
     own mean picture (MatConvNet's converter turned Oxford's blue-first kernels around).
     """
-    from scipy.io import loadmat  # slow to import, and wanted by this format only
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise StylecoreError(f"reading {path} takes SciPy, which is missing: pip install scipy.") from None
 
     content = loadmat(path, variable_names=["layers", "meta", "normalization"])
     normalization = content["meta"][0, 0]["normalization"] if "meta" in content else content["normalization"]
@@ -245,13 +248,10 @@ def _state_dict(state: Mapping[str, Tensor], configuration: Configuration) -> Fe
                 if (tensor := state.get(f"features.{number}.{kind}")) is not None:
                     tensors[f"{name}.{kind}"] = tensor
             number += 2  # the convolution and its ReLU
-        deepest = max((int(name.split(".")[1]) for name in _starting_with("features.", state)), default=-1)
-        if deepest >= number:
-            tensors[f"features.{deepest}"] = torch.empty(0)  # a deeper VGG: `check_complete` says so
     return Features(tensors, _recognize(tensors))
 
 
-# The first convolution of Oxford's VGG-19: the first 16 biases, and of 12 filters with a color of their own how much
+# The first convolution of Oxford's VGG-19: the first 14 biases, and of 12 filters with a color of their own how much
 # more they weigh blue than red. Its VGG-16 began its training from the same first layers (section 3.1 of the paper)
 # and kept them close.
 OXFORD_BIASES = (0.73, 0.065, 0.034, 0.826, 0.258, 0.549, -0.012, 0.348, 0.551, 0.063, 0.607, 0.267, 0.649, 0.171)

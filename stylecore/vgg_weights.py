@@ -66,6 +66,12 @@ CARRIERS = {
     ),
 }
 
+# torchvision's own files; the end of a name is the beginning of the file's SHA-256.
+TORCHVISION = {
+    "vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+}
+
 
 @dataclass(frozen=True)
 class VGGWeights:
@@ -166,12 +172,9 @@ def locate(carrier: Carrier) -> Path | None:
 
 
 def _from_torchvision(name: Name, cache: Path) -> VGGWeights:
-    from torchvision.models import VGG16_Weights, VGG19_Weights  # seconds to import, and seldom needed
-
-    members = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGENET1K_V1}
-    url = members[name].url
+    url = TORCHVISION[name]
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    sha256_start = path.stem.rsplit("-", 1)[1]  # torchvision names its files so
+    sha256_start = path.stem.rsplit("-", 1)[1]
     if cached := _cached(name, sha256_start, cache):
         return cached
     if not path.is_file():
