@@ -12,8 +12,13 @@ os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
 )
 
+import hypothesis
 import pytest
 import torch
+
+# A busy machine makes no test wrong.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

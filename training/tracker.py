@@ -163,7 +163,7 @@ class Tracker:
         """Keep the model as a LoggedModel of this step and as a new version of the registered model `card.name`.
 
         `metrics` are linked to the model (a value already logged at this step is not logged twice). The version
-        gets the alias `iterations-<step>`, and `champion` when no other run's version has it. Returns the version number.
+        gets the alias `iterations-<step>`, and `champion` unless another run has it. Returns the version number.
         """
         if self._client is None:
             return ""

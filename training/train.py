@@ -33,7 +33,7 @@ from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet
 from stylecore.vgg import VGG
-from stylecore.vgg_weights import load_vgg
+from stylecore.vgg_weights import find_weights, load_vgg
 from training.config import TrainConfig, find_file, parse_config
 from training.photos import PhotoCrops, batches, find_photos
 from training.state import Progress, load_state, newest_state, read_progress, save_state
@@ -87,6 +87,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     photos = find_photos(config.photos)
     crops = PhotoCrops(photos, config.crop, config.smallest_crop, config.seed)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+    vgg_weights = find_weights("vgg16", weights=config.vgg_weights or None)
     vgg = load_vgg("vgg16", weights=config.vgg_weights or None).to(accelerator.device)
     vgg.to(memory_format=memory_format)
     style = load_picture(find_file(config.style_image)).pixels
@@ -188,7 +189,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                     save_state(config.folder, network, optimizer, progress)
                 saved_at = time.monotonic()
             if is_checkpoint and accelerator.is_main_process:
-                keep_checkpoint(config, network, iteration, values, previews, tracker)
+                keep_checkpoint(config, network, iteration, values, vgg_weights.source, previews, tracker)
                 network.train()
             if stop:
                 raise Stopped(
@@ -280,6 +281,7 @@ def keep_checkpoint(
     network: TransformNet,
     iteration: int,
     values: dict[str, float],
+    vgg_source: str,
     previews: dict[str, Tensor],
     tracker: Tracker,
 ) -> None:
@@ -296,7 +298,7 @@ def keep_checkpoint(
         training={key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()},
         iterations=iteration,
         dataset=Path(config.photos).name or config.photos,
-        vgg="VGG-16, torchvision's ImageNet weights",
+        vgg=vgg_source,
         losses=losses,
         git_commit=environment_tags(1, "").get("git_commit", ""),
     )
