@@ -52,16 +52,17 @@ def compare(stylizer: Stylizer, photo: str, chosen: Sequence[str]) -> Iterator[l
 def caption(entry: StyleEntry, result: Stylized) -> str:
     """Title, version, and what the card tells of iterations and losses."""
     card = result.card
-    words = [f"{title_of(card)}, {version_label(entry, result.version).lower()}"]
-    if card.iterations and "iteration" not in words[0]:
-        words.append(f"{card.iterations:,} iterations")
-    losses = [f"{name} {losses_text(card.losses[key])}" for name, key in _losses_of(card.losses)]
-    return " · ".join([*words, *(["loss: " + ", ".join(losses)] if losses else []), seconds_text(result.seconds)])
+    label = version_label(entry, result.version)
+    facts = [f"{card.iterations:,} iterations"] if card.iterations and "iterations" not in label else []
+    facts += [f"{name} loss {loss_text(card.losses[key])}" for name, key in _losses_of(card.losses)]
+    return f"{title_of(card)}, {label}\n" + " · ".join([*facts, seconds_text(result.seconds)])
 
 
-def losses_text(value: float) -> str:
-    """Three digits: 0.0123, 12.3, 1.23e+05."""
-    return f"{value:.3g}" if math.isfinite(value) else "not finite"
+def loss_text(value: float) -> str:
+    """0.0123, 12.3, 123,000."""
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _losses_of(losses: dict[str, float]) -> list[tuple[str, str]]:
@@ -72,7 +73,7 @@ def _losses_of(losses: dict[str, float]) -> list[tuple[str, str]]:
 def choices_of(entries: Sequence[StyleEntry]) -> list[tuple[str, str]]:
     """(label, "style/version") of everything there is."""
     return [
-        (f"{entry.title}: {version_label(entry, version).lower()}", f"{entry.name}/{version}")
+        (f"{entry.title}, {version_label(entry, version)}", f"{entry.name}/{version}")
         for entry in entries
         for version in reversed(entry.versions)
     ]
@@ -140,9 +141,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         if photo is None:
             raise StylecoreError("there is no photo yet; upload one, or take a sample.")
         for pictures in compare(stylizer, photo, chosen):
-            done = len(pictures) == len(chosen)
-            text = f"{len(pictures)} of {len(chosen)}" if not done else "Side by side"
-            yield pictures, status_line(f"<strong>{text}</strong>")
+            yield pictures, status_line(f"{len(pictures)} of {len(chosen)} done")
 
     def pick_sample(event: gr.EventData) -> str:
         return copy_of_sample(event.name)

@@ -135,13 +135,49 @@ CSS = """
 #gatys-result .empty { border: 2px dashed var(--border-color-primary); border-radius: 14px; background: none; }
 #gatys-result .empty::after { content: "Press Paint, and watch the picture change here."; margin-left: 12px;
   color: var(--body-text-color-subdued); }
-.pair label.float { background: var(--block-background-fill); border-radius: 0 0 8px 0; opacity: .92; }
+.inputs label.float { background: var(--block-background-fill); border-radius: 0 0 8px 0; opacity: .92; }
 #gatys-recipe { min-height: 0; }
 #gatys-recipe .cm-editor, #gatys-recipe .codemirror-wrapper, #gatys-recipe .wrap { min-height: 0; height: auto; }
 .status { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; line-height: 1.5; min-height: 1.5em; }
 .status strong { color: var(--body-text-color); font-weight: 600; }
+/* The comparison: pictures in their own shape, words below. */
+#compare-result { border-width: 0 !important; background: none; overflow: visible !important; }
+#compare-result .grid-wrap { max-height: none; height: auto; min-height: 0; overflow: visible; padding: 0; }
+#compare-result .grid-container { height: auto; grid-auto-rows: auto; gap: 20px 16px; padding: 0; }
+#compare-result .gallery-item, #compare-result .thumbnail-lg { height: auto; aspect-ratio: auto; border: 0;
+  background: none; box-shadow: none; overflow: visible; text-align: left; padding: 0; }
+#compare-result .thumbnail-lg { display: block; width: 100%; }
+#compare-result .thumbnail-lg img { width: 100%; height: auto; border-radius: 12px; }
+#compare-result .caption-label { position: static; display: block; max-width: none; border: 0; background: none;
+  padding: 8px 1px 0; white-space: pre-line; overflow: visible; font-size: .95rem; line-height: 1.4;
+  color: var(--body-text-color); }
+#compare-result .empty { min-height: 340px; border: 2px dashed var(--border-color-primary); border-radius: 14px;
+  background: none; }
+#compare-result .empty::after { content: "Press Compare to see them side by side."; margin-left: 12px;
+  color: var(--body-text-color-subdued); }
+#compare-versions label { padding: 4px 0; border: 0; background: none; box-shadow: none; }
+#compare-versions .wrap { gap: 2px; }
+
 .progress { height: 4px; border-radius: 2px; background: var(--neutral-200); overflow: hidden; margin: 8px 0 2px; }
-.dark .progress { background: var(--neutral-800); }
+.dark /* The comparison: pictures in their own shape, words below. */
+#compare-result { border-width: 0 !important; background: none; overflow: visible !important; }
+#compare-result .grid-wrap { max-height: none; height: auto; min-height: 0; overflow: visible; padding: 0; }
+#compare-result .grid-container { height: auto; grid-auto-rows: auto; gap: 20px 16px; padding: 0; }
+#compare-result .gallery-item, #compare-result .thumbnail-lg { height: auto; aspect-ratio: auto; border: 0;
+  background: none; box-shadow: none; overflow: visible; text-align: left; padding: 0; }
+#compare-result .thumbnail-lg { display: block; width: 100%; }
+#compare-result .thumbnail-lg img { width: 100%; height: auto; border-radius: 12px; }
+#compare-result .caption-label { position: static; display: block; max-width: none; border: 0; background: none;
+  padding: 8px 1px 0; white-space: pre-line; overflow: visible; font-size: .95rem; line-height: 1.4;
+  color: var(--body-text-color); }
+#compare-result .empty { min-height: 340px; border: 2px dashed var(--border-color-primary); border-radius: 14px;
+  background: none; }
+#compare-result .empty::after { content: "Press Compare to see them side by side."; margin-left: 12px;
+  color: var(--body-text-color-subdued); }
+#compare-versions label { padding: 4px 0; border: 0; background: none; box-shadow: none; }
+#compare-versions .wrap { gap: 2px; }
+
+.progress { background: var(--neutral-800); }
 .progress > div { height: 100%; background: var(--secondary-400); transition: width .3s linear; }
 .pair { gap: 12px; flex-wrap: nowrap; }
 .controls { align-items: stretch; }
@@ -155,12 +191,13 @@ button:focus-visible, [role=tab]:focus-visible { outline: 2px solid var(--second
   .masthead p { font-size: 1rem; }
   #photo { height: 172px !important; }
   #gatys-result { height: 300px !important; }
+  #compare-result .grid-container { grid-template-columns: 1fr; }
   .actions, .downloads { flex-wrap: nowrap; gap: 10px; }
   .actions button, .downloads button { min-width: 0 !important; flex: 1 1 0; padding: 10px 6px; }
   .controls .form { flex-direction: column; }
   .cards { margin-top: 0; }
   /* The cards become a strip, so that the result stays near. */
-  .cards > div { display: flex; overflow-x: auto; margin-right: -14px; padding-bottom: 8px; }
+  .cards > div { display: flex; overflow-x: auto; margin: 0 -14px 0 -6px; padding: 6px; }
   .card { flex: 0 0 112px; }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }

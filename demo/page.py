@@ -23,6 +23,8 @@ from stylecore.samples import sample_photos
 MODEL = "model"
 """The one queue of everything that runs a network."""
 
+ERROR_TITLE = "That did not work"
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,9 +43,12 @@ def photo_input(**options: Any) -> gr.Image:
 def _uploaded_file(payload: Any) -> str | None:
     if payload is None:
         return None
-    if payload.path is None or (payload.url or "").startswith("data:"):
-        raise gr.Error("Upload the picture as a file.", print_exception=False)
-    return str(payload.path)
+    # Gradio checks the path only of payloads that declare themselves to be files (6.31); one without "meta" could
+    # name any picture on the server.
+    path = Path(payload.path or "").resolve()
+    if not payload.path or not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise gr.Error("Upload the picture as a file.", title=ERROR_TITLE, print_exception=False)
+    return str(path)
 
 
 def plainly(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,7 +92,7 @@ def _shown(error: Exception) -> gr.Error:
     # The browser shows the text as HTML.
     return gr.Error(
         html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False),
-        title="That did not work",
+        title=ERROR_TITLE,
         print_exception=False,
     )
 

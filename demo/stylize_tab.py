@@ -23,6 +23,11 @@ from demo.stylizer import Stylized, Stylizer, settings_of
 from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos
 
+# On a phone the result lies below the cards.
+SHOW_RESULT = """() => {
+  if (window.innerWidth <= 640) document.getElementById('result').scrollIntoView({ block: 'center' });
+}"""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -84,11 +89,14 @@ def describe(result: Stylized, is_sample: bool) -> str:
 
 def version_label(entry: StyleEntry, version: str) -> str:
     """What a version is called: its iterations, where an alias tells them, and "best" for the default."""
-    iterations = [alias.removeprefix("iterations-") for alias in entry.aliases_of(version) if "iterations-" in alias]
-    others = [alias for alias in entry.aliases_of(version) if "iterations-" not in alias and alias != CHAMPION]
-    words = ", ".join([*(f"{int(n):,} iterations" if n.isdigit() else n for n in iterations), *others])
-    words = words or f"version {version}"
-    return f"Best: {words}" if version == entry.default_version else words[:1].upper() + words[1:]
+    words = [_alias_in_words(alias) for alias in entry.aliases_of(version) if alias != CHAMPION]
+    label = ", ".join(words) or f"version {version}"
+    return f"{label} (best)" if version == entry.default_version else label
+
+
+def _alias_in_words(alias: str) -> str:
+    count = alias.removeprefix("iterations-")
+    return f"{int(count):,} iterations" if count != alias and count.isdigit() else alias
 
 
 def version_choices(entry: StyleEntry) -> list[tuple[str, str]]:
@@ -202,6 +210,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     page.load(plainly(look), [style], [styles, notice, style, version], **quiet).then(**run, concurrency_id=MODEL)
     styles.select(plainly(pick_style), None, [style, version], **quiet).then(**run, concurrency_id=MODEL)
     samples.select(plainly(pick_sample), None, [photo], **quiet)
+    gr.on([photo.upload, samples.select, styles.select], None, js=SHOW_RESULT, **quiet)
     gr.on([photo.change, version.input, longest_side.release], **run, concurrency_id=MODEL, trigger_mode="always_last")
     # Answered from memory, so not in the queue of the networks.
     gr.on(

@@ -19,7 +19,7 @@ from stylecore.transform_net import TransformNet, TransformNetConfig
 from stylecore.vgg import VGG
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.25)
-LIMITS = Limits(smallest_side=16, stylize_side=96, stylize_max_side=128, photo_pixels=250_000)
+LIMITS = Limits(smallest_side=16, stylize_side=96, stylize_max_side=128, compare_side=96, photo_pixels=250_000)
 
 
 def make_style(seed: int, **card: object) -> StyleModel:

@@ -1,0 +1,111 @@
+"""Gatys' method for visitors: limits, previews, stopping, and the command line to repeat it."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from demo.gatys_tab import Stop, curve_table, estimate_text, painting
+from demo.painter import Painter
+from stylecore.errors import StylecoreError
+from stylecore.gatys import GatysConfig
+from stylecore.pictures import save_picture
+from tests.demo.conftest import LIMITS, small_vgg
+
+
+@pytest.fixture(scope="module")
+def painter() -> Painter:
+    return Painter(small_vgg, LIMITS)
+
+
+@pytest.fixture(scope="module")
+def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("styles") / "stripes.png"
+    save_picture(torch.zeros(3, 40, 40).index_fill(2, torch.arange(0, 40, 4), 1.0), path)
+    return path
+
+
+def test_it_paints_and_hands_over_the_picture_at_the_photos_size(painter: Painter, photo: Path, style: Path) -> None:
+    order = painter.order(photo, style, steps=3, longest_side=48)
+    frames = list(painting(painter, order))
+    assert [frame.png is not None for frame in frames] == [False] * (len(frames) - 1) + [True]
+    assert len(frames) >= 2  # the first step is shown at once
+    last = frames[-1]
+    assert last.facts["step"] == 3
+    assert "Painted after 3 steps" in last.status
+    assert last.png is not None
+    with Image.open(last.png) as png:
+        assert (png.size, png.mode) == ((48, 35), "RGBA")
+    table = curve_table(last.curve)
+    assert sorted(set(table["part"])) == ["content", "style"]
+    assert table["step"].max() == 3
+
+
+def test_stop_keeps_the_picture_reached(painter: Painter, photo: Path) -> None:
+    stop = Stop()
+    frames = painting(painter, painter.order(photo, photo, steps=50, longest_side=48), stop)
+    next(frames)
+    stop.wanted = True
+    (last,) = list(frames)
+    assert last.png is not None
+    assert last.facts["step"] < 5
+    assert f"--steps {last.facts['step']}" in last.facts["command_line"]
+    assert "Stopped after" in last.status
+
+
+def test_a_painting_that_is_left_leaves_gradients_alone(painter: Painter, photo: Path) -> None:
+    frames = painting(painter, painter.order(photo, photo, steps=5, longest_side=32))
+    next(frames)
+    assert torch.is_grad_enabled()
+    frames.close()  # type: ignore[attr-defined]
+    assert torch.is_grad_enabled()
+
+
+def test_the_command_line_says_what_differs_from_the_defaults(painter: Painter, photo: Path) -> None:
+    plain = painter.order(photo, photo, steps=GatysConfig.steps, longest_side=64)
+    assert shlex.split(plain.command_line())[3:] == [
+        *("gatys", "photo.png", "--style", "photo.png", "--max-side", "64", "-o", "painting.png")
+    ]
+    other = painter.order(
+        photo, photo, steps=20, longest_side=64, balance=-1, start="noise", keep_colors="match", style_scale=1.5
+    )
+    words = shlex.split(other.command_line())
+    assert dict(zip(words[7::2], words[8::2], strict=False)) == {
+        "--max-side": "64",
+        "--style-weight": f"{GatysConfig.style_weight / 10:g}",
+        "--start": "noise",
+        "--steps": "20",
+        "--style-scale": "1.5",
+        "--keep-colors": "match",
+        "-o": "painting.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        ({"photo": None}, "there is no photo yet"),
+        ({"style": None}, "there is no style picture yet"),
+        ({"steps": 10_000}, "the number of steps may be 1 to 500 here, not 10000"),
+        ({"longest_side": 5000}, "the longest side may be 16 to 768 here"),
+        ({"balance": float("nan")}, "the balance may be"),
+        ({"start": "nothing"}, "start 'nothing' is unknown"),
+    ],
+)
+def test_wishes_beyond_the_limits_are_one_sentence(painter: Painter, photo: Path, wish: dict, says: str) -> None:
+    wishes = {"photo": photo, "style": photo, "steps": 3, "longest_side": 48} | wish
+    with pytest.raises(StylecoreError, match=says):
+        painter.order(wishes.pop("photo"), wishes.pop("style"), **wishes)
+
+
+def test_the_time_is_estimated_from_a_measured_step(photo: Path) -> None:
+    loads = []
+    painter = Painter(lambda: (loads.append(1), small_vgg())[1], LIMITS)
+    assert "About" in estimate_text(painter, str(photo), 48, 10)
+    one, ten = painter.estimate(48, 48, 1), painter.estimate(48, 48, 10)
+    assert 0 < one < ten
+    assert ten == pytest.approx(10 * one)
+    assert len(loads) == 1
+    assert "About" not in estimate_text(painter, None, 48, 10)

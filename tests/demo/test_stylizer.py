@@ -1,0 +1,165 @@
+"""A photo through a network: sizes, memory of results, limits; and what the Stylize tab makes of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import torch
+from PIL import Image
+
+from demo.catalogue import BundleCatalogue
+from demo.page import plainly
+from demo.stylize_tab import describe, stylize, version_choices
+from demo.stylizer import Stylizer
+from stylecore.engine import Engine
+from stylecore.errors import StylecoreError
+from stylecore.pictures import load_picture, read_settings, save_picture
+from tests.demo.conftest import LIMITS
+
+
+@pytest.fixture
+def stylizer(catalogue: BundleCatalogue) -> Stylizer:
+    return Stylizer(catalogue, LIMITS)
+
+
+def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes that engines are given from now on."""
+    shapes: list[tuple[int, ...]] = []
+    original = Engine.stylize
+    monkeypatch.setattr(
+        Engine, "stylize", lambda self, pixels: (shapes.append(pixels.shape), original(self, pixels))[1]
+    )
+    return shapes
+
+
+def test_the_picture_keeps_its_size_and_transparency(stylizer: Stylizer, photo: Path) -> None:
+    answer = stylize(stylizer, str(photo), "night", "champion", 96, 1.0, False)
+    with Image.open(answer.png) as png, Image.open(photo) as source:
+        assert png.size == source.size == (61, 45)
+        assert png.getchannel("A").tobytes() == source.getchannel("A").tobytes()
+    with Image.open(answer.jpeg) as jpeg, Image.open(answer.before) as before:
+        assert jpeg.size == before.size == (61, 45)
+    # Laid over the photo, a transparent picture would let it show through.
+    assert answer.after == answer.jpeg
+    assert Path(answer.png).name == "photo-night.png"
+    assert read_settings(answer.png) == {
+        "command": "stylize",
+        "style": "night",
+        "version": "3",
+        "max_side": 61,
+        "strength": 1.0,
+        "keep_colors": False,
+    }
+
+
+def test_strength_and_colors_do_not_run_the_network_again(
+    stylizer: Stylizer, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = count_runs(monkeypatch)
+    full = stylize(stylizer, str(photo), "night", "champion", 96, 1.0, False)
+    none = stylize(stylizer, str(photo), "night", "champion", 96, 0.0, False)
+    kept = stylize(stylizer, str(photo), "night", "3", 96, 1.0, True)
+    assert len(runs) == 1
+    assert len({Path(answer.png).read_bytes() for answer in (full, none, kept)}) == 3
+    assert torch.allclose(load_picture(none.png).pixels, load_picture(photo).pixels, atol=1.5 / 255)
+    stylize(stylizer, str(photo), "night", "1", 96, 1.0, False)
+    stylize(stylizer, str(photo), "night", "champion", 48, 1.0, False)
+    assert [shape[-1] for shape in runs] == [61, 61, 48]
+
+
+def test_what_is_remembered_is_bounded(catalogue: BundleCatalogue, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    stylizer = Stylizer(catalogue, replace(LIMITS, remembered_megabytes=0))
+    for seed in range(3):
+        torch.manual_seed(seed)
+        path = tmp_path / f"{seed}.png"
+        save_picture(torch.rand(3, 20, 20), path)
+        stylizer.stylize(path, "night")
+    assert len(stylizer._results) == 1
+
+
+def test_two_photos_of_the_same_name_are_two(stylizer: Stylizer, tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    save_picture(torch.zeros(3, 20, 20), path)
+    dark = stylizer.stylize(path, "night").content
+    save_picture(torch.ones(3, 20, 20), path)
+    assert stylizer.stylize(path, "night").content.float().mean() > dark.float().mean()
+
+
+def test_a_large_photo_is_reduced_and_the_page_says_so(stylizer: Stylizer, tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    save_picture(torch.rand(3, 200, 300), path)
+    result = stylizer.stylize(path, "wave", longest_side=96)
+    assert result.size == (64, 96)
+    line = describe(result, is_sample=False)
+    assert "reduced from 300 &times; 200" in line
+    assert "&lt;b&gt;Wave&lt;/b&gt;" in line  # titles are text, not HTML
+
+
+@pytest.mark.parametrize(
+    ("style", "version", "side", "says"),
+    [
+        ("nope", "champion", 96, "there is no style 'nope'; the styles are night, wave"),
+        ("night", "7", 96, "has no version '7'"),
+        ("night", "champion", 4096, "16 to 128 pixels here, not 4096"),
+        ("night", "champion", float("nan"), "not nan"),
+    ],
+)
+def test_wrong_wishes_are_one_sentence(
+    stylizer: Stylizer, photo: Path, style: str, version: str, side: float, says: str
+) -> None:
+    with pytest.raises(StylecoreError, match=says):
+        stylizer.stylize(photo, style, version, side)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"just text", "this file is not a picture"), (b"", "this file is empty")]
+)
+def test_what_is_no_picture_is_named_without_the_servers_path(
+    stylizer: Stylizer, tmp_path: Path, content: bytes, says: str
+) -> None:
+    path = tmp_path / "secret" / "photo.jpg"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(StylecoreError, match=says) as caught:
+        stylizer.stylize(path, "night")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_huge_picture_is_refused_before_it_is_decoded(stylizer: Stylizer, tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    Image.new("1", (1000, 1000)).save(path)
+    with pytest.raises(StylecoreError, match=r"more than the limit of 250,000: use a smaller picture$"):
+        stylizer.stylize(path, "night")
+
+
+def test_versions_are_called_by_their_iterations(catalogue: BundleCatalogue) -> None:
+    assert version_choices(catalogue.find("night")) == [
+        ("3,000 iterations (best)", "champion"),
+        ("2,000 iterations", "2"),
+        ("1,000 iterations", "1"),
+    ]
+
+
+def test_errors_become_one_sentence_and_the_unexpected_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def mistake() -> None:
+        raise StylecoreError("the file <x> is broken")
+
+    def accident() -> None:
+        raise ZeroDivisionError("secret detail")
+
+    def stream() -> Iterator[int]:
+        yield 1
+        accident()
+
+    with pytest.raises(gr.Error) as caught:
+        plainly(mistake)()
+    assert caught.value.message == "The file &lt;x&gt; is broken."
+    assert not caught.value.print_exception
+    for handler in (plainly(accident), lambda: list(plainly(stream)())):
+        with pytest.raises(gr.Error) as caught:
+            handler()
+        assert "secret" not in caught.value.message
+    assert caplog.text.count("ZeroDivisionError: secret detail") == 2
