@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stylecore.errors import StylecoreError
+from training.state import Progress, load_state, newest_state, read_progress, save_state
+
+
+def trained(steps: int) -> tuple[nn.Module, torch.optim.Adam]:
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 4, 3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    advance(network, optimizer, 0, steps)
+    return network, optimizer
+
+
+def advance(network: nn.Module, optimizer: torch.optim.Adam, first: int, steps: int) -> None:
+    for step in range(first, first + steps):
+        optimizer.zero_grad()
+        network(torch.full((1, 3, 5, 5), 1.0 + step)).square().sum().backward()
+        optimizer.step()
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
+    straight, _ = trained(6)
+    save_state(tmp_path, *trained(4), Progress(4, "run", 8))
+    network, optimizer = trained(1)
+    path = newest_state(tmp_path)
+    assert path is not None
+    assert read_progress(path) == Progress(4, "run", 8)
+    load_state(path, network, optimizer)
+    advance(network, optimizer, 4, 2)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), network.parameters(), strict=True))
+
+
+def test_the_newest_two_states_are_kept_and_nothing_else_lies_around(tmp_path: Path) -> None:
+    for iteration in (5, 10, 100, 1000):
+        save_state(tmp_path, *trained(1), Progress(iteration, "", 4))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["state-0000100.safetensors", "state-0001000.safetensors"]
+
+
+def test_a_torn_state_is_passed_over(tmp_path: Path) -> None:
+    good = save_state(tmp_path, *trained(1), Progress(10, "", 4))
+    torn = tmp_path / "state-0000020.safetensors"
+    torn.write_bytes(good.read_bytes()[:200])
+    assert newest_state(tmp_path) == good
+    assert newest_state(tmp_path / "nowhere") is None
+
+
+def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = save_state(tmp_path, *trained(1), Progress(10, "", 4))
+    other = nn.Conv2d(3, 5, 3)
+    with pytest.raises(StylecoreError, match="another network"):
+        load_state(path, other, torch.optim.Adam(other.parameters()))
+
+
+def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StylecoreError, match="cannot save the state"):
+        save_state(tmp_path / "file" / "run", *trained(1), Progress(1, "", 4))
