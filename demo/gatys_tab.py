@@ -314,6 +314,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
             style_scale=style_scale,
         )
         if stop.wanted:  # while waiting in the queue
+            yield gr.skip(), status_line("Stopped before it began."), *(gr.skip() for _ in range(4))
             return
         for frame in painting(painter, order, stop):
             done = frame.png is not None

@@ -1,0 +1,110 @@
+"""The page in Chromium. Skipped where there is no browser or no playwright."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from demo.app import build_demo, launch_options
+from demo.catalogue import BUNDLE_FORMAT, BundleCatalogue
+from demo.limits import Limits
+from stylecore.style_model import StyleCard, StyleModel
+from stylecore.transform_net import TransformNet, TransformNetConfig
+from stylecore.vgg import VGG
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+LIMITS = Limits(smallest_side=32, stylize_side=128, stylize_max_side=256, compare_side=96, gatys_side=64)
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A served page with two tiny styles, one of them in two versions."""
+    folder = tmp_path_factory.mktemp("bundle")
+    network = TransformNetConfig(residual_blocks=1, width=0.25)
+    styles = []
+    for seed, (name, title, version, aliases) in enumerate(
+        [
+            ("night", "The Night", "1", ["iterations-10"]),
+            ("night", "The Night", "2", ["champion"]),
+            ("wave", "The Wave", "1", ["champion"]),
+        ]
+    ):
+        torch.manual_seed(seed)
+        file = folder / f"{name}-{version}.safetensors"
+        StyleModel(TransformNet(network), StyleCard(name=name, title=title, network=network)).save(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        styles.append({"name": name, "version": version, "aliases": aliases, "file": file.name, "sha256": digest})
+    (folder / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
+
+    def small_vgg() -> VGG:
+        torch.manual_seed(0)
+        return VGG("E").eval().requires_grad_(False)
+
+    demo = build_demo(BundleCatalogue(folder), load_vgg=small_vgg, limits=LIMITS)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if BROWSER is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+class Watched:
+    """A browser page, with what went wrong in it."""
+
+    def __init__(self, browser: Any, address: str, width: int, height: int, theme: str) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.troubles: list[str] = []
+        self.page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", lambda request: self._judge(request.url, address))
+        self.page.on("response", lambda r: self.troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        self.page.goto(f"{address}?__theme={theme}")
+
+    def _judge(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            self.troubles.append(f"a request to the outside: {url}")
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Any]:
+    """Open the page at a size and theme; at the end nothing may have gone wrong in it."""
+    opened: list[Watched] = []
+
+    def open_one(width: int = 1280, height: int = 900, theme: str = "light") -> Any:
+        opened.append(Watched(browser, address, width, height, theme))
+        return opened[-1].page
+
+    yield open_one
+    for watched in opened:
+        watched.context.close()
+    assert [trouble for watched in opened for trouble in watched.troubles] == []
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path) -> Path:
+    from stylecore.pictures import save_picture
+
+    torch.manual_seed(5)
+    path = tmp_path / "my photo.png"
+    save_picture(torch.rand(3, 45, 61), path)
+    return path

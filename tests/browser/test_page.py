@@ -1,0 +1,150 @@
+"""The page's story, as a visitor lives it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+OpenPage = Callable[..., Any]
+
+
+def source_of(page: Any, selector: str) -> str:
+    return page.locator(selector).last.get_attribute("src") or ""
+
+
+def wait_for_status(page: Any, status: str, text: str) -> None:
+    page.wait_for_function(
+        "([id, text]) => document.querySelector(id)?.innerText.includes(text)", arg=[f"#{status}", text]
+    )
+
+
+def wait_for_change(page: Any, selector: str, before: str) -> str:
+    page.wait_for_function(
+        "([selector, before]) => { const all = document.querySelectorAll(selector);"
+        " return all.length && all[all.length - 1].src && all[all.length - 1].src !== before; }",
+        arg=[selector, before],
+    )
+    return source_of(page, selector)
+
+
+def test_a_photo_becomes_a_painting(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
+    page = open_page()
+    # It opens with a sample photo painted in the first style.
+    wait_for_status(page, "status", "The Night")
+    assert "sample photo" in page.inner_text("#status")
+    sample = source_of(page, "#result img")
+
+    page.set_input_files("#photo input[type=file]", photo_file)
+    wait_for_status(page, "status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
+    own = wait_for_change(page, "#result img", sample)
+
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    wait_for_status(page, "status", "The Wave")
+    wave = wait_for_change(page, "#result img", own)
+
+    page.locator("#strength input[type=range]").fill("0.5")
+    page.locator("#strength input[type=range]").dispatch_event("pointerup")
+    half = wait_for_change(page, "#result img", wave)
+    page.get_by_label("Keep my photo's colors").check()
+    wait_for_change(page, "#result img", half)
+
+    for button, suffix in (("#download-png", ".png"), ("#download-jpeg", ".jpg")):
+        with page.expect_download() as download:
+            page.click(button)
+        target = tmp_path / f"downloaded{suffix}"
+        download.value.save_as(target)
+        assert download.value.suggested_filename == f"my-photo-wave{suffix}"
+        with Image.open(target) as image:
+            assert image.size == (61, 45)
+
+
+def test_styles_are_chosen_with_the_keyboard_and_versions_from_a_list(open_page: OpenPage) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    page.get_by_role("radio", name="The Night").focus()
+    page.keyboard.press("ArrowRight")
+    wait_for_status(page, "status", "The Wave")
+    page.keyboard.press("ArrowLeft")
+    wait_for_status(page, "status", "The Night")
+    before = source_of(page, "#result img")
+    page.get_by_role("button", name="Size and version").click()
+    page.get_by_label("Version of the style").click()
+    page.get_by_role("option", name="10 iterations").click()
+    wait_for_change(page, "#result img", before)
+
+
+def test_a_sample_photo_is_one_click_away(open_page: OpenPage) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    before = source_of(page, "#result img")
+    page.locator("#samples button").first.click()
+    wait_for_change(page, "#result img", before)
+    page.wait_for_function("!document.querySelector('#status').innerText.includes('sample photo')")
+
+
+def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    before = source_of(page, "#result img")
+    text = tmp_path / "photo.jpg"
+    text.write_text("I am text")
+    page.set_input_files("#photo input[type=file]", text)
+    toast = page.get_by_test_id("toast-body")
+    toast.wait_for()
+    assert "This file is not a picture" in toast.inner_text()
+    assert source_of(page, "#result img") == before
+
+
+def test_painting_is_watched_and_stopped(open_page: OpenPage, photo_file: Path) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    page.set_input_files("#photo input[type=file]", photo_file)
+    wait_for_status(page, "status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
+    page.get_by_role("tab", name="Paint").click()
+    wait_for_status(page, "gatys-status", "About")  # with the photo of the first tab
+    page.locator("#gatys-steps input[type=number]").fill("500")
+    page.click("#gatys-paint")
+    first = wait_for_change(page, "#gatys-result img", "")
+    wait_for_change(page, "#gatys-result img", first)
+    # Nothing lies over the picture while it changes.
+    assert page.evaluate(
+        "() => { const r = document.querySelector('#gatys-result img').getBoundingClientRect();"
+        " return document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2).tagName; }"
+    ) in ("IMG", "BUTTON")
+    assert "left" in page.inner_text("#gatys-status")
+    page.click("#gatys-stop")
+    wait_for_status(page, "gatys-status", "Stopped after")
+    assert "--max-side 64" in page.inner_text("#gatys-recipe").replace("\n", " ")
+    with page.expect_download() as download:
+        page.click("#gatys-png")
+    with Image.open(download.value.path()) as image:
+        assert image.size == (61, 45)
+    page.locator("#gatys-paint:not([disabled])").wait_for()
+    page.locator("#gatys-curve canvas, #gatys-curve svg").first.wait_for()
+
+
+def test_versions_are_compared(open_page: OpenPage) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-versions input:checked").first.wait_for()
+    page.click("#compare-run")
+    wait_for_status(page, "compare-status", "2 of 2")
+    captions = page.locator("#compare-result .caption-label").all_inner_texts()
+    assert [caption.split("\n")[0] for caption in captions] == [
+        "The Night, 10 iterations",
+        "The Night, version 2 (best)",
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_wider_than_a_phone(open_page: OpenPage, theme: str) -> None:
+    page = open_page(390, 844, theme)
+    wait_for_status(page, "status", "The Night")
+    for tab in ("Stylize", "Paint", "Compare"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
