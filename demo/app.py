@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the page until interrupted; returns the exit status (2 for what the user can mend)."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
     try:
         if options.bundle is not None:
             catalogue: Catalogue = BundleCatalogue(options.bundle)

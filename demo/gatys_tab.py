@@ -122,7 +122,7 @@ def _progress(step: GatysStep, device: str) -> str:
     left = f"{seconds_text(max(1, step.remaining))} left" if step.step > 1 else f"on {device}"
     return (
         status_line(f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}")
-        + f'<div class="progress" aria-hidden="true"><div style="width: {share:.1f}%"></div></div>'
+        + f'<div class="gatys-progress" aria-hidden="true"><div style="width: {share:.1f}%"></div></div>'
     )
 
 
@@ -254,10 +254,9 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 color="part",
                 x_title="step",
                 y_title="loss, power of ten",
-                color_title=" ",
-                color_map={"content": "#3f63b1", "style": "#d79c1c"},
-                height=240,
-                label="How far it is from the photo and from the style",
+                color_map={"content": "#6188d8", "style": "#d79c1c"},
+                height=230,
+                label="How far from the photo (blue) and from the style (yellow)",
                 elem_id="gatys-curve",
                 buttons=[],
                 visible=False,

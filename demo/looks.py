@@ -71,6 +71,9 @@ def theme() -> gr.themes.Base:
         button_secondary_background_fill_hover_dark="*neutral_700",
         button_secondary_border_color="*neutral_300",
         button_secondary_border_color_dark="*neutral_700",
+        button_border_width="1px",
+        button_primary_border_color="transparent",
+        button_primary_border_color_dark="transparent",
         button_large_text_size="*text_md",
         checkbox_border_color="*neutral_400",
         checkbox_border_color_dark="*neutral_500",
@@ -130,7 +133,10 @@ CSS = """
 /* The result. */
 #result, #gatys-result { border-width: 0 !important; background: none; }
 #result img, #gatys-result img { border-radius: 12px; }
-#result .empty { min-height: 340px; }
+#result .empty { min-height: 340px; border: 2px dashed var(--border-color-primary); border-radius: 14px;
+  background: none; }
+#notice { padding: 12px 16px; border-left: 4px solid var(--secondary-400); border-radius: 8px;
+  background: var(--block-background-fill); }
 #gatys-result .image-frame img, #gatys-result img { width: 100%; height: 100%; object-fit: contain; }
 #gatys-result .empty { border: 2px dashed var(--border-color-primary); border-radius: 14px; background: none; }
 #gatys-result .empty::after { content: "Press Paint, and watch the picture change here."; margin-left: 12px;
@@ -140,6 +146,7 @@ CSS = """
 #gatys-recipe .cm-editor, #gatys-recipe .codemirror-wrapper, #gatys-recipe .wrap { min-height: 0; height: auto; }
 .status { margin: 0; color: var(--body-text-color-subdued); font-size: 1rem; line-height: 1.5; min-height: 1.5em; }
 .status strong { color: var(--body-text-color); font-weight: 600; }
+
 /* The comparison: pictures in their own shape, words below. */
 #compare-result { border-width: 0 !important; background: none; overflow: visible !important; }
 #compare-result .grid-wrap { max-height: none; height: auto; min-height: 0; overflow: visible; padding: 0; }
@@ -158,27 +165,11 @@ CSS = """
 #compare-versions label { padding: 4px 0; border: 0; background: none; box-shadow: none; }
 #compare-versions .wrap { gap: 2px; }
 
-.progress { height: 4px; border-radius: 2px; background: var(--neutral-200); overflow: hidden; margin: 8px 0 2px; }
-.dark /* The comparison: pictures in their own shape, words below. */
-#compare-result { border-width: 0 !important; background: none; overflow: visible !important; }
-#compare-result .grid-wrap { max-height: none; height: auto; min-height: 0; overflow: visible; padding: 0; }
-#compare-result .grid-container { height: auto; grid-auto-rows: auto; gap: 20px 16px; padding: 0; }
-#compare-result .gallery-item, #compare-result .thumbnail-lg { height: auto; aspect-ratio: auto; border: 0;
-  background: none; box-shadow: none; overflow: visible; text-align: left; padding: 0; }
-#compare-result .thumbnail-lg { display: block; width: 100%; }
-#compare-result .thumbnail-lg img { width: 100%; height: auto; border-radius: 12px; }
-#compare-result .caption-label { position: static; display: block; max-width: none; border: 0; background: none;
-  padding: 8px 1px 0; white-space: pre-line; overflow: visible; font-size: .95rem; line-height: 1.4;
-  color: var(--body-text-color); }
-#compare-result .empty { min-height: 340px; border: 2px dashed var(--border-color-primary); border-radius: 14px;
-  background: none; }
-#compare-result .empty::after { content: "Press Compare to see them side by side."; margin-left: 12px;
-  color: var(--body-text-color-subdued); }
-#compare-versions label { padding: 4px 0; border: 0; background: none; box-shadow: none; }
-#compare-versions .wrap { gap: 2px; }
-
-.progress { background: var(--neutral-800); }
-.progress > div { height: 100%; background: var(--secondary-400); transition: width .3s linear; }
+#gatys-curve .role-legend { display: none; }
+.gatys-progress { height: 4px; border-radius: 2px; background: var(--neutral-200); overflow: hidden;
+  margin: 8px 0 2px; }
+.dark .gatys-progress { background: var(--neutral-800); }
+.gatys-progress > div { height: 100%; background: var(--secondary-400); transition: width .3s linear; }
 .pair { gap: 12px; flex-wrap: nowrap; }
 .controls { align-items: stretch; }
 .dark #tabs button[role=tab][aria-selected=true] { color: var(--secondary-400); }

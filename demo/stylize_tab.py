@@ -186,6 +186,8 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     def answer(
         photo: str | None, style: str, version: str, longest_side: float, strength: float, keep_colors: bool
     ) -> tuple[Any, ...]:
+        if not style and photo is not None:
+            raise StylecoreError(catalogue.notice or "there is no style yet.")
         if not style:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         shown = stylize(stylizer, photo, style, version, longest_side, strength, keep_colors)
