@@ -32,7 +32,7 @@ class Engine:
     """
 
     def __init__(self, model: StyleModel, device: str | None = None) -> None:
-        self.device = _device(device)
+        self.device = choose_device(device)
         self.network = model.network.to(self.device)
         self.card = model.card
         self.config = model.card.network
@@ -76,7 +76,7 @@ class Engine:
         return self.config.border + REACH_OF_OTHER_LAYERS
 
 
-def _device(name: str | None) -> torch.device:
+def choose_device(name: str | None) -> torch.device:
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
