@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file, by `accelerate launch training/train.py`
@@ -27,14 +26,13 @@ from torch import Tensor, nn
 
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
-from stylecore.losses import content_loss, gram_matrix, style_loss, total_variation_loss
-from stylecore.pictures import fit, load_picture, resize
+from stylecore.pictures import fit, load_picture
 from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet
-from stylecore.vgg import VGG
 from stylecore.vgg_weights import find_weights, load_vgg
 from training.config import TrainConfig, find_file, parse_config
+from training.objective import style_targets, training_losses
 from training.photos import PhotoCrops, batches, find_photos
 from training.state import Progress, load_state, newest_state, read_progress, save_state
 from training.tracker import Tracker, environment_tags
@@ -43,13 +41,6 @@ EXPERIMENT = "johnson"
 PRINT_EVERY = 100
 SATURATED = 1 / 255
 """A channel this near to black or white, or beyond, has burnt in."""
-
-
-@dataclass(frozen=True)
-class StyleTargets:
-    """What the style picture demands: the Gram matrix (1, C, C) of every style layer."""
-
-    grams: dict[str, Tensor]
 
 
 class Stopped(Exception):  # noqa: N818 (a request, not an error)
@@ -210,16 +201,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     accelerator.print(f"compare the runs with `make mlflow-ui`, at {tracker.comparison_link()}")
 
 
-def style_targets(vgg: VGG, style: Tensor, config: TrainConfig) -> StyleTargets:
-    """Gram matrices of the style picture (3, H, W), its short side resized to `style_size`."""
-    height, width = style.shape[-2:]
-    scale = config.style_size / min(height, width)
-    style = resize(style, (max(1, round(height * scale)), max(1, round(width * scale))))
-    with torch.no_grad():
-        activations = vgg.activations(style.unsqueeze(0), config.style_layers)
-        return StyleTargets({layer: gram_matrix(activation) for layer, activation in activations.items()})
-
-
 def initial_network(config: TrainConfig) -> TransformNet:
     """A network with random weights, or with those of --init-from."""
     if not config.init_from:
@@ -236,32 +217,6 @@ def initial_network(config: TrainConfig) -> TransformNet:
             f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
         )
     return trained.network
-
-
-def training_losses(
-    vgg: VGG, content: Tensor, stylized: Tensor, targets: StyleTargets, config: TrainConfig, accelerator: Accelerator
-) -> dict[str, Tensor]:
-    """Johnson et al. (2016), equation 5: the weighted losses, all but the first of which sum to "loss/total".
-
-    Args:
-        content, stylized: (N, 3, H, W), stylized as the network gives it in training, not clipped.
-
-    Returns:
-        "loss/total", "loss/content", "loss/style", "loss/tv", and "loss/style/<layer>", which sum to "loss/style".
-    """
-    with accelerator.autocast():
-        with torch.no_grad():  # no deeper than the content layer
-            wanted = vgg.activations(content, [config.content_layer])[config.content_layer]
-        activations = vgg.activations(stylized, [config.content_layer, *config.style_layers])
-    losses = {"loss/content": config.content_weight * content_loss(activations[config.content_layer], wanted)}
-    layers = {
-        f"loss/style/{layer}": config.style_weight * style_loss(gram_matrix(activations[layer]), gram)
-        for layer, gram in targets.grams.items()
-    }
-    losses["loss/style"] = torch.stack(list(layers.values())).sum()
-    losses["loss/tv"] = config.total_variation_weight * total_variation_loss(stylized.float())
-    losses["loss/total"] = losses["loss/content"] + losses["loss/style"] + losses["loss/tv"]
-    return losses | layers
 
 
 @torch.no_grad()
