@@ -101,7 +101,7 @@ class _Upload(io.BytesIO):
     name = "this file"  # in messages, instead of the server's path
 
 
-def read_photo(file: str | Path, *, max_side: int, max_pixels: int) -> Picture:
+def read_photo(file: str | Path, *, max_side: int | None, max_pixels: int) -> Picture:
     """A visitor's picture file.
 
     Raises:

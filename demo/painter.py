@@ -1,7 +1,6 @@
 """Gatys' method for visitors: the work behind the Paint tab, without any page."""
 
 import dataclasses
-import math
 import shlex
 import threading
 from collections.abc import Callable, Iterator
@@ -140,9 +139,8 @@ class Painter:
         Raises:
             StylecoreError: as `stylecore.gatys.paint`, and for pictures that cannot be read.
         """
-        # No larger than the paint method will look at it.
-        side = math.ceil(2 * order.longest_side * max(1.0, order.config.style_scale))
-        style = read_photo(order.style, max_side=side, max_pixels=self.limits.photo_pixels)
+        # At full size, as the command line reads it: `command_line` promises the same picture.
+        style = read_photo(order.style, max_side=None, max_pixels=self.limits.photo_pixels)
         pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
         for step in paint(photo.pixels, style.pixels, self.vgg, order.config):
             if step.step >= 3:

@@ -1,5 +1,6 @@
 """Gatys' method for visitors: limits, previews, stopping, and the command line to repeat it."""
 
+import argparse
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from demo.gatys_tab import Stop, curve_table, estimate_text, painting
 from demo.painter import Painter
+from stylecore.commands import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys import GatysConfig
 from stylecore.pictures import save_picture
@@ -81,6 +83,27 @@ def test_the_command_line_says_what_differs_from_the_defaults(painter: Painter, 
         "--keep-colors": "match",
         "-o": "painting.png",
     }
+
+
+def test_the_command_line_is_understood_and_means_the_same(painter: Painter, photo: Path) -> None:
+    order = painter.order(
+        photo, photo, steps=20, longest_side=64, balance=0.7, start="style", keep_colors="luminance", style_scale=0.5
+    )
+    parser = argparse.ArgumentParser()
+    gatys.add_arguments(parser)
+    options = parser.parse_args(shlex.split(order.command_line())[4:])
+    assert options.max_side == order.longest_side
+    for name in (
+        "steps",
+        "style_weight",
+        "start",
+        "keep_colors",
+        "style_scale",
+        "content_weight",
+        "optimizer",
+        "seed",
+    ):
+        assert getattr(options, name) == getattr(order.config, name), name
 
 
 @pytest.mark.parametrize(
