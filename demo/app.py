@@ -52,7 +52,7 @@ def build_demo(
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
                 photo = build_stylize_tab(stylizer, page)
-            with gr.Tab("Paint", id="paint") as tab:
+            with gr.Tab("Gatys", id="gatys") as tab:
                 build_gatys_tab(painter, tab, photo)
             with gr.Tab("Compare", id="compare") as tab:
                 build_compare_tab(stylizer, tab, photo)

@@ -102,7 +102,7 @@ def test_painting_is_watched_and_stopped(open_page: OpenPage, photo_file: Path) 
     wait_for_status(page, "status", "The Night")
     page.set_input_files("#photo input[type=file]", photo_file)
     wait_for_status(page, "status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
-    page.get_by_role("tab", name="Paint").click()
+    page.get_by_role("tab", name="Gatys").click()
     wait_for_status(page, "gatys-status", "About")  # with the photo of the first tab
     page.locator("#gatys-steps input[type=number]").fill("500")
     page.click("#gatys-paint")
@@ -143,7 +143,7 @@ def test_versions_are_compared(open_page: OpenPage) -> None:
 def test_nothing_is_wider_than_a_phone(open_page: OpenPage, theme: str) -> None:
     page = open_page(390, 844, theme)
     wait_for_status(page, "status", "The Night")
-    for tab in ("Stylize", "Paint", "Compare"):
+    for tab in ("Stylize", "Gatys", "Compare"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
