@@ -1,0 +1,291 @@
+"""Networks with a known answer: one that replays a picture of the optimization, and random small ones."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from stylecore.errors import StylecoreError
+from stylecore.gatys_config import GatysConfig
+from stylecore.gatys_descent import Descent
+from stylecore.pictures import save_picture
+from stylecore.style_model import StyleCard, StyleModel
+from stylecore.transform_net import TransformNetConfig
+from stylecore.vgg import VGG
+from training import evaluate as evaluate_module
+from training.config import TrainConfig
+from training.evaluate import evaluate, evaluate_together, find_photos, main, middle_square
+from training.objective import pixel_objective, style_targets, training_losses
+from training.store import connect
+from training.tracker import Tracker
+
+SIZE = 32
+SETTINGS = {
+    "style_image": "style.png",
+    "style_size": 32,
+    "content_layer": "relu2_1",
+    "content_weight": 1e3,
+    "style_layers": ["relu1_1", "relu2_1"],
+    "style_weight": 1e7,
+}
+
+
+@pytest.fixture(scope="module")
+def vgg() -> VGG:
+    return VGG("A").requires_grad_(False)
+
+
+def picture(seed: int, height: int = 40, width: int = 48) -> Tensor:
+    """Soft blotches, with no pixel near black or white."""
+    coarse = torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(seed))
+    return 0.2 + 0.6 * nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0]
+
+
+STYLE = picture(100)
+
+
+def trained(model: StyleModel, **settings) -> StyleModel:
+    """The same network with a card that says how it was trained."""
+    card = dataclasses.replace(model.card, training={**SETTINGS, **settings})
+    return StyleModel(model.network, card)
+
+
+class Replay(nn.Module):
+    """A network that knows one answer."""
+
+    def __init__(self, config: TransformNetConfig, answer: Tensor) -> None:
+        super().__init__()
+        self.config, self.answer = config, answer
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        top = left = self.config.border
+        stylized = torch.zeros_like(pixels)
+        stylized[..., top : top + self.answer.shape[-2], left : left + self.answer.shape[-1]] = self.answer
+        return stylized
+
+
+def replay(answer: Tensor) -> StyleModel:
+    network = TransformNetConfig(residual_blocks=1, width=0.25)
+    return StyleModel(Replay(network, answer), StyleCard("replay", network=network, training=SETTINGS))
+
+
+def iterates(vgg: VGG, photo: Tensor, count: int) -> tuple[list[Tensor], list[float]]:
+    """The pictures of projected L-BFGS from uniform noise, and their losses."""
+    config = evaluate_module.training_settings(replay(photo).card)
+    objective = pixel_objective(vgg, middle_square(photo, SIZE)[None], style_targets(vgg, STYLE, config), config)
+    noise = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    descent = Descent(noise, objective, GatysConfig())
+    pictures, losses = [descent.pixels], [descent.losses["total"]]
+    for _ in range(count):
+        descent.step()
+        pictures.append(descent.pixels)
+        losses.append(descent.losses["total"])
+    return pictures, losses
+
+
+def test_a_network_as_good_as_some_iterations_of_gatys_evaluates_to_them(vgg: VGG):
+    photo = picture(1)
+    pictures, losses = iterates(vgg, photo, 7)
+    assert losses == sorted(losses, reverse=True)
+    networks = [replay(pictures[index]) for index in (0, 3, 7)]
+    found = evaluate_together(networks, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
+    assert [each.photos[0].gatys_iterations for each in found] == pytest.approx([0, 3, 7], abs=1e-3)
+    assert [each.photos[0].losses["total"] for each in found] == pytest.approx([losses[0], losses[3], losses[7]])
+    alone = evaluate(networks[1], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
+    assert alone.photos[0].gatys_iterations == found[1].photos[0].gatys_iterations
+
+
+def test_an_optimization_that_was_ended_early_gives_a_lower_bound(vgg: VGG):
+    photo = picture(1)
+    pictures, _ = iterates(vgg, photo, 7)
+    found = evaluate(replay(pictures[7]), [("blotches", photo)], STYLE, [SIZE], gatys_iterations=4, vgg=vgg)
+    (result,) = found.photos
+    assert (result.gatys_iterations, result.reached) == (4, False)
+    assert "over 4.0" in found.table()
+    without = evaluate(replay(pictures[7]), [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
+    assert (without.photos[0].gatys_iterations, without.photos[0].reached) == (None, True)
+    assert "eval/equivalent_gatys_iterations" not in without.metrics()
+
+
+def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., StyleModel]):
+    model = trained(tiny_style(), total_variation_weight=3.0)
+    photo = picture(1)
+    (found,) = evaluate(model, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg).photos
+    config = evaluate_module.training_settings(model.card)
+    content = middle_square(photo, SIZE)
+    stylized = evaluate_module.Engine(model).stylize(content)
+    wanted = training_losses(
+        vgg, content[None], stylized[None], style_targets(vgg, STYLE, config), config, Accelerator(cpu=True)
+    )
+    assert found.losses == pytest.approx({name: float(wanted[f"loss/{name}"]) for name in found.losses}, rel=1e-4)
+    assert set(found.losses) == {"total", "content", "style", "tv"}
+    assert found.losses["tv"] > 0
+
+
+def test_photos_and_sizes_are_put_together(vgg: VGG, tiny_style: Callable[..., StyleModel]):
+    photos = [("one", picture(1)), ("two", picture(2, 70, 33)), ("three", picture(3, 20, 90))]
+    found = evaluate(trained(tiny_style()), iter(photos), STYLE, [32, 48], gatys_iterations=2, vgg=vgg)
+    assert [(each.photo, each.size) for each in found.photos] == [
+        (name, size) for name, _ in photos for size in (32, 48)
+    ]
+    small, large = found.sizes()
+    of_small = [each for each in found.photos if each.size == 32]
+    assert small.losses["total"] == pytest.approx(sum(each.losses["total"] for each in of_small) / 3)
+    assert small.milliseconds == sorted(each.milliseconds for each in of_small)[1]
+    metrics = found.metrics()
+    assert metrics["eval/style_48"] == large.losses["style"]
+    assert metrics["eval/spot_share"] == pytest.approx((small.spot_share + large.spot_share) / 2)
+    assert metrics.keys() == {
+        "eval/spot_share",
+        "eval/equivalent_gatys_iterations",
+        *(
+            f"eval/{name}_{size}"
+            for size in (32, 48)
+            for name in (
+                *("total", "content", "style", "tv"),
+                *("spot_share", "milliseconds", "equivalent_gatys_iterations"),
+            )
+        ),
+    }
+
+
+def test_a_white_blob_in_every_picture_is_seen(vgg: VGG):
+    answer = middle_square(picture(1), SIZE)
+    answer[:, 4:12, 8:24] = 1
+    found = evaluate(replay(answer), [("blotches", picture(1))], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
+    assert found.metrics()["eval/spot_share"] == pytest.approx(8 * 16 / SIZE**2)
+    assert f"{8 * 16 / SIZE**2:.2%}" in found.table()
+
+
+def test_networks_that_cannot_be_compared_are_refused(vgg: VGG, tiny_style: Callable[..., StyleModel]):
+    photos = [("one", picture(1))]
+    with pytest.raises(StylecoreError, match="only networks trained by"):
+        evaluate(tiny_style(), photos, STYLE, [SIZE], vgg=vgg)
+    with pytest.raises(StylecoreError, match="different losses"):
+        evaluate_together(
+            [trained(tiny_style()), trained(tiny_style(), style_weight=1.0)], photos, STYLE, [SIZE], vgg=vgg
+        )
+    with pytest.raises(StylecoreError, match="no photos"):
+        evaluate(trained(tiny_style()), [], STYLE, [SIZE], vgg=vgg)
+    with pytest.raises(StylecoreError, match="at least 32"):
+        evaluate(trained(tiny_style()), photos, STYLE, [31], vgg=vgg)
+
+
+def test_the_settings_of_a_card_are_those_of_the_run(tiny_style: Callable[..., StyleModel]):
+    config = TrainConfig(name="x", style_image="y", style_layers=("relu1_1",), checkpoints=(3,))
+    saved = json.loads(json.dumps(dataclasses.asdict(config)))
+    model = tiny_style()
+    card = dataclasses.replace(model.card, training={**saved, "forgotten_setting": 1})
+    assert evaluate_module.training_settings(card) == config
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a style picture and two photos; the small VGG stands for VGG-16."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate_module, "load_vgg", lambda *_, **__: vgg)
+    (tmp_path / "photos").mkdir()
+    save_picture(STYLE, tmp_path / "style.png")
+    for seed in (1, 2):
+        save_picture(picture(seed), tmp_path / "photos" / f"{seed}.png")
+    return tmp_path
+
+
+def run_of(model: StyleModel, folder: Path) -> tuple[Tracker, Path]:
+    """Registers the network as a training run does, and writes its file."""
+    tracker = Tracker.start(experiment="johnson", run_name="first", params={}, tags={}, system_metrics=False)
+    tracker.log_checkpoint(model, model.card.iterations, {"loss/total": 1.0})
+    tracker.finish()
+    file = folder / f"{model.card.iterations}.safetensors"
+    model.save(file)
+    return tracker, file
+
+
+@pytest.mark.parametrize("by_file", [True, False])
+def test_the_command_line_prints_a_table_and_keeps_the_metrics_with_the_checkpoint(
+    workplace: Path, store: str, tiny_style: Callable[..., StyleModel], capsys: pytest.CaptureFixture[str], by_file
+):
+    tracker, file = run_of(trained(tiny_style(iterations=1000)), workplace)
+    reference = str(file) if by_file else "models:/tiny_waves@iterations-1000"
+    assert main([reference, "--photos", "photos", "--sizes", "32", "40", "--gatys-iterations", "2"]) == 0
+    output = capsys.readouterr().out
+    assert "tiny_waves, 1000 iterations, mean of 2 photos" in output
+    assert [line.split()[0] for line in output.splitlines() if line.strip()][1:] == ["size", "32", "40"]
+
+    client = connect(store)
+    (model,) = client.search_logged_models([client.get_run(tracker.run_id).info.experiment_id])
+    kept = {metric.key: metric for metric in model.metrics}
+    assert {"loss/total", "eval/total_32", "eval/equivalent_gatys_iterations", "eval/spot_share"} <= kept.keys()
+    assert kept["eval/total_40"].step == 1000
+    assert f"{kept['eval/total_40'].value:.4g}" in output
+    assert client.get_run(tracker.run_id).data.metrics["eval/total_40"] == kept["eval/total_40"].value
+    assert client.get_run(tracker.run_id).info.status == "FINISHED"
+
+
+def test_json_without_logging_leaves_the_store_alone(
+    workplace: Path, store: str, tiny_style: Callable[..., StyleModel], capsys: pytest.CaptureFixture[str]
+):
+    tracker, file = run_of(trained(tiny_style()), workplace)
+    other = workplace / "other.safetensors"
+    trained(tiny_style(name="other"), style_weight=1.0).save(other)
+    flags = ["--photos", "photos/1.png", "photos", "--sizes", "32", "--gatys-iterations", "0", "--json", "--no-log"]
+    assert main([str(file), str(other), *flags]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert [first["name"], second["name"]] == ["tiny_waves", "other"]
+    assert [photo["photo"] for photo in first["photos"]] == ["1", "2"]
+    assert first["metrics"]["eval/total_32"] > second["metrics"]["eval/total_32"]
+    assert not any(name.startswith("eval/") for name in connect(store).get_run(tracker.run_id).data.metrics)
+
+
+def test_a_network_that_the_store_does_not_know_is_evaluated_all_the_same(
+    workplace: Path, store: str, tiny_style: Callable[..., StyleModel], capsys: pytest.CaptureFixture[str]
+):
+    run_of(trained(tiny_style(), style_image="elsewhere.png"), workplace)
+    trained(tiny_style(), style_image="elsewhere.png").save("new.safetensors")  # other weights
+    flags = ["--photos", "photos", "--sizes", "32", "--gatys-iterations", "0"]
+    assert main(["new.safetensors", *flags]) == 2
+    assert "no file elsewhere.png" in capsys.readouterr().err
+    assert main(["new.safetensors", *flags, "--style-image", "style.png"]) == 0
+    captured = capsys.readouterr()
+    assert "not in the store" in captured.err
+    assert "tiny_waves" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.safetensors"], "no style file missing.safetensors"),
+        (["missing"], "registry"),
+        (["new.safetensors", "--photos", "nowhere"], "no photo or folder nowhere"),
+        (["new.safetensors", "--photos", "empty"], "holds no photos"),
+        (["new.safetensors", "--sizes", "8"], "at least 32"),
+        (["new.safetensors", "--gatys-iterations", "-1"], "at least 0"),
+        (["new.safetensors", "--device", "nonsense"], "no device"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(
+    workplace: Path,
+    store: str,
+    tiny_style: Callable[..., StyleModel],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+):
+    (workplace / "empty").mkdir()
+    trained(tiny_style()).save("new.safetensors")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_photos_of_one_name_stay_apart(tmp_path: Path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        save_picture(STYLE, tmp_path / folder / "same.png")
+    assert len(find_photos([str(tmp_path / "a"), str(tmp_path / "b")])) == 2

@@ -1,0 +1,452 @@
+"""Evaluate trained networks on photos that they were not trained on.
+
+    python -m training.evaluate starry_night@iterations-1000 starry_night --photos FOLDER
+
+For every size the photos are cut to a square in their middle and resized, as Johnson et al. (2016), section 4.1, do
+(smaller photos are enlarged), and stylized. The losses are those of training. How good a loss is, is said in
+iterations of the optimization of Gatys et al. that reach the same, the paper's figure 5.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mlflow.entities import Metric
+from torch import Tensor
+
+from stylecore.commands.stylize import PHOTO_SUFFIXES
+from stylecore.engine import Engine, choose_device
+from stylecore.errors import StylecoreError
+from stylecore.gatys_objective import Objective
+from stylecore.pictures import load_picture, resize
+from stylecore.samples import sample_photos
+from stylecore.style_model import StyleCard, StyleModel
+from stylecore.vgg import VGG
+from stylecore.vgg_weights import load_vgg
+from training.config import TrainConfig, find_file
+from training.measures import equivalent_iterations, loss_curve, spot_share
+from training.objective import pixel_objective, style_targets
+from training.registry import Registry
+from training.store import connect, plain_errors
+
+SIZES = (256, 512, 1024)
+GATYS_ITERATIONS = 100
+LEAST_SIZE = 32
+
+
+@dataclass(frozen=True)
+class PhotoEvaluation:
+    """One photo at one size.
+
+    Attributes:
+        size: side of the square in pixels.
+        losses: "total", "content", "style" and "tv", weighted as in training.
+        gatys_iterations: see `measures.equivalent_iterations`; None when it was not asked for.
+        reached: False when the optimization was ended before it reached the network's loss: `gatys_iterations` is
+            then the iteration it got to, and the truth is more.
+        spot_share: see `measures.spot_share`.
+        milliseconds: that stylizing took.
+    """
+
+    photo: str
+    size: int
+    losses: dict[str, float]
+    gatys_iterations: float | None
+    reached: bool
+    spot_share: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class SizeEvaluation:
+    """All photos at one size: means, and the median of the milliseconds. `reached`: for every photo."""
+
+    size: int
+    losses: dict[str, float]
+    gatys_iterations: float | None
+    reached: bool
+    spot_share: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One network on all photos at all sizes."""
+
+    name: str
+    iterations: int
+    photos: tuple[PhotoEvaluation, ...]
+
+    def sizes(self) -> list[SizeEvaluation]:
+        """The photos' results put together, one entry a size."""
+        return [
+            _together([photo for photo in self.photos if photo.size == size])
+            for size in dict.fromkeys(photo.size for photo in self.photos)
+        ]
+
+    def metrics(self) -> dict[str, float]:
+        """What MLflow keeps: "eval/total_256", "eval/spot_share_256" and so on for every size.
+
+        "eval/equivalent_gatys_iterations" and "eval/spot_share" are the means over the sizes. Where the
+        optimization was ended early the equivalent is a lower bound.
+        """
+        sizes = self.sizes()
+        metrics = {"eval/spot_share": statistics.mean(each.spot_share for each in sizes)}
+        equivalents = [each.gatys_iterations for each in sizes if each.gatys_iterations is not None]
+        if equivalents:
+            metrics["eval/equivalent_gatys_iterations"] = statistics.mean(equivalents)
+        for each in sizes:
+            metrics |= {f"eval/{name}_{each.size}": value for name, value in each.losses.items()}
+            metrics[f"eval/spot_share_{each.size}"] = each.spot_share
+            metrics[f"eval/milliseconds_{each.size}"] = each.milliseconds
+            if each.gatys_iterations is not None:
+                metrics[f"eval/equivalent_gatys_iterations_{each.size}"] = each.gatys_iterations
+        return metrics
+
+    def table(self) -> str:
+        """A heading and a line for every size, to be printed."""
+        rows: list[tuple[str, ...]] = [("size", "total", "content", "style", "tv", "Gatys iterations", "spots", "ms")]
+        for each in self.sizes():
+            equivalent = "" if each.gatys_iterations is None else f"{each.gatys_iterations:.1f}"
+            rows.append(
+                (
+                    str(each.size),
+                    *(f"{each.losses[name]:.4g}" for name in ("total", "content", "style", "tv")),
+                    equivalent if each.reached else f"over {equivalent}",
+                    f"{each.spot_share:.2%}",
+                    f"{each.milliseconds:.0f}",
+                )
+            )
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        count = len({photo.photo for photo in self.photos})
+        heading = f"{self.name}, {self.iterations} iterations, mean of {count} photos"
+        return "\n".join([heading, *lines])
+
+
+def evaluate(
+    model: StyleModel,
+    photos: Iterable[tuple[str, Tensor]],
+    style: Tensor | None = None,
+    sizes: Sequence[int] = SIZES,
+    *,
+    gatys_iterations: int = GATYS_ITERATIONS,
+    vgg: VGG | None = None,
+    device: str | None = None,
+) -> Evaluation:
+    """Evaluate one network; see `evaluate_together`."""
+    (evaluation,) = evaluate_together(
+        [model], photos, style, sizes, gatys_iterations=gatys_iterations, vgg=vgg, device=device
+    )
+    return evaluation
+
+
+def evaluate_together(
+    models: Sequence[StyleModel],
+    photos: Iterable[tuple[str, Tensor]],
+    style: Tensor | None = None,
+    sizes: Sequence[int] = SIZES,
+    *,
+    gatys_iterations: int = GATYS_ITERATIONS,
+    vgg: VGG | None = None,
+    device: str | None = None,
+) -> list[Evaluation]:
+    """Evaluate networks of one objective, such as the checkpoints of a run: one optimization serves them all.
+
+    Args:
+        photos: name and pixels (3, H, W) in [0, 1]; taken one at a time, so they may be read as they are needed.
+        style: the style picture (3, H, W) in [0, 1]; found by the card when left out.
+        sizes: sides of the squares in pixels.
+        gatys_iterations: L-BFGS goes on until it has reached the loss of every network, but no further than this;
+            0 leaves it out.
+        vgg: the loss network VGG-16; its weights are found as for training when left out.
+        device: "cpu", "cuda", ...; the fastest that is there when left out.
+
+    Raises:
+        StylecoreError: when a network was not trained here, the objectives differ, or there are no photos.
+    """
+    configs = [training_settings(model.card) for model in models]
+    config = configs[0]
+    if any(objective_of(other) != objective_of(config) for other in configs):
+        raise StylecoreError("these networks were trained for different losses; evaluate them one by one.")
+    if not sizes or min(sizes) < LEAST_SIZE:
+        raise StylecoreError(f"the sizes are {', '.join(map(str, sizes))}, and must be at least {LEAST_SIZE}.")
+    where = choose_device(device)
+    if vgg is None:
+        vgg = load_vgg("vgg16", weights=config.vgg_weights or None)
+    vgg = vgg.to(where).to(memory_format=torch.channels_last)
+    if style is None:
+        style = load_picture(find_file(config.style_image)).pixels
+    targets = style_targets(vgg, style.to(where), config)
+    engines = [Engine(model, device) for model in models]
+    results: list[list[PhotoEvaluation]] = [[] for _ in models]
+    for name, photo in photos:
+        for size in sizes:
+            content = middle_square(photo, size)
+            if not results[0] or size not in {done.size for done in results[0]}:
+                for engine in engines:  # the first picture of a size also allocates
+                    engine.stylize(content)
+            objective = pixel_objective(vgg, content[None].to(where), targets, config)
+            measured = [_stylize(engine, content) for engine in engines]
+            losses = [
+                {
+                    key: value
+                    for key, value in objective.evaluate(stylized[None].to(where))[0].items()
+                    if "/" not in key
+                }
+                for stylized, _ in measured
+            ]
+            curve: list[float] = []
+            if gatys_iterations:
+                curve = loss_curve(objective, size, min(each["total"] for each in losses), gatys_iterations)
+            for result, (stylized, milliseconds), loss in zip(results, measured, losses, strict=True):
+                equivalent = equivalent_iterations(loss["total"], curve)
+                result.append(
+                    PhotoEvaluation(
+                        photo=name,
+                        size=size,
+                        losses=loss,
+                        gatys_iterations=len(curve) - 1 if curve and equivalent is None else equivalent,
+                        reached=equivalent is not None or not curve,
+                        spot_share=spot_share(stylized, content),
+                        milliseconds=milliseconds,
+                    )
+                )
+    if not results[0]:
+        raise StylecoreError("there are no photos to evaluate on.")
+    return [
+        Evaluation(model.card.name, model.card.iterations, tuple(result))
+        for model, result in zip(models, results, strict=True)
+    ]
+
+
+def middle_square(pixels: Tensor, side: int) -> Tensor:
+    """The largest square in the middle of (3, H, W), resized to (3, side, side)."""
+    height, width = pixels.shape[-2:]
+    least = min(height, width)
+    top, left = (height - least) // 2, (width - least) // 2
+    return resize(pixels[..., top : top + least, left : left + least], (side, side))
+
+
+def training_settings(card: StyleCard) -> TrainConfig:
+    """The settings that a network was trained with.
+
+    Raises:
+        StylecoreError: when its card does not have them, as that of an imported network.
+    """
+    if not card.training.get("style_image"):
+        raise StylecoreError(
+            f"the card of {card.name} does not say with which losses it was trained, as imported networks do not; "
+            "only networks trained by training/train.py can be evaluated."
+        )
+    known = {each.name for each in dataclasses.fields(TrainConfig)}
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in card.training.items()
+        if name in known
+    }
+    return TrainConfig(**settings)
+
+
+def objective_of(config: TrainConfig) -> tuple[Any, ...]:
+    """The settings that decide what is minimized; networks that share them can be compared by their losses."""
+    return (
+        config.style_image,
+        config.style_size,
+        config.content_layer,
+        config.content_weight,
+        config.style_layers,
+        config.style_weight,
+        config.total_variation_weight,
+        config.vgg_weights,
+    )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to evaluate, and its version in the store, (name, number), when it is there."""
+
+    model: StyleModel
+    version: tuple[str, str] | None
+
+
+def find_candidate(reference: str) -> Candidate:
+    """A style by file or by its name in the registry ("starry_night", "models:/starry_night@iterations-1000").
+
+    A file is the registered version that has the same card and weights, if there is one. (Two files of the same
+    network need not be equal byte by byte: the order of what is in their headers varies.)
+    """
+    registry = Registry()
+    if reference.endswith(".safetensors") or Path(reference).is_file():
+        model = StyleModel.load(reference)
+        for version in registry.versions(model.card.name):
+            if version.iterations == model.card.iterations and version.card == model.card:
+                registered = StyleModel.load(registry.weights(version))
+                if _same_weights(registered, model):
+                    return Candidate(model, (version.name, version.version))
+        return Candidate(model, None)
+    version = registry.find(reference)
+    return Candidate(StyleModel.load(registry.weights(version)), (version.name, version.version))
+
+
+def log_evaluation(evaluation: Evaluation, version: tuple[str, str]) -> None:
+    """Keep the metrics with the LoggedModel of a registered version, and with its run, at the step of the network."""
+    client = connect()
+    name, number = version
+    with plain_errors(client.tracking_uri, f"keeping the evaluation of {name}/{number}"):
+        registered = client.get_model_version(name, number)
+        run_id, now = registered.run_id, time.time_ns() // 1_000_000
+        experiment_id = client.get_run(run_id).info.experiment_id
+        # Without a server the version does not remember its LoggedModel; both have the same place.
+        of_run = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+        same = [each for each in of_run if registered.source in (each.artifact_location, f"models:/{each.model_id}")]
+        if not same:
+            raise StylecoreError(f"The checkpoint of {name}/{number} was deleted in MLflow; evaluate with --no-log.")
+        metrics = [
+            Metric(key, value, now, evaluation.iterations, model_id=same[0].model_id, run_id=run_id)
+            for key, value in evaluation.metrics().items()
+        ]
+        client.log_batch(run_id, metrics=metrics, synchronous=True)
+
+
+def find_photos(sources: Sequence[str]) -> dict[str, Path]:
+    """Name to file of the photos in a folder or a list of files; the sample photos when there is no source."""
+    if not sources:
+        photos = sample_photos()
+        if not photos:
+            raise StylecoreError("there are no sample photos here; give some by --photos.")
+        return photos
+    files: list[Path] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            found = sorted(path for path in source.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+            if not found:
+                raise StylecoreError(f"the folder {source} holds no photos ({', '.join(PHOTO_SUFFIXES)}).")
+            files += found
+        elif source.is_file():
+            files.append(source)
+        else:
+            raise StylecoreError(f"there is no photo or folder {source}.")
+    files = list(dict.fromkeys(files))
+    stems = [file.stem for file in files]
+    return {(file.stem if stems.count(file.stem) == 1 else str(file)): file for file in files}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    options = _parser().parse_args(arguments)
+    try:
+        run(options)
+    except StylecoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.gatys_iterations < 0:
+        raise StylecoreError(f"--gatys-iterations is {options.gatys_iterations}, and must be at least 0.")
+    photos = find_photos(options.photos)
+    style = load_picture(options.style_image).pixels if options.style_image else None
+    candidates = [find_candidate(reference) for reference in options.styles]
+    groups: dict[Any, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(objective_of(training_settings(candidate.model.card)), []).append(candidate)
+    report = []
+    for group in groups.values():
+        evaluations = evaluate_together(
+            [candidate.model for candidate in group],
+            _read(photos),
+            style,
+            list(dict.fromkeys(options.sizes)),
+            gatys_iterations=options.gatys_iterations,
+            device=options.device,
+        )
+        for candidate, evaluation in zip(group, evaluations, strict=True):
+            report.append({**dataclasses.asdict(evaluation), "metrics": evaluation.metrics()})
+            if not options.json:
+                print(evaluation.table(), end="\n\n", flush=True)
+            if not options.log:
+                continue
+            if candidate.version:
+                log_evaluation(evaluation, candidate.version)
+            else:
+                print(
+                    f"{evaluation.name}, {evaluation.iterations} iterations, is not in the store: not logged.",
+                    file=sys.stderr,
+                )
+    if options.json:
+        print(json.dumps(report, indent=2))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Held-out losses, equivalent iterations of Gatys et al., burnt-in spots and time of networks.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "styles", nargs="+", metavar="STYLE", help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION"
+    )
+    parser.add_argument(
+        "--photos", nargs="+", default=[], metavar="FOLDER_OR_FILE", help="photos that were not trained on; or samples"
+    )
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="PIXELS", help="sides of the squares")
+    parser.add_argument(
+        "--gatys-iterations", type=int, default=GATYS_ITERATIONS, help="give L-BFGS up after so many; 0 leaves it out"
+    )
+    parser.add_argument("--style-image", metavar="PICTURE", help="the style picture; found by the card when left out")
+    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--json", action="store_true", help="print one JSON list, with every photo, instead of tables")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="keep nothing in the MLflow store")
+    return parser
+
+
+def _read(photos: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:
+    from tqdm import tqdm
+
+    for name, file in tqdm(photos.items(), unit="photo", disable=not sys.stderr.isatty()):
+        yield name, load_picture(file).pixels
+
+
+def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:
+    began = time.perf_counter()
+    stylized = engine.stylize(content)
+    return stylized, (time.perf_counter() - began) * 1000
+
+
+def _same_weights(one: StyleModel, other: StyleModel) -> bool:
+    ones, others = one.network.state_dict(), other.network.state_dict()
+    return ones.keys() == others.keys() and all(torch.equal(ones[name], others[name]) for name in ones)
+
+
+def _losses(objective: Objective, pixels: Tensor) -> dict[str, float]:
+    """Total, content, style and tv, without the single layers."""
+    return {name: value for name, value in objective.evaluate(pixels)[0].items() if "/" not in name}
+
+
+def _together(photos: Sequence[PhotoEvaluation]) -> SizeEvaluation:
+    equivalents = [photo.gatys_iterations for photo in photos if photo.gatys_iterations is not None]
+    return SizeEvaluation(
+        size=photos[0].size,
+        losses={name: statistics.mean(photo.losses[name] for photo in photos) for name in photos[0].losses},
+        gatys_iterations=statistics.mean(equivalents) if equivalents else None,
+        reached=all(photo.reached for photo in photos),
+        spot_share=statistics.mean(photo.spot_share for photo in photos),
+        milliseconds=statistics.median(photo.milliseconds for photo in photos),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
