@@ -10,6 +10,7 @@ iterations of the optimization of Gatys et al. that reach the same, the paper's 
 import argparse
 import dataclasses
 import json
+import logging
 import statistics
 import sys
 import time
@@ -342,6 +343,7 @@ def find_photos(sources: Sequence[str]) -> dict[str, Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
     options = _parser().parse_args(arguments)
     try:
         run(options)

@@ -1,6 +1,7 @@
 """How good a stylized picture is: in iterations of the optimization of Gatys et al., and by its burnt-in spots."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -54,27 +55,34 @@ def equivalent_iterations(loss: float, curve: Sequence[float]) -> float | None:
 def spot_share(stylized: Tensor, photo: Tensor) -> float:
     """Share of a picture, from 0 to 1, that is covered by burnt-in spots.
 
-    A pixel is burnt where all its channels are at 0 or all at 1, within `BURNT`: black or white as no paint is. (A
-    single channel at its end is a pure color, of which a painting may be full.) A spot is what remains of them after
-    a morphological opening with a square of `SPOT` pixels, so that grain does not count and a white square
-    of that size counts with just its area. Burnt pixels within `SPOT` of ones that the photo itself has, such
-    as an overexposed sky, are the photo's and do not count.
+    A pixel is burnt where each of its channels is at 0 or 1, within `BURNT`: black, white, or one of the six pure
+    colors between, as no paint is. (Fewer channels at their ends are common: of a gold the blue, of a deep blue the
+    red.) A spot is what remains of the burnt pixels of one color after a morphological opening with a square of
+    `SPOT` pixels, so that grain does not count, and a white square of that size counts with just its area. What the
+    photo itself has burnt in with this color, such as an overexposed sky, is the photo's and does not count, nor
+    do the pixels around it. The networks of a style picture with burnt-in areas of its own, such as ink on white
+    paper, have them by right.
 
     Args:
         stylized, photo: (3, H, W) in [0, 1].
     """
     share = 0.0
-    for burnt, of_photo in zip(_burnt(stylized), _burnt(photo), strict=True):
-        spots = _grow(_shrink(burnt)) * (1 - _grow(_grow(of_photo)))
+    of_photo = dict(_burnt(photo))
+    for color, burnt in _burnt(stylized):
+        spots = _grow(_shrink(burnt))
+        if color in of_photo:
+            spots = spots * (1 - _grow(_grow(of_photo[color])))
         share += spots.mean().item()
     return share
 
 
-def _burnt(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Where (3, H, W) is white and where it is black, each (1, H, W) of 0 and 1."""
-    white = (pixels >= 1 - BURNT).all(dim=0, keepdim=True)
-    black = (pixels <= BURNT).all(dim=0, keepdim=True)
-    return white.float(), black.float()
+def _burnt(pixels: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """The burnt-in colors of (3, H, W), as (1, 1, 1) for white, each with where it is: (1, H, W) of 0 and 1."""
+    ends = (pixels <= BURNT, pixels >= 1 - BURNT)
+    for color in product((0, 1), repeat=3):
+        where = torch.stack([ends[end][channel] for channel, end in enumerate(color)]).all(dim=0, keepdim=True)
+        if where.any():
+            yield color, where.float()
 
 
 def _grow(mask: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def test_a_painted_square_counts_with_its_area(color, height, width):
     [
         painted(1.0, SPOT - 1, 20),  # a stroke
         painted(0.97, 20, 20),  # bright
-        painted(1.0, 20, 20, slice(0, 2)),  # yellow
+        painted(1.0, 20, 20, slice(0, 2)),  # a yellow that is not pure
         (torch.rand(1, 40, 50, generator=torch.Generator().manual_seed(2)) > 0.5).float().expand(3, -1, -1),  # grain
     ],
     ids=["stroke", "bright", "pure color", "grain"],
@@ -93,6 +93,15 @@ def test_spots_of_both_colors_add_up_and_a_burnt_picture_is_all_spot():
     both[:, 25:35, 5:15] = 0.0
     assert spot_share(both, PHOTO) == pytest.approx(200 / 2000)
     assert spot_share(torch.ones_like(PHOTO), PHOTO) == 1
+
+
+def test_a_pure_color_is_a_spot_and_each_color_is_opened_by_itself():
+    yellow = painted(1.0, 10, 10)
+    yellow[2, 10:20, 20:30] = 0.0
+    assert spot_share(yellow, PHOTO) == pytest.approx(100 / 2000)
+    stripes = yellow.clone()
+    stripes[2, 10:20, 20:30:2] = 1.0
+    assert spot_share(stripes, PHOTO) == 0
 
 
 @given(st.integers(1, 12), st.integers(1, 12))
