@@ -1,6 +1,6 @@
 """How much content, how much style: one photo and one style picture at a row of ratios alpha / beta.
 
-    python -m training.gatys_grid PHOTO --style PICTURE -o SHEET.png --ratios 1e-1 1e-2 1e-3 1e-4
+    python -m training.gatys_grid PHOTO --style PICTURE -o SHEET.png --ratios 1 1e-1 1e-2 1e-3
 
 This is the experiment of Gatys et al. (2016), section 3.1 and figure 4. Every ratio is painted by `stylecore.gatys`
 and kept as a run of the MLflow experiment `gatys`; the sheet shows them side by side, from the photo to the style.
@@ -28,7 +28,10 @@ from stylecore.vgg_weights import load_vgg
 from training.tracker import Tracker, environment_tags
 
 EXPERIMENT = "gatys"
-RATIOS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)
+"""From almost the photo to almost nothing but style, with the weights' meaning that `GatysConfig` has."""
+SETTINGS = dataclasses.replace(DEFAULTS, start="noise")
+"""As in the paper: begun with the photo, hundreds of steps at any ratio do not paint it over."""
 MAX_SIDE = 256
 PAPER = 0.975
 """Gray around a style picture of another shape, near that of the sheet."""
@@ -180,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of each picture in pixels")
     for name in _settings():
-        default = getattr(DEFAULTS, name)
+        default = getattr(SETTINGS, name)
         flag = f"--{name.replace('_', '-')}"
         if name in CHOICES:
             parser.add_argument(flag, choices=get_args(CHOICES[name]), default=default, help=HELP[name])

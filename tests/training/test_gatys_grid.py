@@ -52,7 +52,7 @@ def test_every_ratio_is_a_run_and_a_cell_of_the_sheet(
         assert run.data.params["photo"] == "town"
         assert run.data.tags["grid"] == "town-waves"
         assert "git_commit" in run.data.tags
-        *_, last = paint(content, style, vgg, GatysConfig(steps=2, style_weight=1 / ratio))
+        *_, last = paint(content, style, vgg, GatysConfig(steps=2, start="noise", style_weight=1 / ratio))
         totals = client.get_metric_history(run.info.run_id, "loss/total")
         assert [point.step for point in totals] == [1, 2]
         assert totals[-1].value == pytest.approx(last.losses["total"])
