@@ -38,6 +38,7 @@ from stylecore.style_model import StyleModel, read_card
 from training.store import LOCAL_STORE, connect, fetch, one_at_a_time, plain_errors
 from training.tracker import (
     METRICS_A_CALL,
+    STYLE_PICTURE,
     file_sha256,
     log_datasets,
     log_params_and_tags,
@@ -49,6 +50,7 @@ from training.tracker import (
 PUBLISHED = LOCAL_STORE / "published"
 FORMAT = "stylecore.published-run/1"
 _KEPT_MLFLOW_TAGS = {"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"}
+_RUN_ID = "{run_id}"
 _OUR_TAGS = {"published_as", "published_digest", "restored"}
 
 
@@ -86,7 +88,8 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
             "status": run.info.status,
             "start_time": run.info.start_time,
             "end_time": run.info.end_time,
-            "note": run.data.tags.get("mlflow.note.content", ""),
+            # The restored run has another id, and its note shows the style picture by it.
+            "note": run.data.tags.get("mlflow.note.content", "").replace(run_id, _RUN_ID),
             "params": dict(sorted(run.data.params.items())),
             "tags": {k: v for k, v in sorted(run.data.tags.items()) if _is_kept_tag(k)},
             "datasets": _datasets(run),
@@ -94,6 +97,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
             "previews": _write_previews(client, run, folder),
         }
         _write_metrics(client, run, folder / "metrics.csv")
+        _write_style_picture(client, run, folder)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (folder / "run.json").write_text(text, encoding="utf-8")
         swap_folder(folder, target)
@@ -236,6 +240,17 @@ def _write_previews(client: MlflowClient, run: Run, folder: Path) -> list[dict[s
     return [{"photo": p.photo, "step": p.step, "timestamp": p.timestamp} for p in previews]
 
 
+def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
+    path = Path(STYLE_PICTURE)
+    with plain_errors(client.tracking_uri, "looking for the style picture"):
+        kept = {file.path for file in client.list_artifacts(run.info.run_id, str(path.parent))}
+    if STYLE_PICTURE in kept:
+        (folder / path.parent).mkdir()
+        with tempfile.TemporaryDirectory() as temporary:
+            picture = fetch(client, f"{run.info.artifact_uri}/{STYLE_PICTURE}", Path(temporary))
+            shutil.copyfile(picture, folder / STYLE_PICTURE)
+
+
 # Restoring
 
 
@@ -258,9 +273,11 @@ def _restore_run(client: MlflowClient, folder: Path) -> bool:
             run_name=record["run_name"],
         )
         run_id = created.info.run_id
-        note = {"mlflow.note.content": record["note"]} if record["note"] else {}
+        note = {"mlflow.note.content": record["note"].replace(_RUN_ID, run_id)} if record["note"] else {}
         log_params_and_tags(client, run_id, record["params"], {**record["tags"], **note})
         log_datasets(client, run_id, record["datasets"])
+        if (folder / STYLE_PICTURE).is_file():
+            client.log_artifact(run_id, str(folder / STYLE_PICTURE), str(Path(STYLE_PICTURE).parent))
         for first in range(0, len(metrics), METRICS_A_CALL):
             client.log_batch(run_id, metrics=metrics[first : first + METRICS_A_CALL], synchronous=True)
         for preview in record["previews"]:

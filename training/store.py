@@ -80,10 +80,10 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
 
 @contextmanager
 def plain_errors(tracking_uri: str, doing: str) -> Iterator[None]:
-    """Turn what MLflow and its database raise into one StylecoreError sentence that names the store."""
+    """Turn what MLflow, its database and its disk raise into one StylecoreError sentence that names the store."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         where, what = without_password(tracking_uri), str(error)
         if "Max retries exceeded" in what or "Connection refused" in what or "timed out" in what:
             raise StylecoreError(

@@ -28,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
@@ -53,11 +54,16 @@ __all__ = ["Tracker", "default_tracking_uri", "environment_tags", "file_sha256",
 LOCAL_PAGE = "http://127.0.0.1:5000"
 """Where `make mlflow-ui` shows a local store."""
 
+STYLE_PICTURE = "style/picture.jpg"
 FLUSH_SECONDS = 10.0
+RETRY_SECONDS = 60.0
+"""Pause after a store did not answer: each attempt may hold the training up for its timeout."""
 METRICS_A_CALL = 1000
 """MLflow's own limit for one log_batch."""
 PARAMS_A_CALL = 100
 """MLflow's own limit, for params and for tags."""
+
+_PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "mlflow")
 
 _log = logging.getLogger(__name__)
 
@@ -66,15 +72,19 @@ class Tracker:
     """One MLflow run that is being written. Make it with `start` (rank 0) or `silent` (the other ranks)."""
 
     run_id: str
+    versions: dict[int, str]
+    """Step of every checkpoint that is registered, to the number of its version; those of a continued run too."""
 
     def __init__(self, client: MlflowClient | None, run_id: str, experiment_id: str, run_name: str) -> None:
         self.run_id = run_id
+        self.versions = {}
         self._client = client
         self._experiment_id = experiment_id
         self._run_name = run_name
         self._buffer: list[Metric] = []
         self._latest: dict[str, Metric] = {}
-        self._flushed_at = time.monotonic()
+        self._flush_due = time.monotonic() + FLUSH_SECONDS
+        self._unnamed: dict[int, str] = {}
         self._system_metrics: Any = None
         self._finished = False
 
@@ -92,6 +102,7 @@ class Tracker:
         params: Mapping[str, Any],
         tags: Mapping[str, str],
         note: str = "",
+        style: Tensor | None = None,
         dataset: Mapping[str, str] | None = None,
         run_id: str | None = None,
         tracking_uri: str | None = None,
@@ -99,7 +110,8 @@ class Tracker:
     ) -> Self:
         """Begin a run, or continue the run `run_id` (after an interruption).
 
-        `note` is Markdown, shown at the top of the run's page. `dataset` describes the content photos: `name` is
+        `note` is Markdown, shown at the top of the run's page, followed by the picture `style` (3, H, W), sRGB,
+        [0, 1]; a continued run keeps those it has. `dataset` describes the content photos: `name` is
         required, `source` (address or folder) and `digest` are used when given, everything else is kept as its
         profile. A continued run keeps the parameters it began with; one that changed since is kept as the tag
         `resumed/<parameter>`. With `system_metrics`, MLflow samples processor, memory and GPU use every 10 s.
@@ -110,7 +122,6 @@ class Tracker:
             "mlflow.user": _user(),
             "mlflow.source.name": Path(sys.argv[0]).name,
             "mlflow.source.type": "LOCAL",
-            **({"mlflow.note.content": note} if note else {}),
             **{key: str(value) for key, value in tags.items()},
         }
         if run_id is None:
@@ -119,6 +130,9 @@ class Tracker:
                 run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
             known: dict[str, str] = {}
             continued = False
+            picture = _keep_style_picture(client, run_id, style) if style is not None else ""
+            if note or picture:
+                all_tags["mlflow.note.content"] = note + picture
         else:
             experiment_id, known = _continue_run(client, run_id)
             continued = True
@@ -128,6 +142,8 @@ class Tracker:
         if dataset and not continued:
             log_datasets(client, run_id, [_dataset_fields(dataset)])
         tracker = cls(client, run_id, experiment_id, run_name)
+        if continued:
+            tracker.versions = _registered_steps(client, run_id)
         if system_metrics:
             tracker._system_metrics = _start_system_metrics(run_id, client.tracking_uri, continued)
         return tracker
@@ -144,8 +160,7 @@ class Tracker:
             metric = Metric(key, float(value), now, step)
             self._latest[key] = metric
             self._buffer.append(metric)
-        due = time.monotonic() - self._flushed_at > FLUSH_SECONDS
-        if due or (len(self._buffer) >= METRICS_A_CALL and len(self._buffer) % METRICS_A_CALL < len(values)):
+        if time.monotonic() > self._flush_due:
             self._flush_or_wait()
 
     def log_preview(self, photo: str, pixels: Tensor, step: int) -> None:
@@ -177,7 +192,8 @@ class Tracker:
         with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
             weights = Path(folder) / f"{model.card.name}.safetensors"
             model.save(weights)
-            number = register_checkpoint(
+            # A version that a failing store took without its aliases is not made twice.
+            number = self._unnamed.get(step) or register_checkpoint(
                 self._client,
                 run_id=self.run_id,
                 run_name=self._run_name,
@@ -187,19 +203,21 @@ class Tracker:
                 step=step,
                 metrics=linked,
             )
+        self._unnamed[step] = number
         with plain_errors(self._client.tracking_uri, "naming the new version"):
             name = model.card.name
             self._client.set_registered_model_alias(name, f"iterations-{step}", number)
             champion = self._client.get_registered_model(name).aliases.get("champion")
             if champion is None or self._client.get_model_version(name, champion).run_id == self.run_id:
                 self._client.set_registered_model_alias(name, "champion", number)
+        self.versions[step] = number
         return number
 
     def flush(self) -> None:
         """Send what is still gathered; StylecoreError when the store does not take it (nothing is lost then)."""
         if self._client is None:
             return
-        self._flushed_at = time.monotonic()
+        self._flush_due = time.monotonic() + FLUSH_SECONDS
         while self._buffer:
             batch = self._buffer[:METRICS_A_CALL]
             with plain_errors(self._client.tracking_uri, "logging metrics"):
@@ -244,6 +262,7 @@ class Tracker:
             self.flush()
         except StylecoreError as error:
             _log.warning("%s %d metric values wait for the next attempt.", error, len(self._buffer))
+            self._flush_due = time.monotonic() + RETRY_SECONDS
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
@@ -354,7 +373,7 @@ def environment_tags(world_size: int, device: str) -> dict[str, str]:
         "world_size": str(world_size),
         "device": device,
         "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "mlflow")},
+        **{package: version(package) for package in _PACKAGES},
     }
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
@@ -410,6 +429,20 @@ def _ensure_registered_model(client: MlflowClient, card: StyleCard) -> None:
         except MlflowException as other:
             if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
                 raise
+
+
+def _keep_style_picture(client: MlflowClient, run_id: str, style: Tensor) -> str:
+    """Keep the style picture as an artifact; returns the Markdown that shows it, as MLflow's own server serves it."""
+    with plain_errors(client.tracking_uri, "keeping the style picture"):
+        client.log_image(run_id, to_image(style), artifact_file=STYLE_PICTURE)
+    return f"\n![the style picture](get-artifact?path={quote(STYLE_PICTURE, safe='')}&run_uuid={run_id})\n"
+
+
+def _registered_steps(client: MlflowClient, run_id: str) -> dict[int, str]:
+    with plain_errors(client.tracking_uri, f"listing the versions of the run {run_id}"):
+        found = client.search_model_versions(f"run_id='{run_id}'")
+    steps = {int(entry.tags["iterations"]): str(entry.version) for entry in found if "iterations" in entry.tags}
+    return dict(sorted(steps.items()))
 
 
 def _continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]]:

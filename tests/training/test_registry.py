@@ -31,6 +31,7 @@ def train(
         params={"style_weight": 1e10, "seed": 7},
         tags={"git_commit": "abc"},
         note="a *note*",
+        style=torch.rand(3, 8, 12),
         dataset={"name": "photos", "source": "/data/photos"},
         tracking_uri=uri,
         system_metrics=False,
@@ -46,8 +47,9 @@ def train(
 
 
 def train_two_styles(uri: str, tiny_style) -> Registry:
-    """tiny_waves with two versions, tiny_stars with one."""
+    """tiny_waves with two versions, the first of them promoted, and tiny_stars with one."""
     train(tiny_style, uri=uri)
+    Registry(uri).promote("tiny_waves", "1")
     train(tiny_style, uri=uri, run_name="stars-a", style="tiny_stars", steps=(10,))
     return Registry(uri)
 
@@ -194,7 +196,9 @@ def snapshot(uri: str) -> dict:
         runs[run.info.run_name] = {
             "info": (run.info.status, run.info.start_time, run.info.end_time),
             "params": run.data.params,
-            "tags": {k: run.data.tags[k] for k in ("git_commit", "mlflow.note.content", "mlflow.source.name")},
+            "tags": {k: run.data.tags[k] for k in ("git_commit", "mlflow.source.name")},
+            "note": run.data.tags["mlflow.note.content"].replace(run_id, "the run's own id"),
+            "style": [file.path for file in client.list_artifacts(run_id, "style")],
             "metrics": {
                 key: [(m.step, m.timestamp, float(f"{m.value:.9g}")) for m in client.get_metric_history(run_id, key)]
                 for key in run.data.metrics
@@ -225,6 +229,7 @@ def test_a_published_run_is_restored_as_it_was(store: str, other_store: str, tin
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
         "run.json",
         "metrics.csv",
+        "style/picture.jpg",
         "checkpoints/iterations-10.safetensors",
         "checkpoints/iterations-20.safetensors",
         "previews/amber/0.jpg",
@@ -278,7 +283,7 @@ def test_an_interrupted_restore_is_done_again(store, other_store, tiny_style, tm
     monkeypatch.undo()
     assert restore_published(published, other_store) == ["waves-a"]
     versions = [(v.iterations, v.aliases) for v in Registry(other_store).versions()]
-    assert versions == [(10, ("champion", "iterations-10")), (20, ("iterations-20",))]
+    assert versions == [(10, ("iterations-10",)), (20, ("champion", "iterations-20"))]
     experiment = connect(other_store).get_experiment_by_name("johnson").experiment_id
     assert len(connect(other_store).search_runs([experiment])) == 1
     assert len(connect(other_store).search_logged_models([experiment])) == 2

@@ -66,8 +66,9 @@ def test_more_params_than_one_call_takes(store: str):
 
 
 def test_metrics_wait_while_the_store_does_not_answer(store: str, monkeypatch: pytest.MonkeyPatch, caplog):
-    run = start()
     monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(tracker_module, "RETRY_SECONDS", -1.0)
+    run = start()
     working = run._client.log_batch
 
     def failing(*arguments, **named):
