@@ -59,6 +59,7 @@ class TrainConfig:
     vgg_weights: str = setting("", "a file with VGG-16's weights; found by themselves when left out")
 
     photos: str = setting("detection-datasets/coco", "content photos: a folder, or a dataset on the hub")
+    streaming: bool = setting(False, "read a dataset while training goes on, instead of downloading it before")
     crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4")
     smallest_crop: float = setting(0.5, "side of the smallest crop as a share of the photo's short side")
     batch_size: int = setting(4, "photos a process and a backward pass")

@@ -1,16 +1,26 @@
 """Content photos for training: which photo and which crop is sample number n is a function of the seed and n alone.
 
-So a run that resumes at sample n sees what it would have seen, and any number of processes share one order.
+So a run that resumes at sample n sees what it would have seen. The photos of a folder, or of a dataset that is on
+this machine, are all at hand: any number of processes share one order. A streamed dataset comes in the order of its
+files, shuffled among those at hand; every process reads its own part of it, so there the order is the same for the
+same number of processes.
 """
 
+import hashlib
 import io
+import os
 import signal
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import fsspec
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -18,6 +28,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from stylecore.errors import StylecoreError
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SHUFFLE_BUFFER = 1000
+"""Photos of a stream among which the next one is drawn; they are held undecoded, some 150 MB of COCO's."""
+SPARE_PHOTOS = 8
+"""Earlier photos of a stream that can stand in for one that cannot be read."""
+
+File = dict[str, Any]
+"""A photo that is not decoded: {"bytes": its content or None, "path": its name or where it is}."""
 
 
 class Batch(NamedTuple):
@@ -27,52 +44,161 @@ class Batch(NamedTuple):
     unreadable: tuple[str, ...]
 
 
-def find_photos(source: str) -> Any:
-    """The photos of a folder (its subfolders too), or of the training split of a dataset on the hub.
+def find_photos(source: str, streaming: bool = False) -> Any:
+    """The photos of a folder (its subfolders too), or of the training split of a dataset.
+
+    Args:
+        source: a folder of photos, a folder of parquet files, or a dataset's name on the hub.
+        streaming: read a dataset while training goes on, instead of downloading it before. No use for photos.
 
     Returns:
-        A `datasets.Dataset` with a column "image" of undecoded files: {"bytes": ..., "path": ...}.
+        A `datasets.Dataset`, or `datasets.IterableDataset` when streaming, with a column "image" of `File`s.
 
     Raises:
-        StylecoreError: when the folder is missing or empty, or the dataset cannot be had.
+        StylecoreError: when the folder is missing or empty, or the dataset cannot be had or holds no images.
     """
     import datasets
 
-    folder = Path(source)
+    folder = Path(source).expanduser()
+    what = f"--photos {source} is no folder here, and as a dataset on the hub it cannot be had"
+    where: dict[str, Any] = {"path": source}
     if folder.is_dir():
-        paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
-        if not paths:
-            raise StylecoreError(f"the photo folder {source} holds no photos ({', '.join(PHOTO_SUFFIXES)}).")
-        return datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image(decode=False))
-    if folder.exists() or source.startswith((".", "/", "~")):
+        paths = _files_below(folder, PHOTO_SUFFIXES)
+        if paths:
+            return datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image(decode=False))
+        where = {"path": "parquet", "data_files": _files_below(folder, (".parquet",))}
+        what = f"the parquet files of --photos {source} cannot be read"
+        if not where["data_files"]:
+            raise StylecoreError(
+                f"the photo folder {source} holds neither photos ({', '.join(PHOTO_SUFFIXES)}) nor parquet files."
+            )
+    elif folder.exists() or source.startswith((".", "/", "~")):
         raise StylecoreError(f"there is no photo folder {source}; --photos is a folder or a dataset on the hub.")
     try:
-        dataset = datasets.load_dataset(source, split="train")
+        photos = datasets.load_dataset(**where, split="train", streaming=streaming)
+        # Reading is the only way to know of a stream that it holds any, and which columns.
+        columns = next((list(row) for row in photos.decode(False)), None) if streaming else photos.column_names
     except Exception as error:  # datasets raises many kinds, from several libraries
-        raise StylecoreError(
-            f"--photos {source} is no folder here, and as a dataset on the hub it cannot be had: "
-            f"{str(error).splitlines()[0].rstrip('.')}."
-        ) from error
-    if "image" not in dataset.column_names:
-        raise StylecoreError(f"the dataset {source} has no column 'image', only {', '.join(dataset.column_names)}.")
-    return dataset.select_columns("image").cast_column("image", datasets.Image(decode=False))
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise StylecoreError(f"{what}: {reason}.") from error
+    if columns is None or (not streaming and not len(photos)):
+        raise StylecoreError(f"the dataset {source} is empty.")
+    if "image" not in columns:
+        raise StylecoreError(f"the dataset {source} has no column 'image', only {', '.join(columns)}.")
+    return photos.select_columns("image").cast_column("image", datasets.Image(decode=False))
 
 
-class PhotoCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
-    """Sample n: the photo at place n of a shuffle that is new every epoch, a random square of it, maybe mirrored.
+def describe_photos(photos: Any, source: str) -> dict[str, str]:
+    """What MLflow keeps of the photos: name, source, number and a digest, as far as they can be told.
+
+    The digest of a folder covers the names and sizes of its files, not their content.
+    """
+    folder = Path(source).expanduser()
+    about = {"name": folder.name or source}
+    about["source"] = str(folder.resolve()) if folder.is_dir() else f"https://huggingface.co/datasets/{source}"
+    if is_stream(photos):
+        train = (photos.info.splits or {}).get("train")
+        return about | ({"photos": str(train.num_examples)} if train else {}) | {"files": str(photos.n_shards)}
+    about["photos"] = str(len(photos))
+    about["digest"] = photos._fingerprint
+    if folder.is_dir():
+        digest = hashlib.sha256()
+        for path in map(Path, _files_below(folder, (*PHOTO_SUFFIXES, ".parquet"))):
+            digest.update(f"{path.relative_to(folder)}\t{path.stat().st_size}\n".encode())
+        about["digest"] = digest.hexdigest()
+    return about
+
+
+def is_stream(photos: Any) -> bool:
+    """Whether the photos come one after the other, so that none can be asked for by its number."""
+    import datasets
+
+    return isinstance(photos, datasets.IterableDataset)
+
+
+def batches(
+    photos: Any,
+    batch_size: int,
+    *,
+    crop: int,
+    smallest_crop: float,
+    seed: int,
+    first_batch: int = 0,
+    process: int = 0,
+    processes: int = 1,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """One process's endless batches of random squares, maybe mirrored, from batch number `first_batch` on.
+
+    Every photo comes once an epoch: of all processes together, or, streamed, of the process whose part it is in.
+    A stream can only be skipped by reading it: to resume costs reading again (not decoding) what the process has
+    read before.
 
     Args:
         photos: what `find_photos` returns.
         crop: side of the squares in pixels.
         smallest_crop: the square's side before resizing is this share to all of the photo's short side.
         seed: decides everything.
-    """
+        workers: processes that decode, beside this one; their number changes nothing else.
 
-    def __init__(self, photos: Any, crop: int, smallest_crop: float, seed: int) -> None:
+    Raises:
+        StylecoreError: from the iteration, when no photo can be read.
+    """
+    cut = Cut(crop, smallest_crop, seed)
+    crops: Dataset[Any] = StreamedCrops(cut) if is_stream(photos) else PhotoCrops(photos, cut)
+    numbers = _Numbers(first_batch, batch_size, process, processes)
+    loader = DataLoader(
+        crops,
+        batch_sampler=_Arrivals(photos, seed, numbers) if is_stream(photos) else numbers,
+        collate_fn=_collate,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_to_the_parent,
+    )
+    try:
+        for batch in loader:
+            if not batch.pixels.numel():
+                raise StylecoreError(
+                    f"none of the training photos can be read, or none of many in a row: {batch.unreadable[0]}."
+                )
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise StylecoreError(
+            "a process that reads photos was killed, mostly because memory or shared memory ran out; "
+            "lower --workers or --batch-size."
+        ) from error
+
+
+class Cut(NamedTuple):
+    """How sample n is cut from its photo: see `batches`."""
+
+    crop: int
+    smallest_crop: float
+    seed: int
+
+    def first_readable(self, files: Iterable[File], sample: int) -> tuple[Tensor, tuple[str, ...]]:
+        """(3, crop, crop) of the first file that can be read, and the names of those before it.
+
+        The tensor is empty when none can.
+        """
+        unreadable: list[str] = []
+        for file in files:
+            random = np.random.default_rng([self.seed, 1, sample])
+            try:
+                return _random_square(file, self.crop, self.smallest_crop, random), tuple(unreadable)
+            except Exception:  # Pillow's decoders raise nearly anything for damaged files
+                unreadable.append(_name(file))
+        return torch.empty(0), tuple(unreadable)
+
+
+class PhotoCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
+    """Sample n: from the photo at place n of a shuffle that is new every epoch."""
+
+    def __init__(self, photos: Any, cut: Cut) -> None:
         self.photos = photos
-        self.crop = crop
-        self.smallest_crop = smallest_crop
-        self.seed = seed
+        self.cut = cut
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
 
@@ -80,26 +206,73 @@ class PhotoCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
         """Index of the photo that is sample number `sample`."""
         epoch, place = divmod(sample, len(self.photos))
         if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.photos))
+            self._order = np.random.default_rng([self.cut.seed, 0, epoch]).permutation(len(self.photos))
             self._epoch = epoch
         return int(self._order[place])
 
     def __getitem__(self, sample: int) -> tuple[Tensor, tuple[str, ...]]:
         """(3, crop, crop) in [0, 1], and the files that were passed over because they cannot be read."""
-        unreadable: list[str] = []
-        first = self.photo_of(sample)
-        for offset in range(len(self.photos)):
-            index = (first + offset) % len(self.photos)
-            file = self.photos[index]["image"]
+        first, count = self.photo_of(sample), len(self.photos)
+        files = (self.photos[(first + offset) % count]["image"] for offset in range(count))
+        return self.cut.first_readable(files, sample)
+
+
+class UnreadablePhotos:
+    """The photos that any process could not read: counted, and listed in the run's folder by the first process."""
+
+    def __init__(self, folder: Path, accelerator: Accelerator) -> None:
+        self.file = folder / "unreadable_photos.txt"
+        self.accelerator = accelerator
+        self.names: set[str] = set()
+        self._told = 0
+        if accelerator.is_main_process and self.file.is_file():  # of a resumed run
+            self.names.update(self.file.read_text(encoding="utf-8").splitlines())
+            self._told = len(self.names)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Note what this process could not read."""
+        self.names.update(names)
+
+    def count_all(self) -> int:
+        """Gather the names of all processes; all must call it. Returns their number, in the first process.
+
+        Raises:
+            StylecoreError: when the list cannot be written.
+        """
+        if self.accelerator.num_processes > 1:
+            news = torch.tensor(len(self.names) - self._told, device=self.accelerator.device)
+            if not self.accelerator.reduce(news, "sum"):
+                return len(self.names)
+            self.names.update(gather_object(sorted(self.names)))
+        if self.accelerator.is_main_process and len(self.names) > self._told:
+            arriving = self.file.with_name(f".{self.file.name}")
             try:
-                random = np.random.default_rng([self.seed, 1, sample])
-                return _random_square(file, self.crop, self.smallest_crop, random), tuple(unreadable)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                unreadable.append(file["path"] or f"photo {index}")
-        raise StylecoreError("none of the training photos can be read.")
+                arriving.write_text("".join(f"{name}\n" for name in sorted(self.names)), encoding="utf-8")
+                os.replace(arriving, self.file)
+            except OSError as error:
+                raise StylecoreError(f"cannot write {self.file}: {error.strerror}.") from error
+        self._told = len(self.names)
+        return len(self.names)
 
 
-class _Samples(Sampler[list[int]]):
+class _Arrived(NamedTuple):
+    """A sample of a stream: its number, and its file followed by those that can stand in for it."""
+
+    number: int
+    files: tuple[File, ...]
+
+
+class StreamedCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
+    """A sample of a stream: the file comes with the request, so that one reader can serve several decoders."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+
+    def __getitem__(self, sample: _Arrived) -> tuple[Tensor, tuple[str, ...]]:
+        return self.cut.first_readable(sample.files, sample.number)
+
+
+class _Numbers(Sampler[list[int]]):
     """Sample numbers of one process's batches, from an iteration on, without end.
 
     Batch b of process r, of P processes, holds the samples (b * P + r) * batch_size onward: photo by photo the
@@ -118,19 +291,49 @@ class _Samples(Sampler[list[int]]):
             batch += 1
 
 
-def batches(
-    crops: PhotoCrops, batch_size: int, *, first_batch: int = 0, process: int = 0, processes: int = 1, workers: int = 0
-) -> Iterator[Batch]:
-    """One process's endless batches, from batch number `first_batch` on."""
-    loader = DataLoader(
-        crops,
-        batch_sampler=_Samples(first_batch, batch_size, process, processes),
-        collate_fn=_collate,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_leave_signals_to_the_parent,
-    )
-    return iter(loader)
+class _Arrivals(Sampler[list[_Arrived]]):
+    """The batches of `_Numbers`, with the files of this process's part of the stream.
+
+    Read in the training process itself: the workers then need no parts of their own, which would make the order
+    depend on how many there are.
+    """
+
+    def __init__(self, photos: Any, seed: int, numbers: _Numbers) -> None:
+        self.photos, self.seed, self.numbers = photos, seed, numbers
+
+    def __iter__(self) -> Iterator[list[_Arrived]]:
+        stream = self._files()
+        earlier: deque[File] = deque(maxlen=SPARE_PHOTOS)
+        for _ in range(self.numbers.first_batch * self.numbers.batch_size):
+            earlier.append(next(stream))
+        for numbers in self.numbers:
+            files = [next(stream) for _ in numbers]
+            spare = [*reversed(earlier), *files]
+            yield [_Arrived(number, (file, *spare)) for number, file in zip(numbers, files, strict=True)]
+            earlier.extend(files)
+
+    def _files(self) -> Iterator[File]:
+        from datasets.distributed import split_dataset_by_node
+
+        process, processes = self.numbers.process, self.numbers.processes
+        for epoch in range(2**62):
+            # Not set_epoch, which the division among the processes forgets.
+            seed = int(np.random.default_rng([self.seed, 0, epoch]).integers(2**31))
+            part = self.photos.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
+            if processes > 1:
+                part = split_dataset_by_node(part, rank=process, world_size=processes)
+            read = 0
+            try:
+                for row in part:
+                    read += 1
+                    yield row["image"] or {"bytes": b"", "path": None}
+            except Exception as error:  # of the hub's client, of parquet, of the network
+                raise StylecoreError(
+                    f"the stream of photos broke off: {(str(error).strip() or type(error).__name__).splitlines()[0]}; "
+                    "start again with --resume auto."
+                ) from error
+            if not read:
+                raise StylecoreError("the dataset holds fewer photos than there are processes.")
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
@@ -140,14 +343,34 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 
 
 def _collate(samples: list[tuple[Tensor, tuple[str, ...]]]) -> Batch:
-    return Batch(
-        torch.stack([pixels for pixels, _ in samples]),
-        tuple(name for _, unreadable in samples for name in unreadable),
-    )
+    """A batch, or one without pixels when a sample has none."""
+    pixels = [pixels for pixels, _ in samples]
+    whole = all(each.numel() for each in pixels)
+    unreadable = dict.fromkeys(chain.from_iterable(names for _, names in samples))
+    return Batch(torch.stack(pixels) if whole else torch.empty(0), tuple(unreadable))
 
 
-def _random_square(file: dict[str, Any], side: int, smallest: float, random: np.random.Generator) -> Tensor:
-    with Image.open(io.BytesIO(file["bytes"]) if file["bytes"] is not None else file["path"]) as opened:
+def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+
+
+def _name(file: File) -> str:
+    """What to call a photo: where it is, or else what it is."""
+    return file["path"] or f"a photo without a name, SHA-256 {hashlib.sha256(file['bytes'] or b'').hexdigest()}"
+
+
+def _content(file: File) -> Any:
+    """What Pillow opens."""
+    if file["bytes"] is not None:
+        return io.BytesIO(file["bytes"])
+    if "://" in file["path"]:  # a stream of single files says where they are
+        with fsspec.open(file["path"], "rb") as opened:
+            return io.BytesIO(opened.read())
+    return file["path"]
+
+
+def _random_square(file: File, side: int, smallest: float, random: np.random.Generator) -> Tensor:
+    with Image.open(_content(file)) as opened:
         short = min(opened.size)
         square = short * random.uniform(smallest, 1)
         # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the side keeps the details.

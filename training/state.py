@@ -24,11 +24,20 @@ _PROGRESS_KEY = "stylecore.progress"
 
 @dataclass(frozen=True)
 class Progress:
-    """iteration: optimizer steps taken; run_id: MLflow's; processes, batch_size: what the order of photos rests on."""
+    """iteration: optimizer steps taken; run_id: MLflow's; global_batch_size: what the order of photos rests on."""
 
     iteration: int
     run_id: str
     global_batch_size: int
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that was read: its file, how far the run was, and the tensors of its network and optimizer."""
+
+    path: Path
+    progress: Progress
+    tensors: dict[str, Tensor]
 
 
 def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
@@ -70,29 +79,31 @@ def newest_state(folder: Path) -> Path | None:
     return None
 
 
-def read_progress(path: Path) -> Progress:
-    """How far the run of a state was."""
+def read_state(path: Path) -> State:
+    """A state as `newest_state` found it, on the CPU."""
     with safe_open(path, framework="pt") as file:
-        return Progress(**json.loads(file.metadata()[_PROGRESS_KEY]))
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return State(path, Progress(**json.loads(file.metadata()[_PROGRESS_KEY])), tensors)
 
 
-def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put a state into a network and an optimizer that were built by the same configuration.
 
     Raises:
         StylecoreError: when the state belongs to another network.
     """
-    with safe_open(path, framework="pt") as file:
-        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    weights = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    weights = {
+        name.removeprefix("network."): value for name, value in state.tensors.items() if name.startswith("network.")
+    }
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise StylecoreError(
-            f"{path} is the state of another network; train under another --run-name, or with the settings it had."
+            f"{state.path} is the state of another network; train under another --run-name, or with the settings it "
+            "had."
         ) from error
     values: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
+    for name, value in state.tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
             values.setdefault(int(index), {})[key] = value

@@ -7,11 +7,14 @@ to the disk.
 """
 
 import dataclasses
+import importlib.util
 import math
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -21,24 +24,25 @@ if __package__ in (None, ""):  # run as a file, by `accelerate launch training/t
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
-from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
 from stylecore.pictures import fit, load_picture
-from stylecore.samples import sample_photos
-from stylecore.style_model import StyleCard, StyleModel
+from stylecore.style_model import StyleModel
 from stylecore.transform_net import TransformNet
 from stylecore.vgg_weights import find_weights, load_vgg
+from training.checkpoints import preview_photos, register_checkpoints, unregistered, write_checkpoint
 from training.config import TrainConfig, find_file, parse_config
 from training.objective import style_targets, training_losses
-from training.photos import PhotoCrops, batches, find_photos
-from training.state import Progress, load_state, newest_state, read_progress, save_state
+from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
+from training.state import Progress, State, load_state, newest_state, read_state, save_state
 from training.tracker import Tracker, environment_tags
 
 EXPERIMENT = "johnson"
 PRINT_EVERY = 100
+NOTE_PICTURE = 384
+"""Longest side in pixels of the style picture in the run's note."""
 SATURATED = 1 / 255
 """A channel this near to black or white, or beyond, has burnt in."""
 
@@ -55,7 +59,8 @@ def main() -> int:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except Stopped as stopped:
-        print(f"train.py: {stopped}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # all of them stop
+            print(f"train.py: {stopped}", file=sys.stderr)
         return 143
     return 0
 
@@ -73,10 +78,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
     _refuse_lost_processes(accelerator)
+    if config.compile:
+        _refuse_missing_compiler(accelerator)
     torch.manual_seed(config.seed)
 
-    photos = find_photos(config.photos)
-    crops = PhotoCrops(photos, config.crop, config.smallest_crop, config.seed)
+    photos = find_photos(config.photos, config.streaming)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     vgg_weights = find_weights("vgg16", weights=config.vgg_weights or None)
     vgg = load_vgg("vgg16", weights=config.vgg_weights or None).to(accelerator.device)
@@ -87,45 +93,49 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     network = initial_network(config).to(accelerator.device)
     network.to(memory_format=memory_format)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    saved = newest_state(config.folder) if resume else None
-    _refuse_occupied(config.folder, resume)
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     progress = Progress(0, "", global_batch_size)
-    if saved:
-        progress = read_progress(saved)
+    state = _open_folder(config, resume) if accelerator.is_main_process else None
+    (state,) = broadcast_object_list([state])  # the other nodes need not see the folder
+    if state:
+        progress = state.progress
         if progress.global_batch_size != global_batch_size:
             raise StylecoreError(
-                f"{saved} was trained with {progress.global_batch_size} photos an iteration, and this launch has "
+                f"{state.path} was trained with {progress.global_batch_size} photos an iteration, and this launch has "
                 f"{global_batch_size}; change --batch-size, --gradient-accumulation or the number of processes."
             )
-        load_state(saved, network, optimizer)
+        load_state(state, network, optimizer)
     # The frozen VGG stays out of `prepare`: it has nothing to synchronize.
     trained, optimizer = accelerator.prepare(network, optimizer)
     forward = torch.compile(trained) if config.compile else trained
 
+    stop_requested = _listen_for_stop()
     tracker = Tracker.silent()
     if accelerator.is_main_process:
-        tracker = start_tracker(config, accelerator, len(photos), progress.run_id or None)
+        tracker = start_tracker(config, accelerator, describe_photos(photos, config.photos), style, progress.run_id)
         progress = dataclasses.replace(progress, run_id=tracker.run_id)
-    previews = preview_photos(config) if accelerator.is_main_process else {}
-    if progress.iteration == 0:
-        for name, pixels in previews.items():
-            tracker.log_preview(name, pixels, 0)
-
-    stop_requested = _listen_for_stop()
-    stream = batches(
-        crops,
-        config.batch_size,
-        first_batch=progress.iteration * config.gradient_accumulation,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-        workers=config.workers,
-    )
-    unreadable: set[str] = set()
+    unreadable = UnreadablePhotos(config.folder, accelerator)
     started = saved_at = logged_at = time.monotonic()
     first_iteration = logged_iteration = progress.iteration
     network.train()
     try:
+        previews = preview_photos(config) if accelerator.is_main_process else {}
+        if progress.iteration == 0:
+            for name, pixels in previews.items():
+                tracker.log_preview(name, pixels, 0)
+        elif accelerator.is_main_process:
+            register_checkpoints(config, previews, tracker)
+        stream = batches(
+            photos,
+            config.batch_size,
+            crop=config.crop,
+            smallest_crop=config.smallest_crop,
+            seed=config.seed,
+            first_batch=progress.iteration * config.gradient_accumulation,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+            workers=config.workers,
+        )
         for iteration in range(progress.iteration + 1, config.iterations + 1):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate_at(iteration)
@@ -133,7 +143,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
             losses: dict[str, Tensor] = {}
             for backward_pass in range(1, config.gradient_accumulation + 1):
                 batch = next(stream)
-                unreadable.update(batch.unreadable)
+                unreadable.add(batch.unreadable)
                 content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
                 with _synchronized(accelerator, trained, last):
@@ -149,7 +159,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
 
             is_checkpoint = iteration in config.checkpoints or iteration == config.iterations
             if iteration % config.log_every == 0 or is_checkpoint or iteration == 1:
-                values = {name: float(accelerator.reduce(value, "mean")) for name, value in losses.items()}
+                means = accelerator.reduce(torch.stack(list(losses.values())), "mean").tolist()
+                values = dict(zip(losses, means, strict=True))
                 _refuse_divergence(values, iteration)
                 now = time.monotonic()
                 values |= output_statistics(stylized.detach())
@@ -159,7 +170,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                     (iteration - logged_iteration) * global_batch_size / max(now - logged_at, 1e-9)
                 )
                 values["data/images_seen"] = iteration * global_batch_size
-                values["data/unreadable_files"] = len(unreadable)
+                values["data/unreadable_files"] = unreadable.count_all()
                 logged_at, logged_iteration = now, iteration
                 tracker.log_metrics(values, iteration)
                 if iteration % PRINT_EVERY == 0 or is_checkpoint or iteration == first_iteration + config.log_every:
@@ -171,21 +182,24 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                         flush=True,
                     )
 
-            stop = _agreed(accelerator, bool(stop_requested))
-            save_due = _agreed(accelerator, time.monotonic() - saved_at > config.save_minutes * 60)
+            save_due = time.monotonic() - saved_at > config.save_minutes * 60
+            stop, save_due = _agreed(accelerator, bool(stop_requested), save_due)
             if is_checkpoint or save_due or stop:
                 _refuse_divergence({name: float(value) for name, value in losses.items()}, iteration)
                 progress = dataclasses.replace(progress, iteration=iteration)
                 if accelerator.is_main_process:
+                    # In this order: what is killed between two of these is made up for by the resumed run.
+                    if is_checkpoint:
+                        write_checkpoint(config, network, iteration, values, vgg_weights.source)
                     save_state(config.folder, network, optimizer, progress)
+                    if is_checkpoint:
+                        register_checkpoints(config, previews, tracker)
                 saved_at = time.monotonic()
-            if is_checkpoint and accelerator.is_main_process:
-                keep_checkpoint(config, network, iteration, values, vgg_weights.source, previews, tracker)
-                network.train()
-            if stop:
+            if stop and iteration < config.iterations:
                 raise Stopped(
                     f"stopped at iteration {iteration}; --resume auto goes on from the state in {config.folder}."
                 )
+        _refuse_unregistered(config, tracker)
         tracker.finish("FINISHED")
     except Stopped as stopped:
         tracker.finish("KILLED", str(stopped))
@@ -195,10 +209,12 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
         raise
     finally:
         accelerator.end_training()
-    if unreadable:
-        accelerator.print(f"{len(unreadable)} photos could not be read: {', '.join(sorted(unreadable)[:20])}")
-    accelerator.print(f"done; the checkpoints are in {config.folder} and registered as {config.name}.")
-    accelerator.print(f"compare the runs with `make mlflow-ui`, at {tracker.comparison_link()}")
+    if accelerator.is_main_process:
+        if unreadable.names:
+            print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
+        versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
+        print(f"done; the checkpoints are in {config.folder} and registered as {config.name}: {versions}.")
+        print(f"compare the runs with `make mlflow-ui`, at {tracker.comparison_link()}")
 
 
 def initial_network(config: TrainConfig) -> TransformNet:
@@ -231,65 +247,41 @@ def output_statistics(stylized: Tensor) -> dict[str, float]:
     }
 
 
-def keep_checkpoint(
-    config: TrainConfig,
-    network: TransformNet,
-    iteration: int,
-    values: dict[str, float],
-    vgg_source: str,
-    previews: dict[str, Tensor],
-    tracker: Tracker,
-) -> None:
-    """Write the style file, log the sample pictures, register the version."""
-    losses = {name: value for name, value in values.items() if name.startswith("loss/")}
-    card = StyleCard(
-        name=config.name,
-        title=config.title,
-        artist=config.artist,
-        year=config.year,
-        credit=config.credit,
-        license=config.license,
-        network=network.config,
-        training={key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()},
-        iterations=iteration,
-        dataset=Path(config.photos).name or config.photos,
-        vgg=vgg_source,
-        losses=losses,
-        git_commit=environment_tags(1, "").get("git_commit", ""),
-    )
-    copy = TransformNet(network.config)
-    copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
-    model = StyleModel(copy, card)
-    model.save(config.folder / f"iterations-{iteration}.safetensors")
-    engine = Engine(model)
-    for name, pixels in previews.items():
-        tracker.log_preview(name, engine.stylize(pixels), iteration)
-    tracker.log_checkpoint(model, iteration, losses)
-
-
-def preview_photos(config: TrainConfig) -> dict[str, Tensor]:
-    """Name to pixels of the photos to show at every checkpoint."""
-    files = {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
-    return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in files.items()}
-
-
-def start_tracker(config: TrainConfig, accelerator: Accelerator, photo_count: int, run_id: str | None) -> Tracker:
-    """Begin the MLflow run, or go on with `run_id`."""
+def start_tracker(
+    config: TrainConfig, accelerator: Accelerator, photos: dict[str, str], style: Tensor, run_id: str
+) -> Tracker:
+    """Begin the MLflow run, or go on with `run_id` if it is not empty."""
     params = {
         key: " ".join(map(str, value)) if isinstance(value, tuple) else value
         for key, value in dataclasses.asdict(config).items()
     }
     params["global_batch_size"] = config.batch_size * config.gradient_accumulation * accelerator.num_processes
-    command = f"accelerate launch training/train.py {shlex.join(sys.argv[1:])}"
+    device = str(accelerator.device)
+    if accelerator.device.type == "cuda":
+        device += f" ({torch.cuda.get_device_name(accelerator.device)})"
+    tags = environment_tags(accelerator.num_processes, device)
+    about = ", ".join(part for part in (config.artist, config.year) if part)
+    command = command_line(accelerator.num_processes, tags)
     return Tracker.start(
         experiment=EXPERIMENT,
         run_name=config.run_name or config.name,
         params=params,
-        tags=environment_tags(accelerator.num_processes, str(accelerator.device)),
-        note=f"**{config.title or config.name}**, {config.artist} {config.year}\n\n```\n{command}\n```\n",
-        dataset={"name": Path(config.photos).name or config.photos, "photos": str(photo_count)},
-        run_id=run_id,
+        tags=tags,
+        note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
+        style=fit(style, NOTE_PICTURE),
+        dataset=photos,
+        run_id=run_id or None,
     )
+
+
+def command_line(processes: int, tags: dict[str, str]) -> str:
+    """What to type in the repository to repeat this run."""
+    nodes = max(1, processes // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    launch = ["accelerate", "launch", "--num_processes", str(processes), "--num_machines", str(nodes)]
+    launch += ["--multi_gpu"] if processes > 1 else []
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # train.py's own flags decide
+    dirty = "  # with changes since" if tags.get("git_dirty") == "true" else ""
+    return f"git checkout {tags['git_commit']}{dirty}\n{shlex.join([*launch, 'training/train.py', *sys.argv[1:]])}"
 
 
 def _refuse_lost_processes(accelerator: Accelerator) -> None:
@@ -301,10 +293,40 @@ def _refuse_lost_processes(accelerator: Accelerator) -> None:
         )
 
 
-def _refuse_occupied(folder: Path, resume: bool) -> None:
-    if not resume and any(folder.glob("state-*.safetensors")):
+def _refuse_missing_compiler(accelerator: Accelerator) -> None:
+    """torch.compile finds out at the first step, with a page of text."""
+    if accelerator.device.type == "cpu":
+        compilers = [os.environ.get("CXX", "g++"), "g++", "clang++", "cl"]
+        if not any(shutil.which(compiler) for compiler in compilers):
+            raise StylecoreError("--compile needs a C++ compiler on a CPU, and there is no g++ here; leave it out.")
+    elif importlib.util.find_spec("triton") is None:
+        raise StylecoreError("--compile needs the package triton on a GPU; install it, or leave --compile out.")
+
+
+def _open_folder(config: TrainConfig, resume: bool) -> State | None:
+    """The newest state in the run's folder if it is to be resumed; fails early if the folder cannot be written."""
+    saved = newest_state(config.folder)
+    if not resume and (saved or any(config.folder.glob("iterations-*.safetensors"))):
         raise StylecoreError(
-            f"{folder} already holds a run; go on with it by --resume auto, or choose another --run-name."
+            f"{config.folder} already holds a run; go on with it by --resume auto, or choose another --run-name."
+        )
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=config.folder):
+            pass
+    except OSError as error:
+        raise StylecoreError(
+            f"the run's folder {config.folder} cannot be written ({error.strerror}); choose another --output-dir."
+        ) from error
+    return read_state(saved) if saved else None
+
+
+def _refuse_unregistered(config: TrainConfig, tracker: Tracker) -> None:
+    missing = unregistered(config.folder, tracker)
+    if missing and tracker.run_id:
+        raise StylecoreError(
+            f"the training is complete, but MLflow did not take {', '.join(path.name for path in missing.values())} "
+            f"of {config.folder}; the same command with --resume auto registers them."
         )
 
 
@@ -322,11 +344,12 @@ def _synchronized(accelerator: Accelerator, network: nn.Module, last: bool) -> A
     return nullcontext() if last else accelerator.no_sync(network)
 
 
-def _agreed(accelerator: Accelerator, here: bool) -> bool:
-    """Whether any process says so; all get the same answer."""
+def _agreed(accelerator: Accelerator, *here: bool) -> list[bool]:
+    """For each question, whether any process says yes; all get the same answers."""
     if accelerator.num_processes == 1:
-        return here
-    return bool(accelerator.reduce(torch.tensor(float(here), device=accelerator.device), "sum") > 0)
+        return list(here)
+    votes = torch.tensor(here, dtype=torch.float32, device=accelerator.device)
+    return [count > 0 for count in accelerator.reduce(votes, "sum").tolist()]
 
 
 def _listen_for_stop() -> list[int]:

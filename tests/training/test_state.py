@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stylecore.errors import StylecoreError
-from training.state import Progress, load_state, newest_state, read_progress, save_state
+from training.state import Progress, load_state, newest_state, read_state, save_state
 
 
 def trained(steps: int) -> tuple[nn.Module, torch.optim.Adam]:
@@ -29,8 +29,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     network, optimizer = trained(1)
     path = newest_state(tmp_path)
     assert path is not None
-    assert read_progress(path) == Progress(4, "run", 8)
-    load_state(path, network, optimizer)
+    assert read_state(path).progress == Progress(4, "run", 8)
+    load_state(read_state(path), network, optimizer)
     advance(network, optimizer, 4, 2)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), network.parameters(), strict=True))
 
@@ -54,7 +54,7 @@ def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
     path = save_state(tmp_path, *trained(1), Progress(10, "", 4))
     other = nn.Conv2d(3, 5, 3)
     with pytest.raises(StylecoreError, match="another network"):
-        load_state(path, other, torch.optim.Adam(other.parameters()))
+        load_state(read_state(path), other, torch.optim.Adam(other.parameters()))
 
 
 def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The networks that a run keeps: style files in its folder, and the registered versions made from them.
+
+A file is written first and registered then, so that a store that fails for a while loses nothing: what the folder
+has and the store has not is registered at the next checkpoint, or when the run is resumed.
+"""
+
+import dataclasses
+import re
+import sys
+from pathlib import Path
+
+from torch import Tensor
+
+from stylecore.engine import Engine
+from stylecore.errors import StylecoreError
+from stylecore.pictures import fit, load_picture
+from stylecore.samples import sample_photos
+from stylecore.style_model import StyleCard, StyleModel
+from stylecore.transform_net import TransformNet
+from training.config import TrainConfig, find_file
+from training.tracker import Tracker, environment_tags
+
+
+def write_checkpoint(
+    config: TrainConfig, network: TransformNet, iteration: int, values: dict[str, float], vgg_source: str
+) -> None:
+    """Write the network as iterations-<iteration>.safetensors; of `values` its card keeps the losses.
+
+    Raises:
+        StylecoreError: when it cannot be written (disk full, folder read-only).
+    """
+    card = StyleCard(
+        name=config.name,
+        title=config.title,
+        artist=config.artist,
+        year=config.year,
+        credit=config.credit,
+        license=config.license,
+        network=network.config,
+        training={key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()},
+        iterations=iteration,
+        dataset=Path(config.photos).name or config.photos,
+        vgg=vgg_source,
+        losses={name: value for name, value in values.items() if name.startswith("loss/")},
+        git_commit=environment_tags(1, "").get("git_commit", ""),
+    )
+    copy = TransformNet(network.config)
+    copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
+    StyleModel(copy, card).save(config.folder / f"iterations-{iteration}.safetensors")
+
+
+def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: Tracker) -> None:
+    """Register the run's style files that are not yet, with their sample pictures.
+
+    A store that does not take them is a warning.
+    """
+    for iteration, path in unregistered(config.folder, tracker).items():
+        model = StyleModel.load(path)
+        engine = Engine(model)
+        try:
+            for name, pixels in previews.items():
+                tracker.log_preview(name, engine.stylize(pixels), iteration)
+            tracker.log_checkpoint(model, iteration, model.card.losses)
+        except StylecoreError as error:
+            print(f"train.py: {path} is kept, but not registered yet: {error}", file=sys.stderr)
+            return
+
+
+def unregistered(folder: Path, tracker: Tracker) -> dict[int, Path]:
+    """The run's style files that the tracker has not registered, by their iterations."""
+    named = ((re.fullmatch(r"iterations-(\d+)\.safetensors", path.name), path) for path in folder.glob("iterations-*"))
+    files = {int(match[1]): path for match, path in named if match}
+    return {iteration: files[iteration] for iteration in sorted(files) if iteration not in tracker.versions}
+
+
+def preview_photos(config: TrainConfig) -> dict[str, Tensor]:
+    """Name to pixels of the photos to show at every checkpoint."""
+    files = {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
+    return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in files.items()}
