@@ -37,6 +37,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
+    torch.manual_seed(0)
     return VGG("A").requires_grad_(False)
 
 

@@ -37,6 +37,7 @@ def test_a_loss_of_the_curve_is_reached_no_later_than_there(curve, data):
 @pytest.fixture(scope="module")
 def objective() -> Objective:
     """Being gray."""
+    torch.manual_seed(0)
     vgg = VGG("A").requires_grad_(False)
     gray = vgg.activations(torch.full((1, 3, 32, 32), 0.5), ["relu1_1"])
     return Objective(vgg, gray, {}, {"content/relu1_1": 1e5})
