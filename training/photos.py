@@ -11,7 +11,7 @@ import io
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,7 +127,7 @@ def batches(
     process: int = 0,
     processes: int = 1,
     workers: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """One process's endless batches of random squares, maybe mirrored, from batch number `first_batch` on.
 
     Every photo comes once an epoch: of all processes together, or, streamed, of the process whose part it is in.

@@ -114,6 +114,17 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     if accelerator.is_main_process:
         tracker = start_tracker(config, accelerator, describe_photos(photos, config.photos), style, progress.run_id)
         progress = dataclasses.replace(progress, run_id=tracker.run_id)
+    stream = batches(
+        photos,
+        config.batch_size,
+        crop=config.crop,
+        smallest_crop=config.smallest_crop,
+        seed=config.seed,
+        first_batch=progress.iteration * config.gradient_accumulation,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        workers=config.workers,
+    )
     unreadable = UnreadablePhotos(config.folder, accelerator)
     started = saved_at = logged_at = time.monotonic()
     first_iteration = logged_iteration = progress.iteration
@@ -125,17 +136,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                 tracker.log_preview(name, pixels, 0)
         elif accelerator.is_main_process:
             register_checkpoints(config, previews, tracker)
-        stream = batches(
-            photos,
-            config.batch_size,
-            crop=config.crop,
-            smallest_crop=config.smallest_crop,
-            seed=config.seed,
-            first_batch=progress.iteration * config.gradient_accumulation,
-            process=accelerator.process_index,
-            processes=accelerator.num_processes,
-            workers=config.workers,
-        )
         for iteration in range(progress.iteration + 1, config.iterations + 1):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate_at(iteration)
@@ -208,6 +208,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
         tracker.finish("FAILED", str(error) or type(error).__name__)
         raise
     finally:
+        stream.close()  # or else its workers, deaf to signals, hold the exit up
         accelerator.end_training()
     if accelerator.is_main_process:
         if unreadable.names:
@@ -256,8 +257,8 @@ def start_tracker(
         for key, value in dataclasses.asdict(config).items()
     }
     params["global_batch_size"] = config.batch_size * config.gradient_accumulation * accelerator.num_processes
-    device = str(accelerator.device)
-    if accelerator.device.type == "cuda":
+    device = accelerator.device.type
+    if device == "cuda":
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"
     tags = environment_tags(accelerator.num_processes, device)
     about = ", ".join(part for part in (config.artist, config.year) if part)

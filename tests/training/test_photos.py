@@ -211,7 +211,7 @@ class TestStream:
         with pytest.raises(StylecoreError, match="cannot be read"):
             find_photos(str(tmp_path), streaming=streaming)
         self.write(tmp_path / "a.parquet", range(0))
-        with pytest.raises(StylecoreError, match="is empty|no data"):
+        with pytest.raises(StylecoreError, match=r"is empty|no data"):
             find_photos(str(tmp_path), streaming=streaming)
 
     def test_fewer_photos_than_processes_is_one_sentence(self, dataset: Path) -> None:

@@ -1,27 +1,38 @@
-"""The training script as its user runs it: real processes, real VGG-16 weights, small photos and a thin network."""
+"""Training as its user runs it: real processes, real VGG-16 weights, small photos and a thin network."""
 
+import io
+import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
+import training_runs
+from accelerate.state import AcceleratorState
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from safetensors.torch import load_file
+from training_runs import VGG_CACHE, Running
 
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
-from stylecore.vgg_weights import default_cache, find_weights
-from training.config import REPOSITORY
+from stylecore.vgg_weights import find_weights
+from training import objective
+from training.config import REPOSITORY, parse_config
+from training.train import train
 
-VGG_CACHE = default_cache()  # the user's own: converting the weights takes seconds
+PHOTOS = 6
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,17 +45,20 @@ def _vgg16() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
     photos = tmp_path / "photos"
     photos.mkdir()
-    for index in range(6):
-        coarse = Image.fromarray(random.integers(0, 255, (6, 8, 3), dtype=np.uint8))
-        coarse.resize((80, 60), Image.Resampling.BICUBIC).save(photos / f"{index}.png")
-    coarse.resize((64, 48)).save(tmp_path / "style.png")
+    for index in range(PHOTOS):
+        photo(index).save(photos / f"{index}.png")
+    photo(0).save(tmp_path / "style.png")
     return tmp_path
 
 
-def arguments(folder: Path, *more: str) -> list[str]:
+def photo(index: int) -> Image.Image:
+    coarse = np.random.default_rng(index).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC)
+
+
+def arguments(folder: Path, *more: object) -> list[str]:
     flags = {
         "--name": "stripes",
         "--style-image": folder / "style.png",
@@ -59,119 +73,289 @@ def arguments(folder: Path, *more: str) -> list[str]:
         "--workers": 0,
         "--log-every": 1,
     }
-    return [str(part) for pair in flags.items() for part in pair] + ["--cpu", *more]
+    return [str(part) for pair in flags.items() for part in pair] + ["--cpu", *map(str, more)]
 
 
-def launch(flags: list[str], *, accelerate: list[str] | None = None) -> subprocess.Popen[str]:
-    script = str(REPOSITORY / "training" / "train.py")
-    launcher = ["-m", "accelerate.commands.accelerate_cli", "launch", *accelerate] if accelerate else []
-    return subprocess.Popen(
-        [sys.executable, *launcher, script, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "STYLECORE_CACHE": str(VGG_CACHE), "OMP_NUM_THREADS": "1"},
-    )
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Running]]:
+    """Starts train.py with the arguments above and these; what a failed test leaves running is killed."""
+    started: list[Running] = []
+
+    def start(*more: object, processes: int = 1) -> Running:
+        output = folder / f"output-{len(started)}.txt"
+        started.append(training_runs.start(arguments(folder, *more), output, processes=processes))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
 
 
-def run(flags: list[str], *, accelerate: list[str] | None = None, status: int = 0) -> str:
-    process = launch(flags, accelerate=accelerate)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == status, output
-    return output
+@pytest.fixture
+def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Calls `train` in this process, for tests that look into it or break something in it."""
+    monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def call(*more: object) -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        config, resume = parse_config(arguments(folder, *more))
+        train(config, resume=resume == "auto")
+
+    yield call
+    AcceleratorState._reset_state(reset_partial_state=True)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def runs_of(store: str) -> tuple[MlflowClient, dict[str, Run]]:
+    client = MlflowClient(store)
+    found = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    assert len({run.info.run_name for run in found}) == len(found)
+    return client, {run.info.run_name: run for run in found}
 
 
 def only_run(store: str) -> tuple[MlflowClient, Run]:
-    client = MlflowClient(store)
-    (run,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    client, runs = runs_of(store)
+    (run,) = runs.values()
     return client, run
 
 
+def curve(client: MlflowClient, run: Run, metric: str) -> list[float]:
+    history = client.get_metric_history(run.info.run_id, metric)
+    return [point.value for point in sorted(history, key=lambda point: point.step)]
+
+
+def weights(folder: Path, run: str, iterations: int) -> dict[str, torch.Tensor]:
+    return load_file(folder / "runs" / run / f"iterations-{iterations}.safetensors")
+
+
 def test_a_launched_run_ends_with_curves_pictures_and_a_registered_style(folder: Path, store: str) -> None:
-    one = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    output = run(arguments(folder, "--iterations", "3", "--checkpoints", "2"), accelerate=one)
-    assert "workflowType=machine_learning" in output
-    client, training = only_run(store)
-    assert training.info.status == "FINISHED"
-    assert training.data.params["style_weight"] == "5000000000.0"
-    assert training.data.tags["world_size"] == "1"
-    totals = client.get_metric_history(training.info.run_id, "loss/total")
-    assert [point.step for point in totals] == [1, 2, 3]
-    last = training.data.metrics
+    (folder / "photos" / "broken.jpg").write_bytes(b"no picture")
+    launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
+    launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
+    flags = arguments(folder, "--iterations", 4, "--checkpoints", 2, "--batch-size", 1)
+    command = [*launch, str(REPOSITORY / "training" / "train.py"), *flags]
+    environment = {**os.environ, "STYLECORE_CACHE": str(VGG_CACHE)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("workflowType=machine_learning") == 1
+    assert "registered as stripes: version 1 (2 iterations), version 2 (4 iterations)" in ended.stdout
+
+    client, run = only_run(store)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["style_weight"] == "5000000000.0"
+    assert (run.data.tags["world_size"], run.data.tags["device"]) == ("2", "cpu")
+    assert {"git_commit", "git_dirty", "torch", "torchvision", "accelerate", "datasets"} <= run.data.tags.keys()
+    (dataset,) = (entry.dataset for entry in run.inputs.dataset_inputs)
+    assert json.loads(dataset.source) == {"uri": str(folder / "photos")}
+    assert json.loads(dataset.profile) == {"photos": str(PHOTOS + 1)}
+
+    totals = client.get_metric_history(run.info.run_id, "loss/total")
+    assert [point.step for point in totals] == [1, 2, 3, 4]
+    last = run.data.metrics
     assert last["loss/total"] == pytest.approx(last["loss/content"] + last["loss/style"] + last["loss/tv"])
     layers = sum(value for name, value in last.items() if name.startswith("loss/style/"))
     assert last["loss/style"] == pytest.approx(layers)
-    assert last["data/images_seen"] == 6
-    images = [file.path for file in client.list_artifacts(training.info.run_id, "images")]
-    assert {step for step in (0, 2, 3) if any(f"+step+{step}+" in image for image in images)} == {0, 2, 3}
+    assert last["data/images_seen"] == 8  # more than an epoch: one of the two has met the broken file
+    assert last["data/unreadable_files"] == 1
+    assert (folder / "runs" / "stripes" / "unreadable_photos.txt").read_text() == f"{folder}/photos/broken.jpg\n"
+
+    images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    assert {step for step in range(5) if any(f"+step+{step}+" in image for image in images)} == {0, 2, 4}
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "style")] == ["style/picture.jpg"]
+    note = run.data.tags["mlflow.note.content"]
+    assert "accelerate launch --num_processes 2 --num_machines 1 --multi_gpu" in note
+    assert f"training/train.py --name stripes --style-image {folder}/style.png" in note
+    assert f"](get-artifact?path=style%2Fpicture.jpg&run_uuid={run.info.run_id})" in note
 
     style = client.get_registered_model("stripes")
-    assert style.aliases == {"iterations-2": 1, "iterations-3": 2, "champion": 2}
-    model = StyleModel.load(folder / "runs" / "stripes" / "iterations-3.safetensors")
+    assert style.aliases == {"iterations-2": 1, "iterations-4": 2, "champion": 2}
+    model = StyleModel.load(folder / "runs" / "stripes" / "iterations-4.safetensors")
     assert model.card.training["crop"] == 32
     assert model.card.losses["loss/total"] == pytest.approx(last["loss/total"])
     assert Engine(model).stylize(torch.rand(3, 33, 47)).shape == (3, 33, 47)
 
 
-def test_a_killed_run_resumes_as_if_nothing_had_happened(folder: Path, store: str) -> None:
-    run(arguments(folder, "--iterations", "6", "--run-name", "straight"))
-    flags = arguments(folder, "--iterations", "6", "--run-name", "killed", "--save-minutes", "0")
-    process = launch(flags)
-    wait_for(folder / "runs" / "killed" / "state-0000003.safetensors", process)
-    process.kill()
-    process.wait()
-    run([*flags, "--resume", "auto"])
-    straight, killed = (
-        load_file(folder / "runs" / name / "iterations-6.safetensors") for name in ("straight", "killed")
-    )
+@pytest.mark.parametrize(("processes", "streamed"), [(1, False), (2, True)])
+def test_a_killed_run_resumes_as_if_nothing_had_happened(
+    folder: Path, store: str, start: Callable[..., Running], processes: int, streamed: bool
+) -> None:
+    flags: list[object] = ["--iterations", 8, "--checkpoints", 1, 8, "--batch-size", 1]
+    if streamed:
+        rows = []
+        for index in range(20):
+            content = io.BytesIO()
+            photo(index).save(content, "PNG")
+            rows.append({"bytes": content.getvalue(), "path": f"{index}.png"})
+        images = datasets.Dataset.from_dict({"image": rows}).cast_column("image", datasets.Image())
+        (folder / "dataset").mkdir()
+        for part in range(2):
+            images.shard(2, part).to_parquet(folder / "dataset" / f"{part}.parquet")
+        flags += ["--photos", folder / "dataset", "--streaming"]
+    start(*flags, "--run-name", "straight", processes=processes).wait()
+    flags += ["--run-name", "killed", "--save-minutes", 0]
+    running = start(*flags, processes=processes)
+    step = random.Random(processes).randint(2, 5)
+    running.wait_for(folder / "runs" / "killed" / f"state-{step:07d}.safetensors")
+    running.kill()
+    start(*flags, "--resume", "auto", processes=processes).wait()
+    straight, killed = weights(folder, "straight", 8), weights(folder, "killed", 8)
     assert straight.keys() == killed.keys()
     assert all(torch.equal(straight[name], killed[name]) for name in straight)
-    client = MlflowClient(store)
-    experiment = client.get_experiment_by_name("johnson").experiment_id
-    assert len(client.search_runs([experiment])) == 2  # the resumed one went on in its own run
-    assert "already holds a run" in run(flags, status=2)
+    first = weights(folder, "straight", 1)
+    assert not all(torch.equal(straight[name], first[name]) for name in straight)
+    client, runs = runs_of(store)  # the resumed one went on in its own run
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert curve(client, runs["straight"], "loss/total")[-1] == curve(client, runs["killed"], "loss/total")[-1]
+    assert len(client.search_model_versions("name='stripes'")) == 4
+    if processes == 1:
+        assert "already holds a run" in start(*flags).wait(2)
+        assert "1 photos an iteration" in start(*flags, "--resume", "auto", "--batch-size", 2).wait(2)
 
 
-def test_sigterm_saves_the_state_and_marks_the_run_killed(folder: Path, store: str) -> None:
-    process = launch(arguments(folder, "--iterations", "100000"))
-    deadline = time.monotonic() + 120
-    while not (process.stdout and "iteration" in process.stdout.readline()):
-        assert time.monotonic() < deadline
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, output
+@pytest.mark.parametrize(
+    ("number", "group", "processes", "workers"),
+    [(signal.SIGTERM, False, 1, 0), (signal.SIGINT, True, 1, 2), (signal.SIGTERM, True, 2, 1)],
+)
+def test_a_signal_saves_the_state_and_marks_the_run_killed(
+    folder: Path,
+    store: str,
+    start: Callable[..., Running],
+    number: signal.Signals,
+    group: bool,
+    processes: int,
+    workers: int,
+) -> None:
+    running = start("--iterations", 100000, "--checkpoints", 1, "--workers", workers, processes=processes)
+    running.wait_for(folder / "runs" / "stripes" / "state-0000001.safetensors")
+    running.send(number, group=group)
+    output = running.wait(143)
     assert "--resume auto" in output
-    assert list((folder / "runs" / "stripes").glob("state-*.safetensors"))
+    assert "Traceback" not in output
+    assert sorted((folder / "runs" / "stripes").glob("state-*"))[-1].name > "state-0000001.safetensors"
     assert only_run(store)[1].info.status == "KILLED"
 
 
-def test_two_processes_train_as_one_with_the_double_batch(folder: Path, store: str) -> None:
-    two = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    two += ["--dynamo_backend", "no", "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
-    run(arguments(folder, "--iterations", "2", "--batch-size", "1", "--run-name", "two"), accelerate=two)
-    assert only_run(store)[1].data.tags["world_size"] == "2"
-    run(arguments(folder, "--iterations", "2", "--run-name", "one"))
+def test_two_processes_and_accumulation_train_as_one_with_the_double_batch(
+    store: str, start: Callable[..., Running]
+) -> None:
+    start("--iterations", 3, "--run-name", "one").wait()
+    start("--iterations", 3, "--run-name", "two", "--batch-size", 1, processes=2).wait()
+    start("--iterations", 3, "--run-name", "twice", "--batch-size", 1, "--gradient-accumulation", 2).wait()
     # Not the weights: a bias before a normalization has no gradient but rounding, which Adam magnifies.
-    client = MlflowClient(store)
-    runs = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
-    for metric in ("loss/total", "opt/gradient_norm"):
-        one, both = ([point.value for point in client.get_metric_history(r.info.run_id, metric)] for r in runs)
-        assert one == pytest.approx(both, rel=1e-3)
-
-    refused = run([flag for flag in arguments(folder) if flag != "--cpu"], accelerate=two, status=1)
-    assert "would train by itself" in refused
+    client, runs = runs_of(store)
+    for metric in ("loss/total", "loss/content", "opt/gradient_norm"):
+        one = curve(client, runs["one"], metric)
+        assert len(one) == 3
+        assert curve(client, runs["two"], metric) == pytest.approx(one, rel=1e-3)
+        assert curve(client, runs["twice"], metric) == pytest.approx(one, rel=1e-3)
 
 
-def test_a_diverged_run_stops_in_one_sentence_and_is_marked_failed(folder: Path, store: str) -> None:
-    output = run(arguments(folder, "--iterations", "50", "--learning-rate", "1e30"), status=2)
+def test_training_goes_on_from_a_trained_style(folder: Path, store: str, start: Callable[..., Running]) -> None:
+    for path in sorted((folder / "photos").iterdir())[1:]:
+        path.unlink()
+    half = photo(3).resize((30, 60))
+    whole = Image.new("RGB", (60, 60))
+    whole.paste(half, (0, 0))
+    whole.paste(half.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (30, 0))
+    whole.save(folder / "photos" / "0.png")  # one photo, whole, and its own mirror image: all batches are equal
+    same = ("--smallest-crop", 1, "--seed", 5)
+    start(*same, "--run-name", "first", "--iterations", 3, "--checkpoints", 2).wait()
+    file = folder / "runs" / "first" / "iterations-2.safetensors"
+    start(*same, "--seed", 6, "--run-name", "file", "--iterations", 1, "--init-from", file).wait()
+    address = "models:/stripes@iterations-2"
+    start(*same, "--seed", 7, "--run-name", "address", "--iterations", 1, "--init-from", address).wait()
+    client, runs = runs_of(store)
+    losses = curve(client, runs["first"], "loss/total")
+    assert losses[2] < 0.999 * losses[1]
+    for name in ("file", "address"):
+        assert curve(client, runs[name], "loss/total") == pytest.approx(losses[2:], rel=1e-5)
+    refused = start("--run-name", "other", "--init-from", file, "--residual-blocks", 2).wait(2)
+    assert "another form of network" in refused
+
+
+def test_bfloat16_trains_with_gram_matrices_in_float32(
+    store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+
+    def spied(activation: torch.Tensor) -> torch.Tensor:
+        gram = original(activation)
+        if activation.requires_grad:
+            seen.add((activation.dtype, gram.dtype))
+        return gram
+
+    original = objective.gram_matrix
+    monkeypatch.setattr(objective, "gram_matrix", spied)
+    train_here("--mixed-precision", "bf16", "--iterations", 3)
+    assert seen == {(torch.bfloat16, torch.float32)}
+    client, run = only_run(store)
+    losses = curve(client, run, "loss/total")
+    assert len(losses) == 3
+    assert np.isfinite(losses).all()
+
+
+def test_the_form_of_the_paper_trains(folder: Path, store: str, train_here: Callable[..., None]) -> None:
+    paper = "--padding reflect-start --upsampling transposed --output tanh --normalization batch"
+    train_here(*paper.split(), "--total-variation-weight", 10, "--iterations", 2)
+    client, run = only_run(store)
+    assert np.isfinite(curve(client, run, "loss/total")).all()
+    assert run.data.metrics["loss/tv"] > 0
+    model = StyleModel.load(folder / "runs" / "stripes" / "iterations-2.safetensors")
+    assert (model.card.network.normalization, model.card.network.output) == ("batch", "tanh")
+    assert Engine(model).stylize(torch.rand(3, 33, 47)).shape == (3, 33, 47)
+
+
+def test_compiled_training_has_the_same_losses(store: str, train_here: Callable[..., None]) -> None:
+    if not os.environ.get("STYLECORE_TEST_COMPILE"):
+        pytest.skip("compiling takes a minute; STYLECORE_TEST_COMPILE=1 tests it")
+    if not shutil.which(os.environ.get("CXX", "g++")):
+        pytest.skip("there is no C++ compiler for torch.compile")
+    train_here("--iterations", 2, "--run-name", "plain")
+    train_here("--iterations", 2, "--run-name", "compiled", "--compile")
+    client, runs = runs_of(store)
+    plain, compiled = (curve(client, runs[name], "loss/total") for name in ("plain", "compiled"))
+    assert compiled == pytest.approx(plain, rel=1e-3)
+
+
+def test_compiling_without_a_compiler_is_one_sentence(
+    train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(StylecoreError, match="--compile needs a C"):
+        train_here("--compile")
+
+
+def test_what_a_failing_store_missed_is_registered_later(
+    folder: Path, store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    working, calls = MlflowClient.create_logged_model, []
+
+    def failing(self: MlflowClient, *arguments: object, **named: object) -> object:
+        calls.append(named)
+        if len(calls) in (1, 4):
+            raise MlflowException("Max retries exceeded with url")
+        return working(self, *arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_logged_model", failing)
+    flags = ("--iterations", 3, "--checkpoints", 1, 2)
+    with pytest.raises(StylecoreError, match=r"complete, but MLflow did not take iterations-3\.safetensors.*--resume"):
+        train_here(*flags)
+    assert "is kept, but not registered yet" in capsys.readouterr().err
+    client, run = only_run(store)
+    assert run.info.status == "FAILED"
+    assert client.get_registered_model("stripes").aliases.keys() == {"iterations-1", "iterations-2", "champion"}
+    train_here(*flags, "--resume", "auto")
+    client, run = only_run(store)
+    assert run.info.status == "FINISHED"
+    assert client.get_registered_model("stripes").aliases["iterations-3"] == 3
+    assert len(client.search_model_versions("name='stripes'")) == 3
+
+
+def test_a_diverged_run_stops_in_one_sentence_and_is_marked_failed(store: str, start: Callable[..., Running]) -> None:
+    output = start("--iterations", 50, "--learning-rate", 1e30).wait(2)
     assert "diverged" in output
     assert "Traceback" not in output
     training = only_run(store)[1]
@@ -180,7 +364,62 @@ def test_a_diverged_run_stops_in_one_sentence_and_is_marked_failed(folder: Path,
     assert not MlflowClient(store).search_registered_models()
 
 
-def test_mistakes_are_one_sentence(folder: Path, store: str) -> None:
-    output = run(arguments(folder, "--photos", str(folder / "nowhere")), status=2)
-    assert output.strip().splitlines()[-1].startswith("train.py: there is no photo folder")
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a file system in memory with these options."""
+    mounted = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        if not shutil.which("mount"):
+            pytest.skip("there is no mount to make a small disk with")
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_fails_the_run(
+    store: str, start: Callable[..., Running], small_disk: Callable[[str], Path]
+) -> None:
+    disk = small_disk("size=600k")
+    output = start("--output-dir", disk, "--iterations", 50, "--save-minutes", 0).wait(2)
+    assert output.splitlines()[-1].startswith(f"train.py: cannot save the state of the run to {disk}/stripes/state-")
     assert "Traceback" not in output
+    assert [path.name[:6] for path in (disk / "stripes").iterdir()] == ["state-"]  # the last good one, nothing half
+    training = only_run(store)[1]
+    assert training.info.status == "FAILED"
+    assert "No space left" in training.data.tags["stop_reason"]
+
+
+def test_a_read_only_disk_is_one_sentence_before_the_run_begins(
+    store: str, start: Callable[..., Running], small_disk: Callable[[str], Path]
+) -> None:
+    output = start("--output-dir", small_disk("ro")).wait(2)
+    assert "cannot be written (Read-only file system); choose another --output-dir." in output
+    assert MlflowClient(store).get_experiment_by_name("johnson") is None
+
+
+def test_mistakes_are_one_sentence(
+    folder: Path, store: str, start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = start("--photos", folder / "nowhere")
+    (folder / "empty").mkdir()
+    empty = start("--photos", folder / "empty")
+    monkeypatch.setenv("WORLD_SIZE", "2")  # launched by two, where neither looks for the other
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
+    alone = training_runs.start([flag for flag in arguments(folder) if flag != "--cpu"], folder / "alone.txt")
+    for running, sentence in (
+        (missing, "there is no photo folder"),
+        (empty, "the photo folder"),
+        (alone, "2 processes"),
+    ):
+        lines = running.wait(2).strip().splitlines()
+        assert lines[-1].startswith(f"train.py: {sentence}")
+        assert not any("Traceback" in line for line in lines)
