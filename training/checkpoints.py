@@ -18,6 +18,7 @@ from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet
 from training.config import TrainConfig, find_file
+from training.evaluate import evaluate_together, log_evaluation
 from training.tracker import Tracker, environment_tags
 
 
@@ -73,7 +74,30 @@ def unregistered(folder: Path, tracker: Tracker) -> dict[int, Path]:
     return {iteration: files[iteration] for iteration in sorted(files) if iteration not in tracker.versions}
 
 
+def evaluate_checkpoints(config: TrainConfig, tracker: Tracker, device: str) -> None:
+    """Evaluate the registered networks of the run on the preview photos, log it with each, and print the tables.
+
+    One optimization by the method of Gatys et al. a photo and a size serves all of them. A store that does not take
+    the figures is a warning.
+    """
+    models = [StyleModel.load(config.folder / f"iterations-{iteration}.safetensors") for iteration in tracker.versions]
+    files = preview_files(config)
+    if not models or not files or not config.evaluate_sizes:
+        return
+    photos = ((name, load_picture(file).pixels) for name, file in files.items())
+    for evaluation in evaluate_together(models, photos, None, config.evaluate_sizes, device=device):
+        print(evaluation.table(), flush=True)
+        try:
+            log_evaluation(evaluation, (config.name, tracker.versions[evaluation.iterations]))
+        except StylecoreError as error:
+            print(f"train.py: the evaluation is not logged: {error}", file=sys.stderr)
+
+
+def preview_files(config: TrainConfig) -> dict[str, Path]:
+    """Name to file of the photos to show at every checkpoint."""
+    return {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
+
+
 def preview_photos(config: TrainConfig) -> dict[str, Tensor]:
-    """Name to pixels of the photos to show at every checkpoint."""
-    files = {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
-    return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in files.items()}
+    """Name to pixels of these photos."""
+    return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in preview_files(config).items()}

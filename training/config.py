@@ -76,6 +76,10 @@ class TrainConfig:
 
     preview_photos: tuple[str, ...] = setting((), "photos shown stylized at every checkpoint; samples when left out")
     preview_size: int = setting(512, "longest side of those pictures in pixels")
+    evaluate_sizes: tuple[int, ...] = setting(
+        (256,),
+        "sizes in pixels at which the trained checkpoints are evaluated on the preview photos; none: not at all",
+    )
     log_every: int = setting(10, "iterations between two points of the curves")
     save_minutes: float = setting(5.0, "minutes between two saved states to resume from")
     output_dir: str = setting("runs", "folder for states and checkpoints")
@@ -135,6 +139,8 @@ class TrainConfig:
                 raise StylecoreError(f"--{flag} is {value}, and must be at least {least}.")
         if self.crop % 4:
             raise StylecoreError(f"--crop is {self.crop}, and must be a multiple of 4: the network halves twice.")
+        if self.evaluate_sizes and min(self.evaluate_sizes) < 32:
+            raise StylecoreError(f"--evaluate-sizes has {min(self.evaluate_sizes)}, and must be at least 32 each.")
         if not 0 < self.smallest_crop <= 1:
             raise StylecoreError(f"--smallest-crop is {self.smallest_crop}, and must be above 0 and at most 1.")
         if not self.learning_rate > 0:

@@ -32,7 +32,13 @@ from stylecore.pictures import fit, load_picture
 from stylecore.style_model import StyleModel
 from stylecore.transform_net import TransformNet
 from stylecore.vgg_weights import find_weights, load_vgg
-from training.checkpoints import preview_photos, register_checkpoints, unregistered, write_checkpoint
+from training.checkpoints import (
+    evaluate_checkpoints,
+    preview_photos,
+    register_checkpoints,
+    unregistered,
+    write_checkpoint,
+)
 from training.config import TrainConfig, find_file, parse_config
 from training.objective import style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
@@ -200,6 +206,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                     f"stopped at iteration {iteration}; --resume auto goes on from the state in {config.folder}."
                 )
         _refuse_unregistered(config, tracker)
+        if accelerator.is_main_process:
+            evaluate_checkpoints(config, tracker, str(accelerator.device))
         tracker.finish("FINISHED")
     except Stopped as stopped:
         tracker.finish("KILLED", str(stopped))

@@ -73,7 +73,8 @@ def arguments(folder: Path, *more: object) -> list[str]:
         "--workers": 0,
         "--log-every": 1,
     }
-    return [str(part) for pair in flags.items() for part in pair] + ["--cpu", *map(str, more)]
+    # The evaluation has tests of its own.
+    return [str(part) for pair in flags.items() for part in pair] + ["--cpu", "--evaluate-sizes", *map(str, more)]
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_launched_run_ends_with_curves_pictures_and_a_registered_style(folder:
     launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launch += ["--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
-    flags = arguments(folder, "--iterations", 4, "--checkpoints", 2, "--batch-size", 1)
+    flags = arguments(folder, "--iterations", 4, "--checkpoints", 2, "--batch-size", 1, "--evaluate-sizes", 32)
     command = [*launch, str(REPOSITORY / "training" / "train.py"), *flags]
     environment = {**os.environ, "STYLECORE_CACHE": str(VGG_CACHE)}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
@@ -170,6 +171,12 @@ def test_a_launched_run_ends_with_curves_pictures_and_a_registered_style(folder:
     assert f"training/train.py --name stripes --style-image {folder}/style.png" in note
     assert f"](get-artifact?path=style%2Fpicture.jpg&run_uuid={run.info.run_id})" in note
 
+    assert "stripes, 2 iterations, mean of 1 photos" in ended.stdout
+    evaluated = client.get_metric_history(run.info.run_id, "eval/equivalent_gatys_iterations_32")
+    assert sorted(point.step for point in evaluated) == [2, 4]
+    assert last["eval/total_32"] == pytest.approx(
+        last["eval/content_32"] + last["eval/style_32"] + last["eval/tv_32"], rel=1e-5
+    )
     style = client.get_registered_model("stripes")
     assert style.aliases == {"iterations-2": 1, "iterations-4": 2, "champion": 2}
     model = StyleModel.load(folder / "runs" / "stripes" / "iterations-4.safetensors")
