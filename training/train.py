@@ -207,6 +207,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                 )
         _refuse_unregistered(config, tracker)
         if accelerator.is_main_process:
+            _stop_at_once(stop_requested)
             evaluate_checkpoints(config, tracker, str(accelerator.device))
         tracker.finish("FINISHED")
     except Stopped as stopped:
@@ -367,6 +368,18 @@ def _listen_for_stop() -> list[int]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, frame: received.append(signum))
     return received
+
+
+def _stop_at_once(requested: list[int]) -> None:
+    """From here on a termination signal raises; so does one that has come already."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise Stopped("the training is complete, its evaluation was stopped; --resume auto does it again.")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if requested:
+        stop(requested[0], None)
 
 
 if __name__ == "__main__":

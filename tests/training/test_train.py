@@ -29,8 +29,8 @@ from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
 from stylecore.vgg_weights import find_weights
 from training import objective
+from training import train as train_module
 from training.config import REPOSITORY, parse_config
-from training.train import train
 
 PHOTOS = 6
 
@@ -101,7 +101,7 @@ def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     def call(*more: object) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
         config, resume = parse_config(arguments(folder, *more))
-        train(config, resume=resume == "auto")
+        train_module.train(config, resume=resume == "auto")
 
     yield call
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -243,6 +243,20 @@ def test_a_signal_saves_the_state_and_marks_the_run_killed(
     assert "Traceback" not in output
     assert sorted((folder / "runs" / "stripes").glob("state-*"))[-1].name > "state-0000001.safetensors"
     assert only_run(store)[1].info.status == "KILLED"
+
+
+def test_a_signal_stops_the_evaluation_too(
+    store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(train_module, "evaluate_checkpoints", interrupted)
+    with pytest.raises(train_module.Stopped, match="its evaluation was stopped"):
+        train_here("--iterations", 1)
+    client, run = only_run(store)
+    assert run.info.status == "KILLED"
+    assert len(client.search_model_versions("name='stripes'")) == 1
 
 
 def test_two_processes_and_accumulation_train_as_one_with_the_double_batch(
