@@ -62,20 +62,8 @@ def test_two_nodes_train_one_network_and_leave_one_run(nodes: list[list[str]], t
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{index}.png")
     flags = ["--name", "stripes", "--style-image", tmp_path / "photos" / "0.png", "--photos", tmp_path / "photos"]
     flags += ["--preview-photos", tmp_path / "photos" / "1.png", "--style-size", 48, "--crop", 32, "--width", 0.25]
-    flags += [
-        "--residual-blocks",
-        1,
-        "--batch-size",
-        1,
-        "--workers",
-        0,
-        "--iterations",
-        3,
-        "--log-every",
-        1,
-        "--evaluate-sizes",
-        "--cpu",
-    ]
+    flags += ["--residual-blocks", 1, "--batch-size", 1, "--workers", 0, "--iterations", 3, "--log-every", 1, "--cpu"]
+    flags += ["--evaluate-sizes"]  # none
     running = []
     store = f"sqlite:///{tmp_path}/mlflow.db"
     for rank, inside in enumerate(nodes):
