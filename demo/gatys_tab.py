@@ -167,9 +167,9 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
-                "<div class='lede'><p>Any picture as the style, by the method of Gatys, Ecker and Bethge: the photo's own "
-                "pixels are changed step by step, until it has the painting's colors and strokes. It takes minutes; "
-                "you can watch.</p></div>"
+                "<div class='lede'><p>Any picture as the style, by the method of Gatys, Ecker and Bethge: the photo's "
+                "own pixels are changed step by step, until it has the painting's colors and strokes. It takes "
+                "minutes; you can watch.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
                 photo = photo_input(
