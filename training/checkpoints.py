@@ -19,13 +19,20 @@ from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet
 from training.config import TrainConfig, find_file
 from training.evaluate import evaluate_together, log_evaluation
-from training.tracker import Tracker, environment_tags
+from training.tracker import Tracker
 
 
 def write_checkpoint(
-    config: TrainConfig, network: TransformNet, iteration: int, values: dict[str, float], vgg_source: str
+    config: TrainConfig,
+    network: TransformNet,
+    iteration: int,
+    values: dict[str, float],
+    vgg_source: str,
+    git_commit: str,
 ) -> None:
     """Write the network as iterations-<iteration>.safetensors; of `values` its card keeps the losses.
+
+    `git_commit` is of the code that runs, not of what has been checked out since.
 
     Raises:
         StylecoreError: when it cannot be written (disk full, folder read-only).
@@ -43,7 +50,7 @@ def write_checkpoint(
         dataset=Path(config.photos).name or config.photos,
         vgg=vgg_source,
         losses={name: value for name, value in values.items() if name.startswith("loss/")},
-        git_commit=environment_tags(1, "").get("git_commit", ""),
+        git_commit=git_commit,
     )
     copy = TransformNet(network.config)
     copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})

@@ -84,6 +84,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
     _refuse_lost_processes(accelerator)
+    git_commit = environment_tags(1, "")["git_commit"]
     if config.compile:
         _refuse_missing_compiler(accelerator)
     torch.manual_seed(config.seed)
@@ -196,7 +197,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                 if accelerator.is_main_process:
                     # In this order: what is killed between two of these is made up for by the resumed run.
                     if is_checkpoint:
-                        write_checkpoint(config, network, iteration, values, vgg_weights.source)
+                        write_checkpoint(config, network, iteration, values, vgg_weights.source, git_commit)
                     save_state(config.folder, network, optimizer, progress)
                     if is_checkpoint:
                         register_checkpoints(config, previews, tracker)
