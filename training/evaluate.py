@@ -10,7 +10,6 @@ iterations of the optimization of Gatys et al. that reach the same, the paper's 
 import argparse
 import dataclasses
 import json
-import logging
 import statistics
 import sys
 import time
@@ -32,6 +31,7 @@ from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.vgg import VGG
 from stylecore.vgg_weights import load_vgg
+from training.command import run_command
 from training.config import TrainConfig, find_file
 from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
@@ -343,17 +343,7 @@ def find_photos(sources: Sequence[str]) -> dict[str, Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
-    options = _parser().parse_args(arguments)
-    try:
-        run(options)
-    except StylecoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(run, _parser().parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:

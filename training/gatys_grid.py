@@ -8,7 +8,6 @@ and kept as a run of the MLflow experiment `gatys`; the sheet shows them side by
 
 import argparse
 import dataclasses
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from stylecore.gatys import GatysConfig, GatysStep, paint
 from stylecore.pictures import load_picture, output_format, resize, save_picture, to_image
 from stylecore.vgg import VGG
 from stylecore.vgg_weights import load_vgg
+from training.command import run_command
 from training.tracker import Tracker, environment_tags
 
 EXPERIMENT = "gatys"
@@ -92,17 +92,7 @@ def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
-    options = _parser().parse_args(arguments)
-    try:
-        run(options)
-    except StylecoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(run, _parser().parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:

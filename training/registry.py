@@ -12,7 +12,6 @@ As a program, `python -m training.registry restore | list | promote | export | p
 
 import argparse
 import json
-import logging
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ from typing import Any
 
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleCard
+from training.command import run_command
 from training.published import PUBLISHED, publish_run, restore_published, swap_folder
 from training.store import connect, fetch, plain_errors, without_password
 from training.tracker import file_sha256
@@ -239,14 +239,8 @@ class Registry:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except StylecoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(options.run, options)
 
 
 def _restore(options: argparse.Namespace) -> None:

@@ -1,0 +1,22 @@
+"""How the commands of `training` end: what the user can mend is one sentence on standard error."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+from stylecore.errors import StylecoreError
+
+
+def run_command(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+    """Run it; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
+    try:
+        run(options)
+    except StylecoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    return 0
