@@ -2,6 +2,14 @@
 
 from dataclasses import dataclass
 
+# Each a `concurrency_id`: a queue of its own, of which one request runs at a time.
+MODEL = "model"
+"""What takes seconds: a stylization, a comparison."""
+LONG = "long"
+"""What takes minutes: a painting by Gatys' method. A person waits for, or runs, one of these at a time."""
+LIVE = "live"
+"""The webcam, frame by frame."""
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -16,12 +16,10 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from torch import Tensor
 
+from demo.limits import MODEL as MODEL
 from stylecore.errors import StylecoreError
 from stylecore.pictures import Format, Picture, encode_picture, load_picture
 from stylecore.samples import sample_photos
-
-MODEL = "model"
-"""The one queue of everything that runs a network."""
 
 ERROR_TITLE = "That did not work"
 
