@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylecore.errors import StylecoreError
+from stylecore.instance_norm import InstanceNorm
 from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
 
 MAX_RESIDUAL_BLOCKS = 9
@@ -265,7 +266,7 @@ def count_multiply_adds(config: TransformNetConfig, height: int, width: int) -> 
 def _normalization(channels: int, config: TransformNetConfig) -> nn.Module:
     if config.normalization == "batch":
         return nn.BatchNorm2d(channels, eps=config.normalization_epsilon)
-    return nn.InstanceNorm2d(channels, eps=config.normalization_epsilon, affine=True)
+    return InstanceNorm(channels, eps=config.normalization_epsilon, affine=True)
 
 
 def _pad_same(x: Tensor, kernel_size: int, stride: int) -> Tensor:
