@@ -30,6 +30,7 @@ from stylecore.vgg import VGG
 from stylecore.vgg_weights import load_vgg as pretrained_vgg
 
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
+MLFLOW_PAGE_VARIABLE = "STYLECORE_MLFLOW_PAGE"
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             catalogue: Catalogue = BundleCatalogue(options.bundle)
         else:
             _restore(options.tracking_uri)
-            catalogue = RegistryCatalogue(options.tracking_uri)
+            catalogue = RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page)
     except StylecoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -141,8 +142,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
     )
+    parser.add_argument(
+        "--mlflow-page",
+        type=_web_address,
+        default=os.environ.get(MLFLOW_PAGE_VARIABLE) or "",
+        metavar="URL",
+        help="where MLflow's page shows the store, to link to runs; a server as the store is linked to by itself "
+        f"(default: ${MLFLOW_PAGE_VARIABLE})",
+    )
     parser.add_argument("--inbrowser", action="store_true", help="open the page in a browser, where there is one")
     return parser
+
+
+def _web_address(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address of a web page; write for example http://127.0.0.1:5000"
+        )
+    return text
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from stylecore.style_model import StyleCard, StyleModel, read_card
 CHAMPION = "champion"
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = "stylecore.bundle/1"
+GATYS_METRIC = "eval/equivalent_gatys_iterations"
 PREVIEW_SIDE = 360
 PREVIEW_PHOTOS = ("china", "tower")
 """The photo that every style is shown on: the first of these that is installed."""
@@ -82,6 +83,29 @@ class StyleEntry:
         return version
 
 
+@dataclass(frozen=True)
+class VersionEntry:
+    """One version of a style. `run_name` is empty when nobody recorded it."""
+
+    name: str
+    version: str
+    card: StyleCard
+    run_name: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is kept of a version beside its file.
+
+    Attributes:
+        gatys_iterations: as many iterations of Gatys et al. reach the same loss; None where that was not evaluated.
+        page: address of its run in MLflow; empty where nothing is known to show it.
+    """
+
+    gatys_iterations: float | None = None
+    page: str = ""
+
+
 class Catalogue:
     """What the page asks. Safe to share between threads.
 
@@ -131,6 +155,30 @@ class Catalogue:
             )
         return entries[name]
 
+    def versions(self, name: str) -> list[VersionEntry]:
+        """The versions of a style whose card can be read, oldest first.
+
+        Raises:
+            StylecoreError: when there is no such style.
+        """
+        with self._lock:
+            entry = self.find(name)
+            found = []
+            for version in reversed(entry.versions):
+                try:
+                    found.append(self._version(entry.name, version))
+                except StylecoreError as error:  # one broken version does not take the others away
+                    _log.warning("Version %s of %s is left out: %s", version, name, error)
+            return found
+
+    def record(self, name: str, version: str) -> RunRecord:
+        """What is kept of a version; nothing where it cannot be read."""
+        try:
+            return self._record(name, version)
+        except StylecoreError as error:
+            _log.warning("The run of %s/%s cannot be read: %s", name, version, error)
+            return RunRecord()
+
     def _open(self, entry: StyleEntry, version_or_alias: str) -> StyleModel:
         version = entry.resolve(version_or_alias)
         key = (entry.name, version)
@@ -161,6 +209,12 @@ class Catalogue:
 
     def _entries(self) -> list[StyleEntry]:
         raise NotImplementedError
+
+    def _version(self, name: str, version: str) -> VersionEntry:
+        raise NotImplementedError
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        return RunRecord()
 
     def _load(self, name: str, version: str) -> StyleModel:
         raise NotImplementedError
@@ -203,6 +257,10 @@ class BundleCatalogue(Catalogue):
     def _entries(self) -> list[StyleEntry]:
         return self._known
 
+    def _version(self, name: str, version: str) -> VersionEntry:
+        card = read_card(self._files[name, version][0])
+        return VersionEntry(name, version, card, str(card.training.get("run_name") or ""))
+
     def _load(self, name: str, version: str) -> StyleModel:
         file, digest = self._files[name, version]
         try:
@@ -224,12 +282,18 @@ class RegistryCatalogue(Catalogue):
     Args:
         tracking_uri: the MLflow store; MLFLOW_TRACKING_URI or the repository's own when left out.
         seconds_between_looks: how long an answer is believed.
+        mlflow_page: address of MLflow's page, where it is not that of the store.
     """
 
     def __init__(
-        self, tracking_uri: str | None = None, *, seconds_between_looks: float = SECONDS_BETWEEN_LOOKS
+        self,
+        tracking_uri: str | None = None,
+        *,
+        seconds_between_looks: float = SECONDS_BETWEEN_LOOKS,
+        mlflow_page: str = "",
     ) -> None:
         super().__init__()
+        self._mlflow_page = mlflow_page
         self._tracking_uri = tracking_uri
         self._seconds_between_looks = seconds_between_looks
         self._registry: Any = None
@@ -283,6 +347,18 @@ class RegistryCatalogue(Catalogue):
                 "There is no style yet. `python -m training.registry restore` brings the published ones, "
                 "and every training run adds its own."
             )
+        )
+
+    def _version(self, name: str, version: str) -> VersionEntry:
+        registered = self._versions[name, version]
+        if (name, version) not in self._cards:
+            self._cards[name, version] = self._registry.card(registered)
+        return VersionEntry(name, version, self._cards[name, version], registered.run_name)
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        registered = self._versions[name, version]
+        return RunRecord(
+            self._registry.metric(registered, GATYS_METRIC), self._registry.run_page(registered, self._mlflow_page)
         )
 
     def _load(self, name: str, version: str) -> StyleModel:

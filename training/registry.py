@@ -30,7 +30,7 @@ from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleCard
 from training.command import run_command
 from training.published import PUBLISHED, publish_run, restore_published, swap_folder
-from training.store import connect, fetch, plain_errors, without_password
+from training.store import connect, fetch, is_server, plain_errors, without_password
 from training.tracker import file_sha256
 
 __all__ = ["BUNDLE_FORMAT", "RegisteredVersion", "Registry", "main", "publish_run", "restore_published"]
@@ -140,6 +140,25 @@ class Registry:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StylecoreError(f"The card of {version.name}/{version.version} cannot be read: {error}.") from error
 
+    def metric(self, version: RegisteredVersion, key: str) -> float | None:
+        """The newest value of a metric that its run has at the version's iteration; None where there is none."""
+        if not version.run_id:
+            return None
+        with plain_errors(self._client.tracking_uri, f"reading the metric {key!r}"):
+            history = self._client.get_metric_history(version.run_id, key)
+        values = [metric for metric in history if metric.step == version.iterations]
+        return max(values, key=lambda metric: metric.timestamp).value if values else None
+
+    def run_page(self, version: RegisteredVersion, page: str = "") -> str:
+        """Address of the version's run at MLflow's page: at `page`, or at the store when that is a server; else ""."""
+        if not page and is_server(self._client.tracking_uri):
+            page = self.tracking_uri
+        if not page or not version.run_id:
+            return ""
+        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
+            experiment = self._client.get_run(version.run_id).info.experiment_id
+        return f"{page.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
+
     def promote(self, name: str, version_or_alias: str, alias: str = "champion") -> RegisteredVersion:
         """Give the alias to a version, taking it from the one that has it."""
         separator = "/" if version_or_alias.isdigit() else "@"
@@ -148,8 +167,18 @@ class Registry:
             self._client.set_registered_model_alias(name, alias, version.version)
         return self.find(f"{name}/{version.version}")
 
-    def export(self, out_dir: Path, names: Sequence[str] | None = None, alias: str = "champion") -> Path:
+    def export(
+        self,
+        out_dir: Path,
+        names: Sequence[str] | None = None,
+        alias: str = "champion",
+        *,
+        all_versions: bool = False,
+    ) -> Path:
         """Write a bundle: the styles' files and a manifest, to be served without MLflow. Returns the manifest.
+
+        Of each style the version with the alias is written; with `all_versions` every version of the named styles,
+        or of all styles that have any alias.
 
         The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
         file, sha256, bytes, card}]}, `file` being a name in the folder. The folder appears whole or not at all; one
@@ -158,12 +187,7 @@ class Registry:
         out_dir = Path(out_dir).absolute()
         if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
             raise StylecoreError(f"{out_dir} exists and is no bundle; give an empty folder, or remove it yourself.")
-        if names is None:
-            chosen = [v for v in self.versions() if alias in v.aliases]
-        else:
-            chosen = [self.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
-        if not chosen:
-            raise self._unknown_style(None, f"with the alias {alias!r}")
+        chosen = self._every_version(names) if all_versions else self._with_alias(names, alias)
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}.") as temporary:
             new = Path(temporary) / "new"
@@ -177,6 +201,26 @@ class Registry:
             (new / MANIFEST).write_text(text, encoding="utf-8")
             swap_folder(new, out_dir)
         return out_dir / MANIFEST
+
+    def _with_alias(self, names: Sequence[str] | None, alias: str) -> list[RegisteredVersion]:
+        if names is None:
+            chosen = [v for v in self.versions() if alias in v.aliases]
+        else:
+            chosen = [self.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
+        if not chosen:
+            raise self._unknown_style(None, f"with the alias {alias!r}")
+        return chosen
+
+    def _every_version(self, names: Sequence[str] | None) -> list[RegisteredVersion]:
+        versions = self.versions()
+        there = {v.name for v in versions}
+        for name in names or ():
+            if name not in there:
+                raise self._unknown_style(name)
+        wanted = {v.name for v in versions if v.aliases} if names is None else set(names)
+        if not wanted:
+            raise self._unknown_style(None, "with an alias")
+        return [v for v in versions if v.name in wanted]
 
     def _export_style(self, version: RegisteredVersion, folder: Path) -> dict[str, Any]:
         file = folder / f"{version.name}.safetensors"
@@ -270,10 +314,13 @@ def _promote(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    manifest = Registry(options.tracking_uri).export(options.folder, options.names, options.alias)
-    styles = json.loads(manifest.read_text(encoding="utf-8"))["styles"]
-    megabytes = sum(style["bytes"] for style in styles) / 1e6
-    print(f"{manifest}: {len(styles)} styles, {megabytes:.1f} MB")
+    manifest = Registry(options.tracking_uri).export(
+        options.folder, options.names, options.alias, all_versions=options.all_versions
+    )
+    versions = json.loads(manifest.read_text(encoding="utf-8"))["styles"]
+    megabytes = sum(version["bytes"] for version in versions) / 1e6
+    styles = len({version["name"] for version in versions})
+    print(f"{manifest}: {styles} styles in {len(versions)} versions, {megabytes:.1f} MB")
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -305,7 +352,9 @@ def _parser() -> argparse.ArgumentParser:
     export = verbs.add_parser("export", help="write a bundle that is served without MLflow")
     export.add_argument("folder", type=Path)
     export.add_argument("--names", nargs="+", metavar="STYLE", help="only these styles (default: all)")
-    export.add_argument("--alias", default="champion", help="which version of each (default: champion)")
+    which = export.add_mutually_exclusive_group()
+    which.add_argument("--alias", default="champion", help="which version of each (default: champion)")
+    which.add_argument("--all-versions", action="store_true", help="every version of the styles that have an alias")
     export.set_defaults(run=_export)
 
     publish = verbs.add_parser("publish", help="write finished runs as files, to be committed")

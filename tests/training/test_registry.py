@@ -384,3 +384,16 @@ def test_the_program_and_a_server_that_does_not_answer():
     assert "http://127.0.0.1:9 does not answer" in last
     assert "secret" not in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def test_a_version_knows_its_evaluation_and_the_page_of_its_run(store: str, tiny_style) -> None:
+    run = train(tiny_style, uri=store)
+    registry = Registry(store)
+    first, second = registry.versions("tiny_waves")
+    assert registry.metric(first, "eval/total") == pytest.approx(1 / 10)
+    assert registry.metric(second, "eval/total") == pytest.approx(1 / 20)
+    assert registry.metric(first, "eval/nothing") is None
+    assert registry.run_page(first) == ""  # nothing shows a database
+    page = registry.run_page(first, "http://localhost:5000/")
+    experiment = connect(store).get_run(run.run_id).info.experiment_id
+    assert page == f"http://localhost:5000/#/experiments/{experiment}/runs/{run.run_id}"
