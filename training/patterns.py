@@ -77,6 +77,17 @@ def rgb(*codes: str) -> Array:
     return np.array([tuple(bytes.fromhex(code)) for code in codes], np.float32) / 255
 
 
+def ramp(colors: Array, t: Array) -> Array:
+    """Colors (..., 3) along a gradient of evenly spaced colors (n, 3), at t (...) from 0 to 1."""
+    stops = np.linspace(0, 1, len(colors))
+    return np.stack([np.interp(t, stops, channel) for channel in colors.T], -1).astype(np.float32)
+
+
+def bytes_of(color: Array) -> tuple[int, ...]:
+    """One color for Pillow to draw with."""
+    return tuple(int(value) for value in np.clip(color, 0, 1) * 255 + 0.5)
+
+
 def to_image(pixels: Array) -> Image.Image:
     return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8), "RGB")
 
@@ -100,6 +111,15 @@ def scatter(rng: np.random.Generator, spacing: Callable[[Array], Array], tries: 
     return candidates[kept]
 
 
+def jittered(rng: np.random.Generator, spacing: float) -> Array:
+    """Points (n, 2) over the picture in random order, on a lattice and then moved by up to half its spacing."""
+    line = np.arange(-spacing, 1 + spacing, spacing, dtype=np.float32)
+    points = np.stack(np.meshgrid(line, line), -1)
+    points[1::2, :, 0] += spacing / 2
+    points = points + rng.uniform(-spacing / 2, spacing / 2, points.shape)
+    return rng.permutation(points.reshape(-1, 2)).astype(np.float32)
+
+
 def voronoi(points: Array, side: int, reach: float) -> tuple[NDArray[np.int32], Array]:
     """For every pixel its nearest point, and about how far it is from the border of that point's cell."""
     x, y = grid(side)
@@ -107,14 +127,19 @@ def voronoi(points: Array, side: int, reach: float) -> tuple[NDArray[np.int32], 
     near = np.full((side, side), 2 * reach, np.float32)
     second = near.copy()
     for k, (px, py) in enumerate(points):
-        rows, columns = (slice(max(0, int((p - reach) * side)), max(0, int((p + reach) * side))) for p in (py, px))
-        window = rows, columns
+        window = _window(px, py, reach, side)
         distance = np.hypot(x[window] - px, y[window] - py)
         closer = distance < near[window]
         second[window] = np.where(closer, near[window], np.minimum(second[window], distance))
         near[window] = np.minimum(near[window], distance)
         index[window][closer] = k
     return index, (second - near) / 2
+
+
+def _window(x: float, y: float, reach: float, side: int) -> tuple[slice, slice]:
+    """Rows and columns of the pixels within `reach` of a point."""
+    rows, columns = (slice(max(0, int((at - reach) * side)), max(0, int((at + reach) * side) + 1)) for at in (y, x))
+    return rows, columns
 
 
 def layers(distances: Sequence[Array]) -> tuple[NDArray[np.int32], Array]:
@@ -317,10 +342,147 @@ def woodcut(rng: np.random.Generator, side: int) -> Image.Image:
     return to_image(mix(paper, ink + 0.03 * noise(rng, side, 200)[..., None], black))
 
 
+def pointillism(rng: np.random.Generator, side: int) -> Image.Image:
+    """Dots that mix in the eye, each color divided and set against its complement: a sun low over hills and water."""
+    small = 512
+    x, y = grid(small)
+    sun = (rng.uniform(0.3, 0.45), 0.33)
+    glow = np.hypot(x - sun[0], y - sun[1])
+    soft = noise(rng, small, 5)
+    shore = 0.52
+    ripples = np.sin(105 * np.maximum(0, y - shore) ** 0.8 + 4 * noise(rng, small, 5, 12))
+    path = smoothstep(0.14, 0.05, np.abs(x - sun[0]) + 0.06 * ripples - 0.1 * (y - shore))
+    sky = ramp(rgb("fff2b0", "fbd070", "f0a070", "d88aa8", "8f7cc4", "5a78c0"), glow * 1.25 + 0.10 * soft)
+    water = ramp(rgb("2e8f9e", "2a6cb4", "2c3f9a", "241f66"), (y - shore) * 1.9 + 0.16 * ripples)
+    water = mix(water, rgb("ffc45a")[0], 0.95 * path)
+    meadow = ramp(rgb("d8d84a", "5aa84a", "1f6a5a", "1c2f5e"), 0.5 + 0.35 * soft + 2.2 * (y - 0.88))
+    shapes = [
+        disc(x, y, sun, 0.085),
+        shore - y,
+        np.maximum(hill(x, y, 0.45, 0.045, 1.2, rng.uniform(0, 6)), y - shore),
+        hill(x, y, 0.86, 0.06, 0.7, 2.4),
+    ]
+    trees = rng.uniform((0.66, 0.3), (0.95, 0.7), (9, 2))
+    shapes += [disc(x, y, (cx, cy), rng.uniform(0.05, 0.10)) for cx, cy in trees]
+    shapes.append(np.abs(x - 0.83 - 0.02 * np.sin(9 * y)) - 0.018 + np.where((y > 0.4) & (y < 0.93), 0, 1))
+    leaves = ramp(rgb("f0d23c", "8cbc3c", "2f8a4e", "1a4a6a", "2a1f5a"), 0.55 + 0.5 * soft + 1.6 * (x - 0.8))
+    hills = ramp(rgb("e07a9a", "8a5ac0", "3a5aaa"), (y - 0.38) * 7 + 0.3 * soft)
+    fields = [sky, rgb("fffbe0")[0] + 0 * sky, water, hills, meadow, *([leaves] * len(trees)), 0.45 * leaves]
+    label, _ = layers(shapes)
+    field = np.take_along_axis(np.stack(fields), label[None, ..., None], 0)[0]
+
+    image = to_image(np.full((side, side, 3), rgb("e6dcc6")[0]))
+    pen = ImageDraw.Draw(image)
+    for spacing, radius in ((0.014, 0.0105), (0.014, 0.009), (0.015, 0.008), (0.019, 0.0065)):
+        points = jittered(rng, spacing)
+        colors = at(field, points + rng.normal(0, 0.004, points.shape))
+        gray = colors.mean(1, keepdims=True)
+        swing = rng.choice([1.1, 1.35, 0.85, -0.75], (len(points), 1), p=[0.4, 0.25, 0.2, 0.15])
+        colors = gray + (colors - gray) * swing + rng.normal(0, 0.055, colors.shape) + rng.normal(0, 0.09, gray.shape)
+        radii = radius * side * rng.uniform(0.75, 1.15, len(points))
+        for (px, py), color, r in zip(points * side, colors, radii, strict=True):
+            pen.ellipse((px - r, py - r, px + r, py + r), fill=bytes_of(color))
+    return image
+
+
+def mosaic(rng: np.random.Generator, side: int) -> Image.Image:
+    """Small stones in rings around many centers, in bands of color, set in pale grout."""
+    centers = scatter(rng, lambda p: np.full(len(p), 0.27), 600)
+    weights = rng.uniform(-0.06, 0.06, len(centers))
+    palettes = [
+        rgb("0f2f6b", "1c5fa8", "3f9bd0", "a8d8e8", "f3efe0", "d9a62e"),
+        rgb("7c1620", "b8302c", "e2683c", "f2b04a", "f6e2b0", "2a1a24"),
+        rgb("0c4a44", "1d7c66", "5cb08a", "c4dca0", "f4efd8", "b8862a"),
+        rgb("3a1d5c", "6c3a94", "b06cb8", "ecc4d4", "f7eee4", "e0a23a"),
+        rgb("20242c", "4a4e58", "8c8a84", "d8ccb4", "f6f0e0", "c23a2e"),
+    ]
+    grout = rgb("b9ab94")[0] + (0.05 * noise(rng, side, 140) + 0.04 * noise(rng, side, 8))[..., None]
+    image = to_image(grout)
+    pen = ImageDraw.Draw(image)
+    for k, center in enumerate(centers):
+        palette = rng.permutation(palettes[k % len(palettes)])
+        inner = 0.013
+        heart = [*((center - inner * 0.9) * side), *((center + inner * 0.9) * side)]
+        pen.ellipse(heart, fill=bytes_of(palette[-1]))
+        bands = palette[rng.integers(len(palette), size=12)].repeat(2, axis=0)
+        for color in bands:
+            depth = rng.uniform(0.019, 0.027)
+            radius = inner + depth / 2
+            count = round(2 * np.pi * radius / rng.uniform(0.021, 0.029))
+            bearings = (np.arange(count) + rng.uniform()) * 2 * np.pi / count
+            for bearing in bearings:
+                spot = center + radius * np.array([np.cos(bearing), np.sin(bearing)])
+                far = np.hypot(*(centers - spot).T) - weights
+                if far[k] < far.min() + 0.005 and (np.abs(spot - 0.5) < 0.54).all():
+                    _stone(rng, pen, center, (inner, inner + depth), bearing, np.pi / count, color, side)
+            inner += depth
+    return image
+
+
+def _stone(
+    rng: np.random.Generator,
+    pen: ImageDraw.ImageDraw,
+    center: Array,
+    radii: tuple[float, float],
+    bearing: float,
+    half: float,
+    color: Array,
+    side: int,
+) -> None:
+    """One stone between two radii: its own shade, a dark lower and a light upper edge."""
+    middle = center + np.mean(radii) * np.array([np.cos(bearing), np.sin(bearing)])
+    turns = bearing + half * np.array([-1, -1, 1, 1])
+    reach = np.array([radii[0], radii[1], radii[1], radii[0]])
+    corners = center + reach[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
+    corners = middle + (corners - middle) * rng.uniform(0.78, 0.92, (4, 1))
+    shade = color * rng.uniform(0.72, 1.12) + rng.normal(0, 0.035, 3)
+    for shift, tint in ((0.0022, 0.35 * shade), (-0.0008, 0.6 * shade + 0.4), (0.0006, shade)):
+        pen.polygon([tuple(corner) for corner in (corners + shift) * side], fill=bytes_of(tint))
+
+
+def batik(rng: np.random.Generator, side: int) -> Image.Image:
+    """Dyed cloth: overlapping fans of rings in indigo, madder and ocher, veined where the wax has cracked."""
+    x, y = grid(side)
+    u = x + 0.012 * noise(rng, side, 6) + 0.003 * noise(rng, side, 30)
+    v = y + 0.012 * noise(rng, side, 6) + 0.003 * noise(rng, side, 30)
+    across, radius = 0.25, 0.145  # fans hide the cloth behind them wherever they stand closer than they are wide
+    fans = [
+        (column * across + (row % 2) * across / 2, row * 0.085) for row in range(-1, 15) for column in range(-1, 6)
+    ]
+    schemes = [
+        rgb("14224e", "f1e4c4", "23408a", "7fa6c8", "14224e", "f1e4c4"),
+        rgb("6e1a1e", "f0c060", "a8322a", "f3e6c8", "541420", "d87a34"),
+        rgb("12384a", "e8dcb8", "1d6a78", "d89a34", "0f2a44", "8cc0b0"),
+        rgb("3a2014", "e2a63c", "8a4a1c", "f3e2b4", "2a1620", "c4622a"),
+    ]
+    cloth = np.zeros((side, side, 3), np.float32)
+    for cx, cy in fans:
+        window = _window(cx, cy, radius + 0.03, side)
+        far, bearing = np.hypot(u[window] - cx, v[window] - cy), np.arctan2(v[window] - cy, u[window] - cx)
+        scheme = schemes[rng.integers(len(schemes))]
+        edges = np.cumsum(rng.uniform(0.6, 1.4, 9))
+        band = np.searchsorted(edges / edges[-1], far / radius).clip(0, 8)
+        colors = scheme[np.arange(9) % len(scheme)]
+        dots = rng.integers(2, 8)
+        beads = (band == dots) & (np.cos(bearing * rng.integers(18, 30)) > 0.1)
+        fan = np.where(beads[..., None], scheme[(dots + 1) % len(scheme)], colors[band])
+        cloth[window] = np.where((far < radius)[..., None], fan, cloth[window])
+    shards = scatter(rng, lambda p: np.full(len(p), 0.06), 1500)
+    _, crack = voronoi(shards, side, 0.16)
+    vein = smoothstep(0.0022, 0.0010, crack + 0.0012 * noise(rng, side, 24)) * smoothstep(
+        -0.5, 0.3, noise(rng, side, 7)
+    )
+    dye = 1 + 0.16 * noise(rng, side, 10) + 0.10 * noise(rng, side, 45) + 0.06 * noise(rng, side, 200)
+    return to_image(mix(cloth * dye[..., None], rgb("1a1a3a")[0], 0.75 * vein))
+
+
 PATTERNS: dict[str, Pattern] = {
     "stained_glass": stained_glass,
     "ink_hatching": ink_hatching,
     "woodcut": woodcut,
+    "pointillism": pointillism,
+    "mosaic": mosaic,
+    "batik": batik,
 }
 
 
