@@ -1,7 +1,10 @@
 """Sample photos that installed packages carry, found without importing those packages."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
+
+PHOTOS_VARIABLE = "STYLECORE_PHOTOS"
 
 _CARRIED = {
     "gradio": ("media_assets/images/tower.jpg", "media_assets/images/cheetah.jpg", "media_assets/images/lion.jpg"),
@@ -10,7 +13,9 @@ _CARRIED = {
 
 
 def sample_photos() -> dict[str, Path]:
-    """Name to file, for those that are installed; maybe none."""
+    """Name to file: the .jpg files of the folder $STYLECORE_PHOTOS, else those that are installed; maybe none."""
+    if folder := os.environ.get(PHOTOS_VARIABLE):
+        return {path.stem: path for path in sorted(Path(folder).expanduser().glob("*.jpg"))}
     photos = {}
     for package, files in _CARRIED.items():
         spec = find_spec(package)

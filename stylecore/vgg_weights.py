@@ -137,6 +137,24 @@ def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: st
     return _from_carrier(name, cache) or _from_torchvision(name, cache)
 
 
+def write_weights(name: Name, folder: str | Path) -> Path:
+    """Write the features to a file that `find_weights(name, cache_dir=folder)` reads where there is no other source.
+
+    Returns:
+        The file, in a format of ours.
+
+    Raises:
+        StylecoreError: as `find_weights`, and when the file cannot be written.
+    """
+    found = find_weights(name)
+    path = _cache_file(name, found.source_sha256, Path(folder))
+    try:
+        _write(found, name, path)
+    except (OSError, SafetensorError) as error:
+        raise StylecoreError(f"cannot write {path}: {error}.") from error
+    return path
+
+
 def default_cache() -> Path:
     """Folder of converted weights, unless a caller names another."""
     if folder := os.environ.get("STYLECORE_CACHE"):

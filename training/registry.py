@@ -37,6 +37,8 @@ __all__ = ["BUNDLE_FORMAT", "RegisteredVersion", "Registry", "main", "publish_ru
 
 BUNDLE_FORMAT = "stylecore.bundle/1"
 MANIFEST = "manifest.json"
+GATYS_METRIC = "eval/equivalent_gatys_iterations"
+"""As many iterations of Gatys et al. reach the same loss (`training.evaluate`)."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,9 @@ class Registry:
         or of all styles that have any alias.
 
         The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
-        file, sha256, bytes, card}]}, `file` being a name in the folder. The folder appears whole or not at all; one
-        that holds another bundle is replaced, any other is refused.
+        gatys_iterations, file, sha256, bytes, card}]}, `file` being a name in the folder and `gatys_iterations` null
+        where they were not evaluated. The folder appears whole or not at all; one that holds another bundle is
+        replaced, any other is refused.
         """
         out_dir = Path(out_dir).absolute()
         if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
@@ -195,7 +198,11 @@ class Registry:
             manifest = {
                 "format": BUNDLE_FORMAT,
                 "exported": datetime.now(UTC).isoformat(timespec="seconds"),
-                "styles": [self._export_style(version, new) for version in chosen],
+                "styles": [
+                    # A dot is in no style's name, so no two versions meet in one file.
+                    self._export_style(v, new, f"{v.name}.{v.version}" if all_versions else v.name)
+                    for v in chosen
+                ],
             }
             text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
             (new / MANIFEST).write_text(text, encoding="utf-8")
@@ -222,8 +229,8 @@ class Registry:
             raise self._unknown_style(None, "with an alias")
         return [v for v in versions if v.name in wanted]
 
-    def _export_style(self, version: RegisteredVersion, folder: Path) -> dict[str, Any]:
-        file = folder / f"{version.name}.safetensors"
+    def _export_style(self, version: RegisteredVersion, folder: Path, stem: str) -> dict[str, Any]:
+        file = folder / f"{stem}.safetensors"
         shutil.copyfile(self.weights(version), file)
         return {
             "name": version.name,
@@ -233,6 +240,7 @@ class Registry:
             "iterations": version.iterations,
             "run_id": version.run_id,
             "run_name": version.run_name,
+            "gatys_iterations": self.metric(version, GATYS_METRIC),
             "file": file.name,
             "sha256": file_sha256(file),
             "bytes": file.stat().st_size,

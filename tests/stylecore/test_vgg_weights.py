@@ -35,7 +35,7 @@ from stylecore.vgg_sources import (
     read_features,
     tensor_shapes,
 )
-from stylecore.vgg_weights import CARRIERS, TORCHVISION, default_cache, find_weights, load_vgg, locate
+from stylecore.vgg_weights import CARRIERS, TORCHVISION, default_cache, find_weights, load_vgg, locate, write_weights
 
 Tensors = dict[str, Tensor]
 OXFORD_RED_FIRST = Preprocessing("RGB", 255.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
@@ -613,6 +613,19 @@ def test_the_carrier_is_read_without_being_imported(own_carrier: Path, tmp_path:
     # From now on the package is not needed.
     own_carrier.unlink()
     assert_same(find_weights("vgg19").features.tensors, found.features.tensors)
+
+
+def test_a_written_file_stands_in_for_the_carrier(own_carrier: Path, tmp_path: Path) -> None:
+    file = write_weights("vgg19", tmp_path / "elsewhere")
+    found = find_weights("vgg19")
+    own_carrier.unlink()
+    assert_same(find_weights("vgg19", cache_dir=file.parent).features.tensors, found.features.tensors)
+
+
+def test_a_file_that_cannot_be_written_is_named(own_carrier: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StylecoreError, match=r"cannot write .*/file/vgg19-"):
+        write_weights("vgg19", tmp_path / "file")
 
 
 def test_a_damaged_carrier_is_named(own_carrier: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from demo.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
 from training.published import folder_digest
@@ -168,6 +169,30 @@ def test_a_bundle_is_complete_and_replaces_another(registry: Registry, tmp_path:
     assert {path.name for path in out.iterdir()} == {"manifest.json", "tiny_waves.safetensors"}
     assert StyleModel.load(out / "tiny_waves.safetensors").card.iterations == 20
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
+
+
+def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Registry, store: str, tmp_path: Path):
+    client = connect(store)
+    client.log_metric(own_registry.find("tiny_waves").run_id, "eval/equivalent_gatys_iterations", 31.5, step=20)
+    client.create_registered_model("nameless")  # no alias: not meant to be shown
+    client.create_model_version("nameless", client.get_model_version_download_uri("tiny_stars", "1"))
+    manifest = json.loads(own_registry.export(tmp_path / "bundle", all_versions=True).read_text())
+    assert [(v["name"], v["version"], v["aliases"], v["run_name"]) for v in manifest["styles"]] == [
+        ("tiny_stars", "1", ["champion", "iterations-10"], "stars-a"),
+        ("tiny_waves", "1", ["champion", "iterations-10"], "waves-a"),
+        ("tiny_waves", "2", ["iterations-20"], "waves-a"),
+    ]
+    catalogue = BundleCatalogue(tmp_path / "bundle")
+    assert catalogue.open("tiny_waves").card.iterations == 10
+    assert catalogue.open("tiny_waves", "2").card.iterations == 20
+    assert catalogue.find("tiny_waves").versions == ("2", "1")
+    assert [entry.run_name for entry in catalogue.versions("tiny_waves")] == ["waves-a", "waves-a"]
+    assert catalogue.record("tiny_waves", "2").gatys_iterations == 31.5
+
+    manifest = json.loads(own_registry.export(tmp_path / "bundle", ["tiny_waves"], all_versions=True).read_text())
+    assert {v["name"] for v in manifest["styles"]} == {"tiny_waves"}
+    with pytest.raises(StylecoreError, match="no style 'missing'"):
+        own_registry.export(tmp_path / "bundle", ["missing"], all_versions=True)
 
 
 def test_an_export_touches_no_foreign_folder_and_leaves_the_old_bundle_on_failure(registry: Registry, tmp_path: Path):
