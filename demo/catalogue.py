@@ -7,7 +7,6 @@ is served, neither needs to be installed.
 import hashlib
 import json
 import logging
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from typing import Any
 
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
-from stylecore.pictures import load_picture, save_picture
+from stylecore.pictures import encode_picture, load_picture
 from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel, read_card
 
@@ -47,7 +46,8 @@ class StyleEntry:
         versions: newest first, never empty.
         aliases: alias to version.
         card: of the default version.
-        preview: the default version applied to the photo that all styles are shown on; None when that failed.
+        preview: a JPEG of the default version applied to the photo that all styles are shown on; None when that
+            failed.
     """
 
     name: str
@@ -55,7 +55,7 @@ class StyleEntry:
     versions: tuple[str, ...]
     aliases: Mapping[str, str]
     card: StyleCard
-    preview: Path | None = None
+    preview: bytes | None = None
 
     @property
     def default_version(self) -> str:
@@ -120,8 +120,7 @@ class Catalogue:
         self.notice = ""
         self._lock = threading.RLock()
         self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
-        self._previews: dict[tuple[str, str], Path | None] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="stylecore-previews-")
+        self._previews: dict[tuple[str, str], bytes | None] = {}
 
     def styles(self) -> list[StyleEntry]:
         """The styles that can be opened, by title, with their previews."""
@@ -189,23 +188,23 @@ class Catalogue:
             self._models.popitem(last=False)
         return self._models[key]
 
-    def _preview(self, entry: StyleEntry) -> Path | None:
+    def _preview(self, entry: StyleEntry) -> bytes | None:
         key = (entry.name, entry.default_version)
         if key not in self._previews:
-            self._previews[key] = self._paint_preview(entry, Path(self._folder.name) / f"{key[0]}-{key[1]}.jpg")
+            self._previews[key] = self._paint_preview(entry)
         return self._previews[key]
 
-    def _paint_preview(self, entry: StyleEntry, target: Path) -> Path | None:
+    def _paint_preview(self, entry: StyleEntry) -> bytes | None:
         photo = preview_photo()
         if photo is None:
             return None
         try:
             model = self._open(entry, entry.default_version)
-            save_picture(Engine(model).stylize(load_picture(photo, max_side=PREVIEW_SIDE).pixels), target)
+            painted = Engine(model).stylize(load_picture(photo, max_side=PREVIEW_SIDE).pixels)
         except StylecoreError as error:
             _log.warning("No preview of %s: %s", entry.name, error)
             return None
-        return target
+        return encode_picture(painted, "JPEG")
 
     def _entries(self) -> list[StyleEntry]:
         raise NotImplementedError
@@ -232,6 +231,8 @@ class BundleCatalogue(Catalogue):
         self._bundle = Path(folder)
         styles = _read_manifest(self._bundle / MANIFEST)
         self._files: dict[tuple[str, str], tuple[Path, str]] = {}
+        self._run_names: dict[tuple[str, str], str] = {}
+        self._records: dict[tuple[str, str], RunRecord] = {}
         versions: dict[str, list[str]] = {}
         aliases: dict[str, dict[str, str]] = {}
         try:
@@ -239,6 +240,8 @@ class BundleCatalogue(Catalogue):
                 name, version = str(style["name"]), str(style["version"])
                 file = self._bundle / Path(str(style["file"])).name
                 self._files[name, version] = (file, str(style["sha256"]))
+                self._run_names[name, version] = str(style.get("run_name") or "")
+                self._records[name, version] = RunRecord(style.get("gatys_iterations"))
                 versions.setdefault(name, []).append(version)
                 aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
         except (KeyError, TypeError, AttributeError) as error:
@@ -259,7 +262,11 @@ class BundleCatalogue(Catalogue):
 
     def _version(self, name: str, version: str) -> VersionEntry:
         card = read_card(self._files[name, version][0])
-        return VersionEntry(name, version, card, str(card.training.get("run_name") or ""))
+        run_name = self._run_names[name, version] or str(card.training.get("run_name") or "")
+        return VersionEntry(name, version, card, run_name)
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        return self._records[name, version]
 
     def _load(self, name: str, version: str) -> StyleModel:
         file, digest = self._files[name, version]

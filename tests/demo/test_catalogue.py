@@ -26,7 +26,7 @@ def test_a_bundle_lists_its_styles_with_versions_aliases_card_and_preview(catalo
     assert night.aliases["iterations-1000"] == "1"
     assert night.card.iterations == 3000
     assert night.preview is not None
-    assert night.preview.is_file()
+    assert night.preview.startswith(b"\xff\xd8")
     assert wave.versions == ("1",)
     assert catalogue.notice == ""
 
