@@ -21,7 +21,7 @@ from stylecore.commands.sheet import compose
 from stylecore.engine import choose_device
 from stylecore.errors import StylecoreError
 from stylecore.gatys import GatysConfig, GatysStep, paint
-from stylecore.pictures import load_picture, output_format, resize, save_picture, to_image
+from stylecore.pictures import fit, load_picture, output_format, resize, save_picture, to_image
 from stylecore.vgg import VGG
 from stylecore.vgg_weights import load_vgg
 from training.command import run_command
@@ -33,6 +33,8 @@ RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)
 SETTINGS = dataclasses.replace(DEFAULTS, start="noise")
 """As in the paper: begun with the photo, hundreds of steps at any ratio do not paint it over."""
 MAX_SIDE = 256
+STYLE_SIDE = 384
+"""Longest side in pixels of the style picture that is kept with a run."""
 PAPER = 0.975
 """Gray around a style picture of another shape, near that of the sheet."""
 
@@ -133,6 +135,7 @@ def _paint_one(
             params={**about, "ratio": ratio, **settings},
             tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
             note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
+            style=fit(style, STYLE_SIDE),
         )
     last: GatysStep | None = None
     try:

@@ -215,7 +215,7 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
     return records
 
 
-def _previews_of(client: MlflowClient, run: Run) -> list[Preview]:
+def previews_of(client: MlflowClient, run: Run) -> list[Preview]:
     """The sample pictures that the run logged, ordered by photo and step; of doubles the last one counts."""
     name = re.compile(r"images/preview~(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]+\.png")
     with plain_errors(client.tracking_uri, "listing the sample pictures"):
@@ -228,7 +228,7 @@ def _previews_of(client: MlflowClient, run: Run) -> list[Preview]:
 
 
 def _write_previews(client: MlflowClient, run: Run, folder: Path) -> list[dict[str, Any]]:
-    previews = _previews_of(client, run)
+    previews = previews_of(client, run)
     for preview in previews:
         path = folder / "previews" / preview.photo / f"{preview.step}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
