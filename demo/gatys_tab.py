@@ -17,7 +17,6 @@ from demo.page import (
     MODEL,
     copy_of_sample,
     copy_to_cache,
-    device_name,
     file_name,
     photo_input,
     plainly,
@@ -71,7 +70,7 @@ def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterat
     Between two steps nothing is held that belongs to a thread: Gradio resumes generators on any of its own.
     """
     photo = painter.photo(order)
-    device = html.escape(device_name(painter.device))
+    device = html.escape(painter.device_name)
     name = file_name(Path(order.photo).stem, Path(order.style).stem)
     curve: list[tuple[int, str, float]] = []
     pause = SECONDS_BETWEEN_PREVIEWS
@@ -155,7 +154,7 @@ def estimate_text(painter: Painter, photo: str | None, longest_side: float, step
     scale = min(1.0, longest_side / max(width, height))
     seconds = painter.estimate(math.ceil(width * scale), math.ceil(height * scale), int(steps))
     budget = painter.limits.gatys_seconds
-    text = f"About <strong>{seconds_text(min(seconds, budget))}</strong> on {html.escape(device_name(painter.device))}"
+    text = f"About <strong>{seconds_text(min(seconds, budget))}</strong> on {html.escape(painter.device_name)}"
     if seconds > budget:
         text += ", then it ends with what is reached. Fewer steps or a smaller size finish in time"
     return status_line(f"{text}.")

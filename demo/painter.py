@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from demo import zero_gpu
 from demo.limits import Limits
-from demo.page import read_photo
+from demo.page import device_name, read_photo
 from stylecore.errors import StylecoreError
 from stylecore.gatys import GatysConfig, GatysStep, measure_step_seconds, paint
 from stylecore.pictures import Picture
@@ -74,12 +75,13 @@ class Painter:
         with self._lock:
             if self._vgg is None:
                 vgg = self._load_vgg()
-                self._vgg = vgg.to("cuda") if torch.cuda.is_available() else vgg
+                self._vgg = vgg.to("cuda") if torch.cuda.is_available() and not zero_gpu.PRESENT else vgg
             return self._vgg
 
     @property
-    def device(self) -> torch.device:
-        return next(self.vgg.parameters()).device
+    def device_name(self) -> str:
+        """Where it paints, in words."""
+        return zero_gpu.NAME if zero_gpu.PRESENT else device_name(next(self.vgg.parameters()).device)
 
     def order(
         self,
@@ -142,13 +144,16 @@ class Painter:
         # At full size, as the command line reads it: `command_line` promises the same picture.
         style = read_photo(order.style, max_side=None, max_pixels=self.limits.photo_pixels)
         pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
-        for step in paint(photo.pixels, style.pixels, self.vgg, order.config):
+        paint_somewhere = zero_gpu.paint if zero_gpu.PRESENT else paint
+        for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, order.config):
             if step.step >= 3:
                 self._seconds_per_pixel = step.elapsed / step.step / pixels
             yield step
 
     def estimate(self, width: int, height: int, steps: int) -> float:
         """Seconds that so many steps take here. The first call measures; that takes a moment."""
+        if self._seconds_per_pixel is None and zero_gpu.PRESENT:  # measuring would take of the visitor's minutes
+            return zero_gpu.SECONDS_PER_PIXEL * width * height * steps
         if self._seconds_per_pixel is None:
             seconds = measure_step_seconds(self.vgg, MEASURED_SIDE, MEASURED_SIDE)
             self._seconds_per_pixel = seconds / MEASURED_SIDE**2
