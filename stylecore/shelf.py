@@ -1,5 +1,6 @@
 """The styles at hand: StyleModel files in a few folders, found by name without any server."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,20 @@ SHELVES_VARIABLE = "STYLECORE_STYLES"
 
 @dataclass(frozen=True)
 class StyleFile:
-    """One StyleModel file and its card."""
+    """One StyleModel file, its card, and the names that the registry gave this checkpoint of its run."""
 
     path: Path
     card: StyleCard
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """The shortest name that opens this file and no other published one."""
+        if "champion" in self.aliases or not (self.aliases or self.card.iterations):
+            return self.card.name
+        iterations = f"iterations-{self.card.iterations}"
+        alias = iterations if not self.aliases or iterations in self.aliases else self.aliases[0]
+        return f"{self.card.name}@{alias}"
 
 
 def default_shelves() -> tuple[Path, ...]:
@@ -28,34 +39,55 @@ def default_shelves() -> tuple[Path, ...]:
 
 
 def find_styles(shelves: Sequence[Path] | None = None) -> list[StyleFile]:
-    """Every StyleModel file below the shelves, by name and iterations; other files are passed over."""
+    """Every StyleModel file below the shelves; other files are passed over.
+
+    By name; of one name the champion comes last, and before it those with more iterations come later.
+    """
     found = []
     for shelf in default_shelves() if shelves is None else shelves:
         for path in sorted(shelf.rglob("*.safetensors")):
             try:
-                found.append(StyleFile(path, read_card(path)))
+                card = read_card(path)
             except StylecoreError:
                 continue  # a run's saved state, or a file that is being written
-    return sorted(found, key=lambda style: (style.card.name, style.card.iterations))
+            found.append(StyleFile(path, card, _published_aliases(path, card.iterations)))
+    return sorted(found, key=lambda style: (style.card.name, "champion" in style.aliases, style.card.iterations))
 
 
 def open_style(reference: str, shelves: Sequence[Path] | None = None) -> StyleModel:
-    """Open a style by file, by NAME (the most trained network of that name), or by NAME@iterations-N.
+    """Open a style by file, by NAME (the champion, or else the most trained network of that name), or by NAME@ALIAS.
+
+    An alias is one that a published checkpoint bears, or iterations-N for any network of N iterations.
 
     Raises:
-        StylecoreError: when there is no such style (with the names there are), or its file is damaged.
+        StylecoreError: when there is no such style (with those there are), or its file is damaged.
     """
     if reference.endswith(".safetensors") or Path(reference).is_file():
         return StyleModel.load(reference)
     name, _, alias = reference.partition("@")
     styles = find_styles(shelves)
-    matching = [
-        style
-        for style in styles
-        if style.card.name == name and alias in ("", "champion", f"iterations-{style.card.iterations}")
-    ]
+    named = [style for style in styles if style.card.name == name]
+    matching = [style for style in named if alias in style.aliases]
+    if not matching and alias in ("", "champion"):
+        matching = named
     if not matching:
-        names = sorted({style.card.name for style in styles})
-        there_are = f"there are {', '.join(names)}" if names else "there are none yet: train one, or import one"
+        matching = [style for style in named if alias == f"iterations-{style.card.iterations}"]
+    if not matching:
+        there = dict.fromkeys(style.reference for style in named) or sorted({style.card.name for style in styles})
+        there_are = f"there are {', '.join(there)}" if there else "there are none yet: train one, or import one"
         raise StylecoreError(f"there is no style {reference!r}: {there_are}, or give a .safetensors file.")
     return StyleModel.load(matching[-1].path)
+
+
+def _published_aliases(path: Path, iterations: int) -> tuple[str, ...]:
+    """What the run.json of a published run says of its checkpoint; nothing for other files."""
+    try:
+        record = json.loads((path.parent.parent / "run.json").read_text(encoding="utf-8"))
+        return tuple(
+            alias
+            for checkpoint in record["checkpoints"]
+            if checkpoint["step"] == iterations
+            for alias in checkpoint["aliases"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()

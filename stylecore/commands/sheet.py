@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         raise StylecoreError(f"--columns is {options.columns}, and must be at least 1.")
     output_format(options.output)
     picture = load_picture(options.photo, **load_options(options))
-    # One network a name: the most trained one comes last.
+    # One network a name: the champion comes last.
     at_hand = {style.card.name: str(style.path) for style in find_styles()}
     references = options.styles or list(at_hand.values())
     if not references:

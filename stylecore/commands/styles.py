@@ -16,6 +16,8 @@ def run(options: argparse.Namespace) -> int:
         rows = [
             {
                 "name": style.card.name,
+                "reference": style.reference,
+                "aliases": list(style.aliases),
                 "iterations": style.card.iterations,
                 "residual_blocks": style.card.network.residual_blocks,
                 "title": style.card.title,
@@ -33,6 +35,6 @@ def run(options: argparse.Namespace) -> int:
     for style in styles:
         card = style.card
         picture = ", ".join(part for part in (card.title, card.artist, card.year) if part)
-        reference = f"{card.name}@iterations-{card.iterations}" if card.iterations else card.name
-        print(f"{reference:<36} {card.network.residual_blocks} residual blocks   {picture}")
+        blocks = f"{card.network.residual_blocks} residual block{'s' if card.network.residual_blocks > 1 else ''}"
+        print(f"{style.reference:<36} {card.iterations:>6} iterations   {blocks:<17}  {picture}")
     return 0
