@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train mlflow-ui tracker test lint format
+.PHONY: help setup demo deploy-space train mlflow-ui tracker test lint format
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ $(VENV)/.ready-for-tests: $(VENV)/.ready tests/requirements.txt training/server/
 
 demo: setup ## open the app on http://127.0.0.1:7860
 	$(RUN) -m demo.app --inbrowser $(ARGS)
+
+deploy-space: setup ## put the page on a Hugging Face Space: SPACE=user/name DRY_RUN=1
+	$(RUN) -m demo.deploy "$(SPACE)" $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
 
 train: setup ## train a style: RECIPE=file PHOTOS=folder-or-dataset ARGS="--resume auto"
 	$(VENV)/bin/accelerate launch $(LAUNCH) training/train.py --recipe $(RECIPE) --photos $(PHOTOS) $(ARGS)
