@@ -1,0 +1,277 @@
+"""Write the folder of a Hugging Face Space that serves this page, and upload it.
+
+    python -m demo.deploy user/name              # uploads, and prints the address
+    python -m demo.deploy user/name --dry-run    # writes build/space and shows what would be uploaded
+
+The folder needs nothing but its requirements.txt to run: the packages `stylecore` and `demo`, every registered version
+of the styles as a bundle, the features of VGG-19, the sample photos.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import httpx2
+from huggingface_hub import HfApi, SpaceHardware, get_token
+from huggingface_hub.constants import ENDPOINT
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
+
+from stylecore.errors import StylecoreError
+from stylecore.samples import sample_photos
+from stylecore.vgg_weights import write_weights
+from training.command import run_command
+from training.published import swap_folder
+from training.registry import Registry, restore_published
+from training.tracker import environment_tags
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TEMPLATES = REPOSITORY / "demo" / "space"
+FOLDER = REPOSITORY / "build" / "space"
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+
+VARIABLES = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "STYLECORE_BUNDLE": "bundle"}
+"""Of the Space: shown in its settings, where its owner, or whoever duplicates it, may change them."""
+
+_HOW_TO_LOG_IN = (
+    "make one that may write at https://huggingface.co/settings/tokens and set HF_TOKEN, or `hf auth login`"
+)
+
+
+def write_space(folder: Path = FOLDER, *, hardware: str = "cpu-basic", tracking_uri: str | None = None) -> Path:
+    """Write the Space's folder, whole or not at all, in place of what an earlier call wrote; returns it.
+
+    Args:
+        folder: where to.
+        hardware: decides which build of PyTorch is asked for: on a CPU the small one, on ZeroGPU none, because it
+            brings its own, elsewhere PyPI's with CUDA.
+        tracking_uri: the MLflow store.
+
+    Raises:
+        StylecoreError: when the registry has no style, VGG's weights are not to be had, or `folder` holds something
+            else.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not (folder / "app.py").is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise StylecoreError(f"{folder} exists and is no Space; give an empty folder, or remove it yourself.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
+            _write_into(new, hardware, tracking_uri)
+            swap_folder(new, folder)
+    except OSError as error:
+        raise StylecoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return folder
+
+
+def _write_into(folder: Path, hardware: str, tracking_uri: str | None) -> None:
+    pins = _pins(REPOSITORY / "requirements.txt")
+    about = {"sdk_version": pins["gradio"], "hardware": hardware, "commit": f"from commit {commit_of_the_code()}"}
+    readme = (TEMPLATES / "README.md").read_text(encoding="utf-8")
+    for key, value in about.items():
+        readme = readme.replace(f"{{{key}}}", value)
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    (folder / "requirements.txt").write_text(_requirements(pins, hardware), encoding="utf-8")
+    shutil.copyfile(TEMPLATES / "app.py", folder / "app.py")
+    shutil.copyfile(REPOSITORY / "LICENSE", folder / "LICENSE")
+    for package in ("stylecore", "demo"):
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=_left_out)
+    restore_published(tracking_uri=tracking_uri)
+    Registry(tracking_uri).export(folder / "bundle", all_versions=True)
+    write_weights("vgg19", folder / "vgg")
+    (folder / "photos").mkdir()
+    for name, photo in sample_photos().items():
+        shutil.copyfile(photo, folder / "photos" / f"{name}.jpg")
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    here = {"deploy.py", "space"} if Path(folder) == REPOSITORY / "demo" else set()
+    return {name for name in names if name.startswith(".") or name == "__pycache__" or name in here}
+
+
+def _pins(requirements: Path) -> dict[str, str]:
+    """Package to version, of the lines `package==version`."""
+    found = re.findall(r"(?m)^([A-Za-z0-9_.-]+)==(\S+)", requirements.read_text(encoding="utf-8"))
+    return dict(found)
+
+
+def _requirements(pins: dict[str, str], hardware: str) -> str:
+    names = [line for line in (TEMPLATES / "requirements.txt").read_text().split("\n") if line and line[0] != "#"]
+    if hardware.startswith("zero"):
+        return "# PyTorch is ZeroGPU's own.\n" + "".join(f"{n}=={pins[n]}\n" for n in names if n != "torch")
+    # No "+cpu" in the version: pip prefers the CPU build where there is one, and takes PyPI's where there is none.
+    index = f"--extra-index-url {CPU_WHEELS}\n" if hardware.startswith("cpu") else ""
+    return index + "".join(f"{name}=={pins[name]}\n" for name in names)
+
+
+def commit_of_the_code() -> str:
+    """The checkout's commit, shortened; "unknown" outside of one."""
+    tags = environment_tags(1, "")
+    return tags["git_commit"][:10] + (" with changes" if tags["git_dirty"] == "true" else "")
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Path in the Space to size in bytes."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def listing(files: dict[str, int]) -> str:
+    """Sizes and files, and what the folders add up to."""
+    lines = [f"{_size(size):>10}  {path}" for path, size in files.items()]
+    totals: dict[str, int] = {}
+    for path, size in files.items():
+        top = PurePosixPath(path).parts[0] if "/" in path else "."
+        totals[top] = totals.get(top, 0) + size
+    lines += ["", *(f"{_size(size):>10}  {folder}/" for folder, size in totals.items())]
+    return "\n".join([*lines, f"{_size(sum(totals.values())):>10}  in {len(files)} files"])
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+def checked_name(name: str) -> str:
+    """The name of a Space.
+
+    Raises:
+        StylecoreError: when it is not USER/NAME.
+    """
+    try:
+        if name.count("/") != 1:
+            raise HFValidationError(name)
+        validate_repo_id(name)
+    except HFValidationError:
+        raise StylecoreError(
+            f"{name!r} does not name a Space; write user/name or organization/name, of letters, digits, '-', '_', '.'."
+        ) from None
+    return name
+
+
+def logged_in() -> HfApi:
+    """The hub, with a token that it knows: of HF_TOKEN, or of its own login.
+
+    Raises:
+        StylecoreError: when there is none, the hub refuses it, or does not answer.
+    """
+    token = get_token()
+    if token is None:
+        raise StylecoreError(f"uploading needs a token of the Hugging Face Hub; {_HOW_TO_LOG_IN}.")
+    hub = HfApi(token=token)
+    _ask("logging in", hub.whoami)
+    return hub
+
+
+def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-basic", private: bool = False) -> str:
+    """Make the Space like the folder: files that are not there are removed from it. Returns its address.
+
+    A Space that exists keeps its hardware and who may see it.
+
+    Raises:
+        StylecoreError: when the hub refuses something or does not answer.
+    """
+    url = _ask(
+        f"creating {name}",
+        hub.create_repo,
+        name,
+        repo_type="space",
+        space_sdk="gradio",
+        exist_ok=True,
+        private=private or None,
+        space_hardware=None if hardware == "cpu-basic" else SpaceHardware(hardware),
+    )
+    known = _ask(f"reading the variables of {name}", hub.get_space_variables, name)
+    for key, value in VARIABLES.items():
+        if key not in known or known[key].value != value:  # each one that is set restarts the Space
+            _ask(f"setting {key}", hub.add_space_variable, name, key, value)
+    _ask(
+        f"uploading to {name}",
+        hub.upload_folder,
+        repo_id=name,
+        repo_type="space",
+        folder_path=folder,
+        delete_patterns="*",
+        commit_message=f"Deploy {commit_of_the_code()}",
+    )
+    return str(url)
+
+
+def _ask(doing: str, request: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    try:
+        return request(*arguments, **named)
+    except OfflineModeIsEnabled as error:
+        raise StylecoreError(f"{doing} failed: HF_HUB_OFFLINE is set; unset it.") from error
+    except HfHubHTTPError as error:
+        raise StylecoreError(f"{doing} failed: {_answer(error)}.") from error
+    except (httpx2.HTTPError, OSError) as error:
+        raise StylecoreError(
+            f"{doing} failed: {ENDPOINT} does not answer ({error}); look to the network, or try again later."
+        ) from error
+    except ValueError as error:  # front matter that the hub does not accept
+        raise StylecoreError(f"{doing} failed: {' '.join(str(error).split()).rstrip('.')}.") from error
+
+
+def _answer(error: HfHubHTTPError) -> str:
+    status = error.response.status_code
+    said = " ".join((error.server_message or "").split()).rstrip(".") or error.response.reason_phrase
+    if status == 401:
+        return f"the hub refuses the token; {_HOW_TO_LOG_IN}"
+    if status == 402:
+        return f"the hub asks for a paid plan or for other hardware, for example --hardware zero-a10g ({said})"
+    if status == 403:
+        return f"the token may not do this; take one that may write to that account ({said})"
+    return f"the hub answers {status} ({said})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    return run_command(_deploy, _parser().parse_args(arguments))
+
+
+def _deploy(options: argparse.Namespace) -> None:
+    if not options.name and not options.dry_run:
+        raise StylecoreError(
+            "which Space? make deploy-space SPACE=user/name, or DRY_RUN=1 to see what would be in it."
+        )
+    name = checked_name(options.name) if options.name else ""
+    hub = None if options.dry_run else logged_in()
+    folder = write_space(options.folder, hardware=options.hardware, tracking_uri=options.tracking_uri)
+    print(listing(files_of(folder)))
+    print(f"Written to {folder}", flush=True)
+    if hub is None:
+        print("Nothing was uploaded (dry run).")
+        return
+    print(upload_space(hub, name, folder, hardware=options.hardware, private=options.private))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo.deploy", description="Serve the page on a Space.")
+    parser.add_argument("name", nargs="?", metavar="USER/NAME", help="of the Space; it is made when there is none")
+    parser.add_argument("--dry-run", action="store_true", help="write the folder and show it, upload nothing")
+    parser.add_argument(
+        "--hardware",
+        default="cpu-basic",
+        choices=[hardware.value for hardware in SpaceHardware],
+        metavar="NAME",
+        help="what it is meant for, cpu-basic (the default), zero-a10g, t4-small, ...: decides the build of PyTorch, "
+        "and what a new Space gets; one that exists keeps what it has",
+    )
+    parser.add_argument("--private", action="store_true", help="a new Space is seen by its owner alone")
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="where the Space is written (default: build/space)"
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

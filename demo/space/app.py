@@ -1,0 +1,15 @@
+"""The page on a Space, and anywhere else by `python app.py`: what it needs is in this folder, nothing is fetched."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+for variable, folder in {"STYLECORE_BUNDLE": "bundle", "STYLECORE_CACHE": "vgg", "STYLECORE_PHOTOS": "photos"}.items():
+    os.environ.setdefault(variable, str(HERE / folder))
+
+import demo.zero_gpu  # noqa: E402, F401 - `spaces` wants to be imported before anything that may ask for a GPU
+from demo.app import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())
