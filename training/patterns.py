@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from PIL import Image, ImageDraw
 from stylecore.errors import StylecoreError
 from training.command import run_command
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Pattern = Callable[[np.random.Generator, int], Image.Image]
 SIZE = 768
 SMALLEST, LARGEST = 16, 2048
@@ -103,12 +104,13 @@ def scatter(rng: np.random.Generator, spacing: Callable[[Array], Array], tries: 
     """Points (n, 2) in and just around the picture, random, but no two closer than the spacing there."""
     candidates = rng.uniform(-0.08, 1.08, (tries, 2)).astype(np.float32)
     gaps = spacing(candidates)
-    kept: list[int] = []
-    for k, point in enumerate(candidates):
-        offsets = candidates[kept] - point
-        if not kept or (np.hypot(offsets[:, 0], offsets[:, 1]) > gaps[k]).all():
-            kept.append(k)
-    return candidates[kept]
+    kept, count = np.empty_like(candidates), 0
+    for point, gap in zip(candidates, gaps, strict=True):
+        offsets = kept[:count] - point
+        if (np.hypot(offsets[:, 0], offsets[:, 1]) > gap).all():
+            kept[count] = point
+            count += 1
+    return kept[:count]
 
 
 def jittered(rng: np.random.Generator, spacing: float) -> Array:
@@ -116,8 +118,8 @@ def jittered(rng: np.random.Generator, spacing: float) -> Array:
     line = np.arange(-spacing, 1 + spacing, spacing, dtype=np.float32)
     points = np.stack(np.meshgrid(line, line), -1)
     points[1::2, :, 0] += spacing / 2
-    points = points + rng.uniform(-spacing / 2, spacing / 2, points.shape)
-    return rng.permutation(points.reshape(-1, 2)).astype(np.float32)
+    moved = points + rng.uniform(-spacing / 2, spacing / 2, points.shape)
+    return rng.permutation(moved.reshape(-1, 2)).astype(np.float32)
 
 
 def voronoi(points: Array, side: int, reach: float) -> tuple[NDArray[np.int32], Array]:
