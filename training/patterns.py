@@ -478,6 +478,28 @@ def batik(rng: np.random.Generator, side: int) -> Image.Image:
     return to_image(mix(cloth * dye[..., None], rgb("1a1a3a")[0], 0.75 * vein))
 
 
+def watercolor(rng: np.random.Generator, side: int) -> Image.Image:
+    """Washes of clear color that overlap and dry with dark rims, on grained paper."""
+    x, y = grid(side)
+    grain = 0.6 * noise(rng, side, 150) + 0.4 * noise(rng, side, 70)
+    edge = 0.10 * noise(rng, side, 9) + 0.05 * noise(rng, side, 26) + 0.02 * noise(rng, side, 80)
+    pool = 0.6 * noise(rng, side, 7) + 0.4 * noise(rng, side, 22)
+    paints = rgb("1f5fa8", "c8324a", "e8a020", "2a8a6a", "6a3a9a", "e0602a", "20304f", "3aa0b8", "a8246a")
+    light = rgb("fbf6ea")[0] * (1 + 0.025 * grain[..., None])
+    for k, (cx, cy) in enumerate(scatter(rng, lambda p: np.full(len(p), 0.105), 900)):
+        radius = rng.uniform(0.05, 0.14)
+        window = _window(cx, cy, radius * 1.5, side)
+        turn, squeeze = rng.uniform(0, np.pi), rng.uniform(0.55, 1)
+        across = (x[window] - cx) * np.cos(turn) + (y[window] - cy) * np.sin(turn)
+        down = (y[window] - cy) * np.cos(turn) - (x[window] - cx) * np.sin(turn)
+        inside = radius * (1 + 2.5 * edge[window]) - np.hypot(across, down / squeeze)
+        rim = np.exp(-np.maximum(inside, 0) / 0.006)
+        density = 0.55 + 0.45 * pool[window] * (-1) ** k + 1.3 * rim + 0.18 * grain[window] + 2 * across
+        density = np.clip(density, 0.08, 2.2) * smoothstep(-0.0012, 0.0012, inside) * rng.uniform(0.5, 1.2)
+        light[window] *= np.power(paints[rng.integers(len(paints))] + 0.02, density[..., None] * 0.8)
+    return to_image(light)
+
+
 PATTERNS: dict[str, Pattern] = {
     "stained_glass": stained_glass,
     "ink_hatching": ink_hatching,
@@ -485,6 +507,7 @@ PATTERNS: dict[str, Pattern] = {
     "pointillism": pointillism,
     "mosaic": mosaic,
     "batik": batik,
+    "watercolor": watercolor,
 }
 
 
