@@ -18,17 +18,20 @@ import gradio as gr
 
 from demo.api import build_api
 from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
-from demo.compare_tab import build_compare_tab
+from demo.compare_tab import build_compare_api, build_compare_tab
 from demo.gatys_tab import build_gatys_api, build_gatys_tab
 from demo.limits import Limits
 from demo.looks import CSS, HEADER, theme
 from demo.painter import Painter
 from demo.stylize_tab import build_stylize_tab
 from demo.stylizer import Stylizer
+from demo.turns import take_turns
 from stylecore.errors import StylecoreError
 from stylecore.vgg import VGG
 from stylecore.vgg_weights import load_vgg as pretrained_vgg
 
+BACKSTOP = 200
+"""Requests of all kinds that may wait; beyond it Gradio itself refuses."""
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
 MLFLOW_PAGE_VARIABLE = "STYLECORE_MLFLOW_PAGE"
 
@@ -48,7 +51,7 @@ def build_demo(
     limits = limits or Limits()
     stylizer = Stylizer(catalogue, limits)
     painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits)
-    with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+    with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML(HEADER)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
@@ -58,8 +61,11 @@ def build_demo(
             with gr.Tab("Compare", id="compare") as tab:
                 build_compare_tab(stylizer, tab, photo)
         build_api(stylizer)
+        build_compare_api(stylizer)
         build_gatys_api(painter)
-    page.queue(max_size=limits.queue, default_concurrency_limit=1)
+    # `take_turns` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
+    page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
+    take_turns(page, limits)
     return page
 
 

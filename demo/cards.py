@@ -8,7 +8,7 @@ from pathlib import Path
 from demo.catalogue import StyleEntry
 from stylecore.pictures import encode_picture, load_picture
 
-THUMBNAIL_SIDE = 180
+THUMBNAIL_SIDE = 64
 
 # gr.HTML runs this once; the markup inside is exchanged later, so the listener sits on what stays.
 PICK_STYLE = """
@@ -43,15 +43,17 @@ def sample_strip(photos: Mapping[str, Path]) -> str:
     """A row of buttons, one a photo."""
     buttons = "".join(
         f'<button type="button" data-name="{html.escape(name)}" aria-label="Sample photo: {html.escape(name)}" '
-        f'title="{html.escape(name.capitalize())}">{_image(photo)}</button>'
+        f'title="{html.escape(name.capitalize())}">{_image(_thumbnail(photo))}</button>'
         for name, photo in photos.items()
     )
     return f'<div class="samples"><span>No photo at hand?</span><div>{buttons}</div></div>' if photos else ""
 
 
-def _image(file: Path | None) -> str:
-    if file is None:
+def _thumbnail(file: Path) -> bytes:
+    return encode_picture(load_picture(file, max_side=2 * THUMBNAIL_SIDE).pixels, "JPEG")
+
+
+def _image(jpeg: bytes | None) -> str:
+    if jpeg is None:
         return '<span class="no-preview"></span>'
-    thumbnail = load_picture(file, max_side=2 * THUMBNAIL_SIDE).pixels
-    content = base64.b64encode(encode_picture(thumbnail, "JPEG")).decode()
-    return f'<img alt="" src="data:image/jpeg;base64,{content}">'
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'

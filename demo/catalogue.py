@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from demo import zero_gpu
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
 from stylecore.pictures import encode_picture, load_picture
@@ -31,7 +32,9 @@ PREVIEW_PHOTOS = ("china", "tower")
 
 SECONDS_BETWEEN_LOOKS = 15.0
 """A version that is promoted appears on the page after so long."""
-MODELS_KEPT = 12
+PATIENCE = 3.0
+"""Seconds to wait for the registry where the styles are known from before."""
+MODELS_KEPT = 32
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +129,7 @@ class Catalogue:
         """The styles that can be opened, by title, with their previews."""
         with self._lock:
             entries = sorted(self._entries(), key=lambda entry: entry.title.casefold())
-            return [replace(entry, preview=self._preview(entry)) for entry in entries]
+        return [replace(entry, preview=self._preview(entry)) for entry in entries]
 
     def open(self, name: str, version_or_alias: str = CHAMPION) -> StyleModel:
         """The model of a style's version, read at its first use.
@@ -190,9 +193,10 @@ class Catalogue:
 
     def _preview(self, entry: StyleEntry) -> bytes | None:
         key = (entry.name, entry.default_version)
-        if key not in self._previews:
-            self._previews[key] = self._paint_preview(entry)
-        return self._previews[key]
+        with self._lock:
+            if key not in self._previews:
+                self._previews[key] = self._paint_preview(entry)
+            return self._previews[key]
 
     def _paint_preview(self, entry: StyleEntry) -> bytes | None:
         photo = preview_photo()
@@ -200,7 +204,7 @@ class Catalogue:
             return None
         try:
             model = self._open(entry, entry.default_version)
-            painted = Engine(model).stylize(load_picture(photo, max_side=PREVIEW_SIDE).pixels)
+            painted = Engine(model, zero_gpu.DEVICE).stylize(load_picture(photo, max_side=PREVIEW_SIDE).pixels)
         except StylecoreError as error:
             _log.warning("No preview of %s: %s", entry.name, error)
             return None
@@ -308,17 +312,25 @@ class RegistryCatalogue(Catalogue):
         self._versions: dict[tuple[str, str], Any] = {}
         self._cards: dict[tuple[str, str], StyleCard] = {}
         self._looked = -float("inf")
+        self._looking: threading.Thread | None = None
 
     def _entries(self) -> list[StyleEntry]:
-        if time.monotonic() - self._looked > self._seconds_between_looks:
-            try:
-                self._look()
-            except StylecoreError as error:
-                _log.warning("The registry cannot be read: %s", error)
-                served = "the styles read before are served" if self._known else "so there are no styles to show"
-                self.notice = f"The registry cannot be read at the moment; {served}."
-            self._looked = time.monotonic()
+        looking = self._looking is not None and self._looking.is_alive()
+        if not looking and time.monotonic() - self._looked > self._seconds_between_looks:
+            self._looking = threading.Thread(target=self._look_again, name="registry", daemon=True)
+            self._looking.start()
+            # A server that does not answer is waited for once; until it does, what is known is served.
+            self._looking.join(PATIENCE if self._known else None)
         return self._known
+
+    def _look_again(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # whatever it is, the page goes on with what it has
+            _log.warning("The registry cannot be read: %s", error)
+            served = "the styles read before are served" if self._known else "so there are no styles to show"
+            self.notice = f"The registry cannot be read at the moment; {served}."
+        self._looked = time.monotonic()
 
     def _look(self) -> None:
         if self._registry is None:
@@ -363,7 +375,9 @@ class RegistryCatalogue(Catalogue):
         return VersionEntry(name, version, self._cards[name, version], registered.run_name)
 
     def _record(self, name: str, version: str) -> RunRecord:
-        registered = self._versions[name, version]
+        registered = self._versions.get((name, version))
+        if registered is None:
+            return RunRecord()
         return RunRecord(
             self._registry.metric(registered, GATYS_METRIC), self._registry.run_page(registered, self._mlflow_page)
         )

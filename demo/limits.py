@@ -5,8 +5,10 @@ from dataclasses import dataclass
 # Each a `concurrency_id`: a queue of its own, of which one request runs at a time.
 MODEL = "model"
 """What takes seconds: a stylization, a comparison."""
+BATCH = "batch"
+"""One picture after another, each taking its turn among the stylizations: all styles on one photo."""
 LONG = "long"
-"""What takes minutes: a painting by Gatys' method. A person waits for, or runs, one of these at a time."""
+"""What takes minutes: a painting by Gatys' method."""
 LIVE = "live"
 """The webcam, frame by frame."""
 
@@ -18,9 +20,14 @@ class Limits:
     Attributes:
         photo_pixels: width times height of the largest photo that is decoded.
         file_size: of an upload, in Gradio's notation.
-        queue: visitors who may wait.
+        queue: requests that may wait in each of the queues above.
+        waiting_each: of them from one person; of a batch, a painting or a webcam everyone has one at a time anyway.
+        behind_proxy: visitors are told apart by the address that a proxy passes on, instead of by their sessions.
         smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
+        sheet_side: longest side of each picture on a sheet of all styles.
+        live_side, live_seconds: longest side of the webcam's frames; when it stops by itself.
         compare_side: longest side of the pictures that are compared.
+        compare_versions: networks that are compared at once, at most.
         gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
         gatys_max_steps: most steps.
         gatys_seconds: when a painting ends, finished or not.
@@ -31,10 +38,16 @@ class Limits:
     photo_pixels: int = 50_000_000
     file_size: str = "30mb"
     queue: int = 16
+    waiting_each: int = 4
+    behind_proxy: bool = False
     smallest_side: int = 128
     stylize_side: int = 1024
     stylize_max_side: int = 2048
+    sheet_side: int = 512
+    live_side: int = 320
+    live_seconds: float = 60.0
     compare_side: int = 640
+    compare_versions: int = 6
     gatys_side: int = 320
     gatys_max_side: int = 768
     gatys_max_steps: int = 500

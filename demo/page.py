@@ -1,5 +1,6 @@
 """What the tabs share: errors as one sentence, the photo input, pictures to files, looks."""
 
+import base64
 import functools
 import html
 import inspect
@@ -22,6 +23,8 @@ from stylecore.pictures import Format, Picture, encode_picture, load_picture
 from stylecore.samples import sample_photos
 
 ERROR_TITLE = "That did not work"
+LARGEST_FRAME = 4_000_000
+"""Characters of a webcam's frame."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,32 @@ def photo_input(**options: Any) -> gr.Image:
     """
     image = gr.Image(type="filepath", image_mode=None, **options)
     image.preprocess = _uploaded_file
+    to_cache = image.async_move_resource_to_block_cache
+
+    async def uploaded(path: str | Path | None) -> str | None:
+        if str(path).startswith(("http://", "https://")):  # Gradio would fetch it, however large
+            raise gr.Error("Upload the picture as a file: no address is fetched here.", title=ERROR_TITLE)
+        return await to_cache(path)
+
+    image.async_move_resource_to_block_cache = uploaded
     return image
+
+
+def live_input(**options: Any) -> gr.Image:
+    """A webcam that hands over frame after frame, as the bytes of a JPEG that never become a file."""
+    image = gr.Image(sources=["webcam"], streaming=True, type="filepath", **options)
+    image.preprocess = _frame
+    return image
+
+
+def _frame(payload: Any) -> bytes | None:
+    head, _, content = (getattr(payload, "url", None) or "").partition(",")
+    if not head.startswith("data:image/") or len(content) > LARGEST_FRAME:
+        return None
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        return None
 
 
 def _uploaded_file(payload: Any) -> str | None:

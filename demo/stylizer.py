@@ -11,13 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demo.catalogue import CHAMPION, Catalogue
+from demo import zero_gpu
+from demo.catalogue import CHAMPION, MODELS_KEPT, Catalogue
 from demo.limits import Limits
 from demo.page import device_name, read_photo
 from stylecore.blend import blend
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleCard, StyleModel
+
+Key = tuple[str, str, str, int]
+"""Digest of the photo, style, version, longest side."""
+
+LIVE_PATIENCE = 1.0
+"""Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +39,7 @@ class Stylized:
         notices: about the photo.
         card, version: what it was stylized with.
         seconds: that the network took.
-        device: where it ran, in words.
+        device: where it ran, in words, and by which runtime.
     """
 
     content: Tensor
@@ -73,8 +80,9 @@ class Stylizer:
         self.catalogue = catalogue
         self.limits = limits
         self._running = threading.Lock()
+        self._remembering = threading.Lock()
         self._engines: OrderedDict[StyleModel, Engine] = OrderedDict()
-        self._results: OrderedDict[tuple[str, str, str, int], Stylized] = OrderedDict()
+        self._results: OrderedDict[Key, Stylized] = OrderedDict()
 
     def stylize(
         self, photo: str | Path, style: str, version: str = CHAMPION, longest_side: float | None = None
@@ -97,11 +105,26 @@ class Stylizer:
         except OSError:
             raise StylecoreError("the photo is no longer there; upload it again") from None
         key = (hashlib.sha256(content).hexdigest(), style, number, side)
-        with self._running:
-            if key not in self._results:
-                self._remember(key, self._run(photo, style, number, side))
-            self._results.move_to_end(key)
-            return self._results[key]
+        result = self._recall(key)
+        if result is None:
+            with self._running:
+                # Another may have asked for the same meanwhile.
+                result = self._recall(key) or self._remember(key, self._run(photo, style, number, side))
+        return result
+
+    def live(self, frame: Tensor, style: str) -> Tensor | None:
+        """Stylize one frame of a webcam, (3, H, W) in [0, 1]; None when others are at work for too long.
+
+        Raises:
+            StylecoreError: for an unknown style.
+        """
+        model = self.catalogue.open(style)
+        if not self._running.acquire(timeout=LIVE_PATIENCE):
+            return None
+        try:
+            return self._engine(model).stylize(frame)
+        finally:
+            self._running.release()
 
     def _checked_side(self, longest_side: float | None) -> int:
         limits = self.limits
@@ -116,14 +139,9 @@ class Stylizer:
 
     def _run(self, photo: str | Path, style: str, version: str, side: int) -> Stylized:
         model = self.catalogue.open(style, version)
-        if model not in self._engines:
-            self._engines[model] = Engine(model)
-            if len(self._engines) > 12:
-                self._engines.popitem(last=False)
-        engine = self._engines[model]
         picture = read_photo(photo, max_side=side, max_pixels=self.limits.photo_pixels)
         started = time.perf_counter()
-        stylized = engine.stylize(picture.pixels)
+        stylized, device = self._apply(model, picture.pixels)
         seconds = time.perf_counter() - started
         return Stylized(
             content=_eight_bits(picture.pixels),
@@ -135,15 +153,44 @@ class Stylizer:
             card=model.card,
             version=version,
             seconds=seconds,
-            device=device_name(engine.device),
+            device=device,
         )
 
-    def _remember(self, key: tuple[str, str, str, int], result: Stylized) -> None:
-        self._results[key] = result
-        while len(self._results) > 1 and sum(kept.megabytes for kept in self._results.values()) > (
-            self.limits.remembered_megabytes
-        ):
-            self._results.popitem(last=False)
+    def _apply(self, model: StyleModel, pixels: Tensor) -> tuple[Tensor, str]:
+        """The stylized picture, and where it was made, in words."""
+        if zero_gpu.PRESENT:
+            return zero_gpu.stylize(model, pixels)
+        engine = self._engine(model)
+        return engine.stylize(pixels), runtime_name(engine)
+
+    def _engine(self, model: StyleModel) -> Engine:
+        if model not in self._engines:
+            self._engines[model] = Engine(model, zero_gpu.DEVICE)
+        self._engines.move_to_end(model)
+        while len(self._engines) > MODELS_KEPT:
+            self._engines.popitem(last=False)
+        return self._engines[model]
+
+    def _recall(self, key: Key) -> Stylized | None:
+        with self._remembering:
+            if key in self._results:
+                self._results.move_to_end(key)
+            return self._results.get(key)
+
+    def _remember(self, key: Key, result: Stylized) -> Stylized:
+        with self._remembering:
+            self._results[key] = result
+            while len(self._results) > 1 and self._megabytes() > self.limits.remembered_megabytes:
+                self._results.popitem(last=False)
+        return result
+
+    def _megabytes(self) -> float:
+        return sum(kept.megabytes for kept in self._results.values())
+
+
+def runtime_name(engine: Engine) -> str:
+    """ "the CPU, by PyTorch"."""
+    return f"{device_name(engine.device)}, by {getattr(engine, 'runtime', 'PyTorch')}"
 
 
 def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""The page's own temporary folder: what visitors leave in it is gone within the hour.
+
+Gradio's `delete_cache` forgets what was written for a visitor who left before the answer; this goes by age alone.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+PREFIX = "stylecore-page-"
+SECONDS_KEPT = 50 * 60
+SECONDS_BETWEEN_SWEEPS = 5 * 60
+
+
+def own_folder() -> Path:
+    """A new folder for uploads and results, which Gradio uses from now on; inside GRADIO_TEMP_DIR, if that is set.
+
+    It bears the number of this process. Those of processes that died without removing theirs are removed.
+    """
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f"{PREFIX}*"):
+        number = left.name.removeprefix(PREFIX).partition("-")[0]
+        if number.isdigit() and not _is_running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)).resolve()
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    return folder
+
+
+def keep_tidy(folder: Path) -> None:
+    """Sweep the folder now and then while the process lives. What lies in it already is the page's own and stays."""
+    own = frozenset(path for path in folder.rglob("*") if path.is_file())
+
+    def sweep_on() -> None:
+        while folder.is_dir():
+            time.sleep(SECONDS_BETWEEN_SWEEPS)
+            sweep(folder, SECONDS_KEPT, own)
+
+    threading.Thread(target=sweep_on, name="housekeeping", daemon=True).start()
+
+
+def sweep(folder: Path, seconds_kept: float, own: frozenset[Path] = frozenset()) -> None:
+    """Remove the files that were written or touched longer ago, but for `own`, and the folders left empty."""
+    oldest = time.time() - seconds_kept
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before it
+        try:
+            if path.is_dir():
+                if path.stat().st_mtime < oldest:
+                    path.rmdir()
+            elif path not in own and path.stat().st_mtime < oldest:
+                path.unlink()
+        except OSError:  # not empty, or gone meanwhile
+            continue
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

@@ -1,0 +1,90 @@
+"""Take pictures of a page that is being served, to look at or for the README.
+
+    python -m demo.app &
+    python -m tests.browser.screenshots http://127.0.0.1:7860 OUT [--photo FILE] [--only stylize-desktop-light ...]
+
+Every tab, on a desktop and on a phone, light and dark; WebP files of less than 150 KB each.
+"""
+
+import argparse
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+)
+SCREENS = {"desktop": (1280, 900, 1), "phone": (390, 844, 2)}
+TABS = ("Stylize", "Gatys", "Compare")
+LARGEST = 150_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description="Pictures of the page.")
+    parser.add_argument("address")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--photo", type=Path, help="upload this first; else the page's sample photo is shown")
+    parser.add_argument("--style", help="title of the style to choose; else the first")
+    parser.add_argument("--only", nargs="*", default=[], metavar="TAB-SCREEN-THEME", help="such as stylize-phone-dark")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS))
+        for screen, (width, height, scale) in SCREENS.items():
+            for theme in ("light", "dark"):
+                wanted = [tab for tab in TABS if not options.only or f"{tab}-{screen}-{theme}".lower() in options.only]
+                if not wanted:
+                    continue
+                context = browser.new_context(
+                    viewport={"width": width, "height": height}, device_scale_factor=scale, color_scheme=theme
+                )
+                page = context.new_page()
+                page.set_default_timeout(120_000)
+                page.goto(f"{options.address}?__theme={theme}")
+                settle(page, options.photo, options.style)
+                for tab in wanted:
+                    page.get_by_role("tab", name=tab).click()
+                    if tab == "Compare":
+                        page.wait_for_load_state("networkidle")
+                    page.wait_for_timeout(700)  # fonts, transitions
+                    target = options.folder / f"{tab}-{screen}-{theme}.webp".lower()
+                    target.write_bytes(small(page.screenshot(full_page=True)))
+                    print(target, target.stat().st_size)
+                context.close()
+        browser.close()
+
+
+def settle(page: Any, photo: Path | None, style: str | None) -> None:
+    """Wait until the first picture is there, painted as asked for."""
+    shown = "() => document.querySelector('#result img')?.src && /pixels/.test(document.querySelector('#status').innerText)"
+    page.wait_for_function(shown)
+    if photo is not None:
+        page.set_input_files("#photo input[type=file]", photo)
+        page.wait_for_function("!document.querySelector('#status').innerText.includes('sample photo')")
+    if style is not None:
+        page.get_by_role("radio", name=style).check(force=True)
+        page.wait_for_function("(style) => document.querySelector('#status').innerText.includes(style)", arg=style)
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+
+
+def small(png: bytes) -> bytes:
+    """The picture as WebP, as good as fits."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    for quality in range(90, 20, -10):
+        stream = io.BytesIO()
+        image.save(stream, "WEBP", quality=quality, method=6)
+        if stream.tell() <= LARGEST:
+            break
+    return stream.getvalue()
+
+
+if __name__ == "__main__":
+    main()
