@@ -148,22 +148,56 @@ CSS = """
 .status strong { color: var(--body-text-color); font-weight: 600; }
 
 /* The comparison: pictures in their own shape, words below. */
-#compare-result { border-width: 0 !important; background: none; overflow: visible !important; }
-#compare-result .grid-wrap { max-height: none; height: auto; min-height: 0; overflow: visible; padding: 0; }
-#compare-result .grid-container { height: auto; grid-auto-rows: auto; gap: 20px 16px; padding: 0; }
-#compare-result .gallery-item, #compare-result .thumbnail-lg { height: auto; aspect-ratio: auto; border: 0;
-  background: none; box-shadow: none; overflow: visible; text-align: left; padding: 0; }
-#compare-result .thumbnail-lg { display: block; width: 100%; }
-#compare-result .thumbnail-lg img { width: 100%; height: auto; border-radius: 12px; }
-#compare-result .caption-label { position: static; display: block; max-width: none; border: 0; background: none;
-  padding: 8px 1px 0; white-space: pre-line; overflow: visible; font-size: .95rem; line-height: 1.4;
-  color: var(--body-text-color); }
-#compare-result .empty { min-height: 340px; border: 2px dashed var(--border-color-primary); border-radius: 14px;
-  background: none; }
-#compare-result .empty::after { content: "Press Compare to see them side by side."; margin-left: 12px;
-  color: var(--body-text-color-subdued); }
+.ready { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin: 2px 0 6px; }
+.ready > span { flex: 1 0 100%; font-weight: 600; color: var(--body-text-color); }
+.ready button { padding: 7px 14px; border: 1px solid var(--button-secondary-border-color); border-radius: 999px;
+  background: var(--button-secondary-background-fill); color: var(--body-text-color); cursor: pointer; }
+.ready button:hover { background: var(--button-secondary-background-fill-hover); }
+.ready button[aria-pressed=true] { border-color: var(--primary-600); box-shadow: inset 0 0 0 1px var(--primary-600); }
+.dark .ready button[aria-pressed=true] { border-color: var(--secondary-400);
+  box-shadow: inset 0 0 0 1px var(--secondary-400); }
 #compare-versions label { padding: 4px 0; border: 0; background: none; box-shadow: none; }
-#compare-versions .wrap { gap: 2px; }
+#compare-versions .wrap { gap: 2px; max-height: 300px; overflow-y: auto; flex-wrap: nowrap; flex-direction: column; }
+#compare-result .nothing { display: grid; place-items: center; min-height: 340px; margin: 0; padding: 20px;
+  border: 2px dashed var(--border-color-primary); border-radius: 14px; color: var(--body-text-color-subdued); }
+#compare-result .shared { margin: 0 0 16px; color: var(--body-text-color-subdued); line-height: 1.5; }
+#compare-result .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr));
+  gap: 26px 18px; }
+#compare-result figure { margin: 0; min-width: 0; }
+#compare-result .large { display: block; width: 100%; padding: 0; border: 0; border-radius: 12px; background: none;
+  cursor: zoom-in; }
+#compare-result .layers { display: block; position: relative; overflow: hidden; border-radius: 12px; }
+#compare-result .layers img { display: block; width: 100%; margin: 0; }
+#compare-result .layers .after { position: absolute; inset: 0; height: 100%; opacity: var(--strength, 1); }
+#compare-result .waiting .layers { opacity: .35; }
+#compare-result figcaption { display: block; padding: 9px 1px 0; font-size: .93rem; line-height: 1.45;
+  color: var(--body-text-color-subdued); }
+#compare-result figcaption strong { font-size: 1.02rem; font-weight: 600; color: var(--body-text-color); }
+#compare-result .best { margin-left: 4px; padding: 1px 8px; border-radius: 999px; font-size: .8rem;
+  color: var(--body-text-color); background: var(--neutral-200); }
+.dark #compare-result .best { background: var(--neutral-700); }
+#compare-result .losses { display: flex; height: 6px; margin: 6px 0 4px; border-radius: 3px; overflow: hidden;
+  background: var(--neutral-200); }
+.dark #compare-result .losses { background: var(--neutral-800); }
+#compare-result .losses .content { background: #6188d8; }
+#compare-result .losses .style { background: #d79c1c; }
+#compare-result .figures, #compare-result .notes { display: block; font-variant-numeric: tabular-nums; }
+#compare-result .figures span::before { content: ""; display: inline-block; width: 8px; height: 8px;
+  margin-right: 5px; border-radius: 2px; background: #6188d8; }
+#compare-result .figures .style::before { background: #d79c1c; }
+#compare-result dialog { width: min(96vw, calc(140vh)); max-width: none; max-height: 96vh; margin: auto; padding: 14px;
+  border: 0; border-radius: 14px; overflow: hidden; background: var(--background-fill-primary);
+  color: var(--body-text-color); }
+#compare-result dialog::backdrop { background: rgb(11 17 30 / .8); }
+#compare-result dialog .layers { width: fit-content; margin: 0 auto; }
+#compare-result dialog .layers img { max-width: 100%; width: auto; min-width: min(100%, 420px); height: auto;
+  max-height: calc(96vh - 110px); }
+#compare-result dialog .layers .after { width: 100%; height: 100%; max-height: none; }
+#compare-result .bar { display: flex; gap: 8px; align-items: center; margin-top: 12px; }
+#compare-result .bar p { flex: 1; min-width: 0; margin: 0; text-align: center; font-weight: 600; line-height: 1.3; }
+#compare-result .bar button { min-width: 42px; min-height: 38px; padding: 4px 12px; border-radius: 9px;
+  border: 1px solid var(--button-secondary-border-color); background: var(--button-secondary-background-fill);
+  color: var(--body-text-color); cursor: pointer; }
 
 #gatys-curve .role-legend { display: none; }
 .gatys-progress { height: 4px; border-radius: 2px; background: var(--neutral-200); overflow: hidden;
@@ -182,7 +216,6 @@ button:focus-visible, [role=tab]:focus-visible { outline: 2px solid var(--second
   .masthead p { font-size: 1rem; }
   #photo { height: 172px !important; }
   #gatys-result { height: 300px !important; }
-  #compare-result .grid-container { grid-template-columns: 1fr; }
   .actions, .downloads { flex-wrap: nowrap; gap: 10px; }
   .actions button, .downloads button { min-width: 0 !important; flex: 1 1 0; padding: 10px 6px; }
   .controls .form { flex-direction: column; }

@@ -1,37 +1,282 @@
-"""Versions side by side."""
+"""Versions side by side: what tells them apart, which to compare, and the pictures with their losses."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
 
-from demo.catalogue import BundleCatalogue
-from demo.compare_tab import choices_of, compare, first_choice, loss_text
+from demo.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord, VersionEntry
+from demo.compare_tab import (
+    Compared,
+    choices_of,
+    chosen_versions,
+    compare,
+    comparison_buttons,
+    comparison_html,
+    loss_text,
+    references_of,
+    sheet,
+)
+from demo.comparisons import (
+    comparisons,
+    find_version,
+    labels,
+    list_labels,
+    number,
+    shared_facts,
+    usual_facts,
+)
+from demo.limits import Limits
 from demo.stylizer import Stylizer
 from stylecore.errors import StylecoreError
-from tests.demo.conftest import LIMITS
+from stylecore.style_model import StyleCard
+from stylecore.transform_net import TransformNetConfig
+from tests.demo.conftest import LIMITS, make_style, write_bundle
+
+PLANNED = {"iterations": 3500, "style_weight": 1e10, "seed": 0}
 
 
-def test_every_version_has_its_picture_iterations_and_losses(catalogue: BundleCatalogue, photo: Path) -> None:
-    stylizer = Stylizer(catalogue, LIMITS)
-    entries = catalogue.styles()
-    chosen = first_choice(entries)
-    assert chosen == ["night/1", "night/2", "night/3"]
-    assert {choice for _, choice in choices_of(entries)} == {*chosen, "wave/1"}
-    shown = list(compare(stylizer, str(photo), chosen))
-    assert [len(pictures) for pictures in shown] == [1, 2, 3]
-    captions = [caption for _, caption in shown[-1]]
-    assert captions[0].startswith("The Night, 1,000 iterations\ncontent loss 2 · style loss 1 · ")
-    assert captions[2].startswith("The Night, 3,000 iterations (best)\ncontent loss 0.667 · style loss 0.333 · ")
-    assert len({Path(file).read_bytes() for file, _ in shown[-1]}) == 3
+def entry(version: str, made: int, run: str, blocks: int = 5, **training: object) -> VersionEntry:
+    network = TransformNetConfig(residual_blocks=blocks)
+    card = StyleCard("night", "The Night", network=network, iterations=made, training={**PLANNED, **training})
+    return VersionEntry("night", version, card, run)
 
 
-@pytest.mark.parametrize(("chosen", "says"), [([], "at least one"), (["night/1"] * 7, "at most 6")])
-def test_none_and_too_many_are_refused(catalogue: BundleCatalogue, photo: Path, chosen: list[str], says: str) -> None:
+RUNS = [
+    *(entry(str(n), steps, "usual") for n, steps in enumerate((1000, 1500, 3500), start=1)),
+    *(entry(str(n), steps, "other_seed", seed=1) for n, steps in enumerate((1000, 3500), start=4)),
+    entry("6", 1000, "one_block", blocks=1, iterations=1000),
+    entry("7", 3500, "little_style", style_weight=1e9),
+    entry("8", 400, "stopped"),
+]
+
+
+class Versions(BundleCatalogue):
+    """A bundle whose style "night" has the versions RUNS, of which none can be opened."""
+
+    def __init__(self, folder: Path, champion: str = "3") -> None:
+        model = make_style(1, name="night", title="The Night")
+        super().__init__(
+            write_bundle(folder, [(model, one.version, ["champion"] * (one.version == champion)) for one in RUNS])
+        )
+
+    def versions(self, name: str) -> list[VersionEntry]:
+        return RUNS
+
+
+def test_comparisons_follow_from_what_the_versions_differ_in(tmp_path: Path) -> None:
+    found = {one.title: [each.version for each in one.versions] for one in comparisons(Versions(tmp_path), 6)}
+    assert found == {
+        "Iterations": ["1", "2", "3"],
+        "Residual blocks": ["6", "1"],  # with as many iterations, not with the champion
+        "Seeds": ["3", "5"],
+        "Style weight": ["7", "3"],
+        "Stopped early": ["8", "3"],
+        "Every run": ["3", "5", "6", "7", "8"],
+    }
+    # As it learned: of the champion's own run.
+    of_other = comparisons(Versions(tmp_path, champion="5"), 6)[0]
+    assert [each.version for each in of_other.versions] == ["4", "5"]
+    assert len(comparisons(Versions(tmp_path), 2)[-1].versions) == 2
+
+
+def test_labels_say_what_differs_and_nothing_else() -> None:
+    assert labels(RUNS[:3]) == ["1,000 of 3,500 iterations", "1,500 of 3,500 iterations", "3,500 iterations"]
+    assert shared_facts(RUNS[:3]) == ["The Night", "5 residual blocks", "style weight 1e10", "seed 0"]
+    assert labels([RUNS[5], RUNS[0]]) == [
+        "1,000 iterations, 1 residual block",
+        "1,000 of 3,500 iterations, 5 residual blocks",
+    ]
+    assert labels([RUNS[2], RUNS[4]]) == ["seed 0", "seed 1"]
+    assert labels([RUNS[2]]) == ["3,500 iterations"]
+    same = replace(RUNS[2], version="9", run_name="again")
+    assert labels([RUNS[2], same]) == ["3,500 iterations, usual", "3,500 iterations, again"]
+    assert labels([RUNS[2], replace(same, run_name="usual")]) == [
+        "3,500 iterations, version 3",
+        "3,500 iterations, version 9",
+    ]
+
+
+def test_where_much_differs_labels_tell_what_is_unusual() -> None:
+    ends = [RUNS[2], *RUNS[4:]]
+    assert usual_facts(ends) == {
+        "Residual blocks": "5 residual blocks",
+        "Style weight": "style weight 1e10",
+        "Seeds": "seed 0",
+    }
+    assert labels(ends) == [
+        "3,500 iterations",
+        "3,500 iterations, seed 1",
+        "1,000 iterations, 1 residual block",
+        "3,500 iterations, style weight 1e9",
+        "400 of 3,500 iterations",
+    ]
+
+
+def test_the_list_tells_every_version_from_the_default_one() -> None:
+    listed = list_labels(RUNS, "3")
+    assert len(set(listed)) == len(RUNS)
+    assert listed[2:6] == [
+        "3,500 iterations",
+        "1,000 of 3,500 iterations, seed 1",
+        "3,500 iterations, seed 1",
+        "1,000 iterations, 1 residual block",
+    ]
+
+
+def test_an_imported_network_says_what_its_card_has() -> None:
+    imported = VersionEntry("wave", "1", StyleCard("wave", "The Wave"))
+    assert labels([imported, RUNS[2]])[0] == "The Wave, 5 residual blocks".replace(", 5 residual blocks", "")
+    assert labels([imported]) == ["version 1"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(1e10, "1e10"), (0.0015, "0.0015"), (5e-7, "5e-7"), (250.0, "250")])
+def test_numbers_are_written_as_in_the_papers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("reference", "version"),
+    [
+        ("night", "3"),
+        ("night@champion", "3"),
+        ("night@iterations-1000", "1"),
+        ("night/2", "2"),
+        ("models:/night/2", "2"),
+    ],
+)
+def test_versions_are_named_as_mlflow_names_them(catalogue: BundleCatalogue, reference: str, version: str) -> None:
+    assert find_version(catalogue, reference).version == version
+
+
+@pytest.mark.parametrize(
+    ("references", "says"),
+    [
+        ([], "at least one"),
+        (["night/1", "night/2", "night/3"], "at most 2 versions to compare at once, not 3"),
+        (["../etc"], "does not name a style's version; write NAME"),
+        (["nope"], "there is no style 'nope'"),
+        (["night/9"], "has no version '9'"),
+    ],
+)
+def test_wrong_choices_are_one_sentence(catalogue: BundleCatalogue, references: list[str], says: str) -> None:
     with pytest.raises(StylecoreError, match=says):
-        list(compare(Stylizer(catalogue, LIMITS), str(photo), chosen))
+        chosen_versions(Stylizer(catalogue, Limits(compare_versions=2)), references)
+
+
+def test_every_version_has_its_picture_label_and_losses(catalogue: BundleCatalogue, photo: Path) -> None:
+    stylizer = Stylizer(catalogue, LIMITS)
+    references = [reference for _, reference in choices_of(catalogue)][-3:]
+    assert references == ["night/1", "night/2", "night/3"]
+    assert list(references_of(comparisons(catalogue, 6)[0])) == references
+    entries = chosen_versions(stylizer, [*references, "night@champion"])  # named twice, shown once
+    shown = list(compare(stylizer, str(photo), entries))
+    assert [len(done) for done in shown] == [1, 2, 3]
+    first, _, last = shown[-1]
+    assert (first.label, last.label) == ("1,000 iterations", "3,000 iterations")
+    assert first.losses == {"content": 2.0, "style": 1.0}
+    assert first.facts()["version"] == "night/1"
+    assert not bool((first.result.stylized == last.result.stylized).all())
+    with Image.open(sheet(stylizer, str(photo), entries, 0.5)) as image:
+        assert image.width > 2 * 61
+        assert image.height > 2 * 45
+
+
+def test_the_grid_shows_what_is_done_and_what_is_to_come(catalogue: BundleCatalogue, photo: Path) -> None:
+    stylizer = Stylizer(catalogue, LIMITS)
+    entries = chosen_versions(stylizer, ["night/1", "night/3", "wave"])
+    first, *_, done = compare(stylizer, str(photo), entries)
+    shown = comparison_html(entries, first, {("night", "3")})
+    assert (shown.count("<figure data-done"), shown.count('<figure class="waiting"')) == (1, 2)
+    shown = comparison_html(entries, done, {("night", "3")})
+    assert (shown.count("<figure data-done"), shown.count("waiting")) == (3, 0)
+    assert shown.count('class="best"') == 1
+    assert "&lt;b&gt;Wave&lt;/b&gt;" in shown
+    assert "<b>Wave</b>" not in shown
+    assert "in MLflow" not in shown  # a bundle knows of no page that shows its runs
+    assert "Gatys" not in shown
+
+
+def with_record(each: Compared, losses: Mapping[str, float], record: RunRecord, **training: object) -> Compared:
+    card = replace(each.entry.card, losses=dict(losses), training=training)
+    return replace(each, entry=replace(each.entry, card=card), record=record)
+
+
+def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCatalogue, photo: Path) -> None:
+    stylizer = Stylizer(catalogue, LIMITS)
+    *_, (one, other) = compare(stylizer, str(photo), chosen_versions(stylizer, ["night/1", "night/2"]))
+    losses = {"loss/content": 750_000.0, "loss/style": 250_000.0, "loss/total": 1_000_000.0}
+    record = RunRecord(23.4, "http://localhost:5000/#/experiments/1/runs/<abc>")
+    one = with_record(one, losses, record, style_weight=1e10)
+    other = with_record(other, {key: value / 2 for key, value in losses.items()}, RunRecord(), style_weight=1e10)
+    shown = comparison_html([one.entry, other.entry], [one, other], set())
+    assert 'content" style="width: 75.0%"' in shown
+    assert 'content" style="width: 37.5%"' in shown
+    assert "content 750,000" in shown
+    assert "= total loss 1,000,000" in shown
+    assert shown.count("equals 23 iterations of Gatys et al.") == 1
+    assert 'href="http://localhost:5000/#/experiments/1/runs/&lt;abc&gt;"' in shown
+    assert "The losses are the last of training" in shown
+    # Losses that count other weights are no measure of each other.
+    other = with_record(other, losses, RunRecord(), style_weight=1e9)
+    shown = comparison_html([one.entry, other.entry], [one, other], set())
+    assert "the weights differ" in shown
+    assert "width:" not in shown
+    # Nor is what is not a number.
+    broken = with_record(one, {**losses, "loss/style": math.nan}, record, style_weight=1e10)
+    assert "width:" not in comparison_html([broken.entry], [broken], set())
+
+
+def test_buttons_are_pressed_by_the_choice(catalogue: BundleCatalogue) -> None:
+    ready = comparisons(catalogue, 6)
+    assert [one.title for one in ready] == ["Iterations", "Every style"]
+    assert 'aria-pressed="true">Iterations' in comparison_buttons(ready, references_of(ready[0]))
+    assert "true" not in comparison_buttons(ready, ["night/1"])
 
 
 def test_losses_are_short() -> None:
-    assert [loss_text(value) for value in (0.01234, 12.34, 123456.7, float("nan"))] == [
-        *("0.0123", "12.3", "123,457", "not finite")
+    assert [loss_text(value) for value in (0.01234, 12.34, 1_019_622.06, float("nan"))] == [
+        *("0.0123", "12.3", "1,020,000", "not finite")
     ]
+
+
+def test_the_registry_tells_runs_evaluations_and_pages(tmp_path: Path) -> None:
+    tracker = pytest.importorskip("training.tracker")
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    for name, seed in (("night_a", 1), ("night_b", 2)):
+        run = tracker.Tracker.start(
+            experiment="johnson", run_name=name, params={}, tags={}, tracking_uri=store, system_metrics=False
+        )
+        model = make_style(seed, name="night", iterations=10, training={"seed": seed})
+        run.log_checkpoint(model, 10, {"eval/equivalent_gatys_iterations": 20.0 + seed})
+        run.finish()
+    catalogue = RegistryCatalogue(store, mlflow_page="http://localhost:5000")
+    first, second = catalogue.versions("night")
+    assert (first.run_name, second.run_name) == ("night_a", "night_b")
+    assert labels([first, second]) == ["seed 1", "seed 2"]
+    record = catalogue.record("night", second.version)
+    assert record.gatys_iterations == 22.0
+    assert record.page.startswith("http://localhost:5000/#/experiments/")
+    without_page = RegistryCatalogue(store)
+    assert without_page.record("night", second.version) == RunRecord()  # not looked at yet
+    without_page.versions("night")
+    assert without_page.record("night", second.version) == RunRecord(22.0)
+
+
+def test_programs_compare_by_reference(page: tuple[gr.Blocks, str], photo: Path) -> None:
+    client = Client(page[1], verbose=False)
+    pictures, facts = client.predict(
+        handle_file(photo), ["night@iterations-1000", "night", "wave/1"], 48, 0.5, api_name="/compare"
+    )
+    assert [one["caption"] for one in pictures] == [one["label"] for one in facts]
+    assert [one["version"] for one in facts] == ["night/1", "night/3", "wave/1"]
+    assert facts[0]["losses"] == {"content": 2.0, "style": 1.0}
+    with Image.open(pictures[0]["image"]) as image:
+        assert image.size == (48, 35)
+    with pytest.raises(Exception, match="There is no style 'nope'"):
+        client.predict(handle_file(photo), ["nope"], api_name="/compare")
