@@ -6,26 +6,32 @@ It opens at http://127.0.0.1:7860; GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and Gr
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio is imported
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from demo.api import build_api
 from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
 from demo.compare_tab import build_compare_api, build_compare_tab
 from demo.gatys_tab import build_gatys_api, build_gatys_tab
+from demo.housekeeping import keep_tidy, own_folder
 from demo.limits import Limits
 from demo.looks import CSS, HEADER, theme
 from demo.painter import Painter
 from demo.stylize_tab import build_stylize_tab
 from demo.stylizer import Stylizer
 from demo.turns import take_turns
+from demo.walls import NothingFetched
 from stylecore.errors import StylecoreError
 from stylecore.vgg import VGG
 from stylecore.vgg_weights import load_vgg as pretrained_vgg
@@ -80,6 +86,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "footer_links": ["api"],
         "run_history": False,
         "show_error": False,
+        "app_kwargs": {"middleware": [Middleware(NothingFetched)]},
     }
 
 
@@ -97,17 +104,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StylecoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    page = build_demo(catalogue)
+    if options.mcp and find_spec("mcp") is None:
+        print("error: the MCP server needs the package mcp: `pip install mcp==1.30.0`.", file=sys.stderr)
+        return 2
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        with own_folder() as folder:
+            page = build_demo(catalogue, limits=Limits(behind_proxy=options.behind_proxy))
+            keep_tidy(folder)
+            # The first visitor finds the styles' previews painted, or nearly.
+            threading.Thread(target=catalogue.styles, name="previews", daemon=True).start()
+            return _serve(page, options)
+    except KeyboardInterrupt:  # before there was a server to end
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _serve(page: gr.Blocks, options: argparse.Namespace) -> int:
+    if options.mcp:
+        import gradio.mcp
+
+        gradio.mcp.DEFAULT_TEMP_DIR = os.environ["GRADIO_TEMP_DIR"]  # it was read before there was one of our own
     try:
         _, url, _ = page.launch(
-            quiet=True, prevent_thread_lock=True, inbrowser=options.inbrowser and _has_browser(), **launch_options()
+            quiet=True,
+            prevent_thread_lock=True,
+            inbrowser=options.inbrowser and _has_browser(),
+            mcp_server=options.mcp,
+            **launch_options(),
         )
     except OSError as error:  # no free port
         print(f"error: the page cannot be served: {error}", file=sys.stderr)
         return 2
     print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
+    if options.mcp:
+        print(f"MCP clients connect to {url}gradio_api/mcp/", flush=True)
     page.block_thread()
     return 0
+
+
+def _stop(signal_number: int, frame: object) -> None:
+    """Let a termination signal end the server as Ctrl+C does, so that it clears up behind itself."""
+    raise KeyboardInterrupt
 
 
 def _restore(tracking_uri: str | None) -> None:
@@ -155,6 +194,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="where MLflow's page shows the store, to link to runs; a server as the store is linked to by itself "
         f"(default: ${MLFLOW_PAGE_VARIABLE})",
+    )
+    parser.add_argument("--mcp", action="store_true", help="serve the endpoints as tools for MCP clients too")
+    parser.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        default="SPACE_ID" in os.environ,
+        help="tell visitors apart by the address that a reverse proxy passes on (default: on a Space)",
     )
     parser.add_argument("--inbrowser", action="store_true", help="open the page in a browser, where there is one")
     return parser

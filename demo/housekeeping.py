@@ -8,6 +8,8 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "stylecore-page-"
@@ -15,12 +17,15 @@ SECONDS_KEPT = 50 * 60
 SECONDS_BETWEEN_SWEEPS = 5 * 60
 
 
-def own_folder() -> Path:
-    """A new folder for uploads and results, which Gradio uses from now on; inside GRADIO_TEMP_DIR, if that is set.
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A new folder for uploads and results, which Gradio uses meanwhile; inside GRADIO_TEMP_DIR, if that is set.
 
-    It bears the number of this process. Those of processes that died without removing theirs are removed.
+    It bears the number of this process and is removed at the end; those of processes that were killed before they
+    could remove theirs are removed now.
     """
-    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    given = os.environ.get("GRADIO_TEMP_DIR")
+    parent = Path(given or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f"{PREFIX}*"):
         number = left.name.removeprefix(PREFIX).partition("-")[0]
@@ -28,7 +33,14 @@ def own_folder() -> Path:
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    return folder
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if given is None:
+            del os.environ["GRADIO_TEMP_DIR"]
+        else:
+            os.environ["GRADIO_TEMP_DIR"] = given
 
 
 def keep_tidy(folder: Path) -> None:

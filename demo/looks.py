@@ -102,6 +102,9 @@ CSS = """
 .columns { gap: 26px !important; align-items: flex-start; }
 .columns > .column { gap: 14px; }
 
+.hint { margin: 0; font-size: .9rem; line-height: 1.45; color: var(--body-text-color-subdued); }
+#photo-limits { margin-top: -4px; }
+
 /* Sample photos: a strip of squares. */
 .samples { display: flex; align-items: center; gap: 12px; flex-wrap: wrap; }
 .samples > span { color: var(--body-text-color-subdued); font-size: .95rem; }
@@ -130,7 +133,17 @@ CSS = """
 .card .title { display: block; font-weight: 600; font-size: .93rem; margin: 8px 1px 0; color: var(--body-text-color); }
 .card .artist { display: block; font-size: .87rem; margin: 1px 1px 0; color: var(--body-text-color-subdued); }
 
+/* The webcam: what it sees, and what is made of it. */
+#live { display: flex; }
+#live > *, #live .html-container { width: 100%; height: 100%; }
+.live { display: block; width: 100%; height: 230px; margin: 0; object-fit: contain; border-radius: 12px;
+  background: var(--neutral-100); }
+.dark .live { background: var(--neutral-800); }
+.live.empty { background: none; border: 2px dashed var(--border-color-primary); }
+#sheet img { border-radius: 8px; }
+
 /* The result. */
+@media (min-width: 1000px) { .result { position: sticky; top: 14px; } }
 #result, #gatys-result { border-width: 0 !important; background: none; }
 #result img, #gatys-result img { border-radius: 12px; }
 #result .empty { min-height: 340px; border: 2px dashed var(--border-color-primary); border-radius: 14px;
@@ -204,6 +217,13 @@ CSS = """
   margin: 8px 0 2px; }
 .dark .gatys-progress { background: var(--neutral-800); }
 .gatys-progress > div { height: 100%; background: var(--secondary-400); transition: width .3s linear; }
+/* While it waits or works, Gradio writes its place in the queue and the seconds over the line. */
+.wrap.minimal { background: var(--body-background-fill) !important; padding: 0 !important; border-radius: 0; }
+.wrap.minimal .meta-text { right: auto; left: 0; top: 0; bottom: auto; padding: 0; font-family: inherit;
+  font-size: 1rem; line-height: 1.5; color: var(--body-text-color); }
+footer .divider { display: none !important; }
+.dark .source-selection .icon { color: var(--neutral-300); }
+.dark .source-selection .selected { color: var(--secondary-400) !important; }
 .pair { gap: 12px; flex-wrap: nowrap; }
 .controls { align-items: stretch; }
 .dark #tabs button[role=tab][aria-selected=true] { color: var(--secondary-400); }

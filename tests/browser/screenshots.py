@@ -64,8 +64,8 @@ def main() -> None:
 
 def settle(page: Any, photo: Path | None, style: str | None) -> None:
     """Wait until the first picture is there, painted as asked for."""
-    shown = "() => document.querySelector('#result img')?.src && /pixels/.test(document.querySelector('#status').innerText)"
-    page.wait_for_function(shown)
+    page.wait_for_function("document.querySelector('#result img')?.src")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('pixels')")
     if photo is not None:
         page.set_input_files("#photo input[type=file]", photo)
         page.wait_for_function("!document.querySelector('#status').innerText.includes('sample photo')")

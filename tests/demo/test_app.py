@@ -14,6 +14,7 @@ from PIL import Image
 from demo import app
 from demo.app import build_demo, main
 from demo.catalogue import BundleCatalogue, RegistryCatalogue
+from demo.limits import Limits
 from stylecore.pictures import save_picture
 from tests.demo.conftest import write_bundle
 
@@ -125,7 +126,7 @@ def test_main_restores_the_published_runs_and_serves_the_registry(
 
         def block_thread(self) -> None: ...
 
-    def build(catalogue: object) -> Page:
+    def build(catalogue: object, limits: Limits) -> Page:
         asked["catalogue"] = catalogue
         return Page()
 

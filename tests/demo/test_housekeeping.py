@@ -1,0 +1,44 @@
+"""What visitors leave behind is gone within the hour; the page's own files stay."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from demo.housekeeping import PREFIX, SECONDS_BETWEEN_SWEEPS, SECONDS_KEPT, own_folder, sweep
+
+
+def test_what_is_old_goes_and_what_is_new_or_the_pages_own_stays(tmp_path: Path) -> None:
+    old, new, own = (tmp_path / name / "photo.png" for name in ("a", "b", "c"))
+    long_ago = time.time() - SECONDS_KEPT - 1
+    for path in (old, new, own):
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    for path in (old, old.parent, own):
+        os.utime(path, (long_ago, long_ago))
+    sweep(tmp_path, SECONDS_KEPT, frozenset({own}))
+    os.utime(old.parent, (long_ago, long_ago))
+    sweep(tmp_path, SECONDS_KEPT, frozenset({own}))  # a folder is empty, and old, one sweep later
+    assert {path.name for path in tmp_path.iterdir()} == {"b", "c"}
+    assert new.is_file()
+    assert own.is_file()
+    assert SECONDS_KEPT + SECONDS_BETWEEN_SWEEPS <= 3600
+
+
+def test_the_folder_goes_with_the_server_and_so_do_those_of_killed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    (tmp_path / f"{PREFIX}{killed.pid}-x").mkdir()
+    other = tmp_path / f"{PREFIX}{os.getppid()}-x"
+    other.mkdir()
+    with own_folder() as folder:
+        assert os.environ["GRADIO_TEMP_DIR"] == str(folder)
+        assert set(tmp_path.iterdir()) == {folder, other}
+    assert set(tmp_path.iterdir()) == {other}
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
