@@ -36,6 +36,15 @@ FOLDER = REPOSITORY / "mlruns" / "tracker"
 LEAST_PASSWORD = 12
 """Letters; MLflow's own limit."""
 
+# The accounts are beside the runs, so that one backup holds both. EDIT: to continue each other's experiments. Checking
+# a password takes a tenth of a second on purpose, so one that was right is believed for a minute.
+_ACCOUNTS = """[mlflow]
+default_permission = EDIT
+database_uri = {database}
+admin_username = admin
+auth_cache_ttl_seconds = 60
+"""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -141,10 +150,7 @@ def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
     accounts = folder / "accounts.ini"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # The accounts are beside the runs, so that one backup holds both. EDIT: to continue each other's experiments.
-        where = database.replace("%", "%%")
-        text = f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {where}\nadmin_username = admin\n"
-        _write_private(accounts, text)
+        _write_private(accounts, _ACCOUNTS.format(database=database.replace("%", "%%")))
     except OSError as error:
         raise StylecoreError(f"the folder {folder} cannot be written ({error.strerror}).") from error
     environment = {
