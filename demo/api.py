@@ -47,7 +47,13 @@ def build_api(stylizer: Stylizer) -> None:
             settings=settings,
         )
         height, width = result.size
-        facts = {"width": width, "height": height, "seconds": result.seconds, "device": result.device}
+        facts = {
+            "width": width,
+            "height": height,
+            "seconds": result.seconds,
+            "device": result.device,
+            "runtime": result.runtime,
+        }
         return path, {**settings, **facts, "notices": list(result.notices)}
 
     with gr.Row(visible=False):

@@ -94,7 +94,7 @@ def describe(result: Stylized, is_sample: bool) -> str:
     parts = [
         f"<strong>{html.escape(title_of(result.card))}</strong>",
         f"{width} &times; {height} pixels",
-        f"{seconds_text(result.seconds)} on {html.escape(result.device)}",
+        f"{seconds_text(result.seconds)} on {html.escape(result.device)}, by {html.escape(result.runtime)}",
     ]
     source_height, source_width = result.source_size
     if result.source_size != result.size:

@@ -23,6 +23,7 @@ from stylecore.style_model import StyleCard, StyleModel
 Key = tuple[str, str, str, int]
 """Digest of the photo, style, version, longest side."""
 
+PYTORCH = "PyTorch"
 LIVE_PATIENCE = 1.0
 """Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
 
@@ -39,7 +40,7 @@ class Stylized:
         notices: about the photo.
         card, version: what it was stylized with.
         seconds: that the network took.
-        device: where it ran, in words, and by which runtime.
+        device, runtime: where and by what it ran, in words.
     """
 
     content: Tensor
@@ -52,6 +53,7 @@ class Stylized:
     version: str
     seconds: float
     device: str
+    runtime: str
 
     def finish(self, strength: float, keep_colors: bool) -> Tensor:
         """The picture to show, (3, H, W) in [0, 1]; the network is not asked again."""
@@ -141,7 +143,7 @@ class Stylizer:
         model = self.catalogue.open(style, version)
         picture = read_photo(photo, max_side=side, max_pixels=self.limits.photo_pixels)
         started = time.perf_counter()
-        stylized, device = self._apply(model, picture.pixels)
+        stylized, device, runtime = self._apply(model, picture.pixels)
         seconds = time.perf_counter() - started
         return Stylized(
             content=_eight_bits(picture.pixels),
@@ -154,14 +156,15 @@ class Stylizer:
             version=version,
             seconds=seconds,
             device=device,
+            runtime=runtime,
         )
 
-    def _apply(self, model: StyleModel, pixels: Tensor) -> tuple[Tensor, str]:
-        """The stylized picture, and where it was made, in words."""
+    def _apply(self, model: StyleModel, pixels: Tensor) -> tuple[Tensor, str, str]:
+        """The stylized picture, where it was made, and by what."""
         if zero_gpu.PRESENT:
-            return zero_gpu.stylize(model, pixels)
+            return *zero_gpu.stylize(model, pixels), PYTORCH
         engine = self._engine(model)
-        return engine.stylize(pixels), runtime_name(engine)
+        return engine.stylize(pixels), device_name(engine.device), getattr(engine, "runtime", PYTORCH)
 
     def _engine(self, model: StyleModel) -> Engine:
         if model not in self._engines:
@@ -186,11 +189,6 @@ class Stylizer:
 
     def _megabytes(self) -> float:
         return sum(kept.megabytes for kept in self._results.values())
-
-
-def runtime_name(engine: Engine) -> str:
-    """ "the CPU, by PyTorch"."""
-    return f"{device_name(engine.device)}, by {getattr(engine, 'runtime', 'PyTorch')}"
 
 
 def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[str, Any]:
