@@ -1,0 +1,293 @@
+"""The report of a store with a published run and small ones: its figures are the store's, its pictures are there."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from stylecore.blend import blend
+from stylecore.gatys import GatysConfig
+from stylecore.pictures import picture_from_image, to_image
+from stylecore.vgg import VGG
+from training.costs import EXPERIMENT as BENCHMARKS
+from training.costs import RUN_NAME
+from training.gatys_grid import paint_ratios
+from training.published import PUBLISHED, publish_run, restore_published
+from training.report import main, write_report
+from training.report_data import reached_at, smoothed, value_at
+from training.report_markdown import difference, loss_text, percent, plain
+from training.report_pictures import Row, blended, contact_sheet
+from training.store import connect
+from training.tracker import Tracker
+
+SETTINGS = {"content_weight": 1e5, "style_weight": 1e10, "global_batch_size": 2, "crop": 32, "residual_blocks": 1}
+
+
+def train(uri: str, run: str, style: str, model, *, starts_at: float = 1000, length: int = 400, **params) -> None:
+    """What training leaves behind: a loss that falls by 1 an iteration, and an evaluated checkpoint."""
+    tracker = Tracker.start(
+        experiment="johnson",
+        run_name=run,
+        params={**SETTINGS, "iterations": length, "title": style.title(), **params},
+        tags={"device": "cpu"},
+        style=torch.rand(3, 8, 12),
+        tracking_uri=uri,
+        system_metrics=False,
+    )
+    for step in range(10, length + 1, 10):
+        loss = starts_at - step
+        layers = {"loss/style/relu1_2": loss / 8, "loss/style/relu4_3": loss / 4}
+        tracker.log_metrics({"loss/total": loss, "loss/content": loss / 2, "loss/style": loss / 2, **layers}, step)
+        tracker.log_metrics({"perf/images_per_second": 2.0, "output/saturated_share": 1 / step}, step)
+    for step in (0, length):
+        tracker.log_preview("amber", torch.full((3, 16, 24), step / 1000), step)
+    tracker.log_checkpoint(model(style, length), length, {})
+    for key, value in (("total", 123456.0), ("equivalent_gatys_iterations", 31.5), ("spot_share", 0.0123)):
+        tracker.log_metrics({f"eval/{key}_256": value, f"eval/{key}": value}, length)
+    tracker.finish()
+
+
+def measure_costs(uri: str) -> None:
+    params = {"cores": 2, "threads": 1, "processor": "Abacus", "gatys_steps": 20, "style": "wave"}
+    tracker = Tracker.start(
+        experiment=BENCHMARKS, run_name=RUN_NAME, params=params, tags={}, tracking_uri=uri, system_metrics=False
+    )
+    for number, seconds in enumerate((9.0, 7.0, 8.0), 1):
+        tracker.log_metrics({"gatys/seconds_256": seconds, "stylize/milliseconds_512": 10 * seconds}, number)
+    tracker.finish()
+
+
+def paint_grid() -> None:
+    torch.manual_seed(0)
+    vgg = VGG("E").requires_grad_(False)
+    coarse = torch.rand(1, 3, 4, 4)
+    photo = nn.functional.interpolate(coarse, (36, 48), mode="bilinear")[0]
+    config = GatysConfig(steps=2, start="noise")
+    paint_ratios(photo, photo.flip(0), vgg, (1, 1e-3), config, about={"photo": "town", "style": "waves"})
+
+
+def keep_one_photo(record: Path) -> None:
+    """Of a published run; its pictures are most of what restoring takes."""
+    fields = json.loads(record.read_text(encoding="utf-8"))
+    fields["previews"] = [preview for preview in fields["previews"] if preview["photo"] == "lion"]
+    record.write_text(json.dumps(fields), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report and the store that it was made from."""
+
+    uri: str
+    folder: Path
+    text: str
+    reference: str
+    """The name of the published run."""
+
+
+@pytest.fixture(scope="module")
+def written(migrated_store: Path, tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Iterator[Written]:
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copyfile(migrated_store, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    published = min(path.parent for path in PUBLISHED.glob("starry_night*/run.json"))
+    shutil.copytree(published, folder / "published" / published.name)
+    keep_one_photo(folder / "published" / published.name / "run.json")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", uri)
+        restore_published(folder / "published")
+        train(uri, "wave_from_scratch", "wave", tiny_style)
+        train(uri, "wave", "wave", tiny_style, starts_at=900, init_from="models:/starry_night@champion")
+        train(uri, "starry_night_small_style_weight", "starry_night", tiny_style, style_weight=1e9)
+        paint_grid()
+        measure_costs(uri)
+        assert main(["--to", str(folder / "out")]) == 0
+        text = (folder / "out" / "REPORT.md").read_text(encoding="utf-8")
+        yield Written(uri, folder, text, published.name)
+
+
+def evaluations(uri: str, run_name: str, key: str) -> dict[int, float]:
+    client = connect(uri)
+    experiment = client.get_experiment_by_name("johnson").experiment_id
+    (run,) = client.search_runs([experiment], f"attributes.run_name = '{run_name}'")
+    return {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, f"eval/{key}_256")}
+
+
+def cells(text: str, *beginnings: str) -> list[list[str]]:
+    """The cells of the table rows that begin with these."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return [row for row in rows if row[: len(beginnings)] == list(beginnings)]
+
+
+def section(text: str, title: str) -> str:
+    return re.split(r"^## ", text.split(f". {title}\n")[1], flags=re.MULTILINE)[0]
+
+
+def test_the_figures_are_those_of_the_store(written: Written):
+    totals = evaluations(written.uri, written.reference, "total")
+    assert totals
+    part = section(written.text, "1000, 1500 and 3500 iterations")
+    rows = [row for row in cells(part) if row[1].isdigit()]
+    assert [int(row[1]) for row in rows] == sorted(totals)
+    for column, key, digits in ((2, "total", 4), (3, "content", 4), (4, "style", 4)):
+        stored = evaluations(written.uri, written.reference, key)
+        for row in rows:
+            assert float(row[column]) == float(f"{stored[int(row[1])]:.{digits}g}")
+    for row in rows:
+        equivalents = evaluations(written.uri, written.reference, "equivalent_gatys_iterations")
+        assert row[5] == f"{equivalents[int(row[1])]:.1f}"
+        share = evaluations(written.uri, written.reference, "spot_share")[int(row[1])]
+        assert row[6] == f"{100 * share:.2f} %"
+
+
+def test_every_picture_is_there_and_shown_and_all_are_small(written: Written):
+    shown = re.findall(r"!\[[^]]*\]\((report/[\w.-]+)\)", written.text)
+    there = {f"report/{path.name}" for path in (written.folder / "out" / "report").iterdir()}
+    assert set(shown) == there
+    for name in there:
+        with Image.open(written.folder / "out" / name) as image:
+            image.load()
+    assert {path.partition("/")[2] for path in shown} >= {
+        "iterations.jpg", "half_painted.jpg", "blocks.jpg", "gallery_wave.jpg", "from_scratch.png",
+        "equivalent_iterations.png", "spots.png", "losses.png",
+    }  # fmt: skip
+    assert sum((written.folder / "out" / name).stat().st_size for name in there) < 3e6
+
+
+def test_the_report_names_no_place_of_this_machine(written: Written):
+    assert str(written.folder) not in written.text
+    assert not re.search(r"(^|[\s(`'\"=])/\w+/", written.text)
+    assert "file:" not in written.text
+
+
+def test_runs_that_are_missing_are_named_with_the_command(written: Written):
+    missing = {"starry_night_one_block": "--residual-blocks 1", "starry_night_stopped_early": "--iterations 300"}
+    for name, flag in missing.items():
+        assert f"The run `{name}` is not in this tracker." in written.text
+        assert re.search(rf"make train .*--run-name {name} {flag}", written.text)
+    assert "The run `starry_night_small_style_weight` is not" not in written.text
+
+
+def test_losses_of_another_weight_are_divided_by_it(written: Written):
+    part = section(written.text, "A small style weight")
+    assert "style weight 1e9 instead of" in part
+    (row,) = cells(part, "relu4_3")
+    assert float(row[1]) == pytest.approx((1000 - 400 + 45) / 4 / 1e9, rel=1e-3)
+
+
+def test_twins_are_compared_at_equal_smoothed_losses(written: Written):
+    """The mean of ten points is 45 above the last one: from scratch 795 after 250 iterations, and so on."""
+    rows = cells(section(written.text, "From a trained network, or from scratch"), "`wave`")
+    assert [row[1:] for row in rows] == [
+        ["795", "250", "150", "1.7"],
+        ["645", "400", "300", "1.3"],
+        ["545", "not in 400", "400", "over 1.0"],
+    ]
+    assert "has after 400 iterations it reaches after 300." in written.text
+
+
+def test_twins_with_other_losses_are_not_compared(store: str, tiny_style, tmp_path: Path):
+    train(store, "wave_from_scratch", "wave", tiny_style, style_weight=5e9)
+    train(store, "wave", "wave", tiny_style, init_from="models:/starry_night@champion")
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "`wave` and `wave_from_scratch` cannot be compared: they differ in style weight." in text
+    assert not (tmp_path / "report" / "from_scratch.png").exists()
+
+
+def test_the_grid_and_the_gallery_have_a_row_each(written: Written):
+    grid = cells(section(written.text, "Content and style by the method of Gatys et al."))
+    assert [row[:3] for row in grid if row[2] == "2"] == [["1", "50.0 %", "2"], ["0.001", "0.1 %", "2"]]
+    (row,) = [row for row in cells(section(written.text, "The gallery")) if row[0].startswith("**Wave**")]
+    assert row[2:] == ["400", "31.5", "1.23 %"]
+
+
+def test_costs_are_medians_with_their_range(written: Written):
+    part = section(written.text, "What it costs")
+    assert cells(part, "256 x 256") == [["256 x 256", "20", "8.0 (7.0 to 9.0)", "80"]]
+    assert cells(part, "512 x 512") == [["512 x 512", "80 (70 to 90)"]]
+    (row,) = cells(part, "`wave`")
+    assert row[5] == "500 (500 to 500)"  # 2 photos an iteration at 2 photos a second
+    assert "13 minutes" in part
+    assert "6 hours" in part
+
+
+def test_a_store_of_republished_runs_gives_the_same_report(written: Written, migrated_store: Path, tmp_path: Path):
+    client = connect(written.uri)
+    experiments = [client.get_experiment_by_name(name).experiment_id for name in ("johnson", "gatys", BENCHMARKS)]
+    for run in client.search_runs(experiments):
+        publish_run(run.info.run_id, tmp_path / "published", tracking_uri=written.uri)
+    shutil.copyfile(migrated_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert len(restore_published(tmp_path / "published", uri)) == 7
+    assert write_report(tmp_path / "out", uri).read_text(encoding="utf-8") == written.text
+    pictures = {path.name for path in (written.folder / "out" / "report").iterdir()}
+    assert {path.name for path in (tmp_path / "out" / "report").iterdir()} == pictures
+
+
+def test_an_empty_store_gives_a_report_of_what_is_missing_and_replaces_the_old(store: str, tmp_path: Path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "old.png").write_bytes(b"")
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    for ending in ("seed_0", "seed_1", "one_block", "small_style_weight", "stopped_early"):
+        assert f"The run `starry_night_{ending}` is not in this tracker." in text
+    assert "python -m training.gatys_grid" in text
+    assert "python -m training.costs" in text
+    assert "![" not in text
+    assert [path.name for path in sorted(tmp_path.iterdir()) if path.name != "store"] == ["REPORT.md", "report"]
+    assert not list((tmp_path / "report").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(store: str, tmp_path: Path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["--to", str(tmp_path / "file")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: The report cannot be written to")
+    assert said.count("\n") == 1
+
+
+def test_a_smoothed_curve_is_the_mean_of_the_last_hundred_iterations():
+    curve = [(step, float(step)) for step in range(10, 301, 10)]
+    assert smoothed(curve)[0] == (100, 55.0)
+    assert smoothed(curve)[-1] == (300, 255.0)
+    assert smoothed(curve[:3]) == [(30, 20.0)]
+    assert smoothed([]) == []
+    falling = [(step, -value) for step, value in curve]
+    assert reached_at(falling, -105.0) == 110
+    assert reached_at(falling, -301.0) is None
+    assert value_at(curve, 105) == 100.0
+    assert value_at(curve, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1350610.5, "1.351e6"), (7.5, "7.5"), (4.2e-6, "4.200e-6"), (0.0, "0"), (None, "-")]
+)
+def test_losses_have_four_digits(value: float | None, text: str):
+    assert loss_text(value) == text
+
+
+def test_numbers_read_as_numbers():
+    assert [plain(value) for value in (1e10, 1e9, 0.0015, 5.0)] == ["1e10", "1e9", "0.0015", "5"]
+    assert percent(0.0123, 2) == "1.23 %"
+    assert [difference(value, 100) for value in (110, 90, 100.01)] == ["10.0 % higher", "10.0 % lower", "no different"]
+
+
+def test_half_painted_is_the_library_s_blend():
+    photo, stylized = torch.rand(2, 3, 9, 11)
+    half = picture_from_image(blended(to_image(photo), to_image(stylized), 0.5)).pixels
+    assert (half - blend(photo, stylized, 0.5)).abs().max() < 1.6 / 255
+
+
+def test_a_sheet_has_its_pictures_in_rows_and_columns():
+    red, blue = Image.new("RGB", (30, 10), (255, 0, 0)), Image.new("RGB", (10, 10), (0, 0, 255))
+    sheet = contact_sheet(["a", "b"], [Row("", [red, blue]), Row("below", [None, red])], height=20)
+    colors = {color: count for count, color in sheet.getcolors(1 << 20)}
+    assert colors[255, 0, 0] == 2 * (20 * 40)  # three times as wide as high: cut to twice
+    assert colors[0, 0, 255] == 20 * 20
+    without = contact_sheet(["", ""], [Row("", [red, blue])], height=20)
+    assert without.height < contact_sheet(["a", "b"], [Row("", [red, blue])], height=20).height
