@@ -1,11 +1,22 @@
 """Run a StyleModel on pictures: any size in, exactly that size out."""
 
+import logging
+from collections.abc import Callable
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stylecore import openvino_runtime
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
+from stylecore.transform_net import TransformNetConfig
+
+Runtime = Literal["torch", "openvino"]
+"""What computes the network: PyTorch, the reference; or OpenVINO in float32, the same but for rounding (60 dB and
+more)."""
+RUNTIMES: tuple[str, ...] = ("auto", *get_args(Runtime))
 
 ALIGNMENT = 4
 """The network halves a picture twice and doubles it twice."""
@@ -13,6 +24,8 @@ ALIGNMENT = 4
 REACH_OF_OTHER_LAYERS = 16
 """How far zeros beside the picture reach through all layers but the residual blocks: 8 pixels down to a quarter of
 the size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
+
+_log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -26,16 +39,24 @@ class Engine:
     Args:
         model: the style.
         device: "cpu", "cuda", ...; the fastest that is there when left out.
+        runtime: one of `RUNTIMES`; "auto" is the fastest that is there. OpenVINO computes on the CPU alone, with the
+            weights as they are now and as many threads as PyTorch has now.
+
+    Attributes:
+        runtime: the one that was chosen.
 
     Raises:
-        StylecoreError: when there is no such device.
+        StylecoreError: when there is no such device, or the runtime cannot run this network on it.
     """
 
-    def __init__(self, model: StyleModel, device: str | None = None) -> None:
+    def __init__(self, model: StyleModel, device: str | None = None, runtime: str = "auto") -> None:
         self.device = choose_device(device)
         self.network = model.network.to(self.device)
         self.card = model.card
         self.config = model.card.network
+        self.runtime: Runtime
+        self._stylize: Callable[[Tensor], Tensor]
+        self.runtime, self._stylize = choose_runtime(model, self.device, runtime)
 
     # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
@@ -57,23 +78,55 @@ class Engine:
             )
         batch = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
         height, width = batch.shape[-2:]
-        border = self._border()
-        top, bottom = border, border + -height % ALIGNMENT
-        left, right = border, border + -width % ALIGNMENT
-        extended = extend(batch.to(self.device, torch.float32), left, right, top, bottom)
-        if self.config.padding == "reflect-start":
-            # The network reflects by itself what it then crops; it only needs enough to reflect.
-            extended = _at_least(extended, self.config.border + 1)
-        stylized = self.network(extended)[..., top : top + height, left : left + width]
+        extended, top, left = frame(batch.to(self.device, torch.float32), self.config)
+        stylized = self._stylize(extended)[..., top : top + height, left : left + width]
         stylized = stylized.to("cpu", torch.float32).contiguous()
         return stylized if pixels.ndim == 4 else stylized.squeeze(0)
 
-    def _border(self) -> int:
-        if self.config.padding == "reflect":
-            return self.config.border
-        if self.config.padding == "reflect-start":  # what the residual blocks need the network adds by itself
-            return REACH_OF_OTHER_LAYERS
-        return self.config.border + REACH_OF_OTHER_LAYERS
+    def release_memory(self) -> None:
+        """Give back what is kept for the next picture; it is asked for again then."""
+        if isinstance(self._stylize, openvino_runtime.OpenVinoNetwork):
+            self._stylize.release_memory()
+
+
+def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tuple[Runtime, Callable[[Tensor], Tensor]]:
+    """The runtime's name and the network in it, (N, 3, H, W) to the same shape for multiples of 4.
+
+    Raises:
+        StylecoreError: when there is no such runtime, or it cannot run the network; "auto" finds one that can.
+    """
+    if wanted not in RUNTIMES:
+        raise StylecoreError(f"there is no runtime {wanted!r}; choose one of {', '.join(RUNTIMES)}.")
+    if wanted == "torch" or (wanted == "auto" and (device.type != "cpu" or not openvino_runtime.is_installed())):
+        return "torch", model.network
+    if device.type != "cpu":
+        raise StylecoreError(f"the runtime {wanted} computes on the CPU, not on {device}; choose torch or auto.")
+    try:
+        return "openvino", openvino_runtime.OpenVinoNetwork(model.network)
+    except StylecoreError as error:
+        if wanted != "auto":
+            raise
+        _log.warning("%s is run by PyTorch: %s", model.card.name, error)
+        return "torch", model.network
+
+
+def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]:
+    """Extend (N, 3, H, W) as the network needs; returns it with the row and the column where the picture begins."""
+    height, width = pixels.shape[-2:]
+    border = _border(config)
+    extended = extend(pixels, border, border + -width % ALIGNMENT, border, border + -height % ALIGNMENT)
+    if config.padding == "reflect-start":
+        # The network reflects by itself what it then crops; it only needs enough to reflect.
+        extended = _at_least(extended, config.border + 1)
+    return extended, border, border
+
+
+def _border(config: TransformNetConfig) -> int:
+    if config.padding == "reflect":
+        return config.border
+    if config.padding == "reflect-start":  # what the residual blocks need the network adds by itself
+        return REACH_OF_OTHER_LAYERS
+    return config.border + REACH_OF_OTHER_LAYERS
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -187,7 +187,7 @@ def evaluate_together(
     if style is None:
         style = load_picture(find_file(config.style_image)).pixels
     targets = style_targets(vgg, style.to(where), config)
-    engines = [Engine(model, device) for model in models]
+    engines = [Engine(model, device, "torch") for model in models]
     results: list[list[PhotoEvaluation]] = [[] for _ in models]
     for name, photo in photos:
         for size in sizes:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from stylecore.commands.stylize import add_blend_arguments, load_options
+from stylecore.commands.stylize import add_blend_arguments, add_engine_arguments, load_options
 from stylecore.errors import StylecoreError
 
 GAP = 16
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-side", type=int, default=512, help="longest side of each picture in pixels")
     parser.add_argument("--max-pixels", type=int, default=None, help="refuse a photo of more pixels than this")
     add_blend_arguments(parser)
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    add_engine_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         model = open_style(reference)
         stylized = blend(
             picture.pixels,
-            Engine(model, options.device).stylize(picture.pixels),
+            Engine(model, options.device, options.runtime).stylize(picture.pixels),
             options.strength,
             keep_colors=options.keep_colors,
         )

@@ -39,7 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
     add_blend_arguments(parser)
     add_size_arguments(parser)
+    add_engine_arguments(parser)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        metavar="NAME",
+        help="torch, or openvino, the same but for rounding, faster on CPUs; the fastest there is when left out",
+    )
 
 
 def add_blend_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.strength <= 1:
         raise StylecoreError(f"--strength is {options.strength}, and must be between 0 and 1.")
     load = load_options(options)
-    engine = Engine(open_style(options.style), options.device)
+    engine = Engine(open_style(options.style), options.device, options.runtime)
     failures = 0
     for job in tqdm(todo, unit="photo", disable=len(todo) == 1 or options.json or not sys.stderr.isatty()):
         try:
@@ -117,6 +127,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
         "iterations": engine.card.iterations,
         "strength": options.strength,
         "keep_colors": options.keep_colors,
+        "runtime": engine.runtime,
     }
     save: dict[str, Any] = {"alpha": picture.alpha, "exif": picture.exif, "settings": settings}
     if job.output == STANDARD:

@@ -31,7 +31,7 @@ def make_engine(form: str, **changes: object) -> Engine:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return Engine(StyleModel(network, StyleCard(name="test", network=config)), device="cpu")
+    return Engine(StyleModel(network, StyleCard(name="test", network=config)), device="cpu", runtime="torch")
 
 
 def close(a: Tensor, b: Tensor) -> None:

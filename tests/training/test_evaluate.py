@@ -119,7 +119,7 @@ def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., St
     (found,) = evaluate(model, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg).photos
     config = evaluate_module.training_settings(model.card)
     content = middle_square(photo, SIZE)
-    stylized = evaluate_module.Engine(model).stylize(content)
+    stylized = evaluate_module.Engine(model, runtime="torch").stylize(content)
     wanted = training_losses(
         vgg, content[None], stylized[None], style_targets(vgg, STYLE, config), config, Accelerator(cpu=True)
     )
