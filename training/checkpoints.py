@@ -1,24 +1,22 @@
 """The networks that a run keeps: style files in its folder, and the registered versions made from them.
 
-A file is written first and registered then, so that a store that fails for a while loses nothing: what the folder
-has and the store has not is registered at the next checkpoint, or when the run is resumed.
+A file is written first and told to the tracker then, so that a run that is killed between the two loses nothing: what
+the folder has and the tracker was not told of, it is told when the run is resumed.
 """
 
 import dataclasses
 import re
-import sys
 from pathlib import Path
 
 from torch import Tensor
 
 from stylecore.engine import Engine
-from stylecore.errors import StylecoreError
 from stylecore.pictures import fit, load_picture
 from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet
 from training.config import TrainConfig, find_file
-from training.evaluate import evaluate_together, log_evaluation
+from training.evaluate import evaluate_together
 from training.tracker import Tracker
 
 
@@ -58,46 +56,37 @@ def write_checkpoint(
 
 
 def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: Tracker) -> None:
-    """Register the run's style files that are not yet, with their sample pictures.
-
-    A store that does not take them is a warning.
-    """
-    for iteration, path in unregistered(config.folder, tracker).items():
+    """Have the run's style files registered that were not yet told of, with their sample pictures."""
+    for iteration, path in style_files(config.folder).items():
+        if iteration in tracker.checkpoints:
+            continue
         model = StyleModel.load(path)
-        engine = Engine(model)
-        try:
-            for name, pixels in previews.items():
-                tracker.log_preview(name, engine.stylize(pixels), iteration)
-            tracker.log_checkpoint(model, iteration, model.card.losses)
-        except StylecoreError as error:
-            print(f"train.py: {path} is kept, but not registered yet: {error}", file=sys.stderr)
-            return
+        engine = Engine(model, runtime="torch")
+        for name, pixels in previews.items():
+            tracker.log_preview(name, engine.stylize(pixels), iteration)
+        tracker.log_checkpoint(model, iteration, model.card.losses, path)
 
 
-def unregistered(folder: Path, tracker: Tracker) -> dict[int, Path]:
-    """The run's style files that the tracker has not registered, by their iterations."""
+def style_files(folder: Path) -> dict[int, Path]:
+    """The run's style files by their iterations."""
     named = ((re.fullmatch(r"iterations-(\d+)\.safetensors", path.name), path) for path in folder.glob("iterations-*"))
     files = {int(match[1]): path for match, path in named if match}
-    return {iteration: files[iteration] for iteration in sorted(files) if iteration not in tracker.versions}
+    return {iteration: files[iteration] for iteration in sorted(files)}
 
 
 def evaluate_checkpoints(config: TrainConfig, tracker: Tracker, device: str) -> None:
-    """Evaluate the registered networks of the run on the preview photos, log it with each, and print the tables.
+    """Evaluate the networks of the run on the preview photos, log it with each, and print the tables.
 
-    One optimization by the method of Gatys et al. a photo and a size serves all of them. A store that does not take
-    the figures is a warning.
+    One optimization by the method of Gatys et al. a photo and a size serves all of them.
     """
-    models = [StyleModel.load(config.folder / f"iterations-{iteration}.safetensors") for iteration in tracker.versions]
+    models = [StyleModel.load(path) for path in style_files(config.folder).values()]
     files = preview_files(config)
     if not models or not files or not config.evaluate_sizes:
         return
     photos = ((name, load_picture(file).pixels) for name, file in files.items())
     for evaluation in evaluate_together(models, photos, None, config.evaluate_sizes, device=device):
         print(evaluation.table(), flush=True)
-        try:
-            log_evaluation(evaluation, (config.name, tracker.versions[evaluation.iterations]))
-        except StylecoreError as error:
-            print(f"train.py: the evaluation is not logged: {error}", file=sys.stderr)
+        tracker.log_evaluation(evaluation.metrics(), evaluation.iterations)
 
 
 def preview_files(config: TrainConfig) -> dict[str, Path]:

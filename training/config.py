@@ -14,6 +14,7 @@ import yaml
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import CAFFE, IMAGENET
 from stylecore.transform_net import Normalization, Output, Padding, TransformNetConfig, Upsampling
+from training.journal import END_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Schedule = Literal["constant", "cosine"]
@@ -82,7 +83,8 @@ class TrainConfig:
     )
     log_every: int = setting(10, "iterations between two points of the curves")
     save_minutes: float = setting(5.0, "minutes between two saved states to resume from")
-    output_dir: str = setting("runs", "folder for states and checkpoints")
+    output_dir: str = setting("runs", "folder for states, checkpoints and the journal of what MLflow is told")
+    end_seconds: float = setting(END_SECONDS, "seconds to wait at the end for an MLflow that is away or slow")
     mixed_precision: Precision = setting("no", "autocast of the networks; Gram matrices stay in float32")
     compile: bool = setting(False, "compile the networks with torch.compile")
     channels_last: bool = setting(True, "channels_last memory layout: faster on CPUs and on GPUs with half precision")
@@ -150,6 +152,7 @@ class TrainConfig:
             ("style-weight", self.style_weight),
             ("total-variation-weight", self.total_variation_weight),
             ("gradient-clip", self.gradient_clip),
+            ("end-seconds", self.end_seconds),
         ):
             if not 0 <= weight < float("inf"):
                 raise StylecoreError(f"--{flag} is {weight}, and must be a number of at least 0.")

@@ -1,7 +1,12 @@
 """What training tells MLflow: parameters, losses, sample pictures, and one registered model version per checkpoint.
 
+    python -m training.tracker replay RUN_DIR     # send what a run that has ended could not send
+
 Rank 0 holds a `Tracker`; every other rank holds `Tracker.silent()`, which accepts the same calls and does nothing,
 so the training loop has no "if main process" around its lines.
+
+Nothing here waits for the store. What is said is written to a journal on this machine's disk (journal.py) and sent
+from there by a thread (sender.py), so a store that is away, slow or broken costs no number and no step.
 
 Names: metrics `loss/...`, `opt/...`, `perf/...`, `eval/...`, `data/...` and images `preview/<photo>`, which MLflow's
 page groups by the part before the slash; one LoggedModel per checkpoint, with its step; the registered model bears
@@ -12,56 +17,74 @@ A checkpoint is kept as three plain files: the safetensors, its card as JSON, an
 flavor `stylecore`. Nothing in it is executable, so nothing fetched from a store is ever run.
 """
 
-import contextlib
-import dataclasses
+import argparse
 import getpass
-import hashlib
-import json
+import io
 import logging
+import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import quote
 
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.pictures import to_image
-from stylecore.style_model import StyleCard, StyleModel
-from training.store import (
-    REPOSITORY,
-    artifact_folder,
-    connect,
-    default_tracking_uri,
-    is_server,
-    plain_errors,
-    without_password,
+from stylecore.style_model import StyleModel
+from training.command import run_command
+from training.delivery import (
+    METRICS_A_CALL,
+    STYLE_PICTURE,
+    file_sha256,
+    log_datasets,
+    log_params_and_tags,
+    open_experiment,
+    preview_key,
+    register_checkpoint,
 )
+from training.journal import END_SECONDS, FOLDER, Journal, plain_number, set_aside, unsent_folders
+from training.sender import Sender
+from training.store import REPOSITORY, default_tracking_uri, is_server, tracking_uri_of, without_password
 
-__all__ = ["Tracker", "default_tracking_uri", "environment_tags", "file_sha256", "register_checkpoint"]
+__all__ = [
+    "METRICS_A_CALL",
+    "STYLE_PICTURE",
+    "Tracker",
+    "default_tracking_uri",
+    "environment_tags",
+    "file_sha256",
+    "log_datasets",
+    "log_params_and_tags",
+    "open_experiment",
+    "preview_key",
+    "register_checkpoint",
+    "replay",
+]
 
 LOCAL_PAGE = "http://127.0.0.1:5000"
 """Where `make mlflow-ui` shows a local store."""
 
-STYLE_PICTURE = "style/picture.jpg"
-FLUSH_SECONDS = 10.0
-RETRY_SECONDS = 60.0
-"""Pause after a store did not answer: each attempt may hold the training up for its timeout."""
-METRICS_A_CALL = 1000
-"""MLflow's own limit for one log_batch."""
-PARAMS_A_CALL = 100
-"""MLflow's own limit, for params and for tags."""
+START_SECONDS = 10.0
+"""How long a run waits at its start for a store that neither answers nor refuses."""
+STOP_SECONDS = 10.0
+"""How long a run that was told to stop waits at its end: who stops it waits no longer than half a minute."""
+REPLAY_SECONDS = 30.0
+"""A replay gives up when so long nothing has arrived."""
+PREVIEW_COMPRESSION = 1
+"""PNG's fastest: a fifth larger than by default, in a quarter of the time."""
+NO_ID_YET = "journal:"
+"""Begins the `run_id` of a run that MLflow does not know yet; the key of its journal follows."""
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "mlflow")
 
@@ -69,29 +92,24 @@ _log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """One MLflow run that is being written. Make it with `start` (rank 0) or `silent` (the other ranks)."""
+    """One run that is being written. Make it with `start` (rank 0) or `silent` (the other ranks)."""
 
-    run_id: str
-    versions: dict[int, str]
-    """Step of every checkpoint that is registered, to the number of its version; those of a continued run too."""
+    checkpoints: set[int]
+    """Steps of the checkpoints that this run has told of, before an interruption too."""
 
-    def __init__(self, client: MlflowClient | None, run_id: str, experiment_id: str, run_name: str) -> None:
-        self.run_id = run_id
-        self.versions = {}
-        self._client = client
-        self._experiment_id = experiment_id
-        self._run_name = run_name
-        self._buffer: list[Metric] = []
-        self._latest: dict[str, Metric] = {}
-        self._flush_due = time.monotonic() + FLUSH_SECONDS
-        self._unnamed: dict[int, str] = {}
-        self._system_metrics: Any = None
-        self._finished = False
+    def __init__(self, journal: Journal | None, sender: Sender | None, key: str, run_name: str, uri: str) -> None:
+        self.checkpoints = set()
+        self._journal, self._sender = journal, sender
+        self._key, self._run_name, self._uri = key, run_name, uri
+        self._end_seconds = END_SECONDS
+        self._is_temporary = False
+        self._latest: dict[str, tuple[int, float, int]] = {}
+        self._system_metrics: _SystemMetrics | None = None
 
     @classmethod
     def silent(cls) -> Self:
         """The tracker of every rank but the first: same methods, no effect, `run_id` empty."""
-        return cls(None, "", "", "")
+        return cls(None, None, "", "", "")
 
     @classmethod
     def start(
@@ -107,6 +125,8 @@ class Tracker:
         run_id: str | None = None,
         tracking_uri: str | None = None,
         system_metrics: bool = True,
+        folder: Path | None = None,
+        end_seconds: float = END_SECONDS,
     ) -> Self:
         """Begin a run, or continue the run `run_id` (after an interruption).
 
@@ -114,253 +134,229 @@ class Tracker:
         [0, 1]; a continued run keeps those it has. `dataset` describes the content photos: `name` is
         required, `source` (address or folder) and `digest` are used when given, everything else is kept as its
         profile. A continued run keeps the parameters it began with; one that changed since is kept as the tag
-        `resumed/<parameter>`. With `system_metrics`, MLflow samples processor, memory and GPU use every 10 s.
-        Raises StylecoreError when the store cannot be reached or written, or does not know `run_id`.
+        `resumed/<parameter>`. With `system_metrics`, processor, memory and GPU use are sampled every 10 s.
+
+        The journal is kept in the run's `folder`; without one in a folder of its own, which goes when everything has
+        arrived. `end_seconds` is how long `finish` waits for that. A store that is away stops nothing: the run then
+        gets its id later, and until then `run_id` is a name that this method takes as well.
+
+        Raises:
+            StylecoreError: when the store answers and refuses (it does not know `run_id`, is no database, does not
+                let us in), or another process writes this run.
         """
-        client = connect(tracking_uri)
-        all_tags = {
-            "mlflow.user": _user(),
-            "mlflow.source.name": Path(sys.argv[0]).name,
-            "mlflow.source.type": "LOCAL",
-            **{key: str(value) for key, value in tags.items()},
-        }
-        if run_id is None:
-            experiment_id = open_experiment(client, experiment)
-            with plain_errors(client.tracking_uri, "beginning a run"):
-                run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
-            known: dict[str, str] = {}
-            continued = False
-            picture = _keep_style_picture(client, run_id, style) if style is not None else ""
-            if note or picture:
-                all_tags["mlflow.note.content"] = note + picture
-        else:
-            experiment_id, known = _continue_run(client, run_id)
-            continued = True
-        changed = {f"resumed/{k}": str(v) for k, v in params.items() if k in known and known[k] != str(v)[:6000]}
-        new = {key: value for key, value in params.items() if key not in known}
-        log_params_and_tags(client, run_id, new, {**all_tags, **changed})
-        if dataset and not continued:
-            log_datasets(client, run_id, [_dataset_fields(dataset)])
-        tracker = cls(client, run_id, experiment_id, run_name)
-        if continued:
-            tracker.versions = _registered_steps(client, run_id)
+        uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
+        at = Path(folder) if folder else _own_folder(run_name)
+        if not run_id:
+            aside = set_aside(at)
+            if aside:
+                _log.warning("An earlier run in %s could not send everything: %s", at, _how_to_replay(aside))
+        journal = Journal(at)
+        try:
+            past = _Past(journal)
+            key, known_id = _identity(journal, past, run_id or "")
+            sender = Sender(journal, uri)
+            began = journal.append(
+                "run",
+                {
+                    "key": key,
+                    "run_id": known_id,
+                    "continued": bool(run_id),
+                    "experiment": experiment,
+                    "run_name": run_name,
+                    "params": {name: str(value) for name, value in params.items()},
+                    "tags": {
+                        "mlflow.user": _user(),
+                        "mlflow.source.name": Path(sys.argv[0]).name,
+                        "mlflow.source.type": "LOCAL",
+                        **{name: str(value) for name, value in tags.items()},
+                    },
+                    "note": note,
+                    "style_picture": style is not None,
+                    "dataset": {name: str(value) for name, value in (dataset or {}).items()},
+                    "tracking_uri": without_password(uri),
+                    "time": _now(),
+                },
+            )
+            sender.start()
+            sender.wait(began, START_SECONDS, give_up_in_trouble=True)
+            if sender.is_lost:
+                sender.stop()
+                journal.retract(began)
+                raise StylecoreError(sender.trouble)
+        except BaseException:
+            journal.close()
+            if folder is None:
+                shutil.rmtree(at, ignore_errors=True)
+            elif not run_id:
+                shutil.rmtree(at / FOLDER, ignore_errors=True)
+            raise
+        tracker = cls(journal, sender, key, run_name, uri)
+        tracker._end_seconds, tracker._is_temporary = end_seconds, folder is None
+        tracker.checkpoints = past.checkpoints | tracker.versions.keys()
+        if style is not None and not run_id:
+            tracker._say("file", {"file": journal.stage(_encoded(style, "JPEG"), ".jpg"), "path": STYLE_PICTURE})
         if system_metrics:
-            tracker._system_metrics = _start_system_metrics(run_id, client.tracking_uri, continued)
+            tracker._system_metrics = _start_system_metrics(tracker._say, past.system_step)
         return tracker
 
-    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Note scalars at a step. They are gathered and sent about every 10 s, so this may be called at each step.
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run; until the store has given it, a name that `start` takes in its place."""
+        if self._sender is None:
+            return ""
+        return self._sender.answers.run_id or NO_ID_YET + self._key
 
-        A store that does not answer does not stop the training: the values wait for the next attempt.
-        """
-        if self._client is None:
-            return
-        now = time.time_ns() // 1_000_000
-        for key, value in values.items():
-            metric = Metric(key, float(value), now, step)
-            self._latest[key] = metric
-            self._buffer.append(metric)
-        if time.monotonic() > self._flush_due:
-            self._flush_or_wait()
+    @property
+    def versions(self) -> dict[int, str]:
+        """Step of every checkpoint that is known to be registered, to the number of its version."""
+        if self._sender is None:
+            return {}
+        known = dict(self._sender.answers.versions)
+        return {step: known[str(step)] for step in sorted(map(int, known))}
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Note scalars at a step. They are gathered and sent about every 10 s, so this may be called at each step."""
+        now = _now()
+        numbers = {name: float(value) for name, value in values.items()}
+        self._latest |= {name: (step, value, now) for name, value in numbers.items()}
+        self._say("metrics", {"values": _plain(numbers), "step": step, "time": now}, at_once=False)
 
     def log_preview(self, photo: str, pixels: Tensor, step: int) -> None:
         """Keep a sample picture (3, H, W), sRGB, [0, 1] as image `preview/<photo>` at this step.
 
         Log one at step 0 for every photo: the slider of MLflow's page starts there.
         """
-        if self._client is None:
+        if self._journal is None:
             return
-        image = to_image(pixels)
-        with plain_errors(self._client.tracking_uri, f"keeping a picture of {photo!r}"):
-            self._client.log_image(self.run_id, image, key=preview_key(photo), step=step, synchronous=True)
+        file = self._journal.stage(_encoded(pixels, "PNG", compress_level=PREVIEW_COMPRESSION), ".png")
+        about = {"key": preview_key(photo), "step": step, "time": _now(), "code": str(uuid.uuid4()), "file": file}
+        self._say("picture", about)
 
-    def log_checkpoint(self, model: StyleModel, step: int, metrics: Mapping[str, float]) -> str:
+    def log_checkpoint(
+        self, model: StyleModel, step: int, metrics: Mapping[str, float], file: Path | None = None
+    ) -> None:
         """Keep the model as a LoggedModel of this step and as a new version of the registered model `card.name`.
 
         `metrics` are linked to the model (a value already logged at this step is not logged twice). The version
-        gets the alias `iterations-<step>`, and `champion` unless another run has it. Returns the version number.
+        gets the alias `iterations-<step>`, and `champion` unless another run has it. A run has one checkpoint a
+        step. `file` is where the model is saved already, if it is; it may be removed later, but must not change.
         """
-        if self._client is None:
-            return ""
-        now = time.time_ns() // 1_000_000
-        linked = []
-        for key, value in metrics.items():
-            last = self._latest.get(key)
-            same = last is not None and last.step == step and last.value == float(value)
-            linked.append(Metric(key, float(value), last.timestamp if same and last else now, step))
-        self.flush()
-        with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
-            weights = Path(folder) / f"{model.card.name}.safetensors"
-            model.save(weights)
-            # A version that a failing store took without its aliases is not made twice.
-            number = self._unnamed.get(step) or register_checkpoint(
-                self._client,
-                run_id=self.run_id,
-                run_name=self._run_name,
-                experiment_id=self._experiment_id,
-                weights=weights,
-                card=model.card,
-                step=step,
-                metrics=linked,
-            )
-        self._unnamed[step] = number
-        with plain_errors(self._client.tracking_uri, "naming the new version"):
-            name = model.card.name
-            self._client.set_registered_model_alias(name, f"iterations-{step}", number)
-            champion = self._client.get_registered_model(name).aliases.get("champion")
-            if champion is None or self._client.get_model_version(name, champion).run_id == self.run_id:
-                self._client.set_registered_model_alias(name, "champion", number)
-        self.versions[step] = number
-        return number
-
-    def flush(self) -> None:
-        """Send what is still gathered; StylecoreError when the store does not take it (nothing is lost then)."""
-        if self._client is None:
+        if self._journal is None:
             return
-        self._flush_due = time.monotonic() + FLUSH_SECONDS
-        while self._buffer:
-            batch = self._buffer[:METRICS_A_CALL]
-            with plain_errors(self._client.tracking_uri, "logging metrics"):
-                self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
-            del self._buffer[: len(batch)]
+        now = _now()
+        linked = []
+        for name, value in metrics.items():
+            last_step, last_value, last_time = self._latest.get(name, (None, None, now))
+            same = last_step == step and last_value == float(value)
+            linked.append([name, plain_number(float(value)), last_time if same else now])
+        with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
+            if file is None:
+                file = Path(folder) / f"{model.card.name}.safetensors"
+                model.save(file)
+            staged = self._journal.stage_file(file)
+        self._say("checkpoint", {"file": staged, "step": step, "run_name": self._run_name, "metrics": linked})
+        self.checkpoints.add(step)
+
+    def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
+        """Link metrics to the checkpoint of this step, and keep them with the run."""
+        numbers = {name: float(value) for name, value in values.items()}
+        self._say("evaluation", {"values": _plain(numbers), "step": step, "time": _now()})
+
+    def flush(self, seconds: float = END_SECONDS) -> None:
+        """Wait until everything has arrived; StylecoreError when it has not in so many seconds (nothing is lost)."""
+        if self._journal is None or self._sender is None:
+            return
+        if not self._sender.wait(self._journal.last, seconds):
+            raise StylecoreError(_what_waits(self._journal, self._sender))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
         """End the run. `reason` is kept as the tag `stop_reason`. A second call does nothing.
 
-        Raises StylecoreError when the store does not take the end of a finished run; after a failure it only warns,
-        so that what went wrong with the training stays the error to be seen.
+        Waits at most `end_seconds` for what is still on its way (a run that was told to stop, STOP_SECONDS); what
+        has not arrived then stays in the journal, and one sentence says how to send it.
         """
-        if self._client is None or self._finished:
+        if self._journal is None or self._sender is None:
             return
-        self._finished = True
         if self._system_metrics is not None:
             self._system_metrics.finish()
-        try:
-            self.flush()
-            with plain_errors(self._client.tracking_uri, "ending the run"):
-                if reason:
-                    self._client.set_tag(self.run_id, "stop_reason", reason[:5000])
-                self._client.set_terminated(self.run_id, status)
-        except StylecoreError as error:
-            if status == "FINISHED":
-                raise
-            _log.warning("The run is still shown as running: %s", error)
+        self._say("end", {"status": status, "reason": reason, "time": _now()})
+        seconds = min(self._end_seconds, STOP_SECONDS) if status == "KILLED" else self._end_seconds
+        arrived = self._sender.wait(self._journal.last, seconds)
+        self._sender.stop()
+        if not arrived:
+            _log.warning("%s", _what_waits(self._journal, self._sender))
+        self._journal.close()
+        if arrived and self._is_temporary:
+            shutil.rmtree(self._journal.folder.parent, ignore_errors=True)
+        self._journal = None
 
     def comparison_link(self) -> str:
         """The page that compares this experiment's runs as charts (for a local store: what `make mlflow-ui` serves).
 
         MLflow opens elsewhere by default; the address asks for the page on model training.
         """
-        if self._client is None:
+        if self._sender is None:
             return ""
-        uri = self._client.tracking_uri
-        page = without_password(uri) if is_server(uri) else LOCAL_PAGE
-        return f"{page}/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        page = without_password(self._uri) if is_server(self._uri) else LOCAL_PAGE
+        number = self._sender.answers.experiment_id
+        inside = f"/{number}/runs" if number else ""
+        return f"{page}/#/experiments{inside}?workflowType=machine_learning&compareRunsMode=CHART"
 
-    def _flush_or_wait(self) -> None:
-        try:
-            self.flush()
-        except StylecoreError as error:
-            _log.warning("%s %d metric values wait for the next attempt.", error, len(self._buffer))
-            self._flush_due = time.monotonic() + RETRY_SECONDS
-
-
-def open_experiment(client: MlflowClient, name: str) -> str:
-    """The id of the experiment, made if it is new, with its files beside a local store (not for a server)."""
-    if not re.fullmatch(r"[\w. -]+", name):
-        raise StylecoreError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
-    with plain_errors(client.tracking_uri, f"opening the experiment {name!r}"):
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            folder = artifact_folder(client.tracking_uri)
-            location = (folder / name).as_uri() if folder else None
-            try:
-                return client.create_experiment(name, artifact_location=location)
-            except MlflowException:
-                experiment = client.get_experiment_by_name(name)  # another process was quicker
-                if experiment is None:
-                    raise
-    if experiment.lifecycle_stage != "active":
-        raise StylecoreError(
-            f"The experiment {name!r} was deleted in MLflow; bring it back with "
-            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
-        )
-    if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
-        raise StylecoreError(
-            f"The experiment {name!r} was made through an MLflow server, which keeps its files; "
-            "set MLFLOW_TRACKING_URI to that server's address."
-        )
-    return experiment.experiment_id
+    def _say(self, kind: str, data: Mapping[str, Any], *, at_once: bool = True) -> None:
+        if self._journal is not None and self._sender is not None:
+            self._journal.append(kind, data)
+            self._sender.notice(at_once=at_once)
 
 
-def register_checkpoint(
-    client: MlflowClient,
-    *,
-    run_id: str,
-    run_name: str,
-    experiment_id: str,
-    weights: Path,
-    card: StyleCard,
-    step: int,
-    metrics: list[Metric],
-) -> str:
-    """LoggedModel, its metrics and the registered version for one `.safetensors`; returns the version number.
+class _SystemMetrics:
+    """Samples what MLflow's own monitor does, at its pace, but tells it to the journal: MLflow's would end for good
+    when its server is away once."""
 
-    `metrics` keep their timestamps; the run gets them too, once. Aliases are the caller's to give.
-    """
-    name, uri = card.name, client.tracking_uri
-    with plain_errors(uri, f"keeping the checkpoint of step {step}"), tempfile.TemporaryDirectory() as folder:
-        logged = client.create_logged_model(
-            experiment_id,
-            name=name,
-            source_run_id=run_id,
-            params={"iterations": str(step), **{k: str(v) for k, v in dataclasses.asdict(card.network).items()}},
-            tags={"iterations": str(step), "run_name": run_name},
-            model_type="style",
-        )
-        try:
-            _write_model_folder(Path(folder), weights, card, logged.model_id, run_id)
-            client.log_model_artifacts(logged.model_id, folder)
-        except BaseException:
-            with contextlib.suppress(MlflowException):
-                client.finalize_logged_model(logged.model_id, "FAILED")
-            raise
-        client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
-        if metrics:
-            linked = [
-                Metric(m.key, m.value, m.timestamp, m.step, model_id=logged.model_id, run_id=run_id) for m in metrics
-            ]
-            client.log_batch(run_id, metrics=linked, synchronous=True)
+    def __init__(self, say: Callable[..., None], first_step: int) -> None:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        _ensure_registered_model(client, card)
-        # Without a server, MLflow looks a `models:/` source up in the process-wide store, which may be another one.
-        source = f"models:/{logged.model_id}" if is_server(uri) else logged.artifact_location
-        registered = client.create_model_version(
-            name,
-            source,
-            run_id=run_id,
-            tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights)},
-            await_creation_for=0,
-            model_id=logged.model_id,
-        )
-        number = str(registered.version)
-        if not is_server(uri):  # the link back that a server sets by itself
-            client.set_logged_model_tags(
-                logged.model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
-            )
-        return number
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it tells of GPUs that there are not
+        self._monitor = SystemMetricsMonitor("")  # never started: only its meters are used
+        self._say, self._step = say, first_step
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._ended.set()
+        self._thread.join(1.0)
+
+    def _sample(self) -> None:
+        monitor = self._monitor
+        prefix = "system/" + (f"{monitor.node_id}/" if monitor.node_id else "")
+        while True:
+            for _ in range(monitor.samples_before_logging):
+                try:
+                    monitor.collect_metrics()
+                except Exception as error:  # a driver that is going away
+                    _log.warning("System metrics are no longer sampled: %s", error)
+                    return
+                if self._ended.wait(monitor.sampling_interval):
+                    return
+            values = {prefix + name: float(value) for name, value in monitor.aggregate_metrics().items()}
+            self._say("metrics", {"values": _plain(values), "step": self._step, "time": _now()}, at_once=False)
+            self._step += 1
+            for each in monitor.monitors:
+                each.clear_metrics()
 
 
-def preview_key(photo: str) -> str:
-    """The image key of a sample photo: `preview/<photo>`, with what MLflow does not take replaced."""
-    return "preview/" + re.sub(r"[^A-Za-z0-9_.-]", "_", photo)
+class _Past:
+    """What a run had said before it was interrupted."""
 
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def __init__(self, journal: Journal) -> None:
+        self.key, self.checkpoints, self.system_step = "", set[int](), 0
+        for record in journal.records():
+            if record.kind == "run":
+                self.key = record.data["key"]
+            elif record.kind == "checkpoint":
+                self.checkpoints.add(record.data["step"])
+            elif record.kind == "metrics" and any(name.startswith("system/") for name in record.data["values"]):
+                self.system_step = record.data["step"] + 1
 
 
 def environment_tags(world_size: int, device: str) -> dict[str, str]:
@@ -378,104 +374,124 @@ def environment_tags(world_size: int, device: str) -> dict[str, str]:
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
-def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-    """Write params and tags in as few calls as MLflow allows; values are cut where MLflow would refuse them."""
-    all_params = [Param(key, str(value)[:6000]) for key, value in params.items()]
-    all_tags = [RunTag(key, str(value)[:8000]) for key, value in tags.items()]
-    with plain_errors(client.tracking_uri, "logging the parameters"):
-        for first in range(0, len(all_params), PARAMS_A_CALL):
-            client.log_batch(run_id, params=all_params[first : first + PARAMS_A_CALL], synchronous=True)
-        for first in range(0, len(all_tags), PARAMS_A_CALL):
-            client.log_batch(run_id, tags=all_tags[first : first + PARAMS_A_CALL], synchronous=True)
+def replay(run_folder: Path, tracking_uri: str | None = None) -> int:
+    """Send what the runs of a folder have not sent; returns how many records that were.
 
+    Args:
+        tracking_uri: the store; when left out, the one that MLFLOW_TRACKING_URI names, or else the run's.
 
-def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
-    """Record what the run read, by the fields of MLflow's Dataset; the data itself is not read."""
-    inputs = [DatasetInput(Dataset(**fields), [InputTag("mlflow.data.context", "training")]) for fields in datasets]
-    if inputs:
-        with plain_errors(client.tracking_uri, "recording the dataset"):
-            client.log_inputs(run_id, datasets=inputs)
-
-
-def _dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
-    about = {key: str(value) for key, value in dataset.items()}
-    fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return {
-        "name": about["name"],
-        "digest": about.get("digest", fingerprint)[:36],  # MLflow's own limit
-        "source_type": "local",
-        "source": json.dumps({"uri": about.get("source", about["name"])}),
-        "profile": json.dumps({k: v for k, v in about.items() if k not in {"name", "digest", "source"}}),
-    }
-
-
-def _write_model_folder(folder: Path, weights: Path, card: StyleCard, model_id: str, run_id: str) -> None:
-    (folder / f"{card.name}.safetensors").write_bytes(weights.read_bytes())
-    (folder / "card.json").write_text(card.to_json() + "\n", encoding="utf-8")
-    description = Model(run_id=run_id, model_id=model_id)
-    description.add_flavor("stylecore", weights=f"{card.name}.safetensors", card="card.json")
-    description.save(str(folder / "MLmodel"))
-
-
-def _ensure_registered_model(client: MlflowClient, card: StyleCard) -> None:
-    try:
-        client.get_registered_model(card.name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        about = ", ".join(part for part in (card.title, card.artist, card.year) if part)
+    Raises:
+        StylecoreError: when there is no journal, a run is still being written, or the store does not take it all.
+    """
+    folders = unsent_folders(run_folder)
+    if not folders:
+        raise StylecoreError(f"{run_folder} holds no journal; give the folder of a run, such as runs/starry_night.")
+    sent = 0
+    for folder in folders:
+        journal = Journal(folder)
         try:
-            client.create_registered_model(card.name, description=about)
-        except MlflowException as other:
-            if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
-                raise
+            before = journal.sent
+            _replay_one(journal, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
+            sent += journal.sent - before
+        finally:
+            journal.close()
+        if folder != run_folder:  # one that was set aside
+            shutil.rmtree(folder, ignore_errors=True)
+    return sent
 
 
-def _keep_style_picture(client: MlflowClient, run_id: str, style: Tensor) -> str:
-    """Keep the style picture as an artifact; returns the Markdown that shows it, as MLflow's own server serves it."""
-    with plain_errors(client.tracking_uri, "keeping the style picture"):
-        client.log_image(run_id, to_image(style), artifact_file=STYLE_PICTURE)
-    return f"\n![the style picture](get-artifact?path={quote(STYLE_PICTURE, safe='')}&run_uuid={run_id})\n"
-
-
-def _registered_steps(client: MlflowClient, run_id: str) -> dict[int, str]:
-    with plain_errors(client.tracking_uri, f"listing the versions of the run {run_id}"):
-        found = client.search_model_versions(f"run_id='{run_id}'")
-    steps = {int(entry.tags["iterations"]): str(entry.version) for entry in found if "iterations" in entry.tags}
-    return dict(sorted(steps.items()))
-
-
-def _continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]]:
-    with plain_errors(client.tracking_uri, f"continuing the run {run_id}"):
-        try:
-            run = client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
-            raise StylecoreError(
-                f"The MLflow store at {without_password(client.tracking_uri)} has no run {run_id!r} to continue; "
-                "set MLFLOW_TRACKING_URI to the store that the interrupted training wrote to."
-            ) from error
-        if run.info.lifecycle_stage != "active":
-            raise StylecoreError(
-                f"The run {run_id} was deleted in MLflow and cannot be continued; "
-                f"bring it back with `mlflow runs restore --run-id {run_id}`."
-            )
-        client.update_run(run_id, status="RUNNING")
-        return run.info.experiment_id, dict(run.data.params)
-
-
-def _start_system_metrics(run_id: str, tracking_uri: str, continued: bool) -> Any:
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it announces its own start and stop
+def _replay_one(journal: Journal, tracking_uri: str | None) -> None:
+    last = journal.last
+    if journal.sent >= last:
+        return
+    said = [record.data["tracking_uri"] for record in journal.records() if record.kind == "run"]
+    if not said:
+        raise StylecoreError(f"the journal {journal.folder} does not say of which run it is; it cannot be sent.")
+    sender = Sender(journal, tracking_uri_of(tracking_uri or said[-1]))
+    sender.start()
     try:
-        monitor = SystemMetricsMonitor(run_id, resume_logging=continued, tracking_uri=tracking_uri)
+        while journal.sent < last:
+            arrived = sender.wait(journal.sent + 1, REPLAY_SECONDS)
+            if sender.is_lost or not arrived:
+                raise StylecoreError(_what_waits(journal, sender))
+    finally:
+        sender.stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    parser = argparse.ArgumentParser(prog="python -m training.tracker", description="The journals of training runs.")
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("replay", help="send to MLflow what a run could not send")
+    command.add_argument(
+        "run_folder", type=Path, metavar="RUN_DIR", help="the run's folder, such as runs/starry_night"
+    )
+    command.add_argument("--tracking-uri", default=None, help="the store; the run's own when left out")
+    return run_command(_run_replay, parser.parse_args(arguments))
+
+
+def _run_replay(options: argparse.Namespace) -> None:
+    sent = replay(options.run_folder, options.tracking_uri)
+    print(f"{options.run_folder}: {sent} records sent; everything is in MLflow.")
+
+
+def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
+    """The key of the journal, and MLflow's id of the run as far as it is known.
+
+    `run_id` is empty for a new run, else what a saved state knew.
+    """
+    if not run_id:
+        return uuid.uuid4().hex, ""
+    if run_id.startswith(NO_ID_YET):
+        key, run_id = run_id.removeprefix(NO_ID_YET), ""
+        is_same = past.key in ("", key)
+    else:
+        key = past.key or uuid.uuid4().hex
+        is_same = journal.answers.get("run_id") in (None, "", run_id)
+    if not is_same:
+        raise StylecoreError(
+            f"the journal {journal.folder} is of another run than the saved state beside it; move the journal away, "
+            "or train under another --run-name."
+        )
+    return key, run_id
+
+
+def _what_waits(journal: Journal, sender: Sender) -> str:
+    count = journal.last - journal.sent
+    why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""
+    return f"MLflow has not taken {count} records of the run{why}: {_how_to_replay(journal.folder.parent)}"
+
+
+def _how_to_replay(run_folder: Path) -> str:
+    return f"`python -m training.tracker replay {run_folder}` sends them."
+
+
+def _own_folder(run_name: str) -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", run_name)
+    return state / "stylecore" / "runs" / f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def _encoded(pixels: Tensor, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    to_image(pixels).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _plain(values: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: plain_number(value) for name, value in values.items()}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _start_system_metrics(say: Callable[..., None], first_step: int) -> _SystemMetrics | None:
+    try:
+        return _SystemMetrics(say, first_step)
     except (ImportError, MlflowException) as error:  # psutil is optional to MLflow
         _log.warning("System metrics are not sampled: %s", error)
         return None
-    monitor.start()
-    return monitor
 
 
 def _git(*arguments: str) -> str | None:
@@ -491,3 +507,7 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container whose user id has no name
         return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -32,13 +32,7 @@ from stylecore.pictures import fit, load_picture
 from stylecore.style_model import StyleModel
 from stylecore.transform_net import TransformNet
 from stylecore.vgg_weights import find_weights, load_vgg
-from training.checkpoints import (
-    evaluate_checkpoints,
-    preview_photos,
-    register_checkpoints,
-    unregistered,
-    write_checkpoint,
-)
+from training.checkpoints import evaluate_checkpoints, preview_photos, register_checkpoints, write_checkpoint
 from training.config import TrainConfig, find_file, parse_config
 from training.objective import style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
@@ -120,7 +114,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     tracker = Tracker.silent()
     if accelerator.is_main_process:
         tracker = start_tracker(config, accelerator, describe_photos(photos, config.photos), style, progress.run_id)
-        progress = dataclasses.replace(progress, run_id=tracker.run_id)
     stream = batches(
         photos,
         config.batch_size,
@@ -193,7 +186,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
             stop, save_due = _agreed(accelerator, bool(stop_requested), save_due)
             if is_checkpoint or save_due or stop:
                 _refuse_divergence({name: float(value) for name, value in losses.items()}, iteration)
-                progress = dataclasses.replace(progress, iteration=iteration)
+                # MLflow may have given the run its id only now.
+                progress = dataclasses.replace(progress, iteration=iteration, run_id=tracker.run_id)
                 if accelerator.is_main_process:
                     # In this order: what is killed between two of these is made up for by the resumed run.
                     if is_checkpoint:
@@ -206,7 +200,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                 raise Stopped(
                     f"stopped at iteration {iteration}; --resume auto goes on from the state in {config.folder}."
                 )
-        _refuse_unregistered(config, tracker)
         if accelerator.is_main_process:
             _stop_at_once(stop_requested)
             evaluate_checkpoints(config, tracker, str(accelerator.device))
@@ -223,8 +216,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     if accelerator.is_main_process:
         if unreadable.names:
             print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
-        versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
-        print(f"done; the checkpoints are in {config.folder} and registered as {config.name}: {versions}.")
+        print(f"done; the checkpoints are in {config.folder}{_registered(config, tracker)}.")
         print(f"compare the runs with `make mlflow-ui`, at {tracker.comparison_link()}")
 
 
@@ -282,6 +274,8 @@ def start_tracker(
         style=fit(style, NOTE_PICTURE),
         dataset=photos,
         run_id=run_id or None,
+        folder=config.folder,
+        end_seconds=config.end_seconds,
     )
 
 
@@ -332,13 +326,10 @@ def _open_folder(config: TrainConfig, resume: bool) -> State | None:
     return read_state(saved) if saved else None
 
 
-def _refuse_unregistered(config: TrainConfig, tracker: Tracker) -> None:
-    missing = unregistered(config.folder, tracker)
-    if missing and tracker.run_id:
-        raise StylecoreError(
-            f"the training is complete, but MLflow did not take {', '.join(path.name for path in missing.values())} "
-            f"of {config.folder}; the same command with --resume auto registers them."
-        )
+def _registered(config: TrainConfig, tracker: Tracker) -> str:
+    """The versions of the checkpoints, as far as MLflow has given them."""
+    versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
+    return f" and registered as {config.name}: {versions}" if versions else ""
 
 
 def _refuse_divergence(losses: dict[str, float], iteration: int) -> None:

@@ -3,19 +3,25 @@
 import json
 import math
 import os
+import re
+import shutil
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 import torch
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel, read_card
+from training import sender as sender_module
 from training import tracker as tracker_module
 from training.store import connect, tracking_uri_of
-from training.tracker import Tracker, default_tracking_uri, environment_tags
+from training.tracker import Tracker, default_tracking_uri, environment_tags, main, replay
 
 
 def start(**changes) -> Tracker:
@@ -62,40 +68,238 @@ def test_every_value_arrives_once_and_in_order_whatever_the_number(store: str):
 
 def test_more_params_than_one_call_takes(store: str):
     run = start(params={f"p{number}": number for number in range(230)})
+    run.finish()
     assert len(connect(store).get_run(run.run_id).data.params) == 230
 
 
-def test_metrics_wait_while_the_store_does_not_answer(store: str, monkeypatch: pytest.MonkeyPatch, caplog):
-    monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr(tracker_module, "RETRY_SECONDS", -1.0)
+WRITES = """
+create_experiment create_run update_run log_batch log_inputs log_artifact set_tag create_logged_model
+log_model_artifacts finalize_logged_model log_outputs create_registered_model create_model_version
+set_logged_model_tags set_registered_model_alias set_terminated
+"""
+FAILING = frozenset([1, 2, 4, 7, 11, 16])
+"""Which calls of each of these fail: never one for ever, now one, now two in a row."""
+
+
+def break_calls(patch: pytest.MonkeyPatch, name: str, *, done: bool, calls: list[str]) -> None:
+    """Let calls of a method of MlflowClient fail, before or after they are `done`."""
+    working = getattr(MlflowClient, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        calls.append(name)
+        fails = calls.count(name) in FAILING
+        answer = working(*arguments, **named) if done or not fails else None
+        if fails:
+            raise MlflowException("Remote end closed connection without response")
+        return answer
+
+    patch.setattr(MlflowClient, name, call)
+
+
+def whole_run(tiny_style, **settings: Any) -> Tracker:
+    """A run with something of every kind."""
+    run = start(params={"seed": 1}, note="why", style=torch.rand(3, 8, 8), dataset={"name": "photos"}, **settings)
+    for step in (0, 10):
+        run.log_metrics({"loss/total": 2.0 - step / 10, "loss/style": math.nan}, step)
+        run.log_preview("amber", torch.full((3, 8, 12), step / 20), step)
+    run.log_checkpoint(tiny_style(), 10, {"loss/total": 1.0, "eval/content": 0.5})
+    run.log_evaluation({"eval/spots": 0.25}, 10)
+    run.finish("KILLED", "told to")
+    return run
+
+
+def all_of(uri: str) -> dict[str, Any]:
+    """Everything that a store knows of its only run but ids and times."""
+    client = connect(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    run_id = run.info.run_id
+    histories = {key: client.get_metric_history(run_id, key) for key in run.data.metrics}
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    (version,) = client.search_model_versions("name='tiny_waves'")
+    pictures = [re.sub(r"timestamp.*?(\+compressed)?(\.\w+)$", r"\1\2", f.path) for f in files_below(client, run_id)]
+    return {
+        "status": (run.info.status, run.info.run_name, run.data.params),
+        "tags": {k: v.replace(run_id, "") for k, v in run.data.tags.items() if k != "journal"},
+        "metrics": {k: sorted((m.step, repr(m.value)) for m in history) for k, history in histories.items()},
+        "datasets": [entry.dataset.name for entry in run.inputs.dataset_inputs],
+        "outputs": [output.step for output in run.outputs.model_outputs],
+        "model": (str(model.status), model.params, sorted((m.key, m.step, m.value) for m in model.metrics)),
+        "model files": sorted(path.name for path in Path(model.artifact_location.removeprefix("file://")).iterdir()),
+        "version": (version.version, version.aliases, version.tags.keys(), version.tags["iterations"]),
+        "pictures": sorted(pictures),
+    }
+
+
+def files_below(client: MlflowClient, run_id: str, folder: str | None = None) -> list[Any]:
+    entries = client.list_artifacts(run_id, folder)
+    inside = [each for entry in entries if entry.is_dir for each in files_below(client, run_id, entry.path)]
+    return [entry for entry in entries if not entry.is_dir] + inside
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_whatever_call_fails_a_run_arrives_exactly_once(
+    store: str, migrated_store: Path, tmp_path: Path, tiny_style, monkeypatch: pytest.MonkeyPatch, done: bool
+):
+    """`done`: the store did what it was asked, and only its answer was lost."""
+    monkeypatch.setattr(sender_module, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(sender_module, "LONGEST_PAUSE", 0.0)
+    torch.manual_seed(1)
+    whole_run(tiny_style)
+    undisturbed = all_of(store)
+    assert undisturbed["metrics"]["loss/total"] == [(0, "2.0"), (10, "1.0")]
+    assert undisturbed["version"][0] == 1
+    (tmp_path / "other").mkdir()
+    other = f"sqlite:///{tmp_path}/other/mlflow.db"
+    shutil.copyfile(migrated_store, tmp_path / "other" / "mlflow.db")
+    calls: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in WRITES.split():
+            break_calls(patch, name, done=done, calls=calls)
+        torch.manual_seed(1)
+        whole_run(tiny_style, tracking_uri=other)
+    assert set(WRITES.split()) - set(calls) <= {"update_run"}  # only a run that was there is updated
+    assert all_of(other) == undisturbed
+
+
+def test_a_late_duplicate_of_the_run_is_removed(store: str, monkeypatch: pytest.MonkeyPatch):
     run = start()
-    working = run._client.log_batch
-
-    def failing(*arguments, **named):
-        raise MlflowException("Max retries exceeded with url")
-
-    monkeypatch.setattr(run._client, "log_batch", failing)
-    run.log_metrics({"loss/total": 1.0}, 0)
-    assert "does not answer" in caplog.text
-    with pytest.raises(StylecoreError, match="does not answer"):
-        run.flush()
-    monkeypatch.setattr(run._client, "log_batch", working)
-    run.log_metrics({"loss/total": 2.0}, 1)
-    assert [m.value for m in connect(store).get_metric_history(run.run_id, "loss/total")] == [1.0, 2.0]
+    client = connect(store)
+    experiment = client.get_experiment_by_name("johnson").experiment_id
+    client.create_run(experiment, tags={"journal": client.get_run(run.run_id).data.tags["journal"]})
+    run.finish()
+    assert [found.info.run_id for found in client.search_runs([experiment])] == [run.run_id]
 
 
-def test_the_training_s_own_error_is_not_hidden_by_a_store_that_went_away(store: str, monkeypatch, caplog):
-    failed, finished = start(), start()
+def away(run_folder: Path, **settings: Any) -> Tracker:
+    """A run whose server is not there."""
+    return start(tracking_uri="http://127.0.0.1:9", folder=run_folder, end_seconds=0.1, **settings)
 
-    def failing(*arguments, **named):
-        raise MlflowException("Max retries exceeded with url")
 
-    for run in (failed, finished):
-        monkeypatch.setattr(run._client, "set_terminated", failing)
-    failed.finish("FAILED", "out of memory")
-    assert "does not answer" in caplog.text
-    with pytest.raises(StylecoreError, match="does not answer"):
-        finished.finish()
+def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_style, caplog, capsys):
+    folder = tmp_path / "runs" / "first"
+    run = away(folder, params={"seed": 3}, style=torch.rand(3, 8, 8))
+    assert "http://127.0.0.1:9 does not answer" in caplog.text
+    assert run.comparison_link().startswith("http://127.0.0.1:9/#/experiments?workflowType")
+    caplog.clear()
+    run.log_metrics({"loss/total": 3.0}, 1)
+    run.log_preview("amber", torch.zeros(3, 4, 4), 1)
+    run.log_checkpoint(tiny_style(), 1, {"loss/total": 3.0})
+    assert (run.checkpoints, run.versions) == ({1}, {})
+    with pytest.raises(StylecoreError, match="has not taken 5 records"):
+        run.flush(0.1)
+    run.finish()
+    assert f"`python -m training.tracker replay {folder}` sends them" in caplog.text
+    assert caplog.text.count("\n") == 1
+
+    assert main(["replay", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}: 6 records sent; everything is in MLflow.\n"
+    assert main(["replay", str(folder)]) == 0
+    assert ": 0 records sent" in capsys.readouterr().out
+    client = connect(store)
+    (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    assert (found.info.status, found.data.params, found.data.metrics) == ("FINISHED", {"seed": "3"}, {"loss/total": 3})
+    assert found.info.end_time >= found.info.start_time
+    assert len(client.search_model_versions("name='tiny_waves'")) == 1
+    assert not list((folder / "journal" / "files").iterdir())
+    (folder / "journal" / "sent.json").unlink()  # nobody knows any more what has arrived
+    assert main(["replay", str(folder)]) == 0
+    assert len(client.search_runs([found.info.experiment_id])) == 1
+    assert len(client.search_model_versions("name='tiny_waves'")) == 1
+
+
+def test_a_run_that_began_without_its_server_is_continued_by_its_state(store: str, tmp_path: Path, caplog):
+    first = away(tmp_path)
+    first.log_metrics({"loss/total": 2.0}, 1)
+    first.finish("KILLED")
+    assert first.run_id.startswith("journal:")
+    again = start(folder=tmp_path, run_id=first.run_id, params={"seed": 1})
+    again.log_metrics({"loss/total": 1.0}, 2)
+    again.finish()
+    client = connect(store)
+    (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    assert (found.info.run_id, found.info.status) == (again.run_id, "FINISHED")
+    assert [m.value for m in client.get_metric_history(again.run_id, "loss/total")] == [2.0, 1.0]
+    with pytest.raises(StylecoreError, match="of another run than the saved state"):
+        start(folder=tmp_path, run_id="journal:other")
+
+
+def test_a_new_run_in_the_folder_of_an_unsent_one_loses_neither(store: str, tmp_path: Path, caplog):
+    first = away(tmp_path, run_name="one")
+    first.finish()
+    second = start(folder=tmp_path, run_name="two")
+    assert f"replay {tmp_path}/journal-1` sends them" in caplog.text
+    second.finish()
+    third = start(folder=tmp_path, run_name="three")  # the second's journal is sent, and goes
+    third.finish()
+    assert replay(tmp_path) == 2
+    assert [path.name for path in tmp_path.iterdir() if path.name != "store"] == ["journal"]
+    client = connect(store)
+    found = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    assert {run.info.run_name for run in found} == {"one", "two", "three"}
+
+
+def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setattr(tracker_module, "REPLAY_SECONDS", 0.5)
+    run = start(folder=tmp_path / "living")
+    away(tmp_path / "away").finish()
+    for arguments, sentence in (
+        ([tmp_path / "nothing"], "holds no journal"),
+        ([tmp_path / "living"], f"is being written by process {os.getpid()} on "),
+        (
+            [tmp_path / "away", "--tracking-uri", "http://127.0.0.1:9"],
+            "has not taken 2 records of the run (The MLflow",
+        ),
+    ):
+        assert main(["replay", *map(str, arguments)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert sentence in error
+        assert error.count("\n") == 1
+    run.finish()
+
+
+def test_what_mlflow_refuses_is_set_aside_and_said(store: str, tmp_path: Path, caplog):
+    run = start(folder=tmp_path)
+    run.log_metrics({"loss:total?": 1.0}, 1)
+    run.log_preview("amber", torch.zeros(3, 4, 4), 1)
+    run.log_metrics({"loss/total": 2.0}, 2)
+    run.finish()
+    found = connect(store).get_run(run.run_id)
+    assert (found.info.status, found.data.metrics) == ("FINISHED", {"loss/total": 2.0})
+    assert found.data.tags["refused"].startswith("metrics (record 2): ")
+    assert "MLflow refused a record" in caplog.text
+
+
+def test_a_run_that_is_deleted_meanwhile_waits_to_be_brought_back(store: str, tmp_path: Path, caplog):
+    run = start(folder=tmp_path, end_seconds=0.5)
+    client = connect(store)
+    client.delete_run(run.run_id)
+    run.log_metrics({"loss/total": 2.0}, 2)
+    run.finish()
+    assert "must be in the 'active' state" in caplog.text
+    client.restore_run(run.run_id)
+    assert replay(tmp_path) == 2
+    assert client.get_run(run.run_id).data.metrics == {"loss/total": 2.0}
+
+
+def test_a_store_that_hangs_holds_no_step_up(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    released, working = threading.Event(), MlflowClient.log_batch
+
+    def hanging(*arguments: Any, **named: Any) -> Any:
+        released.wait(60)
+        return working(*arguments, **named)
+
+    run = start(folder=tmp_path, end_seconds=0.1)
+    monkeypatch.setattr(MlflowClient, "log_batch", hanging)
+    monkeypatch.setattr(sender_module, "GATHER_SECONDS", 0.0)
+    began = time.monotonic()
+    for step in range(100):
+        run.log_metrics({"loss/total": float(step)}, step)
+    run.finish()
+    assert time.monotonic() - began < 30  # not 100 times the server's hanging: one second is granted to it
+    released.set()
+    assert replay(tmp_path) > 0
+    assert len(connect(store).get_metric_history(run.run_id, "loss/total")) == 100
 
 
 def test_a_preview_is_an_image_of_its_step(store: str, tmp_path: Path):
@@ -104,6 +308,7 @@ def test_a_preview_is_an_image_of_its_step(store: str, tmp_path: Path):
     pixels[0] = 2.0  # out of range before clamping, as a network in training gives it
     run.log_preview("a b/c", pixels, 0)
     run.log_preview("a b/c", pixels, 7)
+    run.flush()
     client = connect(store)
     names = sorted(f.path for f in client.list_artifacts(run.run_id, "images") if f.path.endswith(".png"))
     assert [name.split("+timestamp")[0] for name in names] == [
@@ -121,8 +326,10 @@ def test_a_checkpoint_is_a_registered_version_without_code(store: str, tiny_styl
     run = start()
     run.log_metrics({"loss/total": 0.5}, 10)
     model = tiny_style()
-    assert run.log_checkpoint(model, 10, {"loss/total": 0.5, "eval/content": 0.25}) == "1"
-    assert run.log_checkpoint(model, 20, {}) == "2"
+    run.log_checkpoint(model, 10, {"loss/total": 0.5, "eval/content": 0.25})
+    run.log_checkpoint(model, 20, {})
+    run.flush()
+    assert run.versions == {10: "1", 20: "2"}
 
     client = connect(store)
     registered = client.get_registered_model("tiny_waves")
@@ -154,7 +361,9 @@ def test_a_checkpoint_is_a_registered_version_without_code(store: str, tiny_styl
 def test_a_champion_stays_when_another_run_is_registered(store: str, tiny_style):
     first, second = start(), start(run_name="second")
     first.log_checkpoint(tiny_style(), 10, {})
+    first.flush()
     second.log_checkpoint(tiny_style(), 10, {})
+    second.flush()
     aliases = connect(store).get_registered_model("tiny_waves").aliases
     assert aliases == {"champion": 1, "iterations-10": 2}
 
@@ -204,10 +413,13 @@ def test_system_metrics_are_sampled_until_the_end(store: str, monkeypatch: pytes
     run = start(system_metrics=True)
     deadline = time.monotonic() + 30
     while not _system_metrics(store, run.run_id) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        run.flush()
     run.finish()
-    assert "system/cpu_utilization_percentage" in _system_metrics(store, run.run_id)
-    assert run._system_metrics._process is None
+    steps = [m.step for m in connect(store).get_metric_history(run.run_id, "system/cpu_utilization_percentage")]
+    assert steps == list(range(len(steps)))
+    again = start(system_metrics=True, run_id=run.run_id)
+    again.finish()
+    assert not [each for each in threading.enumerate() if each.name == "system-metrics"]
 
 
 def _system_metrics(store: str, run_id: str) -> list[str]:
@@ -218,10 +430,11 @@ def test_the_silent_tracker_does_nothing(tiny_style):
     silent = Tracker.silent()
     silent.log_metrics({"loss/total": 1.0}, 0)
     silent.log_preview("photo", torch.zeros(3, 2, 2), 0)
-    assert silent.log_checkpoint(tiny_style(), 1, {}) == ""
+    silent.log_checkpoint(tiny_style(), 1, {})
+    silent.log_evaluation({"eval/total": 1.0}, 1)
     silent.flush()
     silent.finish("FAILED", "reason")
-    assert silent.run_id == ""
+    assert (silent.run_id, silent.versions) == ("", {})
     assert silent.comparison_link() == ""
 
 
