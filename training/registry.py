@@ -7,7 +7,7 @@ writes them, with or without `models:/`:
     starry_night@iterations-1000    the version with this alias
     starry_night/3                  version 3
 
-As a program, `python -m training.registry restore | list | promote | export | publish`.
+As a program, `python -m training.registry restore | list | promote | export | publish | migrate`.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleCard
 from training.command import run_command
 from training.published import PUBLISHED, publish_run, restore_published, swap_folder
-from training.store import connect, fetch, is_server, plain_errors, without_password
+from training.store import LOCAL_STORE, connect, fetch, is_server, plain_errors, without_password
 from training.tracker import file_sha256
 
 __all__ = ["BUNDLE_FORMAT", "RegisteredVersion", "Registry", "main", "publish_run", "restore_published"]
@@ -336,12 +336,21 @@ def _publish(options: argparse.Namespace) -> None:
         print(publish_run(run_id, options.folder, half=not options.full, tracking_uri=options.tracking_uri))
 
 
+def _migrate(options: argparse.Namespace) -> None:
+    from training.migrate import migrate
+
+    summary = migrate(options.source, options.target, unfinished=options.unfinished, told=print)
+    for sentence in summary.skipped:
+        print(sentence, file=sys.stderr)
+    print(f"{summary}.")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.registry", description="The registered styles.")
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
     )
-    verbs = parser.add_subparsers(required=True, metavar="restore | list | promote | export | publish")
+    verbs = parser.add_subparsers(required=True, metavar="restore | list | promote | export | publish | migrate")
 
     restore = verbs.add_parser("restore", help="put the published runs into the store")
     restore.add_argument("--from", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
@@ -370,6 +379,13 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--to", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
     publish.add_argument("--full", action="store_true", help="keep the weights as float32 instead of float16")
     publish.set_defaults(run=_publish)
+
+    migrate = verbs.add_parser("migrate", help="move everything to another store, such as a server; can be repeated")
+    own = f"sqlite:///{LOCAL_STORE / 'mlflow.db'}"
+    migrate.add_argument("--from", dest="source", default=own, metavar="URI", help="default: mlruns/mlflow.db")
+    migrate.add_argument("--to", dest="target", required=True, metavar="URI", help="as https://tracker.example.com")
+    migrate.add_argument("--unfinished", action="store_true", help="also runs that are shown as still being written")
+    migrate.set_defaults(run=_migrate)
     return parser
 
 

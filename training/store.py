@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from stylecore.errors import StylecoreError
+from training.database import database_address
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOCAL_STORE = REPOSITORY / "mlruns"
@@ -53,7 +54,7 @@ def tracking_uri_of(address: str) -> str:
             "use a server (http://host:5000), or a database such as sqlite:///mlruns/mlflow.db."
         )
     if scheme != "sqlite":
-        return address
+        return database_address(address)
     file = _sqlite_file(address)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -150,6 +151,12 @@ def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
 def is_server(tracking_uri: str) -> bool:
     """True when the store is behind an MLflow server, which then keeps the artifacts too."""
     return urlsplit(tracking_uri).scheme in _SERVERS
+
+
+def store_exists(tracking_uri: str) -> bool:
+    """False for a sqlite address whose file is missing, which opening it would create."""
+    is_file = urlsplit(tracking_uri).scheme.partition("+")[0] == "sqlite"
+    return not is_file or _sqlite_file(tracking_uri).is_file()
 
 
 def artifact_folder(tracking_uri: str) -> Path | None:

@@ -26,6 +26,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from stylecore.errors import StylecoreError
+from training.database import database_address
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -171,9 +172,7 @@ def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
 
 def backend_store(settings: Mapping[str, str], folder: Path) -> str:
     """The address of the database, by the driver that is installed."""
-    database = settings.get("MLFLOW_BACKEND_STORE_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-    if database.startswith(("postgresql://", "postgres://")):
-        return f"postgresql+psycopg2://{database.partition('://')[2]}"
+    database = database_address(settings.get("MLFLOW_BACKEND_STORE_URI") or f"sqlite:///{folder / 'mlflow.db'}")
     if not database.startswith(("postgresql+", "sqlite:///")):
         raise StylecoreError(
             "MLFLOW_BACKEND_STORE_URI must be postgresql://USER:PASSWORD@HOST/DATABASE, or be left out for sqlite."

@@ -1,0 +1,164 @@
+"""From one machine's sqlite and folder to a server on PostgreSQL and S3 with accounts, interrupted on the way."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from servers import MLflowServer
+
+from stylecore.style_model import StyleCard, StyleModel
+from stylecore.transform_net import TransformNet, TransformNetConfig
+from training.migrate import MIGRATED
+from training.registry import Registry, main
+from training.store import connect
+from training.tracker import Tracker, file_sha256
+
+
+def tiny_style(iterations: int) -> StyleModel:
+    network = TransformNetConfig(residual_blocks=1, width=0.25)
+    return StyleModel(TransformNet(network), StyleCard(name="waves", network=network, iterations=iterations))
+
+
+def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
+    """A run as training leaves it; returns its id."""
+    tracker = Tracker.start(
+        experiment="johnson",
+        run_name=name,
+        params={"style_weight": 5e9, "name": name},
+        tags={"mlflow.parentRunId": parent} if parent else {"kept": "yes"},
+        note="note",
+        style=torch.rand(3, 16, 16),
+        dataset={"name": "photos", "source": "/data/photos", "digest": "abc"},
+        tracking_uri=store,
+        system_metrics=False,
+    )
+    tracker.log_preview("tower", torch.rand(3, 16, 16), 0)
+    for step in range(1, 1201):
+        tracker.log_metrics({"loss/total": 1 / step}, step)
+    tracker.log_metrics({"odd": math.nan}, 1)
+    tracker.log_metrics({"odd": math.inf}, 2)
+    for step in range(600, 600 * checkpoints + 1, 600):
+        tracker.log_checkpoint(tiny_style(step), step, {"loss/total": 1 / step})
+    tracker.finish()
+    return tracker.run_id
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store with two runs, the second a child of the first, four versions of which the second was deleted."""
+    uri = f"sqlite:///{tmp_path}/local/mlflow.db"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    first = train(uri, "first")
+    train(uri, "second", parent=first)
+    client = connect(uri)
+    client.delete_model_version("waves", "2")
+    client.set_registered_model_alias("waves", "champion", "3")
+    client.create_run(client.get_experiment_by_name("johnson").experiment_id, run_name="unfinished")
+    return uri
+
+
+class PowerCutError(BaseException):
+    """Not to be caught by anybody."""
+
+
+def ending_at_the_second_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    calls = []
+
+    def ending(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise PowerCutError
+        return function(*arguments, **named)
+
+    return ending
+
+
+def test_everything_arrives_however_often_it_is_interrupted(
+    source: str,
+    serve: Callable[..., MLflowServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = serve(password="twelve letters")
+    command = ["migrate", "--from", source, "--to", server.url]
+    for method in ("log_model_artifacts", "create_model_version", "set_registered_model_alias"):
+        with monkeypatch.context() as patched:
+            patched.setattr(MlflowClient, method, ending_at_the_second_call(getattr(MlflowClient, method)))
+            with pytest.raises(PowerCutError):
+                main(command)
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert output.out.splitlines()[-1].startswith("2 runs with 2406 metric values, ")
+    assert "4 models, 3 registered versions and 3 aliases are the same" in output.out
+    assert "The run unfinished" in output.err
+
+    old, new = MlflowClient(source), MlflowClient(server.url)
+    before = {run.info.run_name: run for run in runs(old)}
+    after = {run.info.run_name: run for run in runs(new)}
+    assert len(runs(new)) == 2
+    for name, run in after.items():
+        was = before[name]
+        assert run.data.tags[MIGRATED] == was.info.run_id
+        assert run.data.params == was.data.params
+        assert (run.info.status, run.info.start_time, run.info.end_time) == (
+            was.info.status,
+            was.info.start_time,
+            was.info.end_time,
+        )
+        for key in ("loss/total", "odd"):
+            assert points(new, run.info.run_id, key) == points(old, was.info.run_id, key)
+        assert run.inputs.dataset_inputs[0].dataset.digest == "abc"
+        assert sorted(output.step for output in run.outputs.model_outputs) == [600, 1200]
+        # The picture in the note is the one of this run.
+        assert run.info.run_id in run.data.tags["mlflow.note.content"]
+        assert was.info.run_id not in run.data.tags["mlflow.note.content"]
+        picture = [
+            Path(client.download_artifacts(each.info.run_id, "style/picture.jpg", str(tmp_path)))
+            for client, each in ((new, run), (old, was))
+        ]
+        assert file_sha256(picture[0]) == file_sha256(picture[1])
+    assert after["second"].data.tags["mlflow.parentRunId"] == after["first"].info.run_id
+
+    local, remote = Registry(source), Registry(server.url)
+    assert [(v.version, v.iterations, v.aliases, v.run_name) for v in remote.versions()] == [
+        (v.version, v.iterations, v.aliases, v.run_name) for v in local.versions()
+    ]
+    assert [v.version for v in remote.versions()] == ["1", "3", "4"]
+    assert remote.find("waves").version == "3"
+    for version in local.versions():
+        there = remote.find(f"waves/{version.version}")
+        assert file_sha256(remote.weights(there)) == file_sha256(local.weights(version))
+        assert there.run_id == after[version.run_name].info.run_id
+    (linked,) = new.get_logged_model(after["second"].outputs.model_outputs[0].model_id).metrics
+    assert linked.key == "loss/total"
+
+    # What the server's people decided since stays; what the machine added since follows.
+    remote.promote("waves", "4")
+    old.log_metric(before["first"].info.run_id, "late", 1.0)
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert "; 1 runs and versions were moved now" in output.out
+    assert "The alias champion of waves is version 4's there" in output.err
+    assert remote.find("waves").version == "4"
+    assert len(points(new, after["first"].info.run_id, "late")) == 1
+
+
+def test_a_source_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing.db"
+    assert main(["migrate", "--from", f"sqlite:///{missing}", "--to", "http://127.0.0.1:9"]) == 2
+    assert "There is no MLflow store" in capsys.readouterr().err
+    assert not missing.exists()
+
+
+def runs(client: MlflowClient) -> list:  # type: ignore[type-arg]
+    found = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    return [run for run in found if run.info.run_name != "unfinished"]
+
+
+def points(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, int, str]]:
+    return sorted((m.step, m.timestamp, str(m.value)) for m in client.get_metric_history(run_id, key))
