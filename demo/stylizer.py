@@ -23,7 +23,8 @@ from stylecore.style_model import StyleCard, StyleModel
 Key = tuple[str, str, str, int]
 """Digest of the photo, style, version, longest side."""
 
-PYTORCH = "PyTorch"
+RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO"}
+"""What the engine's runtimes are called."""
 LIVE_PATIENCE = 1.0
 """Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
 
@@ -162,9 +163,9 @@ class Stylizer:
     def _apply(self, model: StyleModel, pixels: Tensor) -> tuple[Tensor, str, str]:
         """The stylized picture, where it was made, and by what."""
         if zero_gpu.PRESENT:
-            return *zero_gpu.stylize(model, pixels), PYTORCH
+            return *zero_gpu.stylize(model, pixels), RUNTIMES["torch"]
         engine = self._engine(model)
-        return engine.stylize(pixels), device_name(engine.device), getattr(engine, "runtime", PYTORCH)
+        return engine.stylize(pixels), device_name(engine.device), RUNTIMES[engine.runtime]
 
     def _engine(self, model: StyleModel) -> Engine:
         if model not in self._engines:
