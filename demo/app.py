@@ -56,7 +56,7 @@ def build_demo(
     """
     limits = limits or Limits()
     stylizer = Stylizer(catalogue, limits)
-    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits)
+    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits, stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML(HEADER)
         with gr.Tabs(elem_id="tabs"):

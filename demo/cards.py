@@ -39,14 +39,14 @@ def style_cards(entries: Sequence[StyleEntry], chosen: str) -> str:
     )
 
 
-def sample_strip(photos: Mapping[str, Path]) -> str:
-    """A row of buttons, one a photo."""
+def sample_strip(photos: Mapping[str, Path], question: str = "No photo at hand?", what: str = "Sample photo") -> str:
+    """A row of buttons, one a picture."""
     buttons = "".join(
-        f'<button type="button" data-name="{html.escape(name)}" aria-label="Sample photo: {html.escape(name)}" '
+        f'<button type="button" data-name="{html.escape(name)}" aria-label="{what}: {html.escape(name)}" '
         f'title="{html.escape(name.capitalize())}">{_image(_thumbnail(photo))}</button>'
         for name, photo in photos.items()
     )
-    return f'<div class="samples"><span>No photo at hand?</span><div>{buttons}</div></div>' if photos else ""
+    return f'<div class="samples"><span>{question}</span><div>{buttons}</div></div>' if photos else ""
 
 
 def _thumbnail(file: Path) -> bytes:

@@ -49,6 +49,8 @@ const show = (index) => {
   shown = (index + all.length) % all.length;
   const figure = all[shown];
   dialog().querySelector('.layers').innerHTML = figure.querySelector('.layers').innerHTML;
+  const { naturalWidth, naturalHeight } = figure.querySelector('img');
+  dialog().style.setProperty('--aspect', naturalWidth / naturalHeight);
   dialog().querySelector('p').textContent = `${shown + 1} of ${all.length}: ${figure.dataset.label}`;
 };
 element.addEventListener('click', (event) => {
@@ -186,16 +188,15 @@ def _figure(each: Compared, photo: str, largest: float | None, is_best: bool) ->
     picture = _address(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label)))
     label = html.escape(each.label)
     best = ' <span class="best">best</span>' if is_best else ""
-    lines = [_losses(each.losses, largest)]
     notes = []
     if each.record.gatys_iterations is not None:
         notes.append(f"equals {each.record.gatys_iterations:.0f} iterations of Gatys et al.")
-    notes.append(f"{seconds_text(each.result.seconds)} on {html.escape(each.result.device)}")
+    notes.append(seconds_text(each.result.seconds))
+    lines = [_losses(each.losses, largest), f'<span class="notes">{" · ".join(notes)}</span>']
     if each.record.page:
         address = html.escape(each.record.page)
         name = html.escape(each.entry.run_name or "its run")
-        notes.append(f'<a href="{address}" target="_blank" rel="noopener">{name} in MLflow</a>')
-    lines.append(f'<span class="notes">{" · ".join(notes)}</span>')
+        lines.append(f'<a href="{address}" target="_blank" rel="noopener">{name} in MLflow</a>')
     return (
         f'<figure data-done data-label="{label}"><button type="button" class="large" aria-label="Show large: {label}">'
         f'<span class="layers"><img alt="" src="{photo}"><img class="after" alt="Stylized: {label}" src="{picture}">'
@@ -213,11 +214,9 @@ def _losses(losses: dict[str, float], largest: float | None) -> str:
             for name in ("content", "style")
         )
         bar = f'<span class="losses" aria-hidden="true">{parts}</span>'
-    words = " + ".join(
-        f'<span class="{name}">{name} {loss_text(losses[name])}</span>' for name in losses if name != "total"
-    )
-    total = f" = total loss {loss_text(losses['total'])}" if "total" in losses else ""
-    return f'{bar}<span class="figures">{words}{total}</span>'
+    total = f"total loss {loss_text(losses['total'])}" if "total" in losses else ""
+    addends = (f'<span class="{name}">{name} {loss_text(losses[name])}</span>' for name in losses if name != "total")
+    return f'{bar}<span class="figures">{total}</span><span class="figures">{" ".join(addends)}</span>'
 
 
 def _largest_total(done: Sequence[Compared]) -> float | None:
@@ -404,10 +403,11 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
     }
     tab.select(plainly(arrive), [photo, first_photo, chosen], [photo, chosen, ready, status], **quiet)
     samples.select(plainly(pick_sample), None, [photo], **quiet)
-    ready.select(plainly(pick), None, [chosen, ready], **quiet).success(**work)
+    picked = ready.select(plainly(pick), None, [chosen, ready], **quiet)
+    running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
+    ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before
     gr.on([ready.select, button.click], None, js=SHOW_RESULT, **quiet)
     chosen.input(plainly(press), [chosen], [ready], **quiet)
-    button.click(**work)
     strength.change(None, [strength], None, js=BLEND, **quiet)
     download.click(plainly(make_sheet), [compared, strength], [file], concurrency_id=MODEL, **quiet).success(
         None, js=DOWNLOAD, **quiet

@@ -12,9 +12,9 @@ import pandas as pd  # type: ignore[import-untyped]
 from PIL import Image, UnidentifiedImageError
 
 from demo.cards import PICK_SAMPLE, sample_strip
-from demo.catalogue import preview_photo
+from demo.catalogue import StyleEntry, preview_photo
+from demo.limits import LONG
 from demo.page import (
-    MODEL,
     copy_of_sample,
     copy_to_cache,
     file_name,
@@ -24,12 +24,14 @@ from demo.page import (
     seconds_text,
     status_line,
 )
-from demo.painter import BALANCE_RANGE, Order, Painter
+from demo.painter import BALANCE_RANGE, NETWORK, Order, Painter
+from stylecore.errors import StylecoreError
 from stylecore.gatys import GatysConfig, GatysStep
 from stylecore.pictures import Picture
 from stylecore.samples import sample_photos
 
-STARRY_NIGHT = Path(__file__).with_name("assets") / "starry_night.jpg"
+ASSETS = Path(__file__).with_name("assets")
+STARRY_NIGHT = ASSETS / "starry_night.jpg"
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
 STOP_LABEL = "Stop and keep it"
@@ -119,8 +121,9 @@ def _last_frame(
 def _progress(step: GatysStep, device: str) -> str:
     share = 100 * step.step / step.total_steps
     left = f"{seconds_text(max(1, step.remaining))} left" if step.step > 1 else f"on {device}"
+    coarse = "" if step.scale == 1 else f" · large strokes first, at 1/{round(1 / step.scale)} of the size"
     return (
-        status_line(f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}")
+        status_line(f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}")
         + f'<div class="gatys-progress" aria-hidden="true"><div style="width: {share:.1f}%"></div></div>'
     )
 
@@ -160,6 +163,23 @@ def estimate_text(painter: Painter, photo: str | None, longest_side: float, step
     return status_line(f"{text}.")
 
 
+def style_pictures() -> dict[str, Path]:
+    """The page's own style pictures, by name: a painting, and the drawn patterns."""
+    return {path.stem: path for path in (STARRY_NIGHT, *sorted((ASSETS / "patterns").glob("*.jpg"))) if path.is_file()}
+
+
+def style_picture_of(style: StyleEntry) -> Path | None:
+    """The picture that a style's network was trained on, where the page has it."""
+    own = style_pictures()
+    return own.get(Path(str(style.card.training.get("style_image") or "")).stem) or own.get(style.name)
+
+
+def start_choices(painter: Painter) -> list[tuple[str, str]]:
+    """What a painting may begin with: (label, value of `Painter.order`)."""
+    styles = painter.stylizer.catalogue.styles() if painter.stylizer else []
+    return START_CHOICES + [(f"The photo stylized by {style.title}", f"{NETWORK}{style.name}") for style in styles]
+
+
 def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> None:
     """Lay the tab out inside the open `gr.Tab` and connect it; `first_photo` is the other tab's photo input."""
     limits, default = painter.limits, GatysConfig()
@@ -193,6 +213,14 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                     alt_text="The picture whose style is taken",
                 )
             samples = gr.HTML(sample_strip(sample_photos()), js_on_load=PICK_SAMPLE, elem_id="gatys-samples")
+            styles = gr.HTML(
+                sample_strip(_in_words(style_pictures()), "No style picture?", "Style picture"),
+                js_on_load=PICK_SAMPLE,
+                elem_id="gatys-styles",
+            )
+            start = gr.Dropdown(
+                START_CHOICES, value=default.start, label="Start from", elem_id="gatys-start", filterable=False
+            )
             balance = gr.Slider(
                 -BALANCE_RANGE,
                 BALANCE_RANGE,
@@ -208,7 +236,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                     limits.gatys_max_steps,
                     min(default.steps, limits.gatys_max_steps),
                     step=10,
-                    label="Steps",
+                    label=f"Steps, at most {limits.gatys_max_steps}",
                     elem_id="gatys-steps",
                     buttons=[],
                 )
@@ -222,7 +250,6 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                     buttons=[],
                 )
             with gr.Accordion("More settings", open=False, elem_id="gatys-more"):
-                start = gr.Radio(START_CHOICES, value=default.start, label="Start from", elem_id="gatys-start")
                 keep_colors = gr.Radio(
                     COLOR_CHOICES, value=default.keep_colors, label="Colors", elem_id="gatys-colors"
                 )
@@ -329,7 +356,24 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
     def arrive(photo: str | None, first_photo: str | None, longest_side: float, steps: float) -> tuple[Any, ...]:
         sample = preview_photo()
         chosen = photo or first_photo or (copy_of_sample(sample.stem) if sample else None)
-        return gr.skip() if photo else chosen, estimate_text(painter, chosen, longest_side, steps)
+        return (
+            gr.skip() if photo else chosen,
+            estimate_text(painter, chosen, longest_side, steps),
+            gr.Dropdown(choices=start_choices(painter)),
+        )
+
+    def pick_style(event: gr.EventData) -> str:
+        own = _in_words(style_pictures())
+        if event.name not in own:
+            raise StylecoreError(f"there is no style picture {event.name!r}; upload your own.")
+        return copy_to_cache(own[event.name])
+
+    def fetch_style(start: str) -> Any:
+        """The picture that the chosen network was trained on."""
+        if painter.stylizer is None or not start.startswith(NETWORK):
+            return gr.skip()
+        picture = style_picture_of(painter.stylizer.catalogue.find(start.removeprefix(NETWORK)))
+        return copy_to_cache(picture) if picture else gr.skip()
 
     def look_ahead(photo: str | None, longest_side: float, steps: float) -> str:
         return estimate_text(painter, photo, longest_side, steps)
@@ -344,11 +388,13 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
         [picture, status, curve, png, jpeg, recipe],
         show_progress="minimal",
         show_progress_on=[status],
-        concurrency_id=MODEL,
+        concurrency_id=LONG,
         api_visibility="private",
     ).then(plainly(end), None, [start_button, stop_button], queue=False, **quiet)
     stop_button.click(plainly(ask_to_stop), [stop], [stop_button], queue=False, **quiet)
-    tab.select(plainly(arrive), [photo, first_photo, longest_side, steps], [photo, status], **quiet)
+    tab.select(plainly(arrive), [photo, first_photo, longest_side, steps], [photo, status, start], **quiet)
+    start.input(plainly(fetch_style), [start], [style], **quiet)
+    styles.select(plainly(pick_style), None, [style], **quiet)
     gr.on(
         [photo.change, longest_side.release, steps.release],
         plainly(look_ahead),
@@ -358,6 +404,10 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
         **quiet,
     )
     samples.select(plainly(_pick_sample), None, [photo], **quiet)
+
+
+def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:
+    return {name.replace("_", " "): path for name, path in pictures.items()}
 
 
 def _pick_sample(event: gr.EventData) -> str:
@@ -379,7 +429,7 @@ def build_gatys_api(painter: Painter) -> None:
             steps: How many steps to make.
             longest_side: Longest side of the result in pixels.
             balance: Power of ten by which the style counts more than usual; negative for less.
-            start: content, style or noise.
+            start: content, style, noise, or network:NAME for the photo as that style's network stylizes it.
             keep_colors: none, luminance or match.
 
         Returns:
@@ -408,4 +458,4 @@ def build_gatys_api(painter: Painter) -> None:
             gr.Textbox(default.keep_colors, label="keep_colors"),
         ]
         outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
-        gr.Button().click(plainly(gatys), inputs, outputs, api_name="gatys", concurrency_id=MODEL)
+        gr.Button().click(plainly(gatys), inputs, outputs, api_name="gatys", concurrency_id=LONG)

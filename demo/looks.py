@@ -174,7 +174,7 @@ CSS = """
 #compare-result .nothing { display: grid; place-items: center; min-height: 340px; margin: 0; padding: 20px;
   border: 2px dashed var(--border-color-primary); border-radius: 14px; color: var(--body-text-color-subdued); }
 #compare-result .shared { margin: 0 0 16px; color: var(--body-text-color-subdued); line-height: 1.5; }
-#compare-result .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr));
+#compare-result .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(270px, 100%), 1fr));
   gap: 26px 18px; }
 #compare-result figure { margin: 0; min-width: 0; }
 #compare-result .large { display: block; width: 100%; padding: 0; border: 0; border-radius: 12px; background: none;
@@ -195,17 +195,18 @@ CSS = """
 #compare-result .losses .content { background: #6188d8; }
 #compare-result .losses .style { background: #d79c1c; }
 #compare-result .figures, #compare-result .notes { display: block; font-variant-numeric: tabular-nums; }
+#compare-result .figures span { margin-right: 10px; }
+#compare-result figcaption a { display: inline-block; padding: 0; overflow-wrap: anywhere; }
 #compare-result .figures span::before { content: ""; display: inline-block; width: 8px; height: 8px;
   margin-right: 5px; border-radius: 2px; background: #6188d8; }
 #compare-result .figures .style::before { background: #d79c1c; }
-#compare-result dialog { width: min(96vw, calc(140vh)); max-width: none; max-height: 96vh; margin: auto; padding: 14px;
-  border: 0; border-radius: 14px; overflow: hidden; background: var(--background-fill-primary);
-  color: var(--body-text-color); }
+#compare-result dialog { position: fixed; inset: 0; width: fit-content; max-width: 96vw; height: fit-content;
+  max-height: 96vh; margin: auto; padding: 14px; border: 0; border-radius: 14px; overflow: hidden;
+  background: var(--background-fill-primary); color: var(--body-text-color); }
+#compare-result dialog:not([open]) { display: none; }
 #compare-result dialog::backdrop { background: rgb(11 17 30 / .8); }
-#compare-result dialog .layers { width: fit-content; margin: 0 auto; }
-#compare-result dialog .layers img { max-width: 100%; width: auto; min-width: min(100%, 420px); height: auto;
-  max-height: calc(96vh - 110px); }
-#compare-result dialog .layers .after { width: 100%; height: 100%; max-height: none; }
+#compare-result dialog .layers img { width: min(calc(96vw - 28px), 1100px, calc((96vh - 110px) * var(--aspect, 1))); }
+#compare-result dialog .layers .after { width: 100%; }
 #compare-result .bar { display: flex; gap: 8px; align-items: center; margin-top: 12px; }
 #compare-result .bar p { flex: 1; min-width: 0; margin: 0; text-align: center; font-weight: 600; line-height: 1.3; }
 #compare-result .bar button { min-width: 42px; min-height: 38px; padding: 4px 12px; border-radius: 9px;
@@ -213,6 +214,7 @@ CSS = """
   color: var(--body-text-color); cursor: pointer; }
 
 #gatys-curve .role-legend { display: none; }
+#gatys-styles .samples { margin-top: -4px; }
 .gatys-progress { height: 4px; border-radius: 2px; background: var(--neutral-200); overflow: hidden;
   margin: 8px 0 2px; }
 .dark .gatys-progress { background: var(--neutral-800); }

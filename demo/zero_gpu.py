@@ -76,7 +76,9 @@ def stylize(model: StyleModel, pixels: Tensor) -> tuple[Tensor, str]:
     return stylized, torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else NAME
 
 
-def painting_seconds(content: Tensor, style: Tensor, vgg: VGG, config: GatysConfig) -> int:
+def painting_seconds(
+    content: Tensor, style: Tensor, vgg: VGG, config: GatysConfig, start: Tensor | None = None
+) -> int:
     """How long the GPU is asked for, to paint with `paint`."""
     expected = config.steps * content.shape[-2] * content.shape[-1] * SECONDS_PER_PIXEL
     wanted = min(max(expected, LEAST_GATYS_SECONDS), config.seconds or math.inf, GATYS_SECONDS)
@@ -84,12 +86,14 @@ def painting_seconds(content: Tensor, style: Tensor, vgg: VGG, config: GatysConf
 
 
 @_borrowing(painting_seconds)
-def paint(content: Tensor, style: Tensor, vgg: VGG, config: GatysConfig) -> Iterator[GatysStep]:
+def paint(
+    content: Tensor, style: Tensor, vgg: VGG, config: GatysConfig, start: Tensor | None = None
+) -> Iterator[GatysStep]:
     """`stylecore.gatys.paint`, whose steps hold finished pictures. It ends in time to be kept: ZeroGPU would end it
     without."""
     seconds = painting_seconds(content, style, vgg, config) - SECONDS_TO_START
     vgg = vgg.to("cuda" if torch.cuda.is_available() else "cpu")
-    for step in paint_here(content, style, vgg, dataclasses.replace(config, seconds=float(seconds))):
+    for step in paint_here(content, style, vgg, dataclasses.replace(config, seconds=float(seconds)), start=start):
         yield dataclasses.replace(step, _pixels=step.picture(), _finish=_finished)
 
 

@@ -51,6 +51,7 @@ class GatysStep:
             are the sums of "content/relu4_2", "style/relu1_1" and so on. At another scale they are other losses.
         elapsed: seconds since the start.
         remaining: seconds expected until the end; 0 in the last step.
+        scale: at which part of the full size the step was made: 1, 1/2, 1/4...
     """
 
     step: int
@@ -58,6 +59,7 @@ class GatysStep:
     losses: dict[str, float]
     elapsed: float
     remaining: float
+    scale: float
     _pixels: Tensor = field(repr=False)
     _finish: Callable[[Tensor], Tensor] = field(repr=False)
 
@@ -209,6 +211,7 @@ def _run(
                 losses=descent.losses,
                 elapsed=elapsed,
                 remaining=0.0 if is_last else max(0.0, min(expected, (config.seconds or math.inf) - elapsed)),
+                scale=0.5 ** (len(sizes) - 1 - scale),
                 _pixels=pixels,
                 _finish=finish,
             )

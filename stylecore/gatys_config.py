@@ -13,8 +13,8 @@ Start = Literal["content", "style", "noise"]
 Optimizer = Literal["lbfgs", "adam"]
 KeepColors = Literal["none", "luminance", "match"]
 
-SMALLEST_COARSE_SIDE = 64
-"""Pixels. Below that little of the content is left, and the deepest style layers see nothing but their border."""
+SMALLEST_COARSE_SIDE = 160
+"""Pixels. Below that little of the content is left to begin with: at 128 a face is lost for good."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class GatysConfig:
         seconds: the run also ends when the next step would not end within this time.
         scales: 1 paints at full size only, as in the paper; with n the first steps are made at 1 / 2^(n-1) of the
             size, then at double that, and so on, which gives larger strokes. The steps are shared equally. Scales
-            whose short side would be below `SMALLEST_COARSE_SIDE` are left out.
+            whose short side would be below `SMALLEST_COARSE_SIDE` are left out. In the same time two scales reach
+            a lower loss than one and give flat skies strokes; with three the photo's small things dissolve.
         style_scale: size of the brush. At 1 a style picture is resized to as many pixels as the content picture
             has (the paper resizes it to the same size; here it keeps its aspect); at 2 to twice the sides, which
             doubles the size of the strokes.
@@ -74,7 +75,7 @@ class GatysConfig:
     history: int = 20
     steps: int = 200
     seconds: float | None = None
-    scales: int = 1
+    scales: int = 2
     style_scale: float = 1.0
     style_blend: Sequence[float] = ()
     border: int = 4

@@ -218,7 +218,7 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
     assert 'content" style="width: 75.0%"' in shown
     assert 'content" style="width: 37.5%"' in shown
     assert "content 750,000" in shown
-    assert "= total loss 1,000,000" in shown
+    assert "total loss 1,000,000" in shown
     assert shown.count("equals 23 iterations of Gatys et al.") == 1
     assert 'href="http://localhost:5000/#/experiments/1/runs/&lt;abc&gt;"' in shown
     assert "The losses are the last of training" in shown

@@ -254,16 +254,17 @@ def test_any_size_comes_back_as_it_was(
 
 def test_coarse_to_fine_shares_the_steps_and_hands_out_full_size(vgg: VGG) -> None:
     config = replace(SHALLOW, scales=2, steps=5)
-    assert scale_sizes(130, 150, config) == [(65, 75), (130, 150)]
+    assert scale_sizes(320, 330, config) == [(160, 165), (320, 330)]
     assert scale_steps(2, 5) == [2, 3]
-    steps = list(paint(_picture(130, 150), STYLE, vgg, config))
-    assert [step.picture().shape for step in steps] == [(3, 130, 150)] * 5
+    steps = list(paint(_picture(320, 330), STYLE, vgg, config))
+    assert [step.picture().shape for step in steps] == [(3, 320, 330)] * 5
     assert [step.step for step in steps] == [1, 2, 3, 4, 5]
+    assert [step.scale for step in steps] == [0.5, 0.5, 1, 1, 1]
 
 
 def test_scales_that_would_be_tiny_or_have_no_step_are_left_out() -> None:
-    assert scale_sizes(130, 150, GatysConfig(scales=9)) == [(65, 75), (130, 150)]
-    assert scale_sizes(40, 400, GatysConfig(scales=3)) == [(40, 400)]
+    assert scale_sizes(330, 350, GatysConfig(scales=9)) == [(165, 175), (330, 350)]
+    assert scale_sizes(310, 1000, GatysConfig(scales=3)) == [(310, 1000)]
     assert scale_sizes(512, 512, GatysConfig(scales=4, steps=2)) == [(256, 256), (512, 512)]
 
 
@@ -317,8 +318,8 @@ def test_time_is_shared_among_the_scales(vgg: VGG, monkeypatch: pytest.MonkeyPat
     """A quarter of the pixels at half the size: a fifth of the time, and the rest is the finest's."""
     _ticking(monkeypatch)
     config = replace(SHALLOW, steps=100, seconds=20, scales=2, border=0)
-    steps = list(paint(_picture(128, 128), STYLE, vgg, config))
-    assert [step._pixels.shape[-1] for step in steps] == [64] * 2 + [128] * 8
+    steps = list(paint(_picture(320, 320), STYLE, vgg, config))
+    assert [step._pixels.shape[-1] for step in steps] == [160] * 2 + [320] * 8
 
 
 def test_remaining_time_is_in_proportion_to_the_steps_without_the_preparation(
