@@ -5,8 +5,10 @@ written to `mlruns/published/<run name>/`:
 
     run.json                                 format, experiment, run_name, status, start_time, end_time (ms),
                                              note, params, tags, datasets, checkpoints, previews
-    metrics.csv                              key,step,timestamp,value: the full history, timestamps in ms
+    metrics.csv                              key,step,timestamp,value: the full history, timestamps in ms, but for
+                                             the samples of the machine's load (system/...)
     checkpoints/iterations-<step>.safetensors    StyleModel files, weights as float16
+    checkpoints/iterations-<step>.int8.json      their 8-bit forms, where there are any
     previews/<photo>/<step>.jpg              the sample pictures
 
 In run.json a checkpoint is {step, sha256, aliases, metrics: [{key, value, step, timestamp}]}, a preview is
@@ -34,7 +36,9 @@ from mlflow.entities import LoggedModel, Metric, Run
 from PIL import Image
 
 from stylecore.errors import StylecoreError
+from stylecore.quantization import companion_of
 from stylecore.style_model import StyleModel, read_card
+from training.delivery import INT8_TAG, JOURNAL_TAG
 from training.store import LOCAL_STORE, connect, fetch, one_at_a_time, plain_errors
 from training.tracker import (
     METRICS_A_CALL,
@@ -49,9 +53,11 @@ from training.tracker import (
 
 PUBLISHED = LOCAL_STORE / "published"
 FORMAT = "stylecore.published-run/1"
+SYSTEM_METRICS = "system/"
+"""What MLflow samples of processor and memory every 10 s: more lines than all else, and nothing about the network."""
 _KEPT_MLFLOW_TAGS = {"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"}
 _RUN_ID = "{run_id}"
-_OUR_TAGS = {"published_as", "published_digest", "restored"}
+_OUR_TAGS = {"published_as", "published_digest", "restored", JOURNAL_TAG}
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["key", "step", "timestamp", "value"])
-        for key in sorted(run.data.metrics):
+        for key in sorted(key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)):
             with plain_errors(client.tracking_uri, f"reading the metric {key!r}"):
                 history = client.get_metric_history(run.info.run_id, key)
             for metric in sorted(history, key=lambda m: (m.step, m.timestamp)):
@@ -191,11 +197,15 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
         path = folder / "checkpoints" / f"iterations-{step}.safetensors"
         with tempfile.TemporaryDirectory() as temporary:
             weights = fetch(client, f"{model.artifact_location}/{model.name}.safetensors", Path(temporary))
+            if any(version.tags.get(INT8_TAG) for version in versions if (version.name, str(version.version)) in mine):
+                fetch(client, f"{model.artifact_location}/{companion_of(weights).name}", Path(temporary))
             if half:
                 StyleModel.load(weights).save(path, half=True)
             else:
                 path.parent.mkdir(exist_ok=True)
                 shutil.copyfile(weights, path)
+                if companion_of(weights).is_file():
+                    shutil.copyfile(companion_of(weights), companion_of(path))
         records.append(
             {
                 "step": step,

@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from training import gatys_grid, train
 from training.costs import EXPERIMENT as BENCHMARKS
 from training.costs import RUN_NAME as COSTS
-from training.published import previews_of
+from training.published import SYSTEM_METRICS, previews_of
 from training.registry import Registry
 from training.store import plain_errors
 from training.tracker import STYLE_PICTURE
@@ -233,7 +233,7 @@ def _read_run(client: MlflowClient, run: Run, others: Iterable[Run] = ()) -> Rep
     for preview in previews_of(client, run):
         previews.setdefault(preview.photo, {})[preview.step] = preview.path
     with plain_errors(client.tracking_uri, f"reading the run {run.info.run_name}"):
-        keys = [key for key in run.data.metrics if not key.startswith("system/")]
+        keys = [key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)]
         curves = {key: _curve(client.get_metric_history(run_id, key)) for key in keys}
         folder, _, _ = STYLE_PICTURE.partition("/")
         has_style = any(file.path == STYLE_PICTURE for file in client.list_artifacts(run_id, folder))

@@ -12,6 +12,7 @@ from training.report_markdown import (
     loss_text,
     missing_run,
     named,
+    no_checkpoints,
     percent,
     plain,
     results_table,
@@ -122,6 +123,8 @@ def iterations(evidence: Evidence, album: Album) -> list[str]:
     run = reference_run(evidence)
     if run is None:
         return [missing_run(SEEDS[0])]
+    if not run.checkpoints:
+        return [no_checkpoints(run)]
     label = _label(run)
     text = [
         results_table([(label, run, step) for step in run.checkpoints]),
@@ -269,8 +272,10 @@ def losses(evidence: Evidence, album: Album) -> list[str]:
 
 
 def reference_run(evidence: Evidence) -> ReportRun | None:
-    """What the others are compared with: five blocks, seed 0; in its place seed 1, or the first run of all."""
-    return next((evidence.runs[name] for name in (*SEEDS, STYLE) if name in evidence.runs), None)
+    """What the others are compared with: five blocks, seed 0; while it has no checkpoints seed 1, or a run of the
+    style's own name."""
+    runs = [evidence.runs[name] for name in (*SEEDS, STYLE) if name in evidence.runs]
+    return next((run for run in runs if run.checkpoints), runs[0] if runs else None)
 
 
 def _experiment(evidence: Evidence) -> dict[str, ReportRun]:
@@ -307,7 +312,7 @@ def _against_reference(
         ended: compare the layers with those of the reference at its end, instead of after as many iterations.
     """
     if not run.checkpoints:
-        return [f"`{run.name}` has no checkpoints in this tracker."]
+        return [no_checkpoints(run)]
     entries = [(_label(run), run, step) for step in run.checkpoints]
     shown = entries[-1:]
     if reference is not None and reference.checkpoints:

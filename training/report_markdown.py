@@ -195,6 +195,7 @@ def compared(
     """Figures and sample pictures of all checkpoints of some runs, and which of the runs are missing."""
     there = {labels[each]: evidence.runs[each] for each in runs if each in evidence.runs}
     text = [missing_run(each) for each in runs if each not in evidence.runs]
+    text += [no_checkpoints(run) for run in there.values() if not run.checkpoints]
     entries = [(label, run, step) for label, run in there.items() for step in run.checkpoints]
     if entries:
         text.append(results_table(entries))
@@ -208,6 +209,11 @@ def missing_run(name: str) -> str:
         f"The run `{name}` is not in this tracker. To train it:\n\n"
         f'    make train PHOTOS=path/to/photos ARGS="{_COMMANDS[name]}"'
     )
+
+
+def no_checkpoints(run: ReportRun) -> str:
+    """That a run is there, but nothing of it that could be shown."""
+    return f"The run `{run.name}` has no checkpoint in this tracker yet; it is {run.status.lower()}."
 
 
 def _addresses(entries: Sequence[Entry], photo: str) -> list[str]:

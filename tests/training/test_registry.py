@@ -360,6 +360,14 @@ def test_damaged_published_runs_are_refused_before_the_store_changes(store, othe
     assert restore_published(tmp_path / "nowhere", other_store) == []
 
 
+def test_the_load_of_the_machine_is_not_published(store: str, tmp_path: Path):
+    run = Tracker.start(experiment="gatys", run_name="town", params={}, tags={}, system_metrics=False)
+    run.log_metrics({"system/cpu_utilization_percentage": 50.0, "loss/total": 2.0}, 1)
+    run.finish()
+    lines = (publish_run(run.run_id, tmp_path) / "metrics.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["key", "loss/total"]
+
+
 def test_a_running_run_is_not_published(store: str, tmp_path: Path):
     run = Tracker.start(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
     with pytest.raises(StylecoreError, match="still running"):

@@ -243,6 +243,25 @@ def test_an_empty_store_gives_a_report_of_what_is_missing_and_replaces_the_old(s
     assert not list((tmp_path / "report").iterdir())
 
 
+def test_a_run_without_checkpoints_is_said_to_have_none_and_is_no_reference(store: str, tiny_style, tmp_path: Path):
+    tracker = Tracker.start(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={})
+    train(store, "starry_night_seed_1", "starry_night", tiny_style)
+    tracker.finish("KILLED")
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "The run `starry_night_seed_0` has no checkpoint in this tracker yet; it is killed." in text
+    assert "| `starry_night_seed_1` | five residual blocks, seed 1 | all others are compared with this one |" in text
+    (row,) = cells(section(text, "1000, 1500 and 3500 iterations"), "five residual blocks, seed 1")
+    assert row[1:3] == ["400", "1.235e5"]
+
+
+def test_of_runs_of_one_name_the_newest_finished_counts(store: str, tiny_style, tmp_path: Path):
+    train(store, "starry_night_seed_0", "starry_night", tiny_style, seed=3)
+    train(store, "starry_night_seed_0", "starry_night", tiny_style, length=200)
+    Tracker.start(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={}).finish("FAILED", "a test")
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert [row[3] for row in cells(text, "`starry_night_seed_0`", "five residual blocks, seed 0")] == ["200"]
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(store: str, tmp_path: Path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["--to", str(tmp_path / "file")]) == 2
