@@ -16,6 +16,7 @@ Sides are dynamic: pictures of all sizes run in one compiled network.
 
 import contextlib
 import importlib.util
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,9 @@ CACHED_BYTES = 256_000_000
 """Compiled networks that are kept, at most; one takes 2 to 7 MB."""
 
 _HEIGHT_AND_WIDTH = [2, 3]
+
+# OpenVINO tells Google Analytics of every import, unasked, through this package; where it is missing it does without.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def is_installed() -> bool:
