@@ -17,8 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi, SpaceHardware, get_token
-from huggingface_hub.constants import ENDPOINT
+from huggingface_hub import HfApi, SpaceHardware, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
@@ -85,7 +84,7 @@ def _write_into(folder: Path, hardware: str, tracking_uri: str | None) -> None:
         shutil.copytree(REPOSITORY / package, folder / package, ignore=_left_out)
     restore_published(tracking_uri=tracking_uri)
     Registry(tracking_uri).export(folder / "bundle", all_versions=True)
-    write_weights("vgg19", folder / "vgg")
+    write_weights("vgg19", folder / "cache")
     (folder / "photos").mkdir()
     for name, photo in sample_photos().items():
         shutil.copyfile(photo, folder / "photos" / f"{name}.jpg")
@@ -212,7 +211,7 @@ def _ask(doing: str, request: Callable[..., Any], *arguments: Any, **named: Any)
         raise StylecoreError(f"{doing} failed: {_answer(error)}.") from error
     except (httpx2.HTTPError, OSError) as error:
         raise StylecoreError(
-            f"{doing} failed: {ENDPOINT} does not answer ({error}); look to the network, or try again later."
+            f"{doing} failed: {constants.ENDPOINT} does not answer ({error}); look to the network, or try again later."
         ) from error
     except ValueError as error:  # front matter that the hub does not accept
         raise StylecoreError(f"{doing} failed: {' '.join(str(error).split()).rstrip('.')}.") from error

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-for variable, folder in {"STYLECORE_BUNDLE": "bundle", "STYLECORE_CACHE": "vgg", "STYLECORE_PHOTOS": "photos"}.items():
-    os.environ.setdefault(variable, str(HERE / folder))
+for folder in ("bundle", "cache", "photos"):
+    os.environ.setdefault(f"STYLECORE_{folder.upper()}", str(HERE / folder))
 
 import demo.zero_gpu  # noqa: E402, F401 - `spaces` wants to be imported before anything that may ask for a GPU
 from demo.app import main  # noqa: E402
