@@ -305,7 +305,8 @@ class Journal:
             if self._file < 0:
                 return
             self._write_waiting()
-            if self._memory.lines:
+            _write_sent(self.folder / _SENT, self.sent, self.answers)  # a disk that was full may have room again
+            if self._memory.lines or self._memory.files:
                 self._write_the_end()
             with suppress(OSError):
                 os.fsync(self._file)
@@ -328,7 +329,6 @@ class Journal:
             self._say_full(error)
             return False
         self._end += len(line)
-        self._is_full = False
         return True
 
     def _write_waiting(self) -> None:
@@ -340,8 +340,11 @@ class Journal:
                     (self.folder / _FILES / name).unlink()
                 return
             del self._memory.files[name]
-        while self._memory.lines and self._write(self._memory.lines[0][1]):
+        while self._memory.lines:
+            if not self._write(self._memory.lines[0][1]):
+                return
             self._memory.lines.popleft()
+        self._is_full = False
 
     def _write_the_end(self) -> None:
         """The disk stays full to the last: in the room that was reserved, say what is lost, and how the run ended."""
@@ -349,10 +352,13 @@ class Journal:
             (self.folder / _RESERVE).unlink()
         waiting = [record for record, _ in self._memory.lines]
         lost = Counter(record.kind for record in waiting if record.kind != "end")
-        if lost:
-            words = ", ".join(f"{count} records of {kind}" for kind, count in sorted(lost.items()))
-            _log.warning("The disk of %s was full to the end: %s are lost.", self.folder, words)
-            self._write(Record(waiting[0].number, "missing", {"what": words}).line())
+        parts = [f"{count} records of {kind}" for kind, count in sorted(lost.items())]
+        parts += [f"{len(self._memory.files)} files"] if self._memory.files else []
+        if parts:
+            words = ", ".join(parts)
+            _log.warning("The disk of %s was full to the end; lost are %s.", self.folder, words)
+            number = waiting[0].number if waiting else self._last + 1
+            self._write(Record(number, "missing", {"what": words}).line())
         for record in waiting:
             if record.kind == "end":
                 self._write(record.line())
