@@ -16,7 +16,9 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file, by `accelerate launch training/train.py`
@@ -51,6 +53,26 @@ class Stopped(Exception):  # noqa: N818 (a request, not an error)
     """Someone asked the run to stop (SIGTERM, Ctrl-C); its state has been saved."""
 
 
+class DivergedError(StylecoreError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What makes a training one trial of a search (sweep.py): its networks are judged instead of registered.
+
+    Attributes:
+        tags: of its MLflow run.
+        command: that trains with the same settings.
+        judge: called by the first process at every checkpoint, with the network and the iteration; what it raises
+            ends the training.
+    """
+
+    tags: Mapping[str, str]
+    command: str
+    judge: Callable[[Tracker, TransformNet, int], None]
+
+
 def main() -> int:
     try:
         config, resume = parse_config()
@@ -65,8 +87,8 @@ def main() -> int:
     return 0
 
 
-def train(config: TrainConfig, *, resume: bool = False) -> None:
-    """Train one network, from scratch or on from its newest saved state.
+def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = None) -> None:
+    """Train one network, from scratch or on from its newest saved state; as a trial of a search, if it is one.
 
     Raises:
         StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
@@ -113,7 +135,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     stop_requested = _listen_for_stop()
     tracker = Tracker.silent()
     if accelerator.is_main_process:
-        tracker = start_tracker(config, accelerator, describe_photos(photos, config.photos), style, progress.run_id)
+        about_photos = describe_photos(photos, config.photos)
+        tracker = start_tracker(config, accelerator, about_photos, style, progress.run_id, trial)
     stream = batches(
         photos,
         config.batch_size,
@@ -134,7 +157,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
         if progress.iteration == 0:
             for name, pixels in previews.items():
                 tracker.log_preview(name, pixels, 0)
-        elif accelerator.is_main_process:
+        elif accelerator.is_main_process and trial is None:
             register_checkpoints(config, previews, tracker)
         for iteration in range(progress.iteration + 1, config.iterations + 1):
             for group in optimizer.param_groups:
@@ -193,14 +216,16 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
                     if is_checkpoint:
                         write_checkpoint(config, network, iteration, values, vgg_weights.source, git_commit)
                     save_state(config.folder, network, optimizer, progress)
-                    if is_checkpoint:
+                    if is_checkpoint and trial:
+                        trial.judge(tracker, network, iteration)
+                    elif is_checkpoint:
                         register_checkpoints(config, previews, tracker)
                 saved_at = time.monotonic()
             if stop and iteration < config.iterations:
                 raise Stopped(
                     f"stopped at iteration {iteration}; --resume auto goes on from the state in {config.folder}."
                 )
-        if accelerator.is_main_process:
+        if accelerator.is_main_process and trial is None:
             _stop_at_once(stop_requested)
             evaluate_checkpoints(config, tracker, str(accelerator.device))
         tracker.finish("FINISHED")
@@ -213,7 +238,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     finally:
         stream.close()  # or else its workers, deaf to signals, hold the exit up
         accelerator.end_training()
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and trial is None:
         if unreadable.names:
             print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
         print(f"done; the checkpoints are in {config.folder}{_registered(config, tracker)}.")
@@ -251,7 +276,12 @@ def output_statistics(stylized: Tensor) -> dict[str, float]:
 
 
 def start_tracker(
-    config: TrainConfig, accelerator: Accelerator, photos: dict[str, str], style: Tensor, run_id: str
+    config: TrainConfig,
+    accelerator: Accelerator,
+    photos: dict[str, str],
+    style: Tensor,
+    run_id: str,
+    trial: Trial | None = None,
 ) -> Tracker:
     """Begin the MLflow run, or go on with `run_id` if it is not empty."""
     params = {
@@ -264,12 +294,12 @@ def start_tracker(
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"
     tags = environment_tags(accelerator.num_processes, device)
     about = ", ".join(part for part in (config.artist, config.year) if part)
-    command = command_line(accelerator.num_processes, tags)
+    command = trial.command if trial else command_line(accelerator.num_processes, tags)
     return Tracker.start(
         experiment=EXPERIMENT,
         run_name=config.run_name or config.name,
         params=params,
-        tags=tags,
+        tags={**tags, **(trial.tags if trial else {})},
         note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
         style=fit(style, NOTE_PICTURE),
         dataset=photos,
@@ -335,7 +365,7 @@ def _registered(config: TrainConfig, tracker: Tracker) -> str:
 def _refuse_divergence(losses: dict[str, float], iteration: int) -> None:
     bad = [name for name, value in losses.items() if not math.isfinite(value)]
     if bad:
-        raise StylecoreError(
+        raise DivergedError(
             f"training diverged: {bad[0]} is no longer a number at iteration {iteration}. "
             "The checkpoints and states saved before are good; lower --learning-rate or --style-weight."
         )

@@ -16,7 +16,6 @@ import argparse
 import os
 import re
 import secrets
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -67,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         folder = Path(settings.get("TRACKER_FOLDER") or FOLDER)
         if options.do == "upgrade":
-            command = [sys.executable, "-m", "mlflow", "db", "upgrade", backend_store(settings, folder)]
-            return subprocess.run(command).returncode
+            upgrade(backend_store(settings, folder))
+            return 0
         launch = prepare(settings, folder)
         open_database(launch.environment["MLFLOW_BACKEND_STORE_URI"])
         open_bucket(launch.environment["MLFLOW_ARTIFACTS_DESTINATION"], settings)
@@ -178,6 +177,14 @@ def backend_store(settings: Mapping[str, str], folder: Path) -> str:
             "MLFLOW_BACKEND_STORE_URI must be postgresql://USER:PASSWORD@HOST/DATABASE, or be left out for sqlite."
         )
     return database
+
+
+def upgrade(database: str) -> None:
+    """Bring MLflow's tables up to date. Those of the accounts follow at the next start."""
+    from mlflow.db import commands
+
+    open_database(database)
+    commands(["upgrade", database], standalone_mode=False)
 
 
 def open_database(address: str) -> None:

@@ -1,0 +1,156 @@
+"""Workers on one study in PostgreSQL: one is killed, two go on together."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from PIL import Image
+from servers import Postgres
+
+from stylecore.errors import StylecoreError
+from stylecore.vgg_weights import default_cache, find_weights
+from training import sweep
+from training.config import REPOSITORY
+
+VGG_CACHE = default_cache()
+WORKER = """
+import sys, time
+from pathlib import Path
+import torch
+from training import sweep
+
+torch.set_num_threads(1)
+kind, folder = sys.argv.pop(1), Path(sys.argv.pop(1))
+if kind == "hangs":
+    def hang(*_):
+        (folder / "hangs").touch()
+        time.sleep(600)
+    sweep._Worker._look = hang
+else:
+    (folder / f"ready-{kind}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.05)
+sys.exit(sweep.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The flags of a search whose trials take a second."""
+    try:
+        find_weights("vgg16", cache_dir=VGG_CACHE)
+    except StylecoreError as error:
+        pytest.skip(f"VGG-16's weights are not here: {error}")
+    monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store/mlflow.db")
+    (tmp_path / "photos").mkdir()
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{index}.png")
+    photo = tmp_path / "photos" / "0.png"
+    (tmp_path / "recipe.yaml").write_text(f"name: stripes\nstyle_image: {photo}\nwidth: 0.25\niterations: 4\n")
+    flags = ["--crop", 32, "--batch-size", 2, "--workers", 0, "--log-every", 1, "--cpu", "--preview-photos", photo]
+    flags += ["--residual-blocks", 1, 2, "--style-sizes", 48, 64, "--looks", 2, "--size", 32, "--trials", 4]
+    flags += ["--output-dir", tmp_path / "runs", "--startup-trials", 2, "--heartbeat-seconds", 3]
+    return [str(part) for part in [tmp_path / "recipe.yaml", "--photos", tmp_path / "photos", *flags]]
+
+
+@pytest.fixture
+def workers() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for worker in started:
+        worker.kill()
+        worker.wait()
+
+
+def test_workers_share_a_study_and_make_up_for_a_killed_one(
+    arguments: list[str],
+    workers: list[subprocess.Popen[str]],
+    postgres: Postgres,
+    mlflow_database: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # The database has MLflow's tables: a study may be kept beside them.
+    arguments += ["--storage", mlflow_database.replace("+psycopg2", "")]
+
+    def start(kind: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WORKER, kind, str(tmp_path), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        workers.append(subprocess.Popen(command, env=environment, text=True, **pipes))  # type: ignore[call-overload]
+        return workers[-1]
+
+    killed = start("hangs")
+    pair = [start("one"), start("two")]
+    wait_for(tmp_path / "hangs", killed)
+    killed.send_signal(signal.SIGKILL)
+    for kind, worker in zip(("one", "two"), pair, strict=True):
+        wait_for(tmp_path / f"ready-{kind}", worker)
+    time.sleep(10)  # three signs of life of the dead one are missed
+    (tmp_path / "go").touch()
+    outputs = [worker.communicate(timeout=300)[0] for worker in pair]
+    assert [worker.returncode for worker in pair] == [0, 0], "\n".join(outputs)
+
+    config = sweep.SweepConfig(study="stripes", storage=mlflow_database)
+    study = optuna.load_study(study_name="stripes", storage=sweep.open_storage(config))
+    dead, *others = study.trials
+    assert dead.state == TrialState.FAIL
+    ended = [trial for trial in others if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(ended) == 4
+    assert len({trial.user_attrs["worker"] for trial in ended}) == 2
+    (again,) = [trial for trial in ended if trial.system_attrs.get("failed_trial") == 0]
+    assert again.params == dead.params
+
+    client = MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    (parent,) = [run for run in runs if run.info.run_name == "stripes"]
+    children = {int(run.data.tags["trial"]): run for run in runs if run is not parent}
+    assert len(children) == len(runs) - 1  # no trial was made twice
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
+    assert parent.info.status == "FINISHED"
+    assert children[0].info.status == "KILLED"
+    for trial in ended:
+        points = client.get_metric_history(children[trial.number].info.run_id, "reference/total")
+        assert {point.step: point.value for point in points} == trial.intermediate_values
+        assert float(children[trial.number].data.params["style_weight"]) == trial.params["style_weight"]
+    assert not client.search_registered_models()
+
+    parent_id = parent.info.run_id
+    table = Path(client.download_artifacts(parent_id, "trials.csv", str(tmp_path))).read_text()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert {int(row["trial"]) for row in rows} == {trial.number for trial in ended}
+    complete = [float(row["loss"]) for row in rows if row["state"] == "complete"]
+    assert complete == sorted(complete)
+    assert "| trial | loss |" in parent.data.tags["mlflow.note.content"]
+    with Image.open(client.download_artifacts(parent_id, "sheet.png", str(tmp_path))) as sheet:
+        assert sheet.width > 2 * 64
+        assert np.asarray(sheet).std() > 10
+
+    # The study has all its trials; one that was begun with other settings is another study.
+    capsys.readouterr()
+    assert sweep.main(arguments) == 0
+    assert len(study.trials) == 1 + len(others)
+    assert sweep.main([*arguments, "--style-sizes", "32"]) == 2
+    assert "begun with other settings (style_sizes)" in capsys.readouterr().err
+
+
+def wait_for(path: Path, worker: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 200
+    while not path.exists():
+        assert worker.poll() is None, worker.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
