@@ -1,6 +1,7 @@
 """Run a StyleModel on pictures: any size in, exactly that size out."""
 
 import logging
+import platform
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -13,9 +14,9 @@ from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
 from stylecore.transform_net import TransformNetConfig
 
-Runtime = Literal["torch", "openvino"]
-"""What computes the network: PyTorch, the reference; or OpenVINO in float32, the same but for rounding (60 dB and
-more)."""
+Runtime = Literal["torch", "openvino", "openvino-int8"]
+"""What computes the network: PyTorch, the reference; OpenVINO in float32, the same but for rounding (60 dB and more);
+or OpenVINO in 8 bits, for networks that were quantized (32 dB and more)."""
 RUNTIMES: tuple[str, ...] = ("auto", *get_args(Runtime))
 
 ALIGNMENT = 4
@@ -24,6 +25,9 @@ ALIGNMENT = 4
 REACH_OF_OTHER_LAYERS = 16
 """How far zeros beside the picture reach through all layers but the residual blocks: 8 pixels down to a quarter of
 the size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
+
+X86 = ("x86_64", "AMD64", "i386")
+"""Processors on which 8 bits are known to be faster."""
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +105,17 @@ def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tupl
         return "torch", model.network
     if device.type != "cpu":
         raise StylecoreError(f"the runtime {wanted} computes on the CPU, not on {device}; choose torch or auto.")
+    quantization = model.quantization if wanted != "openvino" else None
+    if wanted == "openvino-int8" and quantization is None:
+        raise StylecoreError(
+            f"the style {model.card.name} has no 8-bit form; `python -m training.quantize` makes it, "
+            "or choose another runtime."
+        )
+    if wanted == "auto" and platform.machine() not in X86:
+        quantization = None
     try:
+        if quantization is not None:
+            return "openvino-int8", openvino_runtime.OpenVinoNetwork(model.network, quantization.ranges)
         return "openvino", openvino_runtime.OpenVinoNetwork(model.network)
     except StylecoreError as error:
         if wanted != "auto":

@@ -55,15 +55,25 @@ def find_styles(shelves: Sequence[Path] | None = None) -> list[StyleFile]:
 
 
 def open_style(reference: str, shelves: Sequence[Path] | None = None) -> StyleModel:
-    """Open a style by file, by NAME (the champion, or else the most trained network of that name), or by NAME@ALIAS.
+    """Open the style that a reference means.
+
+    Raises:
+        StylecoreError: as `find_style`, and when its file is damaged.
+    """
+    return StyleModel.load(find_style(reference, shelves))
+
+
+def find_style(reference: str, shelves: Sequence[Path] | None = None) -> Path:
+    """The file of a style, by file, by NAME (the champion, or else the most trained network of that name), or by
+    NAME@ALIAS.
 
     An alias is one that a published checkpoint bears, or iterations-N for any network of N iterations.
 
     Raises:
-        StylecoreError: when there is no such style (with those there are), or its file is damaged.
+        StylecoreError: when there is no such style (with those there are).
     """
     if reference.endswith(".safetensors") or Path(reference).is_file():
-        return StyleModel.load(reference)
+        return Path(reference)
     name, _, alias = reference.partition("@")
     styles = find_styles(shelves)
     named = [style for style in styles if style.card.name == name]
@@ -76,7 +86,7 @@ def open_style(reference: str, shelves: Sequence[Path] | None = None) -> StyleMo
         there = dict.fromkeys(style.reference for style in named) or sorted({style.card.name for style in styles})
         there_are = f"there are {', '.join(there)}" if there else "there are none yet: train one, or import one"
         raise StylecoreError(f"there is no style {reference!r}: {there_are}, or give a .safetensors file.")
-    return StyleModel.load(matching[-1].path)
+    return matching[-1].path
 
 
 def _published_aliases(path: Path, iterations: int) -> tuple[str, ...]:

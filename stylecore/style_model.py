@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -15,11 +16,14 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import Preprocessing
+from stylecore.quantization import Quantization, companion_of, read_quantization, write_quantization
 from stylecore.transform_net import TransformNet, TransformNetConfig
 
 FORMAT = "1"
 FORMAT_KEY = "stylecore.format"
 CARD_KEY = "stylecore.card"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,22 @@ class StyleCard:
 
 
 class StyleModel:
-    """A network in evaluation mode, (N, 3, H, W) in [0, 1] to the same range, with its card."""
+    """A network in evaluation mode, (N, 3, H, W) in [0, 1] to the same range, with its card.
 
-    def __init__(self, network: TransformNet, card: StyleCard) -> None:
+    Attributes:
+        network, card: see there.
+        quantization: the network's 8-bit form, or None when nobody made it.
+    """
+
+    def __init__(self, network: TransformNet, card: StyleCard, quantization: Quantization | None = None) -> None:
         if network.config != card.network:
             raise ValueError("the card describes another network")
         self.network = network.eval()
         self.card = card
+        self.quantization = quantization
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, whole or not at all, and its 8-bit form, if there is one, beside it.
 
         Args:
             path: ends in .safetensors; its folder is made when missing.
@@ -111,7 +121,10 @@ class StyleModel:
             os.close(descriptor)
             save_file(tensors, temporary, metadata=header)
             os.chmod(temporary, 0o644)
+            companion_of(target).unlink(missing_ok=True)  # of what was here before
             os.replace(temporary, target)
+            if self.quantization is not None:
+                write_quantization(self.quantization, companion_of(target))
         except (OSError, SafetensorError) as error:
             raise StylecoreError(f"cannot write {target}: {_reason(error)}.") from error
         finally:
@@ -120,7 +133,9 @@ class StyleModel:
 
     @classmethod
     def load(cls, path: str | Path) -> "StyleModel":
-        """Read a file that `save` wrote.
+        """Read a file that `save` wrote, with its 8-bit form if that lies beside it.
+
+        An 8-bit form that is damaged or belongs to another network is left out, with a warning.
 
         Raises:
             StylecoreError: when there is no such file, it is no StyleModel, or it is damaged.
@@ -147,7 +162,7 @@ class StyleModel:
         if _first_not_finite(tensors) is not None:
             raise StylecoreError(f"{path} holds weights that are not numbers; train or download it again.")
         network.load_state_dict(tensors)
-        return cls(network, card)
+        return cls(network, card, _quantization_beside(Path(path), network))
 
 
 def read_card(path: str | Path) -> StyleCard:
@@ -181,6 +196,17 @@ def read_card(path: str | Path) -> StyleCard:
         raise StylecoreError(f"the style card in {file} cannot be read: {error} is missing.") from error
     except (ValueError, TypeError, AttributeError, RecursionError, StylecoreError) as error:
         raise StylecoreError(f"the style card in {file} cannot be read: {_reason(error)}.") from error
+
+
+def _quantization_beside(path: Path, network: TransformNet) -> Quantization | None:
+    companion = companion_of(path)
+    if not companion.is_file():
+        return None
+    try:
+        return read_quantization(companion, network)
+    except StylecoreError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def _first_not_finite(tensors: dict[str, Tensor]) -> str | None:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
 from stylecore.errors import StylecoreError
+from stylecore.quantization import companion_of
 from stylecore.style_model import StyleCard
 from training.store import artifact_folder, is_server, plain_errors, without_password
 
@@ -43,6 +45,8 @@ METRICS_A_CALL = 1000
 """MLflow's own limit for one log_batch."""
 PARAMS_A_CALL = 100
 """MLflow's own limit, for params and for tags."""
+INT8_TAG = "int8"
+"""Of a version that has an 8-bit form: SHA-256 of that file."""
 JOURNAL_TAG = "journal"
 """Names the journal of a run, which had it before the run had an id."""
 
@@ -174,7 +178,7 @@ def register_checkpoint(
                 name,
                 source,
                 run_id=run_id,
-                tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights)},
+                tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights)} | int8_tag(weights),
                 await_creation_for=0,
                 model_id=logged.model_id,
             )
@@ -291,8 +295,16 @@ def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def int8_tag(weights: Path) -> dict[str, str]:
+    """The tag of a version that has an 8-bit form: that file's SHA-256."""
+    companion = companion_of(weights)
+    return {INT8_TAG: file_sha256(companion)} if companion.is_file() else {}
+
+
 def _write_model_folder(folder: Path, weights: Path, card: StyleCard, model_id: str, run_id: str) -> None:
     (folder / f"{card.name}.safetensors").write_bytes(weights.read_bytes())
+    if companion_of(weights).is_file():
+        shutil.copyfile(companion_of(weights), companion_of(folder / f"{card.name}.safetensors"))
     (folder / "card.json").write_text(card.to_json() + "\n", encoding="utf-8")
     description = Model(run_id=run_id, model_id=model_id)
     description.add_flavor("stylecore", weights=f"{card.name}.safetensors", card="card.json")

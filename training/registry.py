@@ -12,6 +12,7 @@ As a program, `python -m training.registry restore | list | promote | export | p
 
 import argparse
 import json
+import logging
 import os
 import re
 import shutil
@@ -27,8 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from stylecore.errors import StylecoreError
+from stylecore.quantization import Quantization, companion_of, write_quantization
 from stylecore.style_model import StyleCard
 from training.command import run_command
+from training.delivery import INT8_TAG
 from training.published import PUBLISHED, publish_run, restore_published, swap_folder
 from training.store import LOCAL_STORE, connect, fetch, is_server, plain_errors, without_password
 from training.tracker import file_sha256
@@ -37,13 +40,16 @@ __all__ = ["BUNDLE_FORMAT", "RegisteredVersion", "Registry", "main", "publish_ru
 
 BUNDLE_FORMAT = "stylecore.bundle/1"
 MANIFEST = "manifest.json"
+
+_log = logging.getLogger(__name__)
 GATYS_METRIC = "eval/equivalent_gatys_iterations"
 """As many iterations of Gatys et al. reach the same loss (`training.evaluate`)."""
 
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """One version of one style. `iterations`, `run_id` and `run_name` are empty when nobody recorded them."""
+    """One version of one style. `iterations`, `run_id` and `run_name` are empty when nobody recorded them; `int8` is
+    the SHA-256 of the file of its 8-bit form, empty when it has none."""
 
     name: str
     version: str
@@ -52,6 +58,7 @@ class RegisteredVersion:
     run_id: str
     run_name: str
     created: datetime
+    int8: str
     registry: "Registry" = field(repr=False, compare=False)
 
     @cached_property
@@ -97,6 +104,7 @@ class Registry:
                 run_id=entry.run_id or "",
                 run_name=entry.tags.get("run_name", ""),
                 created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
+                int8=entry.tags.get(INT8_TAG, ""),
                 registry=self,
             )
             for entry in found
@@ -131,8 +139,32 @@ class Registry:
         return self.weights(self.find(reference))
 
     def weights(self, version: RegisteredVersion) -> Path:
-        """The local `.safetensors` of a version."""
-        return self._artifact(version.name, version.version, f"{self.card(version).name}.safetensors")
+        """The local `.safetensors` of a version, with its 8-bit form beside it, if it has one."""
+        path = self._artifact(version.name, version.version, f"{self.card(version).name}.safetensors")
+        if version.int8:
+            try:
+                self._artifact(version.name, version.version, companion_of(path).name, version.int8)
+            except StylecoreError as error:
+                _log.warning("%s/%s is used without its 8-bit form: %s", version.name, version.version, error)
+        return path
+
+    def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
+        """Keep the 8-bit form of a version with its weights, in the place of an older one."""
+        with plain_errors(self._client.tracking_uri, f"keeping the 8-bit form of {version.name}/{version.version}"):
+            outputs = self._client.get_run(version.run_id).outputs if version.run_id else None
+            models = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
+            if version.iterations not in models:
+                raise StylecoreError(
+                    f"{version.name}/{version.version} was not registered by this project; quantize its file instead."
+                )
+            with tempfile.TemporaryDirectory() as folder:
+                companion = companion_of(Path(folder) / f"{self.card(version).name}.safetensors")
+                write_quantization(quantization, companion)
+                self._client.log_model_artifacts(models[version.iterations], folder)
+                self._client.set_model_version_tag(
+                    version.name, version.version, key=INT8_TAG, value=file_sha256(companion)
+                )
+        return self.find(f"{version.name}/{version.version}")
 
     def card(self, version: RegisteredVersion) -> StyleCard:
         """The card of a version, without fetching its weights."""
@@ -231,7 +263,10 @@ class Registry:
 
     def _export_style(self, version: RegisteredVersion, folder: Path, stem: str) -> dict[str, Any]:
         file = folder / f"{stem}.safetensors"
-        shutil.copyfile(self.weights(version), file)
+        weights = self.weights(version)
+        shutil.copyfile(weights, file)
+        if companion_of(weights).is_file():
+            shutil.copyfile(companion_of(weights), companion_of(file))
         return {
             "name": version.name,
             "title": version.card.title,
@@ -263,20 +298,23 @@ class Registry:
         except StylecoreError:
             return False
 
-    def _artifact(self, name: str, version: str, file: str) -> Path:
+    def _artifact(self, name: str, version: str, file: str, digest: str = "") -> Path:
         with self._fetching:
             folder = self._artifact_uris.get((name, version))
             if folder is None:
                 with plain_errors(self._client.tracking_uri, f"locating {name}/{version}"):
                     folder = self._client.get_model_version_download_uri(name, version)
                 self._artifact_uris[name, version] = folder
-        return self._cached(f"{folder.rstrip('/')}/{file}")
+        return self._cached(f"{folder.rstrip('/')}/{file}", digest)
 
-    def _cached(self, uri: str) -> Path:
-        """The local file for an artifact address. The address holds a random id, so its content never changes."""
+    def _cached(self, uri: str, digest: str) -> Path:
+        """The local file for an artifact address.
+
+        The address holds a random id, so its content never changes, unless its SHA-256 says so.
+        """
         with self._fetching:
             kept = self._cache_dir / sha256(uri.rpartition("/")[0].encode()).hexdigest()[:16] / uri.rpartition("/")[2]
-            if kept.is_file():
+            if kept.is_file() and digest in ("", file_sha256(kept)):
                 return kept
             with tempfile.TemporaryDirectory() as temporary:
                 fetched = fetch(self._client, uri, Path(temporary))
