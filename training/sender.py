@@ -198,7 +198,7 @@ class Sender:
         return False
 
     def _arrived(self, records: Sequence[Record], *, keep: bool = False) -> None:
-        self.answers.lost += max(0, records[0].number - self._journal.sent - 1)
+        self.answers.lost += max(0, records[-1].number - self._journal.sent - len(records))
         self._journal.arrived(records, dataclasses.asdict(self.answers), keep=keep)
         with self._changed:
             if self.trouble:

@@ -102,7 +102,7 @@ class Tracker:
         self._journal, self._sender = journal, sender
         self._key, self._run_name, self._uri = key, run_name, uri
         self._end_seconds = END_SECONDS
-        self._is_temporary = False
+        self._is_temporary = self._has_ended = False
         self._latest: dict[str, tuple[int, float, int]] = {}
         self._system_metrics: _SystemMetrics | None = None
 
@@ -270,7 +270,8 @@ class Tracker:
             raise StylecoreError(_what_waits(self._journal, self._sender))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
-        """End the run. `reason` is kept as the tag `stop_reason`. A second call does nothing.
+        """End the run. `reason` is kept as the tag `stop_reason`. Of several calls the first one's status holds, and
+        a second, after the first was interrupted, waits no more.
 
         Waits at most `end_seconds` for what is still on its way (a run that was told to stop, STOP_SECONDS); what
         has not arrived then stays in the journal, and one sentence says how to send it.
@@ -279,8 +280,12 @@ class Tracker:
             return
         if self._system_metrics is not None:
             self._system_metrics.finish()
-        self._say("end", {"status": status, "reason": reason, "time": _now()})
         seconds = min(self._end_seconds, STOP_SECONDS) if status == "KILLED" else self._end_seconds
+        if self._has_ended:
+            seconds = 0.0
+        else:
+            self._has_ended = True
+            self._say("end", {"status": status, "reason": reason, "time": _now()})
         arrived = self._sender.wait(self._journal.last, seconds)
         self._sender.stop()
         if not arrived:
