@@ -23,7 +23,7 @@ from stylecore.style_model import StyleCard, StyleModel
 Key = tuple[str, str, str, int]
 """Digest of the photo, style, version, longest side."""
 
-RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO"}
+RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO in 8 bits"}
 """What the engine's runtimes are called."""
 LIVE_PATIENCE = 1.0
 """Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
@@ -170,6 +170,9 @@ class Stylizer:
     def _engine(self, model: StyleModel) -> Engine:
         if model not in self._engines:
             self._engines[model] = Engine(model, zero_gpu.DEVICE)
+        for other, engine in self._engines.items():  # each would keep hundreds of megabytes
+            if other is not model:
+                engine.release_memory()
         self._engines.move_to_end(model)
         while len(self._engines) > MODELS_KEPT:
             self._engines.popitem(last=False)
@@ -202,6 +205,7 @@ def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[st
         "max_side": max(height, width),
         "strength": strength,
         "keep_colors": keep_colors,
+        "runtime": result.runtime,
     }
 
 

@@ -1,6 +1,7 @@
 """A photo through a network: sizes, memory of results, limits; and what the Stylize tab makes of it."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
@@ -50,6 +51,7 @@ def test_the_picture_keeps_its_size_and_transparency(stylizer: Stylizer, photo: 
         "max_side": 61,
         "strength": 1.0,
         "keep_colors": False,
+        "runtime": "OpenVINO" if find_spec("openvino") else "PyTorch",
     }
 
 
