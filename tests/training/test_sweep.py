@@ -1,0 +1,146 @@
+"""What a search decides: what is measured, who is ended early, what is put back. Its workers: tests/cluster."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from PIL import Image
+
+from stylecore.errors import StylecoreError
+from stylecore.style_model import StyleModel
+from stylecore.transform_net import TransformNet
+from training import sweep
+from training.config import TrainConfig
+from training.sweep import SweepConfig
+from training.tracker import Tracker
+from training.train import DivergedError, Stopped, Trial
+
+Training = Callable[[TrainConfig, Trial], None]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> TrainConfig:
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(photo)
+    about = {"name": "stripes", "style_image": str(photo), "preview_photos": (str(photo),)}
+    return TrainConfig(**about, width=0.25, iterations=10, style_weight=100.0, cpu=True)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> SweepConfig:
+    return SweepConfig(
+        trials=8, storage=f"sqlite:///{tmp_path}/sweeps.db", looks=2, startup_trials=3, residual_blocks=(1, 2)
+    )
+
+
+@pytest.fixture
+def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
+    """The networks that were measured, by a loss that is the style weight they were trained with; none is trained."""
+    models: list[StyleModel] = []
+    losses: list[float] = []
+
+    def fake_train(settings: TrainConfig, trial: Trial) -> None:
+        losses.append(settings.style_weight)
+        for iteration in settings.checkpoints:
+            trial.judge(Tracker.silent(), TransformNet(settings.network), iteration)
+
+    def fake_evaluate(model: StyleModel, *_: Any, **__: Any) -> Any:
+        models.append(model)
+        return SimpleNamespace(sizes=lambda: [SimpleNamespace(losses={"total": losses[-1], "style": losses[-1]})])
+
+    # The same proposals in every test run.
+    monkeypatch.setattr(optuna.samplers, "TPESampler", partial(optuna.samplers.TPESampler, seed=0))
+    monkeypatch.setattr(sweep, "load_vgg", lambda *_, **__: None)
+    monkeypatch.setattr(sweep, "train", fake_train)
+    monkeypatch.setattr(sweep, "evaluate", fake_evaluate)
+    return models
+
+
+def trials(config: SweepConfig, recipe: TrainConfig) -> list[optuna.trial.FrozenTrial]:
+    study, is_new = sweep.open_study(config, recipe)
+    assert not is_new
+    return study.trials
+
+
+def test_trials_are_measured_by_the_recipe_and_poor_ones_are_ended(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel]
+) -> None:
+    parent = sweep.sweep(config, recipe)
+    made = trials(config, recipe)
+    assert len(made) == 8
+    assert {trial.state for trial in made} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in made:
+        assert 10 <= trial.params["style_weight"] <= 1000
+        before = [t.intermediate_values[5] for t in made[: trial.number] if t.state == TrialState.COMPLETE]
+        whole = trial.number < 3 or trial.params["style_weight"] <= np.median(before)
+        assert trial.state == (TrialState.COMPLETE if whole else TrialState.PRUNED)
+        assert list(trial.intermediate_values) == ([5, 10] if whole else [5])
+    # Every one by the weight of the recipe, whatever it was trained with.
+    assert {model.card.training["style_weight"] for model in measured} == {100.0}
+    assert len({trial.params["style_weight"] for trial in made}) == 8
+    best = min((t for t in made if t.state == TrialState.COMPLETE), key=lambda t: t.params["style_weight"])
+    run = MlflowClient().get_run(parent)
+    assert run.data.tags["best_trial"] == str(best.number)
+    assert run.data.metrics["reference/best_total"] == best.params["style_weight"]
+    assert run.info.status == "FINISHED"
+
+
+def test_a_trial_that_diverges_is_a_poor_one(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Any = sweep.train  # type: ignore[attr-defined]
+
+    def diverging(settings: TrainConfig, trial: Trial) -> None:
+        if trial.tags["trial"] == "1":
+            raise DivergedError("training diverged")
+        real(settings, trial=trial)
+
+    monkeypatch.setattr(sweep, "train", diverging)
+    parent = sweep.sweep(config, recipe)
+    made = trials(config, recipe)
+    assert len(made) == 8
+    assert made[1].state == TrialState.PRUNED
+    note = MlflowClient().get_run(parent).data.tags["mlflow.note.content"]
+    assert "| 1 |  | training diverged |" in note.splitlines()[-1]
+
+
+def test_a_stopped_trial_is_put_back(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Any = sweep.train  # type: ignore[attr-defined]
+
+    def stopped(settings: TrainConfig, trial: Trial) -> None:
+        if trial.tags["trial"] == "2":
+            raise Stopped
+        real(settings, trial=trial)
+
+    monkeypatch.setattr(sweep, "train", stopped)
+    with pytest.raises(Stopped, match="trial 2 is put back"):
+        sweep.sweep(config, recipe)
+    assert [trial.state for trial in trials(config, recipe)[2:]] == [TrialState.FAIL, TrialState.WAITING]
+    sweep.sweep(config, recipe)
+    made = trials(config, recipe)
+    assert len(made) == 9
+    assert made[3].params == made[2].params
+    assert made[3].state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def test_what_is_wrong_is_one_sentence(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], tmp_path: Path
+) -> None:
+    for wrong, sentence in (
+        ({"style_weights": (0.0, 1.0)}, "two multiples above 0"),
+        ({"residual_blocks": ()}, "--residual-blocks is empty"),
+        ({"looks": 0}, "--looks is 0"),
+        ({"storage": "mysql://here/there"}, "must be postgresql://"),
+        ({"storage": f"sqlite:///{tmp_path}/photo.png"}, "cannot be used"),
+    ):
+        with pytest.raises(StylecoreError, match=sentence):
+            sweep.sweep(SweepConfig(**{**vars(config), **wrong}), recipe)  # type: ignore[arg-type]
