@@ -181,7 +181,8 @@ def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> It
     ends = {name: max(run, key=lambda entry: entry.card.iterations) for name, run in runs.items()}
     # The default's own run, as it learned; another where that kept a single network.
     as_it_learned = max(runs.values(), key=lambda run: (len(run) > 1 and default in run, len(run)))
-    yield ITERATIONS.title, sorted(as_it_learned, key=lambda entry: entry.card.iterations)
+    title = ITERATIONS.title if any(entry.card.iterations for entry in as_it_learned) else "Versions"
+    yield title, sorted(as_it_learned, key=lambda entry: entry.card.iterations)
     for setting in COMPARED:
         yield setting.title, _differing_in(setting, versions, default)
     longest = ends[default.run_name]

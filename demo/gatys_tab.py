@@ -214,7 +214,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 )
             samples = gr.HTML(sample_strip(sample_photos()), js_on_load=PICK_SAMPLE, elem_id="gatys-samples")
             styles = gr.HTML(
-                sample_strip(_in_words(style_pictures()), "No style picture?", "Style picture"),
+                sample_strip(_in_words(style_pictures()), "Styles", "Style picture"),
                 js_on_load=PICK_SAMPLE,
                 elem_id="gatys-styles",
             )

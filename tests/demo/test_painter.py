@@ -1,15 +1,27 @@
 """Gatys' method for visitors: limits, previews, stopping, and the command line to repeat it."""
 
 import argparse
+import gc
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from demo.gatys_tab import Stop, curve_table, estimate_text, painting
+from demo.catalogue import BundleCatalogue
+from demo.gatys_tab import (
+    Stop,
+    curve_table,
+    estimate_text,
+    painting,
+    start_choices,
+    style_picture_of,
+    style_pictures,
+)
 from demo.painter import Painter
+from demo.stylizer import Stylizer
 from stylecore.commands import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys import GatysConfig
@@ -132,3 +144,62 @@ def test_the_time_is_estimated_from_a_measured_step(photo: Path) -> None:
     assert ten == pytest.approx(10 * one)
     assert len(loads) == 1
     assert "About" not in estimate_text(painter, None, 48, 10)
+
+
+def test_a_painting_begins_with_what_a_styles_network_makes(catalogue: BundleCatalogue, photo: Path) -> None:
+    stylizer = Stylizer(catalogue, LIMITS)
+    painter = Painter(small_vgg, LIMITS, stylizer)
+    order = painter.order(photo, photo, steps=1, longest_side=48, start="network:night")
+    assert order.settings()["start_picture"] == "night/3"
+    begun = painter._start(order)
+    assert begun is not None
+    stylized = stylizer.stylize(photo, "night", "3", 48)
+    assert torch.equal(begun, stylized.stylized / 255)
+    (step,) = painter.paint(order, painter.photo(order))
+    (other,) = painter.paint(painter.order(photo, photo, steps=1, longest_side=48), painter.photo(order))
+    assert (step.picture() - begun).abs().mean() < (other.picture() - begun).abs().mean()
+    first, _, second = order.command_line().partition(" && ")
+    assert first.endswith("stylize photo.png --style night@iterations-3000 --max-side 48 -o start.png")
+    assert second.endswith("--start-picture start.png -o painting.png")
+    with pytest.raises(StylecoreError, match="there is no style 'nope'"):
+        painter.order(photo, photo, steps=1, longest_side=48, start="network:nope")
+
+
+def test_every_start_that_is_offered_can_be_ordered(catalogue: BundleCatalogue, photo: Path) -> None:
+    painter = Painter(small_vgg, LIMITS, Stylizer(catalogue, LIMITS))
+    choices = start_choices(painter)
+    assert ("The photo stylized by The Night", "network:night") in choices
+    for _, start in choices:
+        painter.order(photo, photo, steps=1, longest_side=48, start=start)
+
+
+def test_a_networks_style_picture_is_the_pages_own_where_it_has_it(catalogue: BundleCatalogue) -> None:
+    own = style_pictures()
+    assert own["starry_night"].is_file()
+    entry = catalogue.find("night")
+    assert style_picture_of(entry) is None
+    trained = {"style_image": "demo/assets/starry_night.jpg"}
+    assert style_picture_of(replace(entry, card=replace(entry.card, training=trained))) == own["starry_night"]
+
+
+@pytest.mark.parametrize("ending", ["done", "left"])
+def test_a_painting_leaves_nothing_behind(painter: Painter, photo: Path, ending: str) -> None:
+    frames = painting(painter, painter.order(photo, photo, steps=4, longest_side=48))
+    next(frames)
+    if ending == "done":
+        list(frames)
+    frames.close()  # type: ignore[attr-defined]
+    del frames
+    gc.collect()
+    # Of a painting remain no pictures: nothing of its (1, 3, H, W), whether pixels, gradient or history.
+    sizes = {(1, 3, 35, 48), (1, 3, 43, 56)}
+    assert [each.shape for each in _tensors() if tuple(each.shape) in sizes] == []
+
+
+def _tensors() -> list[torch.Tensor]:
+    return [each for each in gc.get_objects() if type(each) is torch.Tensor]
+
+
+def test_the_estimate_counts_coarse_steps_as_cheaper(painter: Painter) -> None:
+    # 360 x 480 begins at 180 x 240, where a step costs a quarter: 10 steps take as long as 5 + 5 / 4.
+    assert painter.estimate(480, 360, 10) == pytest.approx(painter.estimate(480, 360, 1) * 6.25)

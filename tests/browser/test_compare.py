@@ -1,0 +1,114 @@
+"""The story of a comparison: picked, watched, mixed with the photo, seen large, chosen by hand, downloaded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+OpenPage = Callable[..., Any]
+DONE = "#compare-result figure[data-done]"
+
+
+def open_tab(page: Any, photo: Path) -> None:
+    page.set_default_timeout(120_000)  # a busy machine makes no test wrong
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-ready button").first.wait_for()
+    page.set_input_files("#compare-photo input[type=file]", photo)
+    page.wait_for_function("document.querySelector('#compare-photo img')?.complete")
+
+
+def labels(page: Any) -> list[str]:
+    return page.locator(f"{DONE} strong").all_inner_texts()
+
+
+def cut_off(page: Any, within: str) -> list[str]:
+    """Texts that do not fit their box."""
+    return page.evaluate(
+        """(within) => [...document.querySelectorAll(`${within} *`)]
+          .filter((e) => e.children.length === 0 && e.innerText && e.offsetParent
+                  && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline')
+          .map((e) => e.innerText)""",
+        within,
+    )
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 900, "light"), (390, 844, "dark")])
+def test_a_comparison_from_the_button_to_the_download(
+    open_page: OpenPage, photo_file: Path, tmp_path: Path, width: int, height: int, theme: str
+) -> None:
+    page = open_page(width, height, theme)
+    open_tab(page, photo_file)
+    page.get_by_role("button", name="Every style").click()
+    page.locator(DONE).nth(1).wait_for()
+    assert labels(page) == ["The Night", "The Wave"]
+    assert page.get_by_role("button", name="Every style").get_attribute("aria-pressed") == "true"
+
+    # All at the same scale, none wider than the page, no word cut off.
+    boxes = [page.locator(f"{DONE} .layers").nth(index).bounding_box() for index in (0, 1)]
+    assert boxes[0]["width"] == boxes[1]["width"] > 200
+    assert boxes[0]["height"] == pytest.approx(boxes[0]["width"] * 45 / 61, abs=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert cut_off(page, "#compare-result") == []
+    assert page.locator(f"{DONE} a").count() == 0  # no page of MLflow is known here
+
+    # The strength is the browser's affair: no request, the picture over the photo fades.
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.locator("#compare-strength input[type=range]").fill("0.25")
+    page.wait_for_function(
+        "(at) => getComputedStyle(document.querySelector(at)).opacity === '0.25'", arg=f"{DONE} img.after"
+    )
+    assert requests == []
+
+    # Large, one after the other at the same place, by keyboard.
+    page.get_by_role("button", name="Show large: The Night").press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert "1 of 2: The Night" in dialog.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert "2 of 2: The Wave" in dialog.inner_text()
+    box = dialog.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+    with page.expect_download() as download:
+        page.click("#compare-sheet")
+    assert download.value.suggested_filename == "comparison-my-photo.png"
+    download.value.save_as(tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 2 * 61
+
+
+def test_another_comparison_replaces_the_one_that_runs(open_page: OpenPage, photo_file: Path) -> None:
+    page = open_page()
+    open_tab(page, photo_file)
+    page.get_by_role("button", name="Every style").click()
+    page.locator("#compare-ready button[aria-pressed=true]", has_text="Every style").wait_for()
+    page.get_by_role("button", name="Versions", exact=True).click()
+    page.wait_for_function(
+        "(at) => [...document.querySelectorAll(at)].some((e) => e.innerText.includes('version'))", arg=f"{DONE} strong"
+    )
+    page.locator("#compare-sheet").wait_for()
+    assert labels(page) == ["version 1", "version 2"]
+
+
+def test_versions_are_chosen_by_hand_and_none_is_one_sentence(open_page: OpenPage, photo_file: Path) -> None:
+    page = open_page()
+    open_tab(page, photo_file)
+    page.get_by_role("button", name="Choose versions").click()
+    checked = page.locator("#compare-versions input:checked")
+    while checked.count():
+        checked.first.focus()
+        page.keyboard.press("Space")
+    page.click("#compare-run")
+    toast = page.get_by_test_id("toast-body")
+    toast.wait_for()
+    assert "Choose at least one version to compare." in toast.inner_text()
+    page.get_by_label("The Wave, version 1 (best)").check()
+    page.click("#compare-run")
+    page.locator(DONE).wait_for()
+    page.locator("#compare-sheet").wait_for()
+    assert labels(page) == ["version 1"]
