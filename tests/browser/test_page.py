@@ -125,20 +125,6 @@ def test_painting_is_watched_and_stopped(open_page: OpenPage, photo_file: Path) 
     page.locator("#gatys-curve canvas, #gatys-curve svg").first.wait_for()
 
 
-def test_versions_are_compared(open_page: OpenPage) -> None:
-    page = open_page()
-    wait_for_status(page, "status", "The Night")
-    page.get_by_role("tab", name="Compare").click()
-    page.locator("#compare-versions input:checked").first.wait_for()
-    page.click("#compare-run")
-    wait_for_status(page, "compare-status", "2 of 2")
-    captions = page.locator("#compare-result .caption-label").all_inner_texts()
-    assert [caption.split("\n")[0] for caption in captions] == [
-        "The Night, 10 iterations",
-        "The Night, version 2 (best)",
-    ]
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_is_wider_than_a_phone(open_page: OpenPage, theme: str) -> None:
     page = open_page(390, 844, theme)
