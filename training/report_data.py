@@ -29,7 +29,7 @@ Curve = Sequence[tuple[int, float]]
 """Steps, rising, each with its value."""
 
 _RUNS_A_PAGE = 1000
-_SAME_LOSSES = (
+OBJECTIVE = (
     "content_layer",
     "content_weight",
     "style_layers",
@@ -37,11 +37,15 @@ _SAME_LOSSES = (
     "total_variation_weight",
     "style_image",
     "style_size",
+)
+"""The settings that decide what is minimized."""
+TRAINING_PICTURES = (
     "photos",
     "crop",
     "smallest_crop",
     "batch_size",
 )
+"""Those that beside it decide the losses in training."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Twins:
 
     def differing(self) -> list[str]:
         """The settings that keep their losses from being compared."""
-        return [key for key in _SAME_LOSSES if self.tuned.params.get(key) != self.scratch.params.get(key)]
+        return differing(self.tuned, self.scratch, (*OBJECTIVE, *TRAINING_PICTURES))
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,11 @@ def read_evidence(client: MlflowClient, wanted: Iterable[str]) -> Evidence:
         grids=_read_grids(client),
         costs=_read_costs(client),
     )
+
+
+def differing(one: ReportRun, other: ReportRun, settings: Iterable[str]) -> list[str]:
+    """The settings that differ."""
+    return [key for key in settings if one.params.get(key) != other.params.get(key)]
 
 
 def smoothed(curve: Curve) -> list[tuple[int, float]]:

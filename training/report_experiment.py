@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from training.report_data import SMOOTHING, STYLE, Evidence, ReportRun, smoothed, value_at
+from training.report_data import OBJECTIVE, SMOOTHING, STYLE, Evidence, ReportRun, differing, smoothed, value_at
 from training.report_markdown import (
     NONE,
     Album,
@@ -136,11 +136,11 @@ def iterations(evidence: Evidence, album: Album) -> list[str]:
     for (before, first), (after, second) in pairwise(known):
         text.append(f"From {before} to {after} iterations the total loss became {difference(second, first)}.")
     curves, others = _of_checkpoints(evidence, "equivalent_gatys_iterations")
-    if curves or others:
+    if any(curves.values()) or others:
         path = album.path("equivalent_iterations.png")
         checkpoint_curves(curves, others, path, unit="equals iterations of Gatys et al.", paper=True)
         text.append(album.shown(path, "Equivalent iterations of Gatys et al. against training iterations"))
-    if curves:
+    if any(curves.values()):
         best, best_label = max((value, label) for label, curve in curves.items() for _, value in curve)
         text.append(
             f"The highest figure of the experiment is {best:.1f} ({best_label}). The networks of the paper, after "
@@ -222,7 +222,7 @@ def spots(evidence: Evidence, album: Album) -> list[str]:
         for label, run in _experiment(evidence).items()
         if "output/saturated_share" in run.curves
     }
-    if not curves and not burnt:
+    if not any(curves.values()) and not burnt:
         return [*text, "No run of the experiment in this tracker has been measured."]
     path = album.path("spots.png")
     spot_curves(curves, burnt, path)
@@ -254,10 +254,11 @@ def losses(evidence: Evidence, album: Album) -> list[str]:
             "content": _by_weight(run, "content"),
             "style": _by_weight(run, "style"),
         }
-        for label, run in _experiment(evidence).items()
         if {"loss/total", "loss/content", "loss/style"} <= run.curves.keys()
+        else {}
+        for label, run in _experiment(evidence).items()
     }
-    if not curves:
+    if not any(curves.values()):
         return ["No run of the experiment in this tracker has loss curves."]
     path = album.path("losses.png")
     loss_curves(curves, path)
@@ -295,6 +296,9 @@ def _label(run: ReportRun) -> str:
 
 def _at_last_common(one: ReportRun, other: ReportRun, say: Callable[[float, float], str]) -> list[str]:
     """A sentence on the total losses at the last checkpoint that both have."""
+    settings = differing(one, other, OBJECTIVE)
+    if settings:
+        return [f"Their losses cannot be compared: they differ in {', '.join(map(named, settings))}."]
     size = size_of([one, other])
     for step in sorted(set(one.checkpoints) & set(other.checkpoints), reverse=True):
         first, second = one.evaluation(step, size).get("total"), other.evaluation(step, size).get("total")
@@ -366,7 +370,7 @@ def _layers(run: ReportRun, step: int, reference: ReportRun, other_step: int) ->
 def _of_checkpoints(
     evidence: Evidence, figure: str
 ) -> tuple[dict[str, list[tuple[int, float]]], dict[str, list[tuple[int, float]]]]:
-    """One figure of every checkpoint, of the experiment's runs and of the gallery's, at one size."""
+    """One figure of every checkpoint at one size: of all the experiment's runs, and of the gallery's that have it."""
     experiment, others = _experiment(evidence), {style.name: style.run for style in evidence.gallery}
     size = size_of([*experiment.values(), *others.values()])
     groups = []
@@ -376,8 +380,8 @@ def _of_checkpoints(
                     if figure in run.evaluation(step, size)]
             for label, run in runs.items()
         }  # fmt: skip
-        groups.append({label: curve for label, curve in curves.items() if curve})
-    return groups[0], groups[1]
+        groups.append(curves)
+    return groups[0], {label: curve for label, curve in groups[1].items() if curve}
 
 
 def _by_weight(run: ReportRun, kind: str) -> list[tuple[int, float]]:

@@ -44,7 +44,7 @@ def loss_curves(runs: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
     """Three panels, logarithmic: the total loss; the content and the style loss by the unit of their weights.
 
     Args:
-        runs: label to curves "total", "content" and "style".
+        runs: label to curves "total", "content" and "style". Those without any keep their place in the colors.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(8, 6.4), layout="constrained")
@@ -58,6 +58,8 @@ def loss_curves(runs: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
         }
         for name, (title, unit) in titles.items():
             for color, (label, curves) in zip(cycle(COLORS), runs.items(), strict=False):
+                if not curves:
+                    continue
                 if name == "total":
                     axes[name].plot(*_xy(curves[name]), color=color, alpha=0.22, linewidth=0.7)
                 axes[name].plot(*_xy(smoothed(curves[name])), color=color, label=label)
@@ -74,6 +76,7 @@ def checkpoint_curves(
     """One figure of every checkpoint against its iterations; the gallery's in gray.
 
     Args:
+        runs: label to curve; one without any point keeps its place in the colors.
         paper: mark the range of the networks of Johnson et al.
     """
     with rc_context(_STYLE):
@@ -110,7 +113,8 @@ def spot_curves(spots: Mapping[str, Curve], burnt: Mapping[str, Curve], path: Pa
         styles = {label: (COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]) for i, label in enumerate(labels)}
         for label, curve in spots.items():
             color, marker = styles[label]
-            left.plot(*_percent(curve), color=color, marker=marker, label=label)
+            if curve:
+                left.plot(*_percent(curve), color=color, marker=marker, label=label)
         for label, curve in burnt.items():
             right.plot(*_percent(smoothed(curve)), color=styles[label][0], label=label)
         left.set(title="sample photos", xlabel="training iterations", ylabel="covered by burnt-in spots (%)")
@@ -119,7 +123,7 @@ def spot_curves(spots: Mapping[str, Curve], burnt: Mapping[str, Curve], path: Pa
             axes.set_xlim(left=0)
             flat = all(value == 0 for curve in curves.values() for _, value in curve)
             axes.set_ylim(bottom=0, top=1 if flat else None)
-        _legend(figure, left if len(spots) >= len(burnt) else right)
+        _legend(figure, right if burnt else left)
         _save(figure, path)
 
 
@@ -166,7 +170,8 @@ def grid_curves(ratios: Sequence[float], content: Sequence[float], style: Sequen
 
 def _marked(axes: Any, runs: Mapping[str, Curve]) -> None:
     for color, marker, (label, curve) in zip(cycle(COLORS), cycle(MARKERS), runs.items(), strict=False):
-        axes.plot(*_xy(curve), color=color, marker=marker, label=label)
+        if curve:
+            axes.plot(*_xy(curve), color=color, marker=marker, label=label)
 
 
 def _xy(curve: Curve) -> tuple[list[int], list[float]]:
@@ -178,22 +183,18 @@ def _percent(curve: Curve) -> tuple[list[int], list[float]]:
 
 
 def _logarithmic(axes: Any) -> None:
-    """Numbers at the decades, and between them where the axis has hardly more than one."""
+    """Numbers at the decades, and between them the more, the less the axis spans."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    few = high / low < 30
+    digits = "123456789" if high / low < 5 else "125" if high / low < 30 else "1"
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
-    axes.yaxis.set_minor_formatter(FuncFormatter(_short_at_1_2_5) if few else NullFormatter())
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: _short(value) if f"{value:e}"[0] in digits else ""))
     axes.yaxis.set_tick_params(which="minor", labelsize=9.5)
 
 
 def _short(value: float, _: Any = None) -> str:
     mantissa, _, power = f"{value:.0e}".partition("e")
     return f"{value:g}" if 0.01 <= abs(value) < 1e4 else f"{mantissa}e{int(power)}"
-
-
-def _short_at_1_2_5(value: float, position: Any = None) -> str:
-    return _short(value) if f"{value:e}"[0] in "125" else ""
 
 
 def _legend(figure: Figure, axes: Any) -> None:
@@ -203,10 +204,10 @@ def _legend(figure: Figure, axes: Any) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """As a PNG of 256 colors, which are enough for lines and a third of the bytes."""
+    """As a PNG of 256 colors, a third of the bytes; those that cover most, lest a thin line take its neighbor's."""
     FigureCanvasAgg(figure)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DOTS)
     with Image.open(drawn) as image:
-        colors = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        colors = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     colors.save(path, optimize=True)

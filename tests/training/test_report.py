@@ -212,7 +212,7 @@ def test_costs_are_medians_with_their_range(written: Written):
     assert cells(part, "256 x 256") == [["256 x 256", "20", "8.0 (7.0 to 9.0)", "80"]]
     assert cells(part, "512 x 512") == [["512 x 512", "80 (70 to 90)"]]
     (row,) = cells(part, "`wave`")
-    assert row[5] == "500 (500 to 500)"  # 2 photos an iteration at 2 photos a second
+    assert row[5:7] == ["500 (500 to 500)", "500"]  # 2 photos an iteration at 2 photos a second
     assert "13 minutes" in part
     assert "6 hours" in part
 
@@ -241,6 +241,18 @@ def test_an_empty_store_gives_a_report_of_what_is_missing_and_replaces_the_old(s
     assert "![" not in text
     assert [path.name for path in sorted(tmp_path.iterdir()) if path.name != "store"] == ["REPORT.md", "report"]
     assert not list((tmp_path / "report").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [(1e10, "After 400 iterations the total loss with one block is no different than with five."),
+     (2e10, "Their losses cannot be compared: they differ in style weight.")],
+)  # fmt: skip
+def test_total_losses_are_compared_where_they_can_be(weight: float, said: str, store: str, tiny_style, tmp_path: Path):
+    train(store, "starry_night_seed_0", "starry_night", tiny_style, style_weight=weight)
+    train(store, "starry_night_one_block", "starry_night", tiny_style)
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert said in section(text, "Five residual blocks and one")
 
 
 def test_a_run_without_checkpoints_is_said_to_have_none_and_is_no_reference(store: str, tiny_style, tmp_path: Path):
