@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(options.settings) | dict(os.environ)
         if options.do == "settings":
             return 0
-        folder = Path(settings.get("TRACKER_FOLDER") or FOLDER)
+        folder = Path(settings.get("TRACKER_FOLDER") or FOLDER).absolute()
         if options.do == "upgrade":
             upgrade(backend_store(settings, folder))
             return 0
