@@ -30,7 +30,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,10 @@ def sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None] 
     worker = _Worker(config, recipe, study, client, parent)
     while worker.make_trial():
         told(_line(study.trials[worker.number]))
-        publish(study, client, parent)
+        try:
+            publish(study, client, parent)
+        except StylecoreError as error:  # the next trial's results bring these along
+            told(f"the table waits: {error}")
     publish(study, client, parent)
     if all(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
         with plain_errors(client.tracking_uri, "ending the sweep"):
@@ -338,7 +341,7 @@ class _Worker:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
-        with plain_errors(self._client.tracking_uri, "ending the runs of dead workers"):
+        with suppress(StylecoreError), plain_errors(self._client.tracking_uri, "ending the runs of dead workers"):
             for number, run in child_runs(self._client, self._parent).items():
                 trials = self._study.get_trials(deepcopy=False)
                 if run.info.status == "RUNNING" and trials[number].state == TrialState.FAIL:
