@@ -230,7 +230,8 @@ footer .divider { display: none !important; }
 .controls { align-items: stretch; }
 .dark #tabs button[role=tab][aria-selected=true] { color: var(--secondary-400); }
 .dark #tabs button[role=tab][aria-selected=true]::after { background-color: var(--secondary-400); }
-button:focus-visible, [role=tab]:focus-visible { outline: 2px solid var(--secondary-500); outline-offset: 2px; }
+button:focus-visible, [role=tab]:focus-visible, input:focus-visible, a:focus-visible, [role=slider]:focus-visible {
+  outline: 2px solid var(--secondary-500); outline-offset: 2px; }
 
 @media (max-width: 640px) {
   .gradio-container > .main { padding: 8px 14px !important; }

@@ -165,7 +165,7 @@ class Stylizer:
         if zero_gpu.PRESENT:
             return *zero_gpu.stylize(model, pixels), RUNTIMES["torch"]
         engine = self._engine(model)
-        return engine.stylize(pixels), device_name(engine.device), RUNTIMES[engine.runtime]
+        return engine.stylize(pixels), device_name(engine.device), RUNTIMES.get(engine.runtime, engine.runtime)
 
     def _engine(self, model: StyleModel) -> Engine:
         if model not in self._engines:

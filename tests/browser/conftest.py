@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 
@@ -21,12 +22,28 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
-LIMITS = Limits(smallest_side=32, stylize_side=128, stylize_max_side=256, compare_side=96, gatys_side=64)
+LIMITS = Limits(
+    file_size="1mb",
+    smallest_side=32,
+    stylize_side=128,
+    stylize_max_side=256,
+    sheet_side=64,
+    live_side=48,
+    live_seconds=2.0,
+    compare_side=96,
+    gatys_side=64,
+)
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(served: tuple[gr.Blocks, str]) -> str:
+    return served[1]
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[gr.Blocks, str]]:
     """A served page with two tiny styles, one of them in two versions."""
     folder = tmp_path_factory.mktemp("bundle")
     network = TransformNetConfig(residual_blocks=1, width=0.25)
@@ -51,7 +68,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     demo = build_demo(BundleCatalogue(folder), load_vgg=small_vgg, limits=LIMITS)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
-    yield url
+    yield demo, url
     demo.close()
 
 
@@ -72,7 +89,7 @@ class Watched:
     def __init__(self, browser: Any, address: str, width: int, height: int, theme: str) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(60_000)
         self.troubles: list[str] = []
         self.page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))

@@ -82,6 +82,16 @@ def test_what_is_remembered_is_bounded(catalogue: BundleCatalogue, tmp_path: Pat
     assert len(stylizer._results) == 1
 
 
+def test_only_the_last_engine_keeps_memory_for_its_next_picture(
+    stylizer: Stylizer, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[str] = []
+    monkeypatch.setattr(Engine, "release_memory", lambda engine: released.append(engine.card.name))
+    for style, side in (("night", 96), ("night", 48), ("wave", 96), ("night", 32)):
+        stylizer.stylize(photo, style, longest_side=side)
+    assert released == ["night", "wave"]
+
+
 def test_two_photos_of_the_same_name_are_two(stylizer: Stylizer, tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     save_picture(torch.zeros(3, 20, 20), path)

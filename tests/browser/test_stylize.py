@@ -1,0 +1,254 @@
+"""The Stylize tab in use: all styles at once, the webcam, several people, awkward uploads, other senses."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+import torch
+from PIL import Image
+
+from stylecore.engine import Engine
+from stylecore.pictures import save_picture
+from tests.browser.test_page import OpenPage, source_of, wait_for_change, wait_for_status
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def new_photo(folder: Path, seed: int, size: tuple[int, int] = (40, 52)) -> Path:
+    """One that no test has shown to the page yet: a picture that is remembered is answered at once."""
+    path = folder / f"photo {seed}.png"
+    save_picture(torch.rand(3, *size, generator=torch.Generator().manual_seed(seed)), path)
+    return path
+
+
+class Held:
+    """The networks, held up until `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.runs = 0
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    held = Held()
+    original = Engine.stylize
+
+    def wait(engine: Engine, pixels: torch.Tensor) -> torch.Tensor:
+        held.runs += 1
+        held.go.wait(60)
+        return original(engine, pixels)
+
+    monkeypatch.setattr(Engine, "stylize", wait)
+    yield held
+    held.go.set()
+
+
+def until(condition: Callable[[], bool], page: Any) -> None:
+    """Wait while the browser goes on."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        page.wait_for_timeout(20)
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 900, "light"), (390, 844, "dark")])
+def test_every_style_on_my_photo(open_page: OpenPage, tmp_path: Path, width: int, height: int, theme: str) -> None:
+    page = open_page(width, height, theme)
+    wait_for_status(page, "status", "The Night")
+    page.set_input_files("#photo input[type=file]", new_photo(tmp_path, width))
+    wait_for_status(page, "status", f"52 {TIMES} 40 pixels")
+    assert "by OpenVINO" in page.inner_text("#status") or "by PyTorch" in page.inner_text("#status")
+    page.get_by_role("button", name="All styles on my photo").click()
+    page.get_by_role("button", name="Make the sheet").click()
+    wait_for_status(page, "sheet-status", "2 styles")
+    page.locator("#sheet img").wait_for()
+    with page.expect_download() as download:
+        page.click("#sheet-png")
+    assert download.value.suggested_filename == f"photo-{width}-all-styles.png"
+    with Image.open(download.value.path()) as image:
+        assert image.width > 2 * 52
+    page.locator("#sheet-run:not([disabled])").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_of_two_styles_picked_quickly_the_last_one_counts(open_page: OpenPage, tmp_path: Path, held: Held) -> None:
+    held.go.set()
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    held.go.clear()
+    page.set_input_files("#photo input[type=file]", new_photo(tmp_path, 1))
+    until(lambda: held.runs >= 1, page)
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    page.locator(".card input[value=wave]:checked").wait_for()
+    held.go.set()
+    wait_for_status(page, "status", "The Wave")
+    assert f"52 {TIMES} 40" in page.inner_text("#status")
+
+
+def test_two_people_at_once_and_a_closed_tab(
+    open_page: OpenPage, served: tuple[gr.Blocks, str], tmp_path: Path, held: Held
+) -> None:
+    held.go.set()
+    ann, bob, cid = open_page(), open_page(), open_page()
+    for page in (ann, bob, cid):
+        wait_for_status(page, "status", "The Night")
+    queue = served[0]._queue
+    held.go.clear()
+    before = held.runs
+    pages = {ann: 2, bob: 3, cid: 4}
+    for waiting, (page, seed) in enumerate(pages.items()):
+        page.set_input_files("#photo input[type=file]", new_photo(tmp_path, seed, (40 + seed, 50)))
+        until(lambda: held.runs == before + 1 and len(queue) == waiting, page)  # noqa: B023 - awaited here
+    # The one that works says so, those who wait see their place.
+    assert "queue: 1/" in bob.inner_text("#status")
+    assert "queue: 2/2" in cid.inner_text("#status")
+    cid.close()
+    until(lambda: len(queue) == 1, bob)
+    held.go.set()
+    wait_for_status(ann, "status", f"50 {TIMES} 42 pixels")
+    wait_for_status(bob, "status", f"50 {TIMES} 43 pixels")
+    assert held.runs == before + 2  # the closed tab's photo was not stylized
+
+
+def test_a_sheet_ends_with_the_tab_that_asked_for_it(
+    open_page: OpenPage, served: tuple[gr.Blocks, str], tmp_path: Path, held: Held
+) -> None:
+    held.go.set()
+    ann, bob = open_page(), open_page()
+    wait_for_status(ann, "status", "The Night")
+    ann.set_input_files("#photo input[type=file]", new_photo(tmp_path, 5, (90, 110)))
+    wait_for_status(ann, "status", f"110 {TIMES} 90 pixels")
+    ann.get_by_role("button", name="All styles on my photo").click()
+    held.go.clear()
+    before = held.runs
+    ann.get_by_role("button", name="Make the sheet").click()
+    until(lambda: held.runs == before + 1, ann)
+    ann.close()
+    bob.wait_for_timeout(300)  # the server learns of it when it next sends something
+    held.go.set()
+    until(lambda: not any(served[0]._queue.active_jobs), bob)
+    assert held.runs == before + 1
+
+
+def test_the_webcam_is_painted_live_and_stops_by_itself(browser: Any, address: str) -> None:
+    # Not watched: Gradio (6.31) sends frames until it has heard that the time is over, and gets 404s for the last.
+    page = browser.new_page()
+    page.goto(address)
+    wait_for_status(page, "status", "The Night")
+    page.get_by_role("button", name="Live from the webcam").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.locator("#camera video").wait_for()
+    record = page.locator("#camera").get_by_role("button", name="capture photo")
+    record.click()
+    first = wait_for_change(page, "#live img", "")
+    assert first.startswith("data:image/jpeg")
+    wait_for_change(page, "#live img", first)
+    assert "a frame" in page.inner_text("#live-status")
+    assert page.evaluate("document.querySelector('#live img').naturalWidth") == 48
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    record.get_by_text("Record").wait_for()  # it can be started again
+    page.context.close()
+
+
+def test_awkward_uploads(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    assert "up to 1 MB and 50 megapixels" in page.inner_text("#photo-limits")
+    before = source_of(page, "#result img")
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1_200_000))
+    toast = page.get_by_test_id("toast-body")
+    page.set_input_files("#photo input[type=file]", huge)
+    toast.wait_for()
+    assert "1" in toast.inner_text()
+    assert "Traceback" not in toast.inner_text()
+    assert source_of(page, "#result img") == before
+
+
+def test_a_slow_upload_is_seen_to_go_on_and_ends_well(browser: Any, address: str, tmp_path: Path) -> None:
+    # Not watched: Gradio (6.31) asks how far the upload is before its first bytes have arrived, and gets a 404.
+    page = browser.new_page()
+    page.goto(address)
+    wait_for_status(page, "status", "The Night")
+    network = page.context.new_cdp_session(page)
+    network.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 30_000},
+    )
+    page.set_input_files("#photo input[type=file]", new_photo(tmp_path, 6, (128, 120)))
+    page.locator("#photo").get_by_text("Uploading").first.wait_for()
+    wait_for_status(page, "status", f"120 {TIMES} 128 pixels")
+    page.context.close()
+
+
+NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a, img, [role=slider]')]
+  .filter((e) => e.checkVisibility() && !e.closest('[aria-hidden=true]'))
+  .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('title') || e.labels?.length || e.textContent.trim()
+    || e.getAttribute('aria-labelledby') || (e.tagName === 'IMG' && e.hasAttribute('alt')) || e.type === 'file'))
+  .map((e) => e.outerHTML.slice(0, 160))"""
+
+FAINT = """() => {
+  const channels = (color) => (color.match(/[\\d.]+/g) || []).map(Number);
+  const light = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const over = (e) => {
+    for (; e; e = e.parentElement) {
+      const style = getComputedStyle(e), c = channels(style.backgroundColor);
+      if (style.backgroundImage !== 'none') return null;
+      if (c.length === 3 || c[3] > .95) return c;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walk.nextNode());) {
+    const e = node.parentElement;
+    if (!/[\\p{L}\\d]/u.test(node.data) || !e.checkVisibility({ opacityProperty: true })) continue;
+    if (e.closest('[disabled], .disabled, style, script')) continue;
+    const style = getComputedStyle(e), background = over(e);
+    if (!background || e.getBoundingClientRect().width < 2) continue;
+    const [a, b] = [light(channels(style.color)), light(background)];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) found.push(`${ratio.toFixed(2)} ${node.data.trim().slice(0, 40)}`);
+  }
+  return found;
+}"""
+
+CUT = """() => [...document.querySelectorAll('body *')]
+  .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+  .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 2 && getComputedStyle(e).overflowX !== 'visible')
+  .map((e) => e.outerHTML.slice(0, 160))"""
+
+UNSEEN = """() => {
+  const e = document.activeElement, near = [e, e.nextElementSibling, e.parentElement].filter(Boolean);
+  const seen = near.some((n) => { const s = getComputedStyle(n);
+    return (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 && s.outlineColor !== 'rgba(0, 0, 0, 0)')
+      || s.boxShadow !== 'none'; });
+  return e === document.body || seen ? null : e.outerHTML.slice(0, 160);
+}"""
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_it_can_be_read_heard_and_used_without_a_mouse(open_page: OpenPage, width: int, theme: str) -> None:
+    page = open_page(width, 844, theme)
+    wait_for_status(page, "status", "The Night")
+    page.locator("#download-png:not([disabled])").wait_for()
+    for accordion in ("Size and version", "All styles on my photo", "Live from the webcam"):
+        page.get_by_role("button", name=accordion).click()
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(FAINT) == []
+    assert page.evaluate(CUT) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate("scrollTo(0, 0)")
+    unseen = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        unseen.add(page.evaluate(UNSEEN))
+    assert unseen <= {None}
