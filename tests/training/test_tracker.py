@@ -270,6 +270,37 @@ def test_what_mlflow_refuses_is_set_aside_and_said(store: str, tmp_path: Path, c
     assert "MLflow refused a record" in caplog.text
 
 
+def test_what_the_disk_lost_is_a_tag_of_the_run(store: str, tmp_path: Path):
+    run = away(tmp_path)
+    for step in (1, 2, 3):
+        run.log_metrics({"loss/total": float(step)}, step)
+    run._journal.append("missing", {"what": "7 records of metrics"})  # as a journal on a full disk says at its end
+    run.finish()
+    records = tmp_path / "journal" / "records.jsonl"
+    records.write_text(records.read_text().replace('"loss/total": 2.0', '"loss/total": 9.0'))
+    replay(tmp_path)
+    client = connect(store)
+    (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    assert [m.value for m in client.get_metric_history(found.info.run_id, "loss/total")] == [1.0, 3.0]
+    assert found.data.tags["missing"] == "7 records of metrics"
+    assert found.data.tags["lost"].startswith("1 records of the run's journal were damaged")
+
+
+def test_the_first_end_of_a_run_holds(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = start(folder=tmp_path)
+
+    def interrupted(*arguments: Any, **named: Any) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sender_module.Sender, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.finish()
+    run.finish("KILLED", "interrupted at its end")
+    replay(tmp_path)
+    assert connect(store).get_run(run.run_id).info.status == "FINISHED"
+
+
 def test_a_run_that_is_deleted_meanwhile_waits_to_be_brought_back(store: str, tmp_path: Path, caplog):
     run = start(folder=tmp_path, end_seconds=0.5)
     client = connect(store)
