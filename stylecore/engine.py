@@ -1,5 +1,6 @@
 """Run a StyleModel on pictures: any size in, exactly that size out."""
 
+import dataclasses
 import logging
 import platform
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylecore import openvino_runtime
+from stylecore.big_pictures import hold_statistics, stylize_by_tiles
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
 from stylecore.transform_net import TransformNetConfig
@@ -26,6 +28,15 @@ REACH_OF_OTHER_LAYERS = 16
 """How far zeros beside the picture reach through all layers but the residual blocks: 8 pixels down to a quarter of
 the size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
 
+LARGEST_WHOLE = 4_000_000
+"""Pixels of the largest picture that is given to the network at once; PyTorch takes 3 GB for it."""
+
+SMALLEST_SIDE_IN_TILES = 64
+"""Narrower pictures are given to the network at once, whatever their length."""
+
+TILE_SIDE = 1024
+"""Of the tiles that larger pictures are cut into, without their surroundings."""
+
 X86 = ("x86_64", "AMD64", "i386")
 """Processors on which 8 bits are known to be faster."""
 
@@ -39,6 +50,10 @@ class Engine:
     networks whose sides are not multiples of 4 return other sizes than they get, and the network's own padding
     leaves a visible frame, as wide as its residual blocks reach (8 pixels each). Where the network pads with zeros,
     the extension is so wide that no zero reaches the picture through any layer.
+
+    Pictures of more than `LARGEST_WHOLE` pixels are stylized by tiles that share their statistics (big_pictures.py):
+    without seams, in memory that grows by the picture and its result alone. The statistics are estimated from
+    samples, so the result is not exactly that of the whole picture at once.
 
     Args:
         model: the style.
@@ -55,6 +70,7 @@ class Engine:
 
     def __init__(self, model: StyleModel, device: str | None = None, runtime: str = "auto") -> None:
         self.device = choose_device(device)
+        self.model = model
         self.network = model.network.to(self.device)
         self.card = model.card
         self.config = model.card.network
@@ -64,11 +80,12 @@ class Engine:
 
     # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
-    def stylize(self, pixels: Tensor) -> Tensor:
+    def stylize(self, pixels: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
         """Stylize one picture or a batch of equal size.
 
         Args:
             pixels: (3, H, W) or (N, 3, H, W), RGB in [0, 1], any H, W >= 1.
+            progress: for pictures that are cut into tiles, called with the share of the picture that is done, 0 to 1.
 
         Returns:
             The same shape, float32 in [0, 1], on the CPU.
@@ -80,12 +97,26 @@ class Engine:
             raise StylecoreError(
                 f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}."
             )
+        height, width = pixels.shape[-2:]
+        if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
+            if pixels.ndim == 3:
+                return self._stylize_by_tiles(pixels, progress)
+            return torch.stack([self._stylize_by_tiles(picture, progress) for picture in pixels])
         batch = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
-        height, width = batch.shape[-2:]
         extended, top, left = frame(batch.to(self.device, torch.float32), self.config)
         stylized = self._stylize(extended)[..., top : top + height, left : left + width]
         stylized = stylized.to("cpu", torch.float32).contiguous()
         return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+
+    def _stylize_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
+        held = hold_statistics(self.network, pixels)
+        card = dataclasses.replace(self.card, network=held.config)
+        of_tiles = Engine(StyleModel(held, card, self.model.quantization), str(self.device), self.runtime)
+        reach = self.config.border + REACH_OF_OTHER_LAYERS
+        try:
+            return stylize_by_tiles(of_tiles.stylize, pixels, reach=reach, side=TILE_SIDE, progress=progress)
+        finally:
+            of_tiles.release_memory()
 
     def release_memory(self) -> None:
         """Give back what is kept for the next picture; it is asked for again then."""

@@ -13,6 +13,7 @@ from typing import Any
 from stylecore.errors import StylecoreError
 
 STANDARD = "-"
+BAR = "{percentage:3.0f} % |{bar}| {elapsed}, {remaining} left"
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp")
 WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
@@ -112,6 +113,8 @@ def run(options: argparse.Namespace) -> int:
 
 def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[str, Any]) -> dict[str, Any]:
     """Stylize one photo and write it; returns what --json prints."""
+    from tqdm import tqdm
+
     from stylecore.blend import blend
     from stylecore.pictures import load_picture, output_format, save_picture
 
@@ -121,7 +124,9 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
     started = time.perf_counter()
     source = io.BytesIO(sys.stdin.buffer.read()) if job.photo == STANDARD else job.photo
     picture = load_picture(source, **load)
-    stylized = blend(picture.pixels, engine.stylize(picture.pixels), options.strength, keep_colors=options.keep_colors)
+    with tqdm(total=1.0, bar_format=BAR, leave=False, delay=2, disable=not sys.stderr.isatty()) as bar:
+        stylized = engine.stylize(picture.pixels, lambda share: bar.update(share - bar.n))
+    stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
     settings = {
         "command": "stylize",
         "style": engine.card.name,

@@ -101,3 +101,18 @@ def test_progress_ends_at_one() -> None:
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(shares) > 4
+
+
+def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    stylist = engine(network(SMALL))
+    whole = picture(240, 243)
+    at_once = stylist.stylize(whole)
+    monkeypatch.setattr("stylecore.engine.LARGEST_WHOLE", 240 * 243 - 1)
+    monkeypatch.setattr("stylecore.engine.TILE_SIDE", 64)
+    shares: list[float] = []
+    by_tiles = stylist.stylize(whole, shares.append)
+    assert shares[-1] == 1
+    assert torch.equal(stylist.stylize(torch.stack([whole, whole]))[1], by_tiles)
+    monkeypatch.undo()
+    by_themselves = stylize_by_tiles(stylist.stylize, whole, reach=24, side=64)
+    assert (by_tiles - at_once).square().mean() < 0.5 * (by_themselves - at_once).square().mean()
