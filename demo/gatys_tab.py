@@ -314,6 +314,9 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
     def end() -> tuple[Any, ...]:
         return gr.Button("Paint", interactive=True), gr.Button(STOP_LABEL, interactive=False)
 
+    def fail() -> tuple[Any, ...]:
+        return *end(), status_line("&nbsp;")
+
     def ask_to_stop(stop: Stop) -> gr.Button:
         stop.wanted = True
         return gr.Button("Stopping…", interactive=False)
@@ -380,7 +383,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs = [photo, style, balance, steps, longest_side, start, keep_colors, style_scale, stop]
-    start_button.click(
+    run_event = start_button.click(
         plainly(begin), [stop], [start_button, stop_button, png, jpeg, status], queue=False, **quiet
     ).then(
         plainly(run),
@@ -390,7 +393,10 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
         show_progress_on=[status],
         concurrency_id=LONG,
         api_visibility="private",
-    ).then(plainly(end), None, [start_button, stop_button], queue=False, **quiet)
+    )
+    # Gradio's page (6.31) does not do after a failure what `then` asks for.
+    run_event.success(plainly(end), None, [start_button, stop_button], queue=False, **quiet)
+    run_event.failure(plainly(fail), None, [start_button, stop_button, status], queue=False, **quiet)
     stop_button.click(plainly(ask_to_stop), [stop], [stop_button], queue=False, **quiet)
     tab.select(plainly(arrive), [photo, first_photo, longest_side, steps], [photo, status, start], **quiet)
     start.input(plainly(fetch_style), [start], [style], **quiet)

@@ -385,7 +385,9 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
         concurrency_id=BATCH,
         api_visibility="private",
     )
-    sheet_run.then(end_sheet, None, [sheet_button, sheet_stop], **quiet)
+    # Gradio's page (6.31) does not do after a failure what `then` asks for.
+    sheet_run.success(end_sheet, None, [sheet_button, sheet_stop], **quiet)
+    sheet_run.failure(end_sheet, None, [sheet_button, sheet_stop], **quiet)
     sheet_stop.click(stop_sheet, None, [sheet_button, sheet_stop, sheet_status], cancels=[sheet_run], **quiet)
     camera.stream(
         plainly(paint_frame),

@@ -1,0 +1,133 @@
+"""The story of a painting: started, watched, stopped, kept; and what must not disturb it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from stylecore.pictures import save_picture
+
+OpenPage = Callable[..., Any]
+ON_TOP = """() => {
+  const box = document.querySelector('#gatys-result img').getBoundingClientRect();
+  return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2).tagName;
+}"""
+CURVE = "() => document.querySelector('#gatys-curve')?.innerHTML.length ?? 0"
+
+
+def open_tab(page: Any, photo: Path) -> None:
+    page.set_default_timeout(120_000)  # a busy machine makes no test wrong
+    page.get_by_role("tab", name="Gatys").click()
+    wait_for_status(page, "About")
+    page.set_input_files("#gatys-photo input[type=file]", photo)
+    page.wait_for_function("document.querySelector('#gatys-photo img')?.complete")
+
+
+def wait_for_status(page: Any, text: str) -> None:
+    page.wait_for_function("(text) => document.querySelector('#gatys-status')?.innerText.includes(text)", arg=text)
+
+
+def set_number(page: Any, name: str, value: int) -> None:
+    page.locator(f"#gatys-{name} input[type=number]").fill(str(value))
+    page.keyboard.press("Tab")
+
+
+def preview(page: Any) -> str:
+    shown = page.locator("#gatys-result img")
+    return shown.last.get_attribute("src") or "" if shown.count() else ""
+
+
+def wait_for_preview(page: Any, before: str) -> str:
+    page.wait_for_function(
+        "(before) => { const all = document.querySelectorAll('#gatys-result img');"
+        " return all.length && all[all.length - 1].src && all[all.length - 1].src !== before; }",
+        arg=before,
+    )
+    return preview(page)
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 900, "dark"), (390, 844, "light")])
+def test_a_painting_is_watched_stopped_and_kept(
+    open_page: OpenPage, photo_file: Path, tmp_path: Path, width: int, height: int, theme: str
+) -> None:
+    page = open_page(width, height, theme)
+    open_tab(page, photo_file)
+    assert "at most 500" in page.inner_text("#gatys-steps")
+    page.get_by_role("button", name="Style picture: starry night").click()
+    set_number(page, "steps", 500)
+    page.click("#gatys-paint")
+    first = wait_for_preview(page, "")
+    page.locator("#gatys-curve canvas, #gatys-curve svg").first.wait_for()
+    curve = page.evaluate(CURVE)
+    second = wait_for_preview(page, first)
+    wait_for_preview(page, second)
+    page.locator("#gatys-result").scroll_into_view_if_needed()
+    assert page.evaluate(ON_TOP) in ("IMG", "BUTTON")  # nothing lies over the picture while it changes
+    assert page.evaluate(CURVE) != curve
+    assert "of 500" in page.inner_text("#gatys-status")
+    assert "left" in page.inner_text("#gatys-status")
+    page.click("#gatys-stop")
+    wait_for_status(page, "Stopped after")
+    kept = preview(page)
+    recipe = " ".join(page.inner_text("#gatys-recipe").split())
+    assert "--style starry_night.jpg --max-side 64 --steps" in recipe
+    with page.expect_download() as download:
+        page.click("#gatys-png")
+    assert download.value.suggested_filename == "my-photo-starry_night.png"
+    download.value.save_as(tmp_path / "painting.png")
+    with Image.open(tmp_path / "painting.png") as image:
+        assert image.size == (61, 45)
+    page.locator("#gatys-paint:not([disabled])").wait_for()
+    assert preview(page) == kept
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_painting_begins_with_a_networks_picture(open_page: OpenPage, photo_file: Path) -> None:
+    page = open_page()
+    open_tab(page, photo_file)
+    page.get_by_label("Start from").click()
+    page.get_by_role("option", name="The photo stylized by The Wave").click()
+    set_number(page, "steps", 10)
+    page.click("#gatys-paint")
+    wait_for_status(page, "Painted after 10 steps")
+    recipe = " ".join(page.inner_text("#gatys-recipe").split())
+    assert "stylecore stylize my-photo.png --style wave" in recipe.replace("'my photo.png'", "my-photo.png")
+    assert "--start-picture start.png" in recipe
+
+
+def test_a_style_that_is_no_picture_is_one_sentence(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
+    page = open_page()
+    open_tab(page, photo_file)
+    text = tmp_path / "style.jpg"
+    text.write_text("I am text")
+    before = page.locator("#gatys-style img").get_attribute("src")
+    page.set_input_files("#gatys-style input[type=file]", text)
+    page.wait_for_function(
+        "(before) => document.querySelector('#gatys-style img')?.getAttribute('src') !== before", arg=before
+    )
+    page.click("#gatys-paint")
+    toast = page.get_by_test_id("toast-body")
+    toast.wait_for()
+    assert "This file is not a picture" in toast.inner_text()
+    page.locator("#gatys-paint:not([disabled])").wait_for()  # ready for another try
+
+
+def test_a_closed_tab_stops_its_painting(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    save_picture(torch.rand(3, 192, 256), large)
+    left = open_page()
+    open_tab(left, large)
+    set_number(left, "steps", 500)
+    set_number(left, "size", 256)
+    left.click("#gatys-paint")
+    wait_for_preview(left, "")
+    left.close()
+    # Paintings are made one at a time: another one can only begin when that one is over.
+    page = open_page()
+    open_tab(page, photo_file)
+    set_number(page, "steps", 10)
+    page.click("#gatys-paint")
+    wait_for_status(page, "Painted after 10 steps")
