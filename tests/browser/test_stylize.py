@@ -105,8 +105,8 @@ def test_two_people_at_once_and_a_closed_tab(
         page.set_input_files("#photo input[type=file]", new_photo(tmp_path, seed, (40 + seed, 50)))
         until(lambda: held.runs == before + 1 and len(queue) == waiting, page)  # noqa: B023 - awaited here
     # The one that works says so, those who wait see their place.
-    assert "queue: 1/" in bob.inner_text("#status")
-    assert "queue: 2/2" in cid.inner_text("#status")
+    wait_for_status(bob, "status", "queue: 1/")
+    wait_for_status(cid, "status", "queue: 2/2")
     cid.close()
     until(lambda: len(queue) == 1, bob)
     held.go.set()

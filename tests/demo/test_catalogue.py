@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 
+from demo.app import build_demo, launch_options
 from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
@@ -103,7 +105,7 @@ def store(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
-def test_the_registry_is_served_and_a_promoted_version_appears(store: str) -> None:
+def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = pytest.importorskip("training.registry")
     tracker = pytest.importorskip("training.tracker")
     run = tracker.Tracker.start(
@@ -125,7 +127,28 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str) -> No
     assert catalogue.open("night").card.iterations == 20
     assert catalogue.styles()[0].card.iterations == 20
 
-    # The store goes away: what is known is still served, and said to be old.
+    # A page that is being served gives the promoted version, without a restart, and its preview is another.
+    demo = build_demo(catalogue)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    try:
+        client = Client(url, verbose=False)
+        preview = catalogue.styles()[0].preview
+        registry.Registry(store).promote("night", "iterations-10")
+        assert client.predict(api_name="/styles")[0]["aliases"]["champion"] == "1"
+        assert catalogue.styles()[0].preview != preview
+        registry.Registry(store).promote("night", "iterations-20")
+        assert client.predict(api_name="/styles")[0]["aliases"]["champion"] == "2"
+    finally:
+        demo.close()
+
+    # A store that hangs is not waited for; one that fails: what is known is still served, and said to be old.
+    monkeypatch.setattr("demo.catalogue.PATIENCE", 0.05)
+    versions, hanging = catalogue._registry.versions, threading.Event()  # type: ignore[attr-defined]
+    catalogue._registry.versions = lambda: (hanging.wait(60), versions())[1]  # type: ignore[attr-defined]
+    assert catalogue.open("night").card.iterations == 20
+    hanging.set()
+    catalogue._looking.join()  # type: ignore[attr-defined]
+
     def fail() -> None:
         raise StylecoreError("the database is gone.")
 
