@@ -374,11 +374,19 @@ def suggest(trial: optuna.Trial, config: SweepConfig, recipe: TrainConfig) -> Tr
 
 
 def _command(settings: TrainConfig, recipe: TrainConfig) -> str:
-    """What trains these settings as a style of its own."""
-    parts = ["accelerate", "launch", "training/train.py", "--photos", settings.photos]
-    for name in ("name", "style_image", "iterations", "style_weight", "style_layers", "residual_blocks", "style_size"):
-        value = getattr(settings, name)
-        parts += [f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else [str(value)])]
+    """What trains these settings as a style of its own, with the recipe's checkpoints."""
+    whole = dataclasses.replace(
+        settings, run_name=recipe.run_name, checkpoints=recipe.checkpoints, output_dir=recipe.output_dir
+    )
+    parts = ["accelerate", "launch", "training/train.py"]
+    for each in dataclasses.fields(whole):
+        value, flag = getattr(whole, each.name), each.name.replace("_", "-")
+        if value == each.default:
+            continue
+        if isinstance(value, bool):
+            parts.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            parts += [f"--{flag}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     return shlex.join(parts)
 
 

@@ -1,6 +1,8 @@
 """What a search decides: what is measured, who is ended early, what is put back. Its workers: tests/cluster."""
 
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
 from stylecore.transform_net import TransformNet
 from training import sweep
-from training.config import TrainConfig
+from training.config import TrainConfig, parse_config
 from training.sweep import SweepConfig
 from training.tracker import Tracker
 from training.train import DivergedError, Stopped, Trial
@@ -48,6 +50,10 @@ def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
 
     def fake_train(settings: TrainConfig, trial: Trial) -> None:
         losses.append(settings.style_weight)
+        # Its command is that of the same training, under no name of the search.
+        again, _ = parse_config(shlex.split(trial.command)[3:])
+        assert again == replace(settings, run_name="", checkpoints=again.checkpoints, output_dir="runs")
+        assert again.checkpoints == TrainConfig.checkpoints
         for iteration in settings.checkpoints:
             trial.judge(Tracker.silent(), TransformNet(settings.network), iteration)
 
