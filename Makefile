@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo deploy-space train mlflow-ui tracker test lint format
+.PHONY: help setup demo deploy-space train mlflow-ui tracker test bench lint format
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,14 @@ tracker: $(VENV)/.ready-for-tracker ## start an MLflow server for several machin
 
 test: $(VENV)/.ready-for-tests ## run the tests
 	$(RUN) -m pytest $(ARGS)
+
+$(VENV)-bench/.ready: tests/benchmarks/requirements.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench: setup $(VENV)-bench/.ready ## time this beside others: ARGS="--only feed-forward"
+	$(RUN) tests/benchmarks/bench.py $(ARGS)
 
 lint: $(VENV)/.ready-for-tests ## check style and types
 	$(RUN) -m ruff check .
