@@ -24,7 +24,7 @@ _PROGRESS_KEY = "stylecore.progress"
 
 @dataclass(frozen=True)
 class Progress:
-    """iteration: optimizer steps taken; run_id: the tracker's; global_batch_size: what the order of photos rests on."""
+    """iteration: optimizer steps taken; run_id: the tracker's; global_batch_size: the order of photos rests on it."""
 
     iteration: int
     run_id: str
