@@ -116,7 +116,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
     for step in (10, 20):
         model = make_style(step, name="night", title="The Night")
         run.log_checkpoint(StyleModel(model.network, replace(model.card, iterations=step)), step, {"loss/total": 1.0})
-    run.flush()
+    run.finish()
     catalogue: Catalogue = RegistryCatalogue(store, seconds_between_looks=0)
     (entry,) = catalogue.styles()
     assert (entry.name, entry.title, len(entry.versions)) == ("night", "The Night", 2)
