@@ -169,7 +169,17 @@ def _is_kept_tag(key: str) -> bool:
 def _datasets(run: Run) -> list[dict[str, str]]:
     fields = ("name", "digest", "source_type", "source", "profile")
     inputs = run.inputs.dataset_inputs if run.inputs else []
-    return [{field: getattr(entry.dataset, field) or "" for field in fields} for entry in inputs]
+    found = [{field: getattr(entry.dataset, field) or "" for field in fields} for entry in inputs]
+    return [entry | {"source": _without_folders(entry["source"])} for entry in found]
+
+
+def _without_folders(source: str) -> str:
+    """A dataset's source as MLflow writes it, {"uri": "/home/me/photos"}: where it lay concerns nobody else."""
+    try:
+        uri = json.loads(source)["uri"]
+    except (ValueError, KeyError, TypeError):
+        return source
+    return json.dumps({"uri": Path(uri).name}) if Path(uri).is_absolute() else source
 
 
 def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:

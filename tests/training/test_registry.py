@@ -232,7 +232,8 @@ def snapshot(uri: str) -> dict:
                 file.path.rpartition("+")[0] for file in client.list_artifacts(run_id, "images") if ".png" in file.path
             ),
             "datasets": [
-                (entry.dataset.name, entry.dataset.digest, entry.dataset.source) for entry in run.inputs.dataset_inputs
+                (entry.dataset.name, entry.dataset.digest, Path(json.loads(entry.dataset.source)["uri"]).name)
+                for entry in run.inputs.dataset_inputs
             ],
             "models": sorted(
                 (
@@ -251,6 +252,8 @@ def test_a_published_run_is_restored_as_it_was(store: str, other_store: str, tin
     Registry(store).promote("tiny_waves", "2")
     folder = publish_run(run.run_id, tmp_path / "published")
     assert folder.name == "waves-a"
+    (dataset,) = json.loads((folder / "run.json").read_text())["datasets"]
+    assert json.loads(dataset["source"]) == {"uri": "photos"}  # not the folder that it lay in
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
         "run.json",
         "metrics.csv",
