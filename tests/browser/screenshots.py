@@ -23,6 +23,7 @@ ARGUMENTS = (
 SCREENS = {"desktop": (1280, 900, 1), "phone": (390, 844, 2)}
 TABS = ("Stylize", "Gatys", "Compare")
 LARGEST = 150_000
+STEPS = 40  # of a painting, before its picture is taken
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photo", type=Path, help="upload this first; else the page's sample photo is shown")
     parser.add_argument("--style", help="title of the style to choose; else the first")
+    parser.add_argument("--comparison", default="Every style", help="the ready-made comparison to show")
     parser.add_argument("--only", nargs="*", default=[], metavar="TAB-SCREEN-THEME", help="such as stylize-phone-dark")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,9 @@ def main() -> None:
                 for tab in wanted:
                     page.get_by_role("tab", name=tab).click()
                     if tab == "Compare":
-                        page.wait_for_load_state("networkidle")
+                        compare(page, options.photo, options.comparison)
+                    if tab == "Gatys":
+                        paint(page, options.photo)
                     page.wait_for_timeout(700)  # fonts, transitions
                     target = options.folder / f"{tab}-{screen}-{theme}.webp".lower()
                     target.write_bytes(small(page.screenshot(full_page=True)))
@@ -73,6 +77,32 @@ def settle(page: Any, photo: Path | None, style: str | None) -> None:
         page.get_by_role("radio", name=style).check(force=True)
         page.wait_for_function("(style) => document.querySelector('#status').innerText.includes(style)", arg=style)
     page.wait_for_function("[...document.images].every((image) => image.complete)")
+
+
+def compare(page: Any, photo: Path | None, comparison: str) -> None:
+    """Run one of the ready-made comparisons."""
+    button = page.locator("#compare-ready").get_by_role("button", name=comparison)
+    button.wait_for()
+    if photo is not None:
+        page.set_input_files("#compare-photo input[type=file]", photo)
+        page.locator("#compare-photo img").wait_for()
+    button.click()
+    page.locator("#compare-sheet").wait_for()
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+
+
+def paint(page: Any, photo: Path | None) -> None:
+    """Paint for a while, as Gatys et al. do, and stop in the middle of it."""
+    if photo is not None:
+        page.set_input_files("#gatys-photo input[type=file]", photo)
+    else:
+        page.locator("#gatys-samples button").nth(3).click()
+    page.locator("#gatys-photo img").wait_for()
+    page.wait_for_function("document.querySelector('#gatys-status').innerText.includes('About')")
+    page.click("#gatys-paint")
+    page.wait_for_function(
+        "(steps) => +document.querySelector('#gatys-status').innerText.match(/Step (\\d+)/)?.[1] >= steps", arg=STEPS
+    )
 
 
 def small(png: bytes) -> bytes:

@@ -100,6 +100,7 @@ def test_versions_are_chosen_by_hand_and_none_is_one_sentence(open_page: OpenPag
     open_tab(page, photo_file)
     page.get_by_role("button", name="Choose versions").click()
     checked = page.locator("#compare-versions input:checked")
+    checked.first.wait_for()
     while checked.count():
         checked.first.focus()
         page.keyboard.press("Space")
