@@ -170,7 +170,7 @@ def comparisons(catalogue: Catalogue, most: int) -> list[Comparison]:
             if len(chosen) > 1
         ]
     if len(champions) > 1:
-        found.append(Comparison("Every style", "", tuple(champions[:most])))
+        found.append(Comparison("Styles", "", tuple(champions[:most])))
     return found
 
 
@@ -194,7 +194,7 @@ def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> It
     yield "Stopped early", [*sorted(shorter, key=lambda entry: entry.card.iterations), longest] if shorter else []
     if len(ends) > 2:
         others = [end for name, end in ends.items() if name != default.run_name]
-        yield "Every run", [longest, *others]
+        yield "Runs", [longest, *others]
 
 
 def _differing_in(setting: Setting, versions: Sequence[VersionEntry], default: VersionEntry) -> list[VersionEntry]:

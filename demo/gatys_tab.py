@@ -230,7 +230,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 elem_id="gatys-balance",
                 buttons=[],
             )
-            with gr.Row(elem_classes="pair"):
+            with gr.Row(elem_classes="controls"):
                 steps = gr.Slider(
                     10,
                     limits.gatys_max_steps,

@@ -108,7 +108,7 @@ CSS = """
 /* Sample photos: a strip of squares. */
 .samples { display: flex; align-items: center; gap: 12px; flex-wrap: wrap; }
 .samples > span { color: var(--body-text-color-subdued); font-size: .95rem; }
-.samples > div { display: flex; gap: 8px; }
+.samples > div { display: flex; flex-wrap: wrap; gap: 8px; }
 .samples button { width: 46px; height: 46px; padding: 0; border: 0; border-radius: 10px; overflow: hidden;
   cursor: pointer; background: none; }
 .samples img { width: 100%; height: 100%; object-fit: cover; display: block; margin: 0; }
@@ -174,9 +174,9 @@ CSS = """
 #compare-result .nothing { display: grid; place-items: center; min-height: 340px; margin: 0; padding: 20px;
   border: 2px dashed var(--border-color-primary); border-radius: 14px; color: var(--body-text-color-subdued); }
 #compare-result .shared { margin: 0 0 16px; color: var(--body-text-color-subdued); line-height: 1.5; }
-#compare-result .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(270px, 100%), 1fr));
+#compare-result .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(270px, 100%), 1fr));
   gap: 26px 18px; }
-#compare-result figure { margin: 0; min-width: 0; }
+#compare-result figure { margin: 0; min-width: 0; max-width: 640px; }
 #compare-result .large { display: block; width: 100%; padding: 0; border: 0; border-radius: 12px; background: none;
   cursor: zoom-in; }
 #compare-result .layers { display: block; position: relative; overflow: hidden; border-radius: 12px; }
@@ -201,7 +201,7 @@ CSS = """
   margin-right: 5px; border-radius: 2px; background: #6188d8; }
 #compare-result .figures .style::before { background: #d79c1c; }
 #compare-result dialog { position: fixed; inset: 0; width: fit-content; max-width: 96vw; height: fit-content;
-  max-height: 96vh; margin: auto; padding: 14px; border: 0; border-radius: 14px; overflow: hidden;
+  max-height: 96vh; margin: auto !important; padding: 14px; border: 0; border-radius: 14px; overflow: hidden;
   background: var(--background-fill-primary); color: var(--body-text-color); }
 #compare-result dialog:not([open]) { display: none; }
 #compare-result dialog::backdrop { background: rgb(11 17 30 / .8); }

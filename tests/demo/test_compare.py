@@ -77,7 +77,7 @@ def test_comparisons_follow_from_what_the_versions_differ_in(tmp_path: Path) -> 
         "Seeds": ["3", "5"],
         "Style weight": ["7", "3"],
         "Stopped early": ["8", "3"],
-        "Every run": ["3", "5", "6", "7", "8"],
+        "Runs": ["3", "5", "6", "7", "8"],
     }
     # As it learned: of the champion's own run.
     of_other = comparisons(Versions(tmp_path, champion="5"), 6)[0]
@@ -234,7 +234,7 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
 
 def test_buttons_are_pressed_by_the_choice(catalogue: BundleCatalogue) -> None:
     ready = comparisons(catalogue, 6)
-    assert [one.title for one in ready] == ["Iterations", "Every style"]
+    assert [one.title for one in ready] == ["Iterations", "Styles"]
     assert 'aria-pressed="true">Iterations' in comparison_buttons(ready, references_of(ready[0]))
     assert "true" not in comparison_buttons(ready, ["night/1"])
 
