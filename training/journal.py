@@ -449,6 +449,8 @@ class FolderLock:
         if self._file is not None:
             with suppress(OSError):
                 os.ftruncate(self._file, 0)
+                if fcntl is not None:
+                    fcntl.flock(self._file, fcntl.LOCK_UN)  # for a child too that was forked this instant
             self._drop()
 
     def _take(self) -> None:

@@ -80,6 +80,9 @@ _REFUSALS = frozenset(
     ]
 )
 _NO_ENTRY = frozenset(["PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"])
+_RACES = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
+"""Two runs wrote the same row, a dataset's for instance, in one instant (PostgreSQL, sqlite, MySQL): MLflow calls that
+a bad request, and finds the row the next time."""
 _LATER = frozenset([401, 403, 404, 408, 425, 429])
 """Answers to an upload that say nothing about the file."""
 
@@ -376,6 +379,8 @@ def _judged(error: StylecoreError) -> Exception:
     """What an error of the store means for what was to be sent: `Refused`, `Lost`, or itself: later."""
     origin = error.__cause__
     if isinstance(origin, MlflowException):
+        if any(sign in str(origin) for sign in _RACES):
+            return error
         if origin.error_code in _REFUSALS:
             return Refused(str(error))
         if origin.error_code in _NO_ENTRY:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -111,7 +112,8 @@ def test_an_mcp_client_lists_the_styles_and_stylizes(mcp_page: str, photo: Path)
             )
             return tools, styles, painted
 
-    tools, styles, painted = asyncio.run(talk())
+    with ThreadPoolExecutor(1) as another:  # in this thread a browser's loop may be running
+        tools, styles, painted = another.submit(asyncio.run, talk()).result()
     assert len(tools) == 4
     assert not styles.isError
     assert "wave" in str(styles.content)

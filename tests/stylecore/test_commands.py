@@ -253,6 +253,8 @@ def test_interrupting_gatys_saves_the_picture_reached(photo: Path, tmp_path: Pat
         text=True,
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout
     process.stdout.readline()

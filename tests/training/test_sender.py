@@ -1,0 +1,26 @@
+"""What the sender makes of MLflow's answers; the sending itself is in test_tracker.py and tests/cluster."""
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, PERMISSION_DENIED
+
+from stylecore.errors import StylecoreError
+from training.sender import Lost, Refused, _judged
+from training.store import plain_errors
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "judgment"),
+    [
+        ("(psycopg2.errors.UniqueViolation) duplicate key value violates ...", BAD_REQUEST, StylecoreError),
+        ("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name", BAD_REQUEST, StylecoreError),
+        ("(psycopg2.OperationalError) the connection was lost", 1, StylecoreError),
+        ("a parameter has another value already", INVALID_PARAMETER_VALUE, Refused),
+        ("no", BAD_REQUEST, Refused),
+        ("who are you?", PERMISSION_DENIED, Lost),
+    ],
+)
+def test_an_answer_means_later_never_or_not_to_us(message: str, code: int, judgment: type[Exception]) -> None:
+    with pytest.raises(StylecoreError) as caught, plain_errors("http://tracker", "recording the dataset"):
+        raise MlflowException(message, error_code=code)
+    assert type(_judged(caught.value)) is judgment
