@@ -23,7 +23,7 @@ ARGUMENTS = (
 SCREENS = {"desktop": (1280, 900, 1), "phone": (390, 844, 2)}
 TABS = ("Stylize", "Gatys", "Compare")
 LARGEST = 150_000
-STEPS = 40  # of a painting, before its picture is taken
+STEPS = 120  # of a painting, before its picture is taken
 
 
 def main() -> None:
@@ -101,7 +101,9 @@ def paint(page: Any, photo: Path | None) -> None:
     page.wait_for_function("document.querySelector('#gatys-status').innerText.includes('About')")
     page.click("#gatys-paint")
     page.wait_for_function(
-        "(steps) => +document.querySelector('#gatys-status').innerText.match(/Step (\\d+)/)?.[1] >= steps", arg=STEPS
+        "(steps) => +document.querySelector('#gatys-status').innerText.match(/Step (\\d+)/)?.[1] >= steps",
+        arg=STEPS,
+        timeout=600_000,
     )
 
 
