@@ -42,7 +42,7 @@ class Limits:
     behind_proxy: bool = False
     smallest_side: int = 128
     stylize_side: int = 1024
-    stylize_max_side: int = 2048
+    stylize_max_side: int = 4096
     sheet_side: int = 512
     live_side: int = 320
     live_seconds: float = 60.0
