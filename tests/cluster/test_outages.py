@@ -356,6 +356,7 @@ def test_through_a_network_that_spoils_a_third_of_all_requests_everything_arrive
     check_that_all_is_there_once(MlflowClient(server.url), folder)
 
 
+@pytest.mark.timeout(600 + 6 * SECONDS)
 def test_many_runs_at_once_lose_nothing_though_the_database_restarts(
     serve: Callable[..., MLflowServer], postgres: Postgres, s3: S3, tmp_path: Path, record_property
 ) -> None:

@@ -18,8 +18,9 @@ from stylecore.pictures import save_picture
 from tests.demo.conftest import LIMITS, small_vgg
 
 PEOPLE, SECONDS = (int(number) for number in os.environ.get("STYLECORE_LOAD", "6x3").split("x"))
-ALLOWED_GROWTH = 100
-"""Megabytes from a third of the time to its end."""
+ALLOWED_GROWTH = 200
+"""Megabytes from a third of the time to its end, of the server and all its visitors in one process. What Python holds
+grows by 2 KB a picture; the rest is what threads leave unused in malloc's arenas, and comes to an end."""
 
 
 def resident_megabytes() -> float:
