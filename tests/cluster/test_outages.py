@@ -39,7 +39,8 @@ from training.tracker import Tracker, replay
 VGG_CACHE = default_cache()
 RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "8"))
 SECONDS = float(os.environ.get("STYLECORE_TEST_SECONDS", "15"))
-"""Of many runs at once; 32 runs and 300 seconds are the long form."""
+STEP_SECONDS = float(os.environ.get("STYLECORE_TEST_STEP_SECONDS", "0.05"))
+"""Of many runs at once; 32 runs, 300 seconds and 1 second a step are the long form."""
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +147,7 @@ def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
             run.log_checkpoint(tiny_style(step, folder.name), step, values)
             run.log_evaluation({"eval/total": 1.0}, step)
         step += 1
-        time.sleep(0.05)
+        time.sleep(STEP_SECONDS)
     run.finish()
     return took
 
