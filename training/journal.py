@@ -16,10 +16,12 @@ disk itself, for a machine that loses its power. A disk that is full costs nothi
 records: they wait in memory, in their order, until the disk or the store takes them.
 """
 
+import itertools
 import json
 import logging
 import math
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -187,7 +189,8 @@ class Journal:
             self._newest = (record.number, self._end)
             self._write_waiting()
             written = not self._memory.lines and self._write(line)
-            if not written and self._memory.bytes() + len(line) <= MEMORY_BYTES:
+            # How the run ended is kept in any case: without it the run would seem to go on for ever.
+            if not written and (kind == "end" or self._memory.bytes() + len(line) <= MEMORY_BYTES):
                 self._memory.lines.append((record, line))
             return record.number
 
@@ -398,7 +401,7 @@ def set_aside(run_folder: Path) -> Path | None:
     other is kept beside it, for a replay; returns where.
 
     Raises:
-        StylecoreError: when a process has it.
+        StylecoreError: when a process has it, or it cannot be removed or renamed.
     """
     folder = Path(run_folder) / FOLDER
     if not (folder / _RECORDS).exists():
@@ -408,19 +411,26 @@ def set_aside(run_folder: Path) -> Path | None:
         whole = not journal.pending(1)
     finally:
         journal.close()
-    if whole:
-        shutil.rmtree(folder)
-        return None
-    kept = next(path for n in range(1, 10**6) if not (path := folder.with_name(f"{FOLDER}-{n}")).exists())
-    (kept / FOLDER).parent.mkdir()
-    folder.rename(kept / FOLDER)
+    try:
+        if whole:
+            shutil.rmtree(folder)
+            return None
+        kept = next(path for n in itertools.count(1) if not (path := folder.with_name(f"{FOLDER}-{n}")).exists())
+        kept.mkdir()
+        folder.rename(kept / FOLDER)
+    except OSError as error:
+        raise StylecoreError(
+            f"the journal of an earlier run, {folder}, cannot be put aside ({error.strerror}); choose another folder."
+        ) from error
     return kept
 
 
 def unsent_folders(run_folder: Path) -> list[Path]:
     """The folders with a journal, the oldest run first: those that `set_aside` kept, and the run's own."""
-    aside = sorted(run_folder.glob(f"{FOLDER}-*"), key=lambda path: int(path.name.rpartition("-")[2] or 0))
-    return [path for path in (*aside, run_folder) if (path / FOLDER / _RECORDS).exists()]
+    named = ((re.fullmatch(rf"{FOLDER}-(\d+)", path.name), path) for path in run_folder.glob(f"{FOLDER}-*"))
+    aside = {int(match[1]): path for match, path in named if match}
+    folders = (*(aside[number] for number in sorted(aside)), run_folder)
+    return [folder for folder in folders if (folder / FOLDER / _RECORDS).exists()]
 
 
 class FolderLock:

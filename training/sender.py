@@ -305,19 +305,16 @@ class _Store:
     def _send_file(self, kind: str, data: Mapping[str, Any], folder: Path) -> None:
         client, run_id, step = self._client, self._answers.run_id, data.get("step", 0)
         try:
-            if kind == "file":
-                inside = Path(data["path"])
-                file = self._journal.fetch(data["file"], folder / inside.name)
-            else:
-                file = self._journal.fetch(data["file"], folder / f"file{Path(data['file']).suffix}")
+            name = Path(data["path"]).name if kind == "file" else f"file{Path(data['file']).suffix}"
+            file = self._journal.fetch(data["file"], folder / name)
+            card = read_card(file) if kind == "checkpoint" else None
         except StylecoreError as error:
             raise Refused(str(error)) from error
         if kind == "file":
-            client.log_artifact(run_id, str(file), str(inside.parent))
+            client.log_artifact(run_id, str(file), str(Path(data["path"]).parent))
         elif kind == "picture":
             log_picture(client, run_id, file, data["key"], step, data["time"], data["code"])
-        else:
-            card = read_card(file)
+        elif card is not None:
             number = register_checkpoint(
                 client,
                 run_id=run_id,
