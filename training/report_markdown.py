@@ -22,7 +22,9 @@ _COMMANDS = {
     "starry_night_small_style_weight": (
         "--run-name starry_night_small_style_weight --style-weight 1e9 --iterations 1000 --checkpoints 1000"
     ),
-    "starry_night_stopped_early": "--run-name starry_night_stopped_early --iterations 300 --checkpoints 300",
+    "starry_night_stopped_early": (
+        "--run-name starry_night_stopped_early --schedule constant --iterations 300 --checkpoints 300"
+    ),
 }
 """What is added to `make train` to train the runs of the experiment."""
 
