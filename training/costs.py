@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,39 +90,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    for flag, least, values in (
-        ("--gatys-sizes", 32, options.gatys_sizes),
-        ("--sizes", 1, options.sizes),
-        ("--gatys-steps", 1, [options.gatys_steps]),
-        ("--repeats", 1, [options.repeats]),
-    ):
-        if values and min(values) < least:
-            raise StylecoreError(f"{flag} is {min(values)}, and must be at least {least}.")
+    """What the command line asks for; StylecoreError when it cannot be done."""
+    _check(options)
     model = find_candidate(options.style).model
     photo_name, photo_file = next(iter(find_photos([options.photo] if options.photo else []).items()))
     photo = load_picture(photo_file).pixels
     style = load_picture(find_file(STYLE_PICTURE)).pixels
     device = choose_device(options.device)
     config = dataclasses.replace(DEFAULTS, steps=options.gatys_steps)
-    params = {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processor": _processor(),
-        "style": model.card.name,
-        "iterations": model.card.iterations,
-        "residual_blocks": model.network.config.residual_blocks,
-        "width": model.network.config.width,
-        "photo": photo_name,
-        "gatys_steps": options.gatys_steps,
-        "gatys_optimizer": config.optimizer,
-        "repeats": options.repeats,
-    }
     tracker = Tracker.silent()
     if options.log:
         tracker = Tracker.start(
             experiment=EXPERIMENT,
             run_name=RUN_NAME,
-            params=params,
+            params={**_circumstances(model, config), "photo": photo_name, "repeats": options.repeats},
             tags=environment_tags(1, str(device)),
             note="Each point of a curve is one measurement.",
             system_metrics=False,  # its sampling costs too
@@ -132,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
         measured.setdefault(metric, []).append(value)
         tracker.log_metrics({metric: value}, number)
 
-    try:
+    with tracker.finishing():
         for size in dict.fromkeys(options.sizes):
             measure_stylizing(photo, model, size, options.device, options.repeats, report)
             print(f"stylizing {size} x {size}: {spread(measured[f'{STYLIZE}{size}'], 0)} ms", flush=True)
@@ -144,13 +126,32 @@ def run(options: argparse.Namespace) -> None:
                 f"Gatys et al. {size} x {size}, {config.steps} steps: {spread(measured[f'{GATYS}{size}'])} s",
                 flush=True,
             )
-        tracker.finish("FINISHED")
-    except KeyboardInterrupt:
-        tracker.finish("KILLED", "interrupted")
-        raise
-    except BaseException as error:
-        tracker.finish("FAILED", str(error) or type(error).__name__)
-        raise
+
+
+def _check(options: argparse.Namespace) -> None:
+    for flag, least, values in (
+        ("--gatys-sizes", 32, options.gatys_sizes),
+        ("--sizes", 1, options.sizes),
+        ("--gatys-steps", 1, [options.gatys_steps]),
+        ("--repeats", 1, [options.repeats]),
+    ):
+        if values and min(values) < least:
+            raise StylecoreError(f"{flag} is {min(values)}, and must be at least {least}.")
+
+
+def _circumstances(model: StyleModel, config: GatysConfig) -> dict[str, Any]:
+    """What the figures depend on, as parameters of the run."""
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": _processor(),
+        "style": model.card.name,
+        "iterations": model.card.iterations,
+        "residual_blocks": model.network.config.residual_blocks,
+        "width": model.network.config.width,
+        "gatys_steps": config.steps,
+        "gatys_optimizer": config.optimizer,
+    }
 
 
 def _processor() -> str:

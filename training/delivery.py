@@ -266,13 +266,18 @@ def file_sha256(path: Path) -> str:
 
 def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
     """Write params and tags in as few calls as MLflow allows; values are cut where MLflow would refuse them."""
-    all_params = [Param(key, str(value)[:6000]) for key, value in params.items()]
+    all_params = [Param(key, param_text(value)[:6000]) for key, value in params.items()]
     all_tags = [RunTag(key, str(value)[:8000]) for key, value in tags.items()]
     with plain_errors(client.tracking_uri, "logging the parameters"):
         for first in range(0, len(all_params), PARAMS_A_CALL):
             client.log_batch(run_id, params=all_params[first : first + PARAMS_A_CALL], synchronous=True)
         for first in range(0, len(all_tags), PARAMS_A_CALL):
             client.log_batch(run_id, tags=all_tags[first : first + PARAMS_A_CALL], synchronous=True)
+
+
+def param_text(value: object) -> str:
+    """A setting as a parameter reads best: layers as words with spaces between them."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
@@ -284,6 +289,8 @@ def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[s
 
 
 def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
+    """The fields of MLflow's Dataset for what `Tracker.start` is told: "name", and what else there is, of which
+    "source" (an address or a folder) and "digest" have fields of their own."""
     about = {key: str(value) for key, value in dataset.items()}
     fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return {

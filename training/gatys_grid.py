@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
+    """What the command line asks for; StylecoreError when it cannot be done."""
     config = GatysConfig(**{name: getattr(options, name) for name in _settings()})
     if options.max_side < 1:
         raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
@@ -126,33 +127,26 @@ def _paint_one(
     grid = f"{about['photo']}-{about['style']}"
     name = f"{grid}-{ratio:g}"
     steps = paint(content, style, vgg, config)
-    settings = {key: _text(value) for key, value in dataclasses.asdict(config).items()}
     tracker = Tracker.silent()
     if tracking:
         tracker = Tracker.start(
             experiment=EXPERIMENT,
             run_name=name,
-            params={**about, "ratio": ratio, **settings},
+            params={**about, "ratio": ratio, **dataclasses.asdict(config)},
             tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
             note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
             style=fit(style, STYLE_SIDE),
         )
     last: GatysStep | None = None
-    try:
+    with tracker.finishing():
         tracker.log_preview(about["photo"], content, 0)
         for last in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
             losses = {f"loss/{term}": value for term, value in last.losses.items()}
             tracker.log_metrics({**losses, "perf/seconds": last.elapsed}, last.step)
         assert last is not None  # paint yields at least one step
-        tracker.log_preview(about["photo"], last.picture(), last.step)
-        tracker.finish("FINISHED")
-    except KeyboardInterrupt:
-        tracker.finish("KILLED", "interrupted")
-        raise
-    except BaseException as error:
-        tracker.finish("FAILED", str(error) or type(error).__name__)
-        raise
-    return last.picture()
+        picture = last.picture()
+        tracker.log_preview(about["photo"], picture, last.step)
+    return picture
 
 
 def _settings() -> list[str]:
@@ -188,11 +182,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
     parser.add_argument("--no-log", dest="log", action="store_false", help="keep nothing in the MLflow store")
     return parser
-
-
-def _text(value: object) -> object:
-    """A setting as a parameter reads best: layers as words with spaces between them."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ from mlflow.entities import (
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from stylecore.errors import StylecoreError
+from training.delivery import METRICS_A_CALL, file_sha256, log_params_and_tags, open_experiment
 from training.store import connect, fetch, is_server, one_at_a_time, plain_errors, store_exists, without_password
-from training.tracker import METRICS_A_CALL, file_sha256, log_params_and_tags, open_experiment
 
 MIGRATED = "migrated_from"
 _ENDED = {"FINISHED", "FAILED", "KILLED"}

@@ -38,18 +38,19 @@ from PIL import Image
 from stylecore.errors import StylecoreError
 from stylecore.quantization import companion_of
 from stylecore.style_model import StyleModel, read_card
-from training.delivery import INT8_TAG, JOURNAL_TAG
-from training.store import LOCAL_STORE, connect, fetch, one_at_a_time, plain_errors
-from training.tracker import (
-    METRICS_A_CALL,
+from training.delivery import (
+    INT8_TAG,
+    JOURNAL_TAG,
     STYLE_PICTURE,
     file_sha256,
     log_datasets,
+    log_metrics,
     log_params_and_tags,
     open_experiment,
     preview_key,
     register_checkpoint,
 )
+from training.store import LOCAL_STORE, connect, fetch, one_at_a_time, plain_errors
 
 PUBLISHED = LOCAL_STORE / "published"
 FORMAT = "stylecore.published-run/1"
@@ -82,7 +83,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
         experiment = client.get_experiment(run.info.experiment_id).name
     if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
         raise StylecoreError(f"The run {run_id} is still {run.info.status.lower()}; publish it when it has ended.")
-    target = Path(out_dir) / re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".")
+    target = Path(out_dir) / (re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".") or run_id)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
         folder = Path(temporary) / "new"
@@ -298,8 +299,7 @@ def _restore_run(client: MlflowClient, folder: Path) -> bool:
         log_datasets(client, run_id, record["datasets"])
         if (folder / STYLE_PICTURE).is_file():
             client.log_artifact(run_id, str(folder / STYLE_PICTURE), str(Path(STYLE_PICTURE).parent))
-        for first in range(0, len(metrics), METRICS_A_CALL):
-            client.log_batch(run_id, metrics=metrics[first : first + METRICS_A_CALL], synchronous=True)
+        log_metrics(client, run_id, metrics)
         for preview in record["previews"]:
             with Image.open(folder / "previews" / preview["photo"] / f"{preview['step']}.jpg") as image:
                 client.log_image(

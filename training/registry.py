@@ -31,10 +31,9 @@ from stylecore.errors import StylecoreError
 from stylecore.quantization import Quantization, companion_of, write_quantization
 from stylecore.style_model import StyleCard
 from training.command import run_command
-from training.delivery import INT8_TAG
+from training.delivery import INT8_TAG, file_sha256
 from training.published import PUBLISHED, publish_run, restore_published, swap_folder
 from training.store import LOCAL_STORE, connect, fetch, is_server, plain_errors, without_password
-from training.tracker import file_sha256
 
 __all__ = ["BUNDLE_FORMAT", "RegisteredVersion", "Registry", "main", "publish_run", "restore_published"]
 
@@ -123,7 +122,7 @@ class Registry:
         name, alias, number = parsed[1], parsed[2], parsed[3]
         versions = self.versions(name)
         if not versions:
-            raise self._unknown_style(name)
+            raise self.unknown_style(name)
         if number is not None:
             chosen = [v for v in versions if v.version == str(int(number))]
         else:
@@ -241,13 +240,24 @@ class Registry:
             swap_folder(new, out_dir)
         return out_dir / MANIFEST
 
+    def unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
+        """The error that says which styles there are, for a name that none has, or for `which` none is."""
+        names = sorted({version.name for version in self.versions()})
+        asked = f"style {name!r}" if name else f"style {which}"
+        if not names:
+            return StylecoreError(
+                f"The registry at {self.tracking_uri} is empty; `python -m training.registry restore` fills it with "
+                "the published runs, and training adds to it."
+            )
+        return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
+
     def _with_alias(self, names: Sequence[str] | None, alias: str) -> list[RegisteredVersion]:
         if names is None:
             chosen = [v for v in self.versions() if alias in v.aliases]
         else:
             chosen = [self.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
         if not chosen:
-            raise self._unknown_style(None, f"with the alias {alias!r}")
+            raise self.unknown_style(None, f"with the alias {alias!r}")
         return chosen
 
     def _every_version(self, names: Sequence[str] | None) -> list[RegisteredVersion]:
@@ -255,10 +265,10 @@ class Registry:
         there = {v.name for v in versions}
         for name in names or ():
             if name not in there:
-                raise self._unknown_style(name)
+                raise self.unknown_style(name)
         wanted = {v.name for v in versions if v.aliases} if names is None else set(names)
         if not wanted:
-            raise self._unknown_style(None, "with an alias")
+            raise self.unknown_style(None, "with an alias")
         return [v for v in versions if v.name in wanted]
 
     def _export_style(self, version: RegisteredVersion, folder: Path, stem: str) -> dict[str, Any]:
@@ -281,16 +291,6 @@ class Registry:
             "bytes": file.stat().st_size,
             "card": json.loads(version.card.to_json()),
         }
-
-    def _unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
-        names = sorted({version.name for version in self.versions()})
-        asked = f"style {name!r}" if name else f"style {which}"
-        if not names:
-            return StylecoreError(
-                f"The registry at {self.tracking_uri} is empty; `python -m training.registry restore` fills it with "
-                "the published runs, and training adds to it."
-            )
-        return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
 
     def _is_style(self, name: str, version: str) -> bool:
         try:
@@ -346,7 +346,7 @@ def _list(options: argparse.Namespace) -> None:
     registry = Registry(options.tracking_uri)
     versions = registry.versions(options.name)
     if not versions:
-        raise registry._unknown_style(options.name)
+        raise registry.unknown_style(options.name)
     rows = [("STYLE", "VERSION", "ITERATIONS", "RUN", "ALIASES")]
     rows += [(v.name, v.version, str(v.iterations or ""), v.run_name, ", ".join(v.aliases)) for v in versions]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

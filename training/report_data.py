@@ -13,10 +13,10 @@ from mlflow.entities import Run
 from training import gatys_grid, train
 from training.costs import EXPERIMENT as BENCHMARKS
 from training.costs import RUN_NAME as COSTS
+from training.delivery import STYLE_PICTURE
 from training.published import SYSTEM_METRICS, previews_of
 from training.registry import Registry
 from training.store import plain_errors
-from training.tracker import STYLE_PICTURE
 
 STYLE = "starry_night"
 """The registered model that the experiment is about; all others are the gallery."""

@@ -57,6 +57,7 @@ from training.checkpoints import preview_files
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config, setting
 from training.database import database_address
+from training.delivery import log_params_and_tags, open_experiment
 from training.evaluate import evaluate
 from training.published import previews_of
 from training.store import (
@@ -68,7 +69,7 @@ from training.store import (
     tracking_uri_of,
     without_password,
 )
-from training.tracker import Tracker, log_params_and_tags, open_experiment
+from training.tracker import Tracker
 from training.train import EXPERIMENT, DivergedError, Stopped, Trial, train
 
 SCHEMA = "sweeps"
@@ -413,7 +414,7 @@ def _parent_run(
         if run_id is None:  # also when the maker of the study died before it came here
             experiment = open_experiment(client, EXPERIMENT)
             run_id = client.create_run(experiment, run_name=study.study_name).info.run_id
-            params = {name: _text(value) for name, value in dataclasses.asdict(config).items() if name != "storage"}
+            params = {name: value for name, value in dataclasses.asdict(config).items() if name != "storage"}
             log_params_and_tags(client, run_id, {"name": recipe.name, **params}, {"sweep": study.study_name})
             study.set_user_attr("run_id", run_id)
         else:
@@ -526,10 +527,6 @@ def _short(value: object) -> str:
 def _line(trial: FrozenTrial) -> str:
     (row,) = _rows([trial])
     return ", ".join(f"{name} {value}" for name, value in row.items() if value)
-
-
-def _text(value: object) -> object:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 # The command line

@@ -31,7 +31,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -43,34 +44,10 @@ from stylecore.errors import StylecoreError
 from stylecore.pictures import to_image
 from stylecore.style_model import StyleModel
 from training.command import run_command
-from training.delivery import (
-    METRICS_A_CALL,
-    STYLE_PICTURE,
-    file_sha256,
-    log_datasets,
-    log_params_and_tags,
-    open_experiment,
-    preview_key,
-    register_checkpoint,
-)
+from training.delivery import STYLE_PICTURE, param_text, preview_key
 from training.journal import END_SECONDS, FOLDER, Journal, plain_number, set_aside, unsent_folders
 from training.sender import Sender
 from training.store import REPOSITORY, default_tracking_uri, is_server, tracking_uri_of, without_password
-
-__all__ = [
-    "METRICS_A_CALL",
-    "STYLE_PICTURE",
-    "Tracker",
-    "default_tracking_uri",
-    "environment_tags",
-    "file_sha256",
-    "log_datasets",
-    "log_params_and_tags",
-    "open_experiment",
-    "preview_key",
-    "register_checkpoint",
-    "replay",
-]
 
 LOCAL_PAGE = "http://127.0.0.1:5000"
 """Where `make mlflow-ui` shows a local store."""
@@ -163,7 +140,7 @@ class Tracker:
                     "continued": bool(run_id),
                     "experiment": experiment,
                     "run_name": run_name,
-                    "params": {name: str(value) for name, value in params.items()},
+                    "params": {name: param_text(value) for name, value in params.items()},
                     "tags": {
                         "mlflow.user": _user(),
                         "mlflow.source.name": Path(sys.argv[0]).name,
@@ -294,6 +271,19 @@ class Tracker:
         if arrived and self._is_temporary:
             shutil.rmtree(self._journal.folder.parent, ignore_errors=True)
         self._journal = None
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """End the run with the block: FINISHED, or KILLED when it is interrupted, or FAILED when it raises."""
+        try:
+            yield
+            self.finish("FINISHED")
+        except KeyboardInterrupt:
+            self.finish("KILLED", "interrupted")
+            raise
+        except BaseException as error:
+            self.finish("FAILED", str(error) or type(error).__name__)
+            raise
 
     def comparison_link(self) -> str:
         """The page that compares this experiment's runs as charts (for a local store: what `make mlflow-ui` serves).

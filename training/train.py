@@ -284,11 +284,7 @@ def start_tracker(
     trial: Trial | None = None,
 ) -> Tracker:
     """Begin the MLflow run, or go on with `run_id` if it is not empty."""
-    params = {
-        key: " ".join(map(str, value)) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(config).items()
-    }
-    params["global_batch_size"] = config.batch_size * config.gradient_accumulation * accelerator.num_processes
+    global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     device = accelerator.device.type
     if device == "cuda":
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"
@@ -298,7 +294,7 @@ def start_tracker(
     return Tracker.start(
         experiment=EXPERIMENT,
         run_name=config.run_name or config.name,
-        params=params,
+        params={**dataclasses.asdict(config), "global_batch_size": global_batch_size},
         tags={**tags, **(trial.tags if trial else {})},
         note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
         style=fit(style, NOTE_PICTURE),

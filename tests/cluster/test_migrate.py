@@ -12,10 +12,11 @@ from servers import MLflowServer
 
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet, TransformNetConfig
+from training.delivery import file_sha256
 from training.migrate import MIGRATED
 from training.registry import Registry, main
 from training.store import connect
-from training.tracker import Tracker, file_sha256
+from training.tracker import Tracker
 
 
 def tiny_style(iterations: int) -> StyleModel:

@@ -20,8 +20,8 @@ from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel, read_card
 from training import sender as sender_module
 from training import tracker as tracker_module
-from training.store import connect, tracking_uri_of
-from training.tracker import Tracker, default_tracking_uri, environment_tags, main, replay
+from training.store import connect, default_tracking_uri, tracking_uri_of
+from training.tracker import Tracker, environment_tags, main, replay
 
 
 def start(**changes) -> Tracker:
@@ -43,7 +43,7 @@ def test_a_run_holds_what_training_said(store: str):
     found = connect(store).get_run(run.run_id)
     assert found.info.status == "KILLED"
     assert found.info.run_name == "first"
-    assert found.data.params == {"style_weight": "10000000000.0", "layers": "('relu1_2', 'relu2_2')"}
+    assert found.data.params == {"style_weight": "10000000000.0", "layers": "relu1_2 relu2_2"}
     assert found.data.tags["git_commit"] == "abc"
     assert found.data.tags["stop_reason"] == "asked to stop"
     assert found.data.tags["mlflow.note.content"] == "**why**"
