@@ -9,12 +9,18 @@ from stylecore.errors import StylecoreError
 
 
 def run_command(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run it; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted."""
+    """Run it; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted, 1 when nobody reads."""
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
     try:
         run(options)
     except StylecoreError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # as `... list | head` does
+        return 1
+    except OSError as error:  # a disk that is full, a folder that may not be read or written
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {what}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

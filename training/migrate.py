@@ -35,7 +35,7 @@ from mlflow.entities import (
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from stylecore.errors import StylecoreError
-from training.delivery import METRICS_A_CALL, file_sha256, log_params_and_tags, open_experiment
+from training.delivery import file_sha256, log_metrics, log_params_and_tags, open_experiment
 from training.store import connect, fetch, is_server, one_at_a_time, plain_errors, store_exists, without_password
 
 MIGRATED = "migrated_from"
@@ -116,15 +116,15 @@ def migrate(
         raise StylecoreError(
             f"There is no MLflow store {source}; the path of sqlite:/// counts from the current folder."
         )
-    clients = connect(source), connect(target)
-    if clients[0].tracking_uri == clients[1].tracking_uri:
+    old, new = connect(source), connect(target)
+    if old.tracking_uri == new.tracking_uri:
         raise StylecoreError(f"{without_password(source)} cannot be moved to itself.")
-    with one_at_a_time(clients[0].tracking_uri, "migrating"):
-        return _Migration(*clients, unfinished, told).all()
+    with one_at_a_time(old.tracking_uri, "migrating"):
+        return _Migration(old, new, unfinished, told).all()
 
 
 class _Migration:
-    """The two stores, and which id of the target belongs to which of the source."""
+    """The two stores. `_runs` and `_models`: ids of the target, each with that of the source."""
 
     def __init__(
         self, source: MlflowClient, target: MlflowClient, unfinished: bool, told: Callable[[str], None]
@@ -209,9 +209,9 @@ class _Migration:
 
     def _complete_run(self, moved: Run, wanted: RunRecord, found: RunRecord, folder: Path) -> None:
         run_id = moved.info.run_id
-        here = {old: new for new, old in self._runs.items()}
+        there = _inverted(self._runs)
         tags = {key: value for key, value in wanted.tags.items() if found.tags.get(key) != value}
-        tags = {key: _translated(value, here) for key, value in tags.items()}
+        tags = {key: _translated(value, there) for key, value in tags.items()}
         params = {key: value for key, value in wanted.params.items() if key not in found.params}
         log_params_and_tags(self._target, run_id, params, tags)
         self._add_metrics(run_id, wanted.metrics, found.metrics)
@@ -244,8 +244,7 @@ class _Migration:
                 model_type=wanted.model_type or None,
             )
             self._models[made.model_id] = old
-        here = {old: new for new, old in self._models.items()}
-        new = here[old]
+        new = _inverted(self._models)[old]
         if found is not None and found.tags != wanted.tags:
             self._target.set_logged_model_tags(new, wanted.tags)
         if wanted.files != (found.files if found else {}):
@@ -268,8 +267,7 @@ class _Migration:
             for key, points in wanted.items()
             for step, timestamp, value in sorted(points - found.get(key, frozenset()), key=lambda point: point[:2])
         ]
-        for first in range(0, len(missing), METRICS_A_CALL):
-            self._target.log_batch(run_id, metrics=missing[first : first + METRICS_A_CALL], synchronous=True)
+        log_metrics(self._target, run_id, missing)
 
     def _read_run(self, client: MlflowClient, run: Run, folder: Path) -> RunRecord:
         """The record of a run of either store; its files are put into the folder, or read where they lie.
@@ -373,13 +371,13 @@ class _Migration:
 
     def _make_version(self, version: ModelVersion, source: tuple[str, str | None], alone: bool) -> ModelVersion:
         """The version with the same number where that can be, which deleted ones before it make longer to reach."""
-        runs = {old: new for new, old in self._runs.items()}
+        there = _inverted(self._runs)
         address, model_id = source
         while True:
             made = self._target.create_model_version(
                 version.name,
                 address,
-                run_id=runs.get(version.run_id),
+                run_id=there.get(version.run_id),
                 tags=version.tags,
                 description=version.description,
                 await_creation_for=0,
@@ -394,12 +392,12 @@ class _Migration:
 
     def _new_source(self, version: ModelVersion) -> tuple[str, str | None] | None:
         """Where the version's files are at the target, and its LoggedModel there; None when they were not moved."""
-        new = {old: new for new, old in self._models.items()}.get(self._addresses.get(version.source, ""))
+        new = _inverted(self._models).get(self._addresses.get(version.source, ""))
         if new:
             if is_server(self._target.tracking_uri):
                 return f"models:/{new}", new
             return self._target.get_logged_model(new).artifact_location, new
-        run_id = {old: new for new, old in self._runs.items()}.get(version.run_id)
+        run_id = _inverted(self._runs).get(version.run_id)
         location = f"{self._source.get_run(version.run_id).info.artifact_uri}/" if run_id else ""
         if run_id and version.source.startswith(location):
             artifact_uri = self._target.get_run(run_id).info.artifact_uri
@@ -444,6 +442,11 @@ def _parents_first(runs: Sequence[Run]) -> list[Run]:
     for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
         add(run)
     return list(ordered.values())
+
+
+def _inverted(ids: dict[str, str]) -> dict[str, str]:
+    """The ids of the target by those of the source, of what `_Migration` keeps the other way round."""
+    return {old: new for new, old in ids.items()}
 
 
 def _translated(value: str, ids: dict[str, str]) -> str:

@@ -64,6 +64,7 @@ def noise(rng: np.random.Generator, side: int, across: int, down: int | None = N
 
 
 def smoothstep(low: float, high: float, values: Array) -> Array:
+    """From 0 at `low` to 1 at `high`, which may be the smaller one, without corners."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -90,6 +91,7 @@ def bytes_of(color: Array) -> tuple[int, ...]:
 
 
 def to_image(pixels: Array) -> Image.Image:
+    """(H, W, 3) in [0, 1], what is beyond cut off, in 8 bits."""
     return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8), "RGB")
 
 
@@ -517,6 +519,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
+    """What the command line asks for; StylecoreError when it cannot be done."""
     if options.list:
         for name, pattern in PATTERNS.items():
             print(f"{name:15} {(pattern.__doc__ or '').splitlines()[0]}")

@@ -12,6 +12,7 @@ first too, or all outside the residual blocks stay in float32; if nothing is, th
 """
 
 import argparse
+import dataclasses
 import statistics
 import sys
 from collections.abc import Sequence
@@ -73,9 +74,7 @@ def quantize(model: StyleModel, photos: Photos) -> Quantization | None:
         near = [psnr(engine.stylize(photo), good) for photo, good in zip(photos.held_out, wanted, strict=True)]
         median, least = statistics.median(near), min(near)
         if median >= LEAST_MEDIAN_PSNR and least >= LEAST_PSNR:
-            return Quantization(
-                **{**vars(candidate), "psnr_median": round(median, 2), "psnr_least": round(least, 2)},
-            )
+            return dataclasses.replace(candidate, psnr_median=round(median, 2), psnr_least=round(least, 2))
     return None
 
 
@@ -122,6 +121,8 @@ def read_photos(folder: Path | None) -> Photos:
         except StylecoreError as error:
             print(f"passed over: {error}", file=sys.stderr)
     if not pictures:
+        if folder is None:
+            raise StylecoreError("no installed package carries photos; give a folder of them by --photos.")
         raise StylecoreError(f"there are no photos in {folder}; give --photos another folder, or leave it out.")
     if len(pictures) == wanted:
         small = [fit(picture, SIDE) for picture in pictures]

@@ -105,13 +105,16 @@ def test_choices() -> None:
     assert choices(names) == [names, names[:-1], names[1:-1], ["residual_blocks.0.first"]]
 
 
-def test_photos_to_calibrate_on_are_not_those_to_measure_on(tmp_path: Path) -> None:
+def test_photos_to_calibrate_on_are_not_those_to_measure_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(35):
         save_picture(torch.full((3, 8, 9), number / 40), tmp_path / f"{number}.png")
     photos = read_photos(tmp_path)
     assert (len(photos.calibration), len(photos.held_out)) == (20, 10)
     assert not {float(p.mean()) for p in photos.calibration} & {float(p.mean()) for p in photos.held_out}
     (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(quantize_module, "sample_photos", dict)
+    with pytest.raises(StylecoreError, match="give a folder of them by --photos"):
+        read_photos(None)
     with pytest.raises(StylecoreError, match="no photos in"):
         read_photos(tmp_path / "empty")
 

@@ -33,6 +33,7 @@ EXAMPLE = HERE / "tracker.env.example"
 SETTINGS = REPOSITORY / "tracker.env"
 FOLDER = REPOSITORY / "mlruns" / "tracker"
 """What the server keeps when the file names no database and no artifact store."""
+PORT = "5000"
 LEAST_PASSWORD = 12
 """Letters; MLflow's own limit."""
 
@@ -140,7 +141,7 @@ def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
             "MLFLOW_ARTIFACTS_DESTINATION is in S3, and there are no keys to it; "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in tracker.env."
         )
-    port = settings.get("MLFLOW_PORT") or "5000"
+    port = settings.get("MLFLOW_PORT") or PORT
     address = urlsplit(public_address(settings))
     if address.scheme not in ("http", "https") or not address.netloc:
         raise StylecoreError(
@@ -180,11 +181,20 @@ def backend_store(settings: Mapping[str, str], folder: Path) -> str:
 
 
 def upgrade(database: str) -> None:
-    """Bring MLflow's tables up to date. Those of the accounts follow at the next start."""
+    """Bring MLflow's tables up to date. Those of the accounts follow at the next start.
+
+    Raises:
+        StylecoreError: when the database does not answer, or cannot be brought up to date (a newer MLflow made it).
+    """
+    from alembic.util import CommandError
     from mlflow.db import commands
+    from sqlalchemy.exc import SQLAlchemyError
 
     open_database(database)
-    commands(["upgrade", database], standalone_mode=False)
+    try:
+        commands(["upgrade", database], standalone_mode=False)
+    except (CommandError, SQLAlchemyError) as error:
+        raise StylecoreError(f"the database cannot be brought up to date: {_reason(error)}.") from error
 
 
 def open_database(address: str) -> None:
@@ -197,8 +207,7 @@ def open_database(address: str) -> None:
         engine.connect().close()
         engine.dispose()
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        raise StylecoreError(f"the database of MLFLOW_BACKEND_STORE_URI does not answer: {reason}.") from error
+        raise StylecoreError(f"the database of MLFLOW_BACKEND_STORE_URI does not answer: {_reason(error)}.") from error
 
 
 def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
@@ -229,7 +238,12 @@ def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
 def public_address(settings: Mapping[str, str]) -> str:
     """The address that people and trainings use, by TRACKER_URL; without it this machine alone is served."""
     given = settings.get("TRACKER_URL", "").rstrip("/")
-    return given or f"http://127.0.0.1:{settings.get('MLFLOW_PORT') or 5000}"
+    return given or f"http://127.0.0.1:{settings.get('MLFLOW_PORT') or PORT}"
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a database says."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
 
 
 def _has_s3_keys(settings: Mapping[str, str]) -> bool:
@@ -248,9 +262,13 @@ def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
 def _write_private(path: Path, text: str) -> None:
     """Write a file that nobody but its owner can read, whole or not at all."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made for its owner alone
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 if __name__ == "__main__":

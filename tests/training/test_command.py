@@ -1,0 +1,48 @@
+"""How a command ends: by its exit status, and one sentence."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stylecore.errors import StylecoreError
+from training.command import run_command
+
+
+def mistaken(options: argparse.Namespace) -> None:
+    raise StylecoreError("there is no photo.")
+
+
+def interrupted(options: argparse.Namespace) -> None:
+    raise KeyboardInterrupt
+
+
+def unread(options: argparse.Namespace) -> None:
+    raise BrokenPipeError
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "said"),
+    [
+        (lambda options: None, 0, ""),
+        (mistaken, 2, "error: there is no photo.\n"),
+        (
+            lambda options: Path("/proc/there/is/none").mkdir(),
+            2,
+            "error: /proc/there/is/none: No such file or directory.\n",
+        ),
+        (interrupted, 130, "error: interrupted\n"),
+        (unread, 1, ""),
+    ],
+)
+def test_a_command_ends_with_its_status_and_one_sentence(
+    run: Callable[[argparse.Namespace], None], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(run, argparse.Namespace()) == status
+    assert capsys.readouterr() == ("", said)
+
+
+def test_a_mistake_of_the_program_shows_where_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda options: 1 // 0, argparse.Namespace())
