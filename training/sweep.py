@@ -137,6 +137,11 @@ def sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None] 
         Stopped: after SIGTERM or Ctrl-C; the trial that was under way is put back.
     """
     config.check()
+    with plain_study_errors(storage_address(config)):
+        return _sweep(config, recipe, told)
+
+
+def _sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None]) -> str:
     client = connect()
     study, is_new = open_study(config, recipe)
     parent = _parent_run(study, is_new, client, recipe, config)
@@ -184,17 +189,22 @@ def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, 
     return study, False
 
 
+def storage_address(config: SweepConfig) -> str:
+    """Of the database of studies, by the driver that is installed."""
+    given = database_address(config.storage or os.environ.get("OPTUNA_STORAGE", ""))
+    return given or f"sqlite:///{LOCAL_STORE / 'sweeps.db'}"
+
+
 def open_storage(config: SweepConfig) -> RDBStorage:
     """The database of studies, its tables made if it is new; StylecoreError when it cannot be used."""
-    address = database_address(config.storage or os.environ.get("OPTUNA_STORAGE", ""))
-    address = address or f"sqlite:///{LOCAL_STORE / 'sweeps.db'}"
+    address = storage_address(config)
     kind = urlsplit(address).scheme.partition("+")[0]
     if kind not in ("postgresql", "sqlite"):
         raise StylecoreError(
             f"--storage is {without_password(address)!r}, and must be postgresql://USER:PASSWORD@HOST/DATABASE or, "
             "for one machine, sqlite:///FILE."
         )
-    try:
+    with plain_study_errors(address):
         if kind == "sqlite":
             address = tracking_uri_of(address)
             with one_at_a_time(address, "opening-sweeps"):
@@ -208,6 +218,13 @@ def open_storage(config: SweepConfig) -> RDBStorage:
             storage = _rdb_storage(address, {"options": f"-csearch_path={SCHEMA}"}, config)
         engine.dispose()
         return storage
+
+
+@contextmanager
+def plain_study_errors(address: str) -> Iterator[None]:
+    """Turn what the study's database raises, at its opening or while trials are made, into one StylecoreError."""
+    try:
+        yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
         raise StylecoreError(f"the study's database {without_password(address)} cannot be used: {reason}.") from error
@@ -252,7 +269,7 @@ def _wait_for(study: optuna.Study, attribute: str) -> Any:
 
 
 class _Worker:
-    """Makes trials, one after the other. `number`: of the last one."""
+    """Makes trials, one after the other. `number`: of the last one; -1 before the study has given it a trial."""
 
     def __init__(
         self, config: SweepConfig, recipe: TrainConfig, study: optuna.Study, client: MlflowClient, parent: str
@@ -275,6 +292,7 @@ class _Worker:
         trials = self._study.get_trials(deepcopy=False)
         if sum(trial.state in _TAKEN for trial in trials) >= self._config.trials:
             return False
+        self.number = -1
         try:
             self._study.optimize(self._train, n_trials=1)
         except _Enough:
@@ -284,8 +302,16 @@ class _Worker:
                 f"trial {self.number} was given to another worker: this one was silent for too long.", file=sys.stderr
             )
         except (Stopped, KeyboardInterrupt) as stopped:
-            _retry(self._config)(self._study, self._study.trials[self.number])
-            raise Stopped(f"stopped; trial {self.number} is put back, and the same command goes on.") from stopped
+            put_back = f"trial {self.number} is put back, and " if self._put_back() else ""
+            raise Stopped(f"stopped; {put_back}the same command goes on.") from stopped
+        return True
+
+    def _put_back(self) -> bool:
+        """Have the trial that was under way made again, if there was one and it had not ended well before."""
+        # One that is still taken for running is put back when its signs of life are missed.
+        if self.number < 0 or self._study.trials[self.number].state != TrialState.FAIL:
+            return False
+        _retry(self._config)(self._study, self._study.trials[self.number])
         return True
 
     def _train(self, trial: optuna.Trial) -> float:

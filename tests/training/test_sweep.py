@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from PIL import Image
+from sqlalchemy.exc import OperationalError
 
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
@@ -136,6 +137,33 @@ def test_a_stopped_trial_is_put_back(
     assert len(made) == 9
     assert made[3].params == made[2].params
     assert made[3].state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def test_whoever_is_stopped_between_two_trials_puts_none_back(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = optuna.Study.ask
+
+    def interrupted(study: optuna.Study, *arguments: Any) -> optuna.Trial:
+        if len(study.trials) == 2:
+            raise KeyboardInterrupt
+        return ask(study, *arguments)
+
+    monkeypatch.setattr(optuna.Study, "ask", interrupted)
+    with pytest.raises(Stopped, match="stopped; the same command goes on"):
+        sweep.sweep(config, recipe)
+    assert [trial.state for trial in trials(config, recipe)] == [TrialState.COMPLETE] * 2
+
+
+def test_a_database_that_goes_away_between_two_trials_is_one_sentence(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(optuna.Study, "ask", away)
+    with pytest.raises(StylecoreError, match="cannot be used: server closed the connection"):
+        sweep.sweep(config, recipe)
 
 
 def test_what_is_wrong_is_one_sentence(
