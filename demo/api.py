@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from demo.catalogue import CHAMPION, Catalogue
-from demo.page import MODEL, file_name, photo_input, plainly, save_for_browser
+from demo.limits import MODEL
+from demo.page import file_name, photo_input, plainly, save_for_browser
 from demo.stylizer import Stylizer, settings_of
 
 

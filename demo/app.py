@@ -95,30 +95,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
-    try:
-        if options.bundle is not None:
-            catalogue: Catalogue = BundleCatalogue(options.bundle)
-        else:
-            _restore(options.tracking_uri)
-            catalogue = RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page)
-    except StylecoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.mcp and find_spec("mcp") is None:
-        print("error: the MCP server needs the package mcp: `pip install mcp==1.30.0`.", file=sys.stderr)
-        return 2
     before = signal.signal(signal.SIGTERM, _stop)
     try:
+        if options.mcp and find_spec("mcp") is None:
+            raise StylecoreError("the MCP server needs the package mcp: `pip install mcp==1.30.0`.")
+        catalogue = _catalogue(options)
         with own_folder() as folder:
             page = build_demo(catalogue, limits=Limits(behind_proxy=options.behind_proxy))
             keep_tidy(folder)
             # The first visitor finds the styles' previews painted, or nearly.
             threading.Thread(target=catalogue.styles, name="previews", daemon=True).start()
             return _serve(page, options)
+    except StylecoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:  # before there was a server to end
         return 0
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _catalogue(options: argparse.Namespace) -> Catalogue:
+    if options.bundle is not None:
+        return BundleCatalogue(options.bundle)
+    _restore(options.tracking_uri)
+    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page)
 
 
 def _serve(page: gr.Blocks, options: argparse.Namespace) -> int:

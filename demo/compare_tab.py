@@ -13,11 +13,12 @@ import gradio as gr
 from demo.cards import PICK_SAMPLE, sample_strip
 from demo.catalogue import Catalogue, RunRecord, VersionEntry, preview_photo, title_of
 from demo.comparisons import Comparison, comparisons, find_version, labels, list_labels, shared_facts, usual_facts
+from demo.limits import MODEL
 from demo.page import (
-    MODEL,
     copy_of_sample,
     file_name,
     photo_input,
+    pick_sample,
     plainly,
     save_for_browser,
     seconds_text,
@@ -387,9 +388,6 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
             raise StylecoreError("there is nothing to download yet.")
         photo, chosen = compared
         return gr.DownloadButton(value=sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength))
-
-    def pick_sample(event: gr.EventData) -> str:
-        return copy_of_sample(event.name)
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     work: dict[str, Any] = {

@@ -19,6 +19,7 @@ from demo.page import (
     copy_to_cache,
     file_name,
     photo_input,
+    pick_sample,
     plainly,
     save_for_browser,
     seconds_text,
@@ -409,15 +410,11 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
         trigger_mode="always_last",
         **quiet,
     )
-    samples.select(plainly(_pick_sample), None, [photo], **quiet)
+    samples.select(plainly(pick_sample), None, [photo], **quiet)
 
 
 def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:
     return {name.replace("_", " "): path for name, path in pictures.items()}
-
-
-def _pick_sample(event: gr.EventData) -> str:
-    return copy_of_sample(event.name)
 
 
 def build_gatys_api(painter: Painter) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stylecore.errors import StylecoreError
+
 PREFIX = "stylecore-page-"
 SECONDS_KEPT = 50 * 60
 SECONDS_BETWEEN_SWEEPS = 5 * 60
@@ -23,15 +25,20 @@ def own_folder() -> Iterator[Path]:
 
     It bears the number of this process and is removed at the end; those of processes that were killed before they
     could remove theirs are removed now.
+
+    Raises:
+        StylecoreError: when it cannot be made.
     """
     given = os.environ.get("GRADIO_TEMP_DIR")
     parent = Path(given or tempfile.gettempdir())
-    parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob(f"{PREFIX}*"):
-        number = left.name.removeprefix(PREFIX).partition("-")[0]
-        if number.isdigit() and not _is_running(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)).resolve()
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)).resolve()
+    except OSError as error:
+        raise StylecoreError(
+            f"the folder {parent} cannot be written ({error.strerror}); set GRADIO_TEMP_DIR to one that can."
+        ) from error
+    _remove_left(parent)
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
         yield folder
@@ -41,6 +48,13 @@ def own_folder() -> Iterator[Path]:
             del os.environ["GRADIO_TEMP_DIR"]
         else:
             os.environ["GRADIO_TEMP_DIR"] = given
+
+
+def _remove_left(parent: Path) -> None:
+    for left in parent.glob(f"{PREFIX}*"):
+        number = left.name.removeprefix(PREFIX).partition("-")[0]
+        if number.isdigit() and not _is_running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def keep_tidy(folder: Path) -> None:

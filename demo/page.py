@@ -17,7 +17,6 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from torch import Tensor
 
-from demo.limits import MODEL as MODEL
 from stylecore.errors import StylecoreError
 from stylecore.pictures import Format, Picture, encode_picture, load_picture
 from stylecore.samples import sample_photos
@@ -168,6 +167,11 @@ def copy_of_sample(name: str) -> str:
     if name not in photos:
         raise StylecoreError(f"there is no sample photo {name!r}; upload your own.")
     return copy_to_cache(photos[name])
+
+
+def pick_sample(event: gr.EventData) -> str:
+    """For a strip of sample photos: a copy of the one that was pressed."""
+    return copy_of_sample(event.name)
 
 
 def copy_to_cache(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Gatys' method for visitors: the work behind the Paint tab, without any page."""
+"""Gatys' method for visitors: the work behind the Gatys tab, without any page."""
 
 import dataclasses
 import math
@@ -97,6 +97,7 @@ class Painter:
 
     @property
     def vgg(self) -> VGG:
+        """The network, loaded at its first use, on the GPU where there is one of our own."""
         with self._lock:
             if self._vgg is None:
                 vgg = self._load_vgg()

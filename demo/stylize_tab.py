@@ -15,10 +15,10 @@ from demo.cards import PICK_SAMPLE, PICK_STYLE, sample_strip, style_cards
 from demo.catalogue import CHAMPION, Catalogue, StyleEntry, preview_photo, title_of
 from demo.limits import BATCH, LIVE, MODEL, Limits
 from demo.page import (
-    copy_of_sample,
     file_name,
     live_input,
     photo_input,
+    pick_sample,
     plainly,
     save_for_browser,
     seconds_text,
@@ -311,9 +311,6 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
 
     def pick_style(event: gr.EventData) -> tuple[Any, ...]:
         return event.name, *_of_style(catalogue, event.name)
-
-    def pick_sample(event: gr.EventData) -> str:
-        return copy_of_sample(event.name)
 
     def answer(
         photo: str | None, style: str, version: str, longest_side: float, strength: float, keep_colors: bool

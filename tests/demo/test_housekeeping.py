@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.app import main
 from demo.housekeeping import PREFIX, SECONDS_BETWEEN_SWEEPS, SECONDS_KEPT, own_folder, sweep
 
 
@@ -42,3 +43,16 @@ def test_the_folder_goes_with_the_server_and_so_do_those_of_killed_ones(
         assert set(tmp_path.iterdir()) == {folder, other}
     assert set(tmp_path.iterdir()) == {other}
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "manifest.json").write_text('{"format": "stylecore.bundle/1", "styles": []}')
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / "below"))
+    assert main(["--bundle", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: the folder {tmp_path}/file/below cannot be written (Not a directory); "
+        "set GRADIO_TEMP_DIR to one that can.\n"
+    )
