@@ -4,7 +4,6 @@ A file is written first and told to the tracker then, so that a run that is kill
 the folder has and the tracker was not told of, it is told when the run is resumed.
 """
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -43,16 +42,21 @@ def write_checkpoint(
         credit=config.credit,
         license=config.license,
         network=network.config,
-        training={key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()},
+        training=config.for_card(),
         iterations=iteration,
         dataset=Path(config.photos).name or config.photos,
         vgg=vgg_source,
         losses={name: value for name, value in values.items() if name.startswith("loss/")},
         git_commit=git_commit,
     )
+    StyleModel(copy_on_cpu(network), card).save(config.folder / f"iterations-{iteration}.safetensors")
+
+
+def copy_on_cpu(network: TransformNet) -> TransformNet:
+    """The network as it is now, while the one that is trained stays where it is."""
     copy = TransformNet(network.config)
     copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
-    StyleModel(copy, card).save(config.folder / f"iterations-{iteration}.safetensors")
+    return copy
 
 
 def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: Tracker) -> None:

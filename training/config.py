@@ -110,6 +110,10 @@ class TrainConfig:
             output_values=values,
         )
 
+    def for_card(self) -> dict[str, Any]:
+        """Every setting as a StyleCard keeps it: JSON has no tuples."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+
     def learning_rate_at(self, iteration: int) -> float:
         """Adam's rate for optimizer step `iteration`, counted from 1."""
         if iteration <= self.warmup:

@@ -53,7 +53,7 @@ from stylecore.pictures import fit, load_picture, to_image
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet
 from stylecore.vgg_weights import load_vgg
-from training.checkpoints import preview_files
+from training.checkpoints import copy_on_cpu, preview_files
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config, setting
 from training.database import database_address
@@ -344,12 +344,10 @@ class _Worker:
 
     def _look(self, trial: optuna.Trial, tracker: Tracker, network: TransformNet, iteration: int) -> None:
         """Measure the network of one look by the recipe's objective."""
-        copy = TransformNet(network.config)
-        copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
-        objective = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self._recipe).items()}
-        card = StyleCard(name=self._recipe.name, network=network.config, iterations=iteration, training=objective)
-        model = StyleModel(copy, card)
-        device = "cpu" if self._recipe.cpu else None
+        recipe = self._recipe
+        card = StyleCard(recipe.name, network=network.config, iterations=iteration, training=recipe.for_card())
+        model = StyleModel(copy_on_cpu(network), card)
+        device = "cpu" if recipe.cpu else None
         sizes = [self._config.size]
         evaluation = evaluate(
             model, self._photos.items(), self._style, sizes, gatys_iterations=0, vgg=self._vgg, device=device
@@ -357,10 +355,10 @@ class _Worker:
         losses = evaluation.sizes()[0].losses
         tracker.log_metrics({f"reference/{name}": value for name, value in losses.items()}, iteration)
         name, photo = next(iter(self._photos.items()))
-        tracker.log_preview(name, Engine(model, device).stylize(fit(photo, self._recipe.preview_size)), iteration)
+        tracker.log_preview(name, Engine(model, device).stylize(fit(photo, recipe.preview_size)), iteration)
         trial.report(losses["total"], iteration)
         trial.set_user_attr("loss", losses["total"])
-        if iteration < self._recipe.iterations and trial.should_prune():
+        if iteration < recipe.iterations and trial.should_prune():
             raise Pruned(f"ended at iteration {iteration}: its loss is above the median of the others.")
 
     def _bury_the_dead(self) -> None:
