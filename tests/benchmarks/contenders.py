@@ -28,6 +28,15 @@ def timed(work: Callable[[], object]) -> Callable[[], float]:
     return run
 
 
+def peak_megabytes() -> float:
+    """The most memory that this process has had. (ru_maxrss would count that of its parent, before the start, too.)"""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def engine(style: str, photo: str, width: int, height: int, runtime: str) -> Prepared:
     """A photo of exactly this size through our engine, borders and all."""
     from stylecore.engine import Engine
@@ -35,13 +44,21 @@ def engine(style: str, photo: str, width: int, height: int, runtime: str) -> Pre
     from stylecore.style_model import StyleModel
 
     pixels = resize(load_picture(photo).pixels, (height, width))
-    model = StyleModel.load(style)
-    stylizer = Engine(model, "cpu", runtime)
-    about: dict[str, Any] = {}
-    if runtime == "openvino-int8":
-        exact = Engine(model, "cpu", "torch").stylize(pixels)
-        about["psnr"] = float(-10 * (stylizer.stylize(pixels) - exact).square().mean().log10())
-    return timed(lambda: stylizer.stylize(pixels)), about
+    stylizer = Engine(StyleModel.load(style), "cpu", runtime)
+    return timed(lambda: stylizer.stylize(pixels)), {"runtime": stylizer.runtime}
+
+
+def untrained(photo: str, width: int, height: int, paper: bool = False, **form: Any) -> Prepared:
+    """The same of a network with random weights, by OpenVINO in float32; `form` as TransformNetConfig has it."""
+    from stylecore.engine import Engine
+    from stylecore.pictures import load_picture, resize
+    from stylecore.style_model import StyleCard, StyleModel
+    from stylecore.transform_net import PAPER, TransformNet, TransformNetConfig
+
+    pixels = resize(load_picture(photo).pixels, (height, width))
+    config = PAPER if paper else TransformNetConfig(**form)
+    stylizer = Engine(StyleModel(TransformNet(config), StyleCard("untrained", network=config)), "cpu", "openvino")
+    return timed(lambda: stylizer.stylize(pixels)), {}
 
 
 def eager(style: str, photo: str, width: int, height: int) -> Prepared:
@@ -172,8 +189,7 @@ def main() -> None:
     print(json.dumps({"ready": contender, **about}), flush=True)
     for _ in sys.stdin:
         seconds = run()
-        megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "megabytes": megabytes}), flush=True)
+        print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes()}), flush=True)
 
 
 if __name__ == "__main__":

