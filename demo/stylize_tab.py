@@ -33,6 +33,9 @@ from stylecore.style_model import StyleCard
 
 LIVE_SECONDS_BETWEEN_FRAMES = 0.2
 
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+"""Options of the events that nobody waits for."""
+
 # On a phone the result lies below the cards.
 SHOW_RESULT = """() => {
   if (window.innerWidth <= 640) document.getElementById('result').scrollIntoView({ block: 'center' });
@@ -200,6 +203,7 @@ def live(stylizer: Stylizer, frame: bytes | None, style: str) -> tuple[str, str]
 def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     """Lay the tab out inside the open `gr.Tab` and connect it. Returns the photo input."""
     catalogue, limits = stylizer.catalogue, stylizer.limits
+    style = gr.State("")
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
             photo = photo_input(
@@ -257,46 +261,8 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
                     elem_id="version",
                 )
                 card = gr.HTML("", elem_id="about")
-            with gr.Accordion("All styles on my photo", open=False, elem_id="sheet-more"):
-                sheet_status = gr.HTML(
-                    status_line("Your photo in every style, side by side on one sheet."), elem_id="sheet-status"
-                )
-                with gr.Row(elem_classes="actions"):
-                    sheet_button = gr.Button("Make the sheet", variant="primary", elem_id="sheet-run")
-                    sheet_stop = gr.Button("Stop", elem_id="sheet-stop", interactive=False)
-                sheet_picture = gr.Image(
-                    label="All styles",
-                    show_label=False,
-                    format="jpeg",
-                    interactive=False,
-                    visible=False,
-                    buttons=["fullscreen"],
-                    elem_id="sheet",
-                    alt_text="Your photo in every style",
-                )
-                with gr.Row(elem_classes="downloads", visible=False) as sheet_files:
-                    sheet_png = gr.DownloadButton("Download PNG", elem_id="sheet-png")
-                    sheet_jpeg = gr.DownloadButton("Download JPEG", elem_id="sheet-jpeg")
-            with gr.Accordion("Live from the webcam", open=False, elem_id="live-more"):
-                gr.HTML(
-                    f"<p class='hint'>You, painted as you move, in the style you chose. Frames are reduced to "
-                    f"{limits.live_side} pixels, never stored, and dropped when they come too fast. It stops by "
-                    f"itself after {limits.live_seconds:g} seconds.</p>"
-                )
-                with gr.Row(elem_classes="pair"):
-                    camera = live_input(
-                        label="Webcam",
-                        height=230,
-                        min_width=140,
-                        webcam_options=gr.WebcamOptions(
-                            mirror=True, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
-                        ),
-                        buttons=[],
-                        elem_id="camera",
-                    )
-                    painted = gr.HTML('<div class="live empty"></div>', min_height=230, elem_id="live")
-                live_status = gr.HTML(status_line("&nbsp;"), elem_id="live-status")
-    style = gr.State("")
+            _build_sheet(stylizer, photo, strength, keep_colors)
+            _build_live(stylizer, style)
 
     def look(current: str) -> tuple[Any, ...]:
         entries = catalogue.styles()
@@ -327,29 +293,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             gr.DownloadButton(value=shown.jpeg, interactive=True),
         )
 
-    def make_sheet(photo: str | None, strength: float, keep_colors: bool) -> Iterator[tuple[Any, ...]]:
-        for shown in sheet(stylizer, photo, strength, keep_colors):
-            if shown.png is None:
-                yield shown.status, *(gr.skip() for _ in range(4))
-            else:
-                yield (
-                    shown.status,
-                    gr.Image(shown.jpeg, visible=True),
-                    gr.Row(visible=True),
-                    gr.DownloadButton(value=shown.png),
-                    gr.DownloadButton(value=shown.jpeg),
-                )
-
-    def paint_frame(frame: bytes | None, style: str) -> tuple[Any, Any]:
-        return live(stylizer, frame, style) or (gr.skip(), gr.skip())
-
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     # Nobody waits for these either, but Gradio tells the page only of a state that a queued event changed.
-    setting_style = quiet | {"queue": True, "concurrency_limit": None}
+    setting_style = QUIET | {"queue": True, "concurrency_limit": None}
     page.load(plainly(look), [style], [styles, notice, style, version, card], **setting_style)
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
-    samples.select(plainly(pick_sample), None, [photo], **quiet)
-    gr.on([photo.upload, samples.select, styles.select], None, js=SHOW_RESULT, **quiet)
+    samples.select(plainly(pick_sample), None, [photo], **QUIET)
+    gr.on([photo.upload, samples.select, styles.select], None, js=SHOW_RESULT, **QUIET)
     run: dict[str, Any] = {
         "fn": plainly(answer),
         "inputs": [photo, style, version, longest_side, strength, keep_colors],
@@ -363,6 +312,44 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     gr.on([style.change, photo.change, version.input, longest_side.release], **run, concurrency_id=MODEL)
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
+    return photo
+
+
+def _build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_colors: gr.Checkbox) -> None:
+    """Lay out the accordion with all styles on one photo, and connect it."""
+    with gr.Accordion("All styles on my photo", open=False, elem_id="sheet-more"):
+        sheet_status = gr.HTML(
+            status_line("Your photo in every style, side by side on one sheet."), elem_id="sheet-status"
+        )
+        with gr.Row(elem_classes="actions"):
+            sheet_button = gr.Button("Make the sheet", variant="primary", elem_id="sheet-run")
+            sheet_stop = gr.Button("Stop", elem_id="sheet-stop", interactive=False)
+        sheet_picture = gr.Image(
+            label="All styles",
+            show_label=False,
+            format="jpeg",
+            interactive=False,
+            visible=False,
+            buttons=["fullscreen"],
+            elem_id="sheet",
+            alt_text="Your photo in every style",
+        )
+        with gr.Row(elem_classes="downloads", visible=False) as sheet_files:
+            sheet_png = gr.DownloadButton("Download PNG", elem_id="sheet-png")
+            sheet_jpeg = gr.DownloadButton("Download JPEG", elem_id="sheet-jpeg")
+
+    def make_sheet(photo: str | None, strength: float, keep_colors: bool) -> Iterator[tuple[Any, ...]]:
+        for shown in sheet(stylizer, photo, strength, keep_colors):
+            if shown.png is None:
+                yield shown.status, *(gr.skip() for _ in range(4))
+            else:
+                yield (
+                    shown.status,
+                    gr.Image(shown.jpeg, visible=True),
+                    gr.Row(visible=True),
+                    gr.DownloadButton(value=shown.png),
+                    gr.DownloadButton(value=shown.jpeg),
+                )
 
     def begin_sheet() -> tuple[Any, ...]:
         return gr.Button(interactive=False), gr.Button(interactive=True)
@@ -373,7 +360,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     def stop_sheet() -> tuple[Any, ...]:
         return *end_sheet(), status_line("Stopped.")
 
-    sheet_run = sheet_button.click(begin_sheet, None, [sheet_button, sheet_stop], **quiet).then(
+    sheet_run = sheet_button.click(begin_sheet, None, [sheet_button, sheet_stop], **QUIET).then(
         plainly(make_sheet),
         [photo, strength, keep_colors],
         [sheet_status, sheet_picture, sheet_files, sheet_png, sheet_jpeg],
@@ -383,9 +370,37 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
         api_visibility="private",
     )
     # Gradio's page (6.31) does not do after a failure what `then` asks for.
-    sheet_run.success(end_sheet, None, [sheet_button, sheet_stop], **quiet)
-    sheet_run.failure(end_sheet, None, [sheet_button, sheet_stop], **quiet)
-    sheet_stop.click(stop_sheet, None, [sheet_button, sheet_stop, sheet_status], cancels=[sheet_run], **quiet)
+    sheet_run.success(end_sheet, None, [sheet_button, sheet_stop], **QUIET)
+    sheet_run.failure(end_sheet, None, [sheet_button, sheet_stop], **QUIET)
+    sheet_stop.click(stop_sheet, None, [sheet_button, sheet_stop, sheet_status], cancels=[sheet_run], **QUIET)
+
+
+def _build_live(stylizer: Stylizer, style: gr.State) -> None:
+    """Lay out the accordion with the webcam, and connect it; `style` holds the name of the chosen one."""
+    limits = stylizer.limits
+    with gr.Accordion("Live from the webcam", open=False, elem_id="live-more"):
+        gr.HTML(
+            f"<p class='hint'>You, painted as you move, in the style you chose. Frames are reduced to "
+            f"{limits.live_side} pixels, never stored, and dropped when they come too fast. It stops by "
+            f"itself after {limits.live_seconds:g} seconds.</p>"
+        )
+        with gr.Row(elem_classes="pair"):
+            camera = live_input(
+                label="Webcam",
+                height=230,
+                min_width=140,
+                webcam_options=gr.WebcamOptions(
+                    mirror=True, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
+                ),
+                buttons=[],
+                elem_id="camera",
+            )
+            painted = gr.HTML('<div class="live empty"></div>', min_height=230, elem_id="live")
+        live_status = gr.HTML(status_line("&nbsp;"), elem_id="live-status")
+
+    def paint_frame(frame: bytes | None, style: str) -> tuple[Any, Any]:
+        return live(stylizer, frame, style) or (gr.skip(), gr.skip())
+
     camera.stream(
         plainly(paint_frame),
         [camera, style],
@@ -398,7 +413,6 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
         concurrency_limit=2,
         api_visibility="private",
     )
-    return photo
 
 
 def _of_style(catalogue: Catalogue, style: str) -> tuple[gr.Dropdown, str]:
