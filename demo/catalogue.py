@@ -34,6 +34,8 @@ SECONDS_BETWEEN_LOOKS = 15.0
 """A version that is promoted appears on the page after so long."""
 PATIENCE = 3.0
 """Seconds to wait for the registry where the styles are known from before."""
+SECONDS_BETWEEN_PREVIEWS = 120.0
+"""After so long a preview that could not be made is tried again: the registry may have been away."""
 MODELS_KEPT = 32
 
 _log = logging.getLogger(__name__)
@@ -124,6 +126,7 @@ class Catalogue:
         self._lock = threading.RLock()
         self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
         self._previews: dict[tuple[str, str], bytes | None] = {}
+        self._try_preview_at: dict[tuple[str, str], float] = {}
 
     def styles(self) -> list[StyleEntry]:
         """The styles that can be opened, by title, with their previews."""
@@ -194,8 +197,9 @@ class Catalogue:
     def _preview(self, entry: StyleEntry) -> bytes | None:
         key = (entry.name, entry.default_version)
         with self._lock:
-            if key not in self._previews:
+            if self._previews.get(key) is None and time.monotonic() >= self._try_preview_at.get(key, 0.0):
                 self._previews[key] = self._paint_preview(entry)
+                self._try_preview_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
             return self._previews[key]
 
     def _paint_preview(self, entry: StyleEntry) -> bytes | None:

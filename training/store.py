@@ -85,7 +85,7 @@ def plain_errors(tracking_uri: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        where, what = without_password(tracking_uri), str(error)
+        where, what = without_password(tracking_uri), re.sub(r"://[^/\s@]*@", "://", str(error))
         if "Max retries exceeded" in what or "Connection refused" in what or "timed out" in what:
             raise StylecoreError(
                 f"The MLflow server at {where} does not answer; start it, or set MLFLOW_TRACKING_URI to one that does."

@@ -69,6 +69,10 @@ def test_a_file_that_is_not_the_manifests_is_refused(bundle: Path, tmp_path: Pat
         catalogue.open("wave")
     # The page still shows the other style, and this one without preview.
     assert {entry.name: entry.preview is None for entry in catalogue.styles()} == {"night": False, "wave": True}
+    shutil.copyfile(bundle / "wave-1.safetensors", copy / "wave-1.safetensors")
+    assert catalogue.styles()[1].preview is None  # not tried at every look
+    catalogue._try_preview_at.clear()  # some minutes later
+    assert catalogue.styles()[1].preview is not None
 
 
 @pytest.mark.parametrize(

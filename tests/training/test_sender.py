@@ -3,6 +3,7 @@
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, PERMISSION_DENIED
+from requests import HTTPError
 
 from stylecore.errors import StylecoreError
 from training.sender import Lost, Refused, _judged
@@ -24,3 +25,10 @@ def test_an_answer_means_later_never_or_not_to_us(message: str, code: int, judgm
     with pytest.raises(StylecoreError) as caught, plain_errors("http://tracker", "recording the dataset"):
         raise MlflowException(message, error_code=code)
     assert type(_judged(caught.value)) is judgment
+
+
+def test_what_a_server_answers_is_said_without_the_password() -> None:
+    with pytest.raises(StylecoreError) as caught, plain_errors("http://me:secret@tracker", "keeping a picture"):
+        raise HTTPError("401 Client Error: UNAUTHORIZED for url: http://me:secret@tracker/api/2.0/x.png")
+    assert "for url: http://tracker/api/2.0/x.png" in str(caught.value)
+    assert "secret" not in str(caught.value)
