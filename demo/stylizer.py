@@ -67,6 +67,7 @@ class Stylized:
 
     @property
     def megabytes(self) -> float:
+        """What it takes in memory, in millions of bytes."""
         return (
             self.content.nbytes + self.stylized.nbytes + (self.alpha.nbytes if self.alpha is not None else 0)
         ) / 1e6

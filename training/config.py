@@ -22,6 +22,7 @@ Precision = Literal["no", "bf16", "fp16"]
 
 
 def setting(default: Any, meaning: str) -> Any:
+    """A field with its default, and its meaning for --help."""
     return field(default=default, metadata={"help": meaning})
 
 

@@ -347,6 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
+    """What the command line asks for; StylecoreError when it cannot be done."""
     if options.gatys_iterations < 0:
         raise StylecoreError(f"--gatys-iterations is {options.gatys_iterations}, and must be at least 0.")
     photos = find_photos(options.photos)

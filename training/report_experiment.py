@@ -39,6 +39,7 @@ GRID_WIDTH = 1300
 
 
 def the_runs(evidence: Evidence, album: Album) -> list[str]:
+    """The runs of the experiment, and in which settings they differ."""
     reference = reference_run(evidence)
     missing = [f"`{name}`" for name in EXPERIMENT if name not in evidence.runs]
     said = [f"Not in this tracker: {', '.join(missing)}. Their sections say how to train them."] if missing else []
@@ -70,6 +71,7 @@ def the_runs(evidence: Evidence, album: Album) -> list[str]:
 
 
 def two_seeds(evidence: Evidence, album: Album) -> list[str]:
+    """The network trained with two seeds: how far chance goes."""
     there = _labelled(evidence, SEEDS)
     text = [
         "The same network, photos and settings; only the initial weights and the order of photos and crops differ. "
@@ -83,6 +85,7 @@ def two_seeds(evidence: Evidence, album: Album) -> list[str]:
 
 
 def one_block(evidence: Evidence, album: Album) -> list[str]:
+    """One residual block beside the five of the reference."""
     reference = reference_run(evidence)
     names = (*(() if reference is None else (reference.name,)), ONE_BLOCK)
     text = [
@@ -99,6 +102,7 @@ def one_block(evidence: Evidence, album: Album) -> list[str]:
 
 
 def small_style_weight(evidence: Evidence, album: Album) -> list[str]:
+    """The run with little weight on the style beside the reference."""
     text = [
         "With little weight on the style a network takes over colors more than strokes: that is what the original "
         "experiment saw. The first style layers see colors and fine grain, the last ones strokes and shapes."
@@ -110,6 +114,7 @@ def small_style_weight(evidence: Evidence, album: Album) -> list[str]:
 
 
 def stopped_early(evidence: Evidence, album: Album) -> list[str]:
+    """The run that ended after a few hundred iterations beside the reference."""
     text = [
         "After a few hundred iterations the original experiment saw the style's colors, and detail that was diluted."
     ]
@@ -120,6 +125,7 @@ def stopped_early(evidence: Evidence, album: Album) -> list[str]:
 
 
 def iterations(evidence: Evidence, album: Album) -> list[str]:
+    """The reference at its checkpoints, and the equivalent iterations of all networks."""
     run = reference_run(evidence)
     if run is None:
         return [missing_run(SEEDS[0])]
@@ -151,6 +157,7 @@ def iterations(evidence: Evidence, album: Album) -> list[str]:
 
 
 def half_painted(evidence: Evidence, album: Album) -> list[str]:
+    """The photo, the mean of both, the stylized picture."""
     run = reference_run(evidence)
     if run is None:
         return [missing_run(SEEDS[0])]
@@ -169,6 +176,7 @@ def half_painted(evidence: Evidence, album: Album) -> list[str]:
 
 
 def ratios(evidence: Evidence, album: Album) -> list[str]:
+    """The grids of the method of Gatys et al., from most content to most style."""
     text = [
         "One photo, painted from noise at a row of ratios of alpha, the weight of the content, to beta, that of the "
         "style: figure 4 of Gatys et al. (2016). Losses are divided by their weights, so that rows compare."
@@ -210,6 +218,7 @@ def ratios(evidence: Evidence, album: Album) -> list[str]:
 
 
 def spots(evidence: Evidence, album: Album) -> list[str]:
+    """Burnt-in spots at the checkpoints and while training."""
     text = [
         "Networks of this kind are known to burn spots into their pictures, black, white or of pure colors, which "
         "fade with training. Left: the part of the sample photos that such spots cover, at the checkpoints. Right: "
@@ -248,6 +257,7 @@ def spots(evidence: Evidence, album: Album) -> list[str]:
 
 
 def losses(evidence: Evidence, album: Album) -> list[str]:
+    """The loss curves of training."""
     curves = {
         label: {
             "total": run.curves["loss/total"],

@@ -137,6 +137,7 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
 
     def start(self) -> None:
+        """Begin to send."""
         self._thread.start()
 
     def notice(self, *, at_once: bool) -> None:
