@@ -15,20 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from demo import zero_gpu
-from stylecore.engine import Engine
+from demo.previews import paint_preview, preview_photo
 from stylecore.errors import StylecoreError
-from stylecore.pictures import encode_picture, load_picture
-from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel, read_card
 
 CHAMPION = "champion"
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = "stylecore.bundle/1"
 GATYS_METRIC = "eval/equivalent_gatys_iterations"
-PREVIEW_SIDE = 360
-PREVIEW_PHOTOS = ("china", "tower")
-"""The photo that every style is shown on: the first of these that is installed."""
 
 SECONDS_BETWEEN_LOOKS = 15.0
 """A version that is promoted appears on the page after so long."""
@@ -124,6 +118,7 @@ class Catalogue:
     def __init__(self) -> None:
         self.notice = ""
         self._lock = threading.RLock()
+        self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
         self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
         self._previews: dict[tuple[str, str], bytes | None] = {}
         self._try_preview_at: dict[tuple[str, str], float] = {}
@@ -196,7 +191,7 @@ class Catalogue:
 
     def _preview(self, entry: StyleEntry) -> bytes | None:
         key = (entry.name, entry.default_version)
-        with self._lock:
+        with self._painting:
             if self._previews.get(key) is None and time.monotonic() >= self._try_preview_at.get(key, 0.0):
                 self._previews[key] = self._paint_preview(entry)
                 self._try_preview_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
@@ -207,12 +202,12 @@ class Catalogue:
         if photo is None:
             return None
         try:
-            model = self._open(entry, entry.default_version)
-            painted = Engine(model, zero_gpu.DEVICE).stylize(load_picture(photo, max_side=PREVIEW_SIDE).pixels)
-        except StylecoreError as error:
+            with self._lock:
+                model = self._open(entry, entry.default_version)
+            return paint_preview(model, photo)
+        except (StylecoreError, OSError) as error:
             _log.warning("No preview of %s: %s", entry.name, error)
             return None
-        return encode_picture(painted, "JPEG")
 
     def _entries(self) -> list[StyleEntry]:
         raise NotImplementedError
@@ -393,13 +388,6 @@ class RegistryCatalogue(Catalogue):
 def title_of(card: StyleCard) -> str:
     """The painting's title, or the style's name made readable."""
     return card.title or card.name.replace("_", " ").replace("-", " ").capitalize()
-
-
-def preview_photo() -> Path | None:
-    """The sample photo that styles are shown on."""
-    photos = sample_photos()
-    chosen = [photos[name] for name in PREVIEW_PHOTOS if name in photos]
-    return next(iter(chosen or photos.values()), None)
 
 
 def _read_manifest(path: Path) -> list[dict[str, Any]]:

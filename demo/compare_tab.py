@@ -11,7 +11,7 @@ from urllib.parse import quote
 import gradio as gr
 
 from demo.cards import PICK_SAMPLE, sample_strip
-from demo.catalogue import Catalogue, RunRecord, VersionEntry, preview_photo, title_of
+from demo.catalogue import Catalogue, RunRecord, VersionEntry, title_of
 from demo.comparisons import Comparison, comparisons, find_version, labels, list_labels, shared_facts, usual_facts
 from demo.limits import MODEL
 from demo.page import (
@@ -24,6 +24,7 @@ from demo.page import (
     seconds_text,
     status_line,
 )
+from demo.previews import preview_photo
 from demo.stylizer import Stylized, Stylizer
 from stylecore.commands.sheet import compose
 from stylecore.errors import StylecoreError

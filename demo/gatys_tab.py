@@ -12,7 +12,7 @@ import pandas as pd  # type: ignore[import-untyped]
 from PIL import Image, UnidentifiedImageError
 
 from demo.cards import PICK_SAMPLE, sample_strip
-from demo.catalogue import StyleEntry, preview_photo
+from demo.catalogue import StyleEntry
 from demo.limits import LONG
 from demo.page import (
     copy_of_sample,
@@ -26,6 +26,7 @@ from demo.page import (
     status_line,
 )
 from demo.painter import BALANCE_RANGE, NETWORK, Order, Painter
+from demo.previews import preview_photo
 from stylecore.errors import StylecoreError
 from stylecore.gatys import GatysConfig, GatysStep
 from stylecore.pictures import Picture

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demo.cards import PICK_SAMPLE, PICK_STYLE, sample_strip, style_cards
-from demo.catalogue import CHAMPION, Catalogue, StyleEntry, preview_photo, title_of
+from demo.catalogue import CHAMPION, Catalogue, StyleEntry, title_of
 from demo.limits import BATCH, LIVE, MODEL, Limits
 from demo.page import (
     file_name,
@@ -24,6 +24,7 @@ from demo.page import (
     seconds_text,
     status_line,
 )
+from demo.previews import preview_photo
 from demo.stylizer import Stylized, Stylizer, settings_of
 from stylecore.commands.sheet import compose
 from stylecore.errors import StylecoreError
