@@ -340,6 +340,8 @@ class _Store:
     def _send_end(self, data: Mapping[str, Any]) -> None:
         client, answers = self._client, self._answers
         tags = {"stop_reason": data["reason"][:5000]} if data["reason"] else {}
+        if not data["reason"] and "stop_reason" in client.get_run(answers.run_id).data.tags:
+            client.delete_tag(answers.run_id, "stop_reason")  # of before it was resumed
         if answers.refused:
             tags["refused"] = "; ".join(answers.refused)[:5000]
         if answers.lost:

@@ -402,7 +402,7 @@ def test_a_champion_stays_when_another_run_is_registered(store: str, tiny_style)
 def test_an_interrupted_run_is_continued(store: str):
     first = start(params={"steps": 10, "seed": 1})
     first.log_metrics({"loss/total": 2.0}, 0)
-    first.finish("KILLED")
+    first.finish("KILLED", "asked to stop")
     again = start(params={"steps": 20, "seed": 1, "workers": 2}, run_id=first.run_id)
     assert connect(store).get_run(first.run_id).info.status == "RUNNING"
     again.log_metrics({"loss/total": 1.0}, 1)
@@ -413,6 +413,7 @@ def test_an_interrupted_run_is_continued(store: str):
     assert found.data.params == {"steps": "10", "seed": "1", "workers": "2"}
     assert found.data.tags["resumed/steps"] == "20"
     assert "resumed/seed" not in found.data.tags
+    assert "stop_reason" not in found.data.tags
     assert len(connect(store).get_metric_history(first.run_id, "loss/total")) == 2
 
 
