@@ -19,7 +19,7 @@ from training.registry import Registry
 from training.store import plain_errors
 
 STYLE = "starry_night"
-"""The registered model that the experiment is about; all others are the gallery."""
+"""The registered model that the experiment is about; champions of other runs are the gallery."""
 FROM_SCRATCH = "_from_scratch"
 """A run of this ending is the twin of the run without it, which began with a trained network."""
 SMOOTHING = 100
@@ -144,6 +144,7 @@ def read_evidence(client: MlflowClient, wanted: Iterable[str]) -> Evidence:
     Raises:
         StylecoreError: when the store cannot be read.
     """
+    names = list(wanted)
     trainings = _search(client, train.EXPERIMENT)
     by_name = {name: _newest([run for run in trainings if run.info.run_name == name]) for name in _names(trainings)}
     read: dict[str, ReportRun] = {}
@@ -160,11 +161,11 @@ def read_evidence(client: MlflowClient, wanted: Iterable[str]) -> Evidence:
         if tuned.data.params.get("init_from") and name + FROM_SCRATCH in by_name
     ]
     return Evidence(
-        runs={name: details(by_name[name]) for name in wanted if name in by_name},
+        runs={name: details(by_name[name]) for name in names if name in by_name},
         gallery=[
             GalleryStyle(name, iterations, details(by_id[run_id]))
             for name, iterations, run_id in _champions(client)
-            if name != STYLE and run_id in by_id
+            if run_id in by_id and by_id[run_id].info.run_name not in names
         ],
         twins=[pair for pair in twins if _losses(pair.tuned) and _losses(pair.scratch)],
         grids=_read_grids(client),
