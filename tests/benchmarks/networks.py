@@ -118,7 +118,7 @@ def _published(file: Path, metric: str) -> float | None:
         return None
     for checkpoint in record["checkpoints"]:
         if file.name == f"iterations-{checkpoint['step']}.safetensors":
-            for entry in checkpoint["metrics"]:
-                if entry["key"] == metric:
-                    return float(entry["value"])
+            found = [entry for entry in checkpoint["metrics"] if entry["key"] == metric]
+            # Evaluated again, the last time holds.
+            return float(max(found, key=lambda entry: entry["timestamp"])["value"]) if found else None
     return None
