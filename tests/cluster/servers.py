@@ -24,6 +24,8 @@ import psutil
 import psycopg2
 import pytest
 
+from training.server.__main__ import CONNECTIONS
+
 START_SECONDS = 120
 """A busy machine takes long to import MLflow."""
 UNPRIVILEGED = ("postgres", "nobody")
@@ -305,7 +307,7 @@ def mlflow_server(
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {**keys, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": None}
+    environment = {**keys, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": None, **CONNECTIONS}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database_url, "--workers", "1"]
     command += ["--artifacts-destination", artifacts, "--host", "127.0.0.1", "--port", str(port)]
     if password:

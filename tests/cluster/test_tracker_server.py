@@ -18,7 +18,7 @@ from servers import S3, MLflowServer, answers, free_port
 
 from stylecore.errors import StylecoreError
 from training.config import REPOSITORY
-from training.server.__main__ import EXAMPLE, make_settings, prepare, read_settings, upgrade
+from training.server.__main__ import CONNECTIONS, EXAMPLE, make_settings, prepare, read_settings, upgrade
 
 SECRETS = {"MLFLOW_AUTH_ADMIN_PASSWORD": "twelve letters", "MLFLOW_FLASK_SERVER_SECRET_KEY": "x"}
 
@@ -36,6 +36,7 @@ def test_the_first_start_makes_settings_with_secrets_of_their_own(tmp_path: Path
     assert launch.environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
     assert launch.environment["MLFLOW_SERVER_ALLOWED_HOSTS"] == "127.0.0.1:5000,localhost:5000"
     assert launch.environment["MLFLOW_HOST"] == "127.0.0.1"
+    assert launch.environment.keys().isdisjoint(CONNECTIONS)
 
 
 def test_every_variable_of_the_example_can_be_uncommented(tmp_path: Path) -> None:
@@ -48,6 +49,7 @@ def test_every_variable_of_the_example_can_be_uncommented(tmp_path: Path) -> Non
     assert settings["TRACKER_URL"] == "https://tracker.example.com"
     launch = prepare({**settings, **SECRETS, "AWS_PROFILE": "x"}, tmp_path)
     assert launch.environment["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql+psycopg2://mlflow:")
+    assert launch.environment.items() >= CONNECTIONS.items()
     assert launch.environment["MLFLOW_SERVER_ALLOWED_HOSTS"].startswith("tracker.example.com,127.0.0.1:5000")
     assert launch.environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "https://tracker.example.com"
 

@@ -36,6 +36,10 @@ FOLDER = REPOSITORY / "mlruns" / "tracker"
 PORT = "5000"
 LEAST_PASSWORD = 12
 """Letters; MLflow's own limit."""
+CONNECTIONS = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "40"}
+"""To PostgreSQL, of each worker. A worker answers 40 requests at once, and to log metrics MLflow 3.17 takes a second
+connection while it holds the first: with SQLAlchemy's 15, fifteen runs can wait for each other for ever. Two workers
+stay below the 100 connections that PostgreSQL allows by default."""
 
 # The accounts are beside the runs, so that one backup holds both. EDIT: to continue each other's experiments. Checking
 # a password takes a tenth of a second on purpose, so one that was right is believed for a minute.
@@ -167,6 +171,8 @@ def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+    if database.startswith("postgresql"):
+        environment |= {name: settings.get(name) or value for name, value in CONNECTIONS.items()}
     return Launch([sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"], environment)
 
 
