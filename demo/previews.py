@@ -49,9 +49,10 @@ def paint_preview(model: StyleModel, photo: Path) -> bytes:
 
 def _keep(jpeg: bytes, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
-        temporary.write(jpeg)
-    os.replace(temporary.name, file)
+    with tempfile.TemporaryDirectory(dir=file.parent.parent) as folder:
+        new = Path(folder) / file.name
+        new.write_bytes(jpeg)
+        os.replace(new, file)
     by_age = sorted(file.parent.iterdir(), key=lambda other: other.stat().st_mtime, reverse=True)
     for old in by_age[KEPT:]:
         old.unlink(missing_ok=True)
