@@ -15,6 +15,7 @@ Sides are dynamic: pictures of all sizes run in one compiled network.
 """
 
 import contextlib
+import functools
 import importlib.util
 import sys
 import threading
@@ -44,6 +45,7 @@ CACHED_BYTES = 256_000_000
 """Compiled networks that are kept, at most; one takes 2 to 7 MB."""
 
 _HEIGHT_AND_WIDTH = [2, 3]
+_FIRST_USE = threading.Lock()
 
 # OpenVINO tells Google Analytics of every import, unasked, through this package; where it is missing it does without.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -368,9 +370,19 @@ def _with_zero(low: float, high: float) -> tuple[float, float]:
     return -step * below, step * (LEVELS - 1 - below)
 
 
-def _compile(network: TransformNet, ranges: Ranges | None, watch: bool) -> Any:
+@functools.cache
+def _core() -> Any:
+    """OpenVINO itself, once and for as long as the process lives.
+
+    Each Core puts a stack for signals in the place of the thread's and, when it goes, puts back the one it found, even
+    if the Core that this one was of is gone already: with two Cores, the next signal could end the process.
+    """
     import openvino
 
+    return openvino.Core()
+
+
+def _compile(network: TransformNet, ranges: Ranges | None, watch: bool) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -379,7 +391,8 @@ def _compile(network: TransformNet, ranges: Ranges | None, watch: bool) -> Any:
     }
     try:
         graph = build_graph(network, ranges, watch=watch)
-        core = openvino.Core()
+        with _FIRST_USE:
+            core = _core()
         cache = default_cache() / "openvino"
         try:
             compiled = core.compile_model(graph, "CPU", settings | {"CACHE_DIR": str(cache)})

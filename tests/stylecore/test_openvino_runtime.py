@@ -7,6 +7,8 @@ import itertools
 import logging
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ from stylecore.errors import StylecoreError
 from stylecore.preprocessing import CAFFE, IMAGENET
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet, TransformNetConfig
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
 
@@ -107,6 +111,30 @@ def test_the_result_stays_when_the_next_picture_comes() -> None:
     engine.release_memory()
     assert torch.equal(first, kept)
     assert torch.equal(engine.stylize(torch.zeros(3, 20, 20)), kept)
+
+
+SIGNALS_BETWEEN_NETWORKS = """
+import signal
+from tests.stylecore.test_openvino_runtime import TINY, make_model
+from stylecore.engine import Engine
+
+received = []
+signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
+engines = [Engine(make_model(TINY, seed), "cpu", "openvino") for seed in range(3)]
+while engines:
+    del engines[0]  # the oldest first
+    signal.raise_signal(signal.SIGUSR1)
+print(len(received))
+"""
+
+
+@with_openvino
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_a_signal_ends_no_process_that_let_networks_go() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", SIGNALS_BETWEEN_NETWORKS], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert (process.returncode, process.stdout) == (0, "3\n"), process.stderr
 
 
 @with_openvino
