@@ -52,6 +52,9 @@ class TrainConfig:
     output: Output = setting("linear", "form of the output; the paper's scaled tanh burns in white spots early")
     init_from: str = setting("", "start from this trained style, a file or a models:/ URI, instead of from scratch")
 
+    teacher: str = setting("", "learn from this trained style too, a file or a models:/ URI, of any form of network")
+    teacher_weight: float = setting(1e8, "weight of the mean squared difference to the teacher's pixels")
+
     content_layer: str = setting("relu2_2", "content layer of VGG-16")
     content_weight: float = setting(1e5, "weight of the content loss")
     style_layers: tuple[str, ...] = setting(("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "style layers of VGG-16")
@@ -155,6 +158,7 @@ class TrainConfig:
         for flag, weight in (
             ("content-weight", self.content_weight),
             ("style-weight", self.style_weight),
+            ("teacher-weight", self.teacher_weight),
             ("total-variation-weight", self.total_variation_weight),
             ("gradient-clip", self.gradient_clip),
             ("end-seconds", self.end_seconds),

@@ -1,5 +1,8 @@
 """What a transformation network is trained to minimize: Johnson et al. (2016), equation 5.
 
+A network that learns from another one, its teacher, as in Hinton et al. (2015), has a loss more: how far its pixels are
+from the teacher's.
+
 `training_losses` gives it for a batch of stylized pictures, `pixel_objective` the same of one picture's pixels, for
 the optimization of Gatys et al. to compare with.
 """
@@ -35,15 +38,23 @@ def style_targets(vgg: VGG, style: Tensor, config: TrainConfig) -> StyleTargets:
 
 
 def training_losses(
-    vgg: VGG, content: Tensor, stylized: Tensor, targets: StyleTargets, config: TrainConfig, accelerator: Accelerator
+    vgg: VGG,
+    content: Tensor,
+    stylized: Tensor,
+    targets: StyleTargets,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    taught: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Johnson et al. (2016), equation 5: the weighted losses, all but the first of which sum to "loss/total".
 
     Args:
         content, stylized: (N, 3, H, W), stylized as the network gives it in training, not clipped.
+        taught: (N, 3, H, W) in [0, 1], what a teacher makes of the content.
 
     Returns:
-        "loss/total", "loss/content", "loss/style", "loss/tv", and "loss/style/<layer>", which sum to "loss/style".
+        "loss/total", "loss/content", "loss/style", "loss/tv", with a teacher "loss/teacher", and
+        "loss/style/<layer>", which sum to "loss/style".
     """
     with accelerator.autocast():
         with torch.no_grad():  # no deeper than the content layer
@@ -56,7 +67,9 @@ def training_losses(
     }
     losses["loss/style"] = torch.stack(list(layers.values())).sum()
     losses["loss/tv"] = config.total_variation_weight * total_variation_loss(stylized.float())
-    losses["loss/total"] = losses["loss/content"] + losses["loss/style"] + losses["loss/tv"]
+    if taught is not None:
+        losses["loss/teacher"] = config.teacher_weight * (stylized.float() - taught.float()).square().mean()
+    losses["loss/total"] = torch.stack(list(losses.values())).sum()
     return losses | layers
 
 

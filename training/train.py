@@ -115,6 +115,8 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
 
     network = initial_network(config).to(accelerator.device)
     network.to(memory_format=memory_format)
+    if teacher := load_teacher(config):
+        teacher.to(accelerator.device).to(memory_format=memory_format)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     progress = Progress(0, "", global_batch_size)
@@ -172,7 +174,9 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                 with _synchronized(accelerator, trained, last):
                     with accelerator.autocast():
                         stylized = forward(content)
-                    part = training_losses(vgg, content, stylized, targets, config, accelerator)
+                        with torch.no_grad():
+                            taught = teacher(content) if teacher else None
+                    part = training_losses(vgg, content, stylized, targets, config, accelerator, taught)
                     accelerator.backward(part["loss/total"] / config.gradient_accumulation)
                 for name, value in part.items():
                     share = value.detach() / config.gradient_accumulation
@@ -249,18 +253,30 @@ def initial_network(config: TrainConfig) -> TransformNet:
     """A network with random weights, or with those of --init-from."""
     if not config.init_from:
         return TransformNet(config.network)
-    path: Path | str = config.init_from
-    if config.init_from.startswith("models:/"):
-        from training.registry import Registry
-
-        path = Registry().resolve(config.init_from)
-    trained = StyleModel.load(path)
+    trained = _trained_style(config.init_from)
     if trained.card.network != config.network:
         raise StylecoreError(
             f"--init-from {config.init_from} has another form of network than this run "
             f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
         )
     return trained.network
+
+
+def load_teacher(config: TrainConfig) -> TransformNet | None:
+    """The network of --teacher, if there is one; it is not trained."""
+    if not config.teacher:
+        return None
+    return _trained_style(config.teacher).network.eval().requires_grad_(False)
+
+
+def _trained_style(reference: str) -> StyleModel:
+    """A file, or a models:/ URI of the registry."""
+    path: Path | str = reference
+    if reference.startswith("models:/"):
+        from training.registry import Registry
+
+        path = Registry().resolve(reference)
+    return StyleModel.load(path)
 
 
 @torch.no_grad()
