@@ -1,7 +1,7 @@
 """What a transformation network is trained to minimize: Johnson et al. (2016), equation 5.
 
-A network that learns from another one, its teacher, as in Hinton et al. (2015), has a loss more: how far its pixels are
-from the teacher's.
+A network that learns from another one, its teacher, as in Hinton et al. (2015), has a loss more: how far its pixels
+are from the teacher's.
 
 `training_losses` gives it for a batch of stylized pictures, `pixel_objective` the same of one picture's pixels, for
 the optimization of Gatys et al. to compare with.
