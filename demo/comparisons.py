@@ -46,20 +46,27 @@ BLOCKS = Setting(
     lambda entry: entry.card.network.residual_blocks,
     lambda value: f"{value} residual block{'' if value == 1 else 's'}",
 )
+WIDTH = Setting("Widths", lambda entry: entry.card.network.width, lambda value: f"width {number(value)}")
 STYLE_WEIGHT = Setting("Style weight", _trained("style_weight"), lambda value: f"style weight {number(value)}")
 SEED = Setting("Seeds", _trained("seed"), lambda value: f"seed {value}")
 SETTINGS = (
     ITERATIONS,
     BLOCKS,
+    WIDTH,
     STYLE_WEIGHT,
     Setting("Content weight", _trained("content_weight"), lambda value: f"content weight {number(value)}"),
     Setting("Style size", _trained("style_size"), lambda value: f"style picture at {value} pixels"),
     Setting("Learning rate", _trained("learning_rate"), lambda value: f"learning rate {number(value)}"),
     Setting("Batch size", _trained("batch_size"), lambda value: f"batches of {value}"),
     Setting("Crops", _trained("crop"), lambda value: f"crops of {value} pixels"),
+    Setting(
+        "Teacher",
+        lambda entry: entry.card.training.get("teacher") or None,
+        lambda value: f"taught by {value.removeprefix('models:/')}",
+    ),
     SEED,
 )
-COMPARED = (BLOCKS, SEED, STYLE_WEIGHT)
+COMPARED = (BLOCKS, WIDTH, SEED, STYLE_WEIGHT)
 """The settings that have a ready-made comparison, where versions differ in them."""
 
 
@@ -179,8 +186,13 @@ def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> It
     for entry in versions:
         runs.setdefault(entry.run_name, []).append(entry)
     ends = {name: max(run, key=lambda entry: entry.card.iterations) for name, run in runs.items()}
-    # The default's own run, as it learned; another where that kept a single network.
-    as_it_learned = max(runs.values(), key=lambda run: (len(run) > 1 and default in run, len(run)))
+
+    def tells(run: list[VersionEntry]) -> tuple[bool, int, int]:
+        """The default's own run, if it shows how it learned from nothing; or else the longest one most like it."""
+        own = default in run and len(run) > 1 and not default.card.training.get("init_from")
+        return own, len(run), -len(_differences(run[0], default, except_for=ITERATIONS))
+
+    as_it_learned = max(runs.values(), key=tells)
     title = ITERATIONS.title if any(entry.card.iterations for entry in as_it_learned) else "Versions"
     yield title, sorted(as_it_learned, key=lambda entry: entry.card.iterations)
     for setting in COMPARED:

@@ -1,7 +1,7 @@
 """Versions side by side: what tells them apart, which to compare, and the pictures with their losses."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,16 +57,17 @@ RUNS = [
 
 
 class Versions(BundleCatalogue):
-    """A bundle whose style "night" has the versions RUNS, of which none can be opened."""
+    """A bundle whose style "night" has these versions, of which none can be opened."""
 
-    def __init__(self, folder: Path, champion: str = "3") -> None:
+    def __init__(self, folder: Path, champion: str = "3", entries: Sequence[VersionEntry] = RUNS) -> None:
         model = make_style(1, name="night", title="The Night")
         super().__init__(
-            write_bundle(folder, [(model, one.version, ["champion"] * (one.version == champion)) for one in RUNS])
+            write_bundle(folder, [(model, one.version, ["champion"] * (one.version == champion)) for one in entries])
         )
+        self.entries = list(entries)
 
     def versions(self, name: str) -> list[VersionEntry]:
-        return RUNS
+        return self.entries
 
 
 def test_comparisons_follow_from_what_the_versions_differ_in(tmp_path: Path) -> None:
@@ -85,9 +86,29 @@ def test_comparisons_follow_from_what_the_versions_differ_in(tmp_path: Path) -> 
     assert len(comparisons(Versions(tmp_path), 2)[-1].versions) == 2
 
 
+def test_iterations_are_those_of_a_run_that_began_with_nothing(tmp_path: Path) -> None:
+    fine = {"init_from": "models:/night@usual", "style_weight": 5e10}
+    one_block = [entry(f"2{n}", steps, "one_block", blocks=1) for n, steps in enumerate((1000, 1500, 3500))]
+    fine_tuned = [entry(f"1{n}", steps, "fine", **fine) for n, steps in enumerate((500, 1000))]
+    versions = [*fine_tuned, *one_block, *RUNS[:3]]
+    first = comparisons(Versions(tmp_path, champion="11", entries=versions), 6)[0]
+    assert (first.title, first.versions) == ("Iterations", tuple(RUNS[:3]))
+
+
+def test_a_narrow_network_is_compared_with_its_teacher(tmp_path: Path) -> None:
+    narrow = entry("2", 1000, "narrow", width=0.5, teacher="models:/night@usual")
+    versions = [RUNS[0], replace(narrow, card=replace(narrow.card, network=TransformNetConfig(width=0.5)))]
+    found = {one.title: one.versions for one in comparisons(Versions(tmp_path, "1", versions), 6)}
+    assert [each.version for each in found["Widths"]] == ["2", "1"]
+    assert labels(found["Widths"]) == [
+        "width 0.5, taught by night@usual",
+        "width 1",
+    ]
+
+
 def test_labels_say_what_differs_and_nothing_else() -> None:
     assert labels(RUNS[:3]) == ["1,000 of 3,500 iterations", "1,500 of 3,500 iterations", "3,500 iterations"]
-    assert shared_facts(RUNS[:3]) == ["The Night", "5 residual blocks", "style weight 1e10", "seed 0"]
+    assert shared_facts(RUNS[:3]) == ["The Night", "5 residual blocks", "width 1", "style weight 1e10", "seed 0"]
     assert labels([RUNS[5], RUNS[0]]) == [
         "1,000 iterations, 1 residual block",
         "1,000 of 3,500 iterations, 5 residual blocks",
