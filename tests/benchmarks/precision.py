@@ -1,6 +1,7 @@
-"""How near the fast runtimes are to PyTorch: `python precision.py '{"styles": {"name": file}, ...}'`.
+"""How near the fast runtimes are to PyTorch, and tiles to the whole picture:
+`python precision.py '{"what": "runtimes", "styles": {"name": file}, ...}'`.
 
-Answers a line of JSON for every style and runtime, with the PSNR in dB of each photo.
+Answers lines of JSON, one for every style and runtime, with the PSNR in dB of each photo.
 """
 
 import json
@@ -9,14 +10,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from stylecore import engine as engine_module
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
-from stylecore.pictures import fit
+from stylecore.pictures import fit, load_picture, resize
 from stylecore.style_model import StyleModel
 from training.quantize import psnr, read_photos
 
 
-def measure(styles: dict[str, str], folder: str | None, side: int) -> None:
+def runtimes(styles: dict[str, str], folder: str | None, side: int) -> None:
     # Of a folder's photos those that ranges are not measured on.
     photos = [fit(photo, side) for photo in read_photos(Path(folder) if folder else None).held_out]
     for name, file in styles.items():
@@ -29,8 +31,22 @@ def measure(styles: dict[str, str], folder: str | None, side: int) -> None:
             print(json.dumps({"style": name, "runtime": runtime, "decibels": near}), flush=True)
 
 
+def tiles(styles: dict[str, str], photo: str, width: int, height: int) -> None:
+    pixels = resize(load_picture(photo).pixels, (height, width))
+    usual = engine_module.LARGEST_WHOLE
+    for name, file in styles.items():
+        engine = Engine(StyleModel.load(file), "cpu", "openvino")
+        engine_module.LARGEST_WHOLE = pixels.numel()
+        whole = engine.stylize(pixels)
+        engine.release_memory()
+        engine_module.LARGEST_WHOLE = usual
+        near = [psnr(engine.stylize(pixels), whole)]
+        print(json.dumps({"style": name, "runtime": engine.runtime, "decibels": near}), flush=True)
+
+
 if __name__ == "__main__":
     try:
-        measure(**json.loads(sys.argv[1]))
+        options = json.loads(sys.argv[1])
+        {"runtimes": runtimes, "tiles": tiles}[options.pop("what")](**options)
     except StylecoreError as error:
         sys.exit(f"error: {error}")

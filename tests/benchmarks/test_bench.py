@@ -133,6 +133,25 @@ def test_the_command_writes_what_it_prints(photo: Path, style: Path, tmp_path: P
     assert all(name in said for name in [*names, *written["remarks"]])
 
 
+def test_tiles_are_compared_with_the_whole_and_batches_with_single_frames(
+    photo: Path, style: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr("networks.BIG", (64, 48))
+    monkeypatch.setattr("networks.FRAME", (32, 24))
+    monkeypatch.setattr("networks._champions", lambda: {"tiny": style, "again": style})
+    arguments = ["--only", "big-pictures", "--repetitions", "2", "--threads", "1", "--style", str(style)]
+    arguments += ["--photo", str(photo), "--painting", str(photo), "--json", str(tmp_path / "bench.json")]
+    assert bench.main(arguments) == 0
+    big, tiles, *frames = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    assert (big["section"], tiles["name"]) == ("64x48, in tiles", "2 styles")
+    assert 20 < tiles["lower"] <= tiles["median"] < 90  # it is another picture, and yet nearly the same
+    assert [figure["name"] for figure in frames] == [
+        "torch, one by one", "torch, 8 at once", "auto, one by one", "auto, 8 at once",
+    ]  # fmt: skip
+    assert frames[1]["ratios"].keys() == {"torch, one by one", "auto, one by one"}
+    assert all(figure["more"]["images_per_second"] > 0 for figure in frames)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--repetitions", "1"], ["--budget", "0"], ["--photo", "missing.jpg"], ["--photos", "missing"]],
