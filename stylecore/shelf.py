@@ -22,7 +22,7 @@ class StyleFile:
 
     @property
     def reference(self) -> str:
-        """The shortest name that opens this file and no other published one."""
+        """The shortest name for this file; another file may bear it too (`what_opens`)."""
         if "champion" in self.aliases or not (self.aliases or self.card.iterations):
             return self.card.name
         iterations = f"iterations-{self.card.iterations}"
@@ -74,19 +74,35 @@ def find_style(reference: str, shelves: Sequence[Path] | None = None) -> Path:
     """
     if reference.endswith(".safetensors") or Path(reference).is_file():
         return Path(reference)
-    name, _, alias = reference.partition("@")
     styles = find_styles(shelves)
+    found = _named(reference, styles)
+    if found is None:
+        name, _, _ = reference.partition("@")
+        named = [style for style in styles if style.card.name == name]
+        there = dict.fromkeys(style.reference for style in named) or sorted({style.card.name for style in styles})
+        there_are = f"there are {', '.join(there)}" if there else "there are none yet: train one, or import one"
+        raise StylecoreError(f"there is no style {reference!r}: {there_are}, or give a .safetensors file.")
+    return found.path
+
+
+def what_opens(style: StyleFile, styles: Sequence[StyleFile]) -> str:
+    """What to give as --style for one of these: its shortest name, or its file where that name means another one."""
+    if _named(style.reference, styles) == style:
+        return style.reference
+    here = Path.cwd()
+    return str(style.path.relative_to(here) if style.path.is_relative_to(here) else style.path)
+
+
+def _named(reference: str, styles: Sequence[StyleFile]) -> StyleFile | None:
+    """The one that NAME or NAME@ALIAS means among styles in the order of `find_styles`."""
+    name, _, alias = reference.partition("@")
     named = [style for style in styles if style.card.name == name]
     matching = [style for style in named if alias in style.aliases]
     if not matching and alias in ("", "champion"):
         matching = named
     if not matching:
         matching = [style for style in named if alias == f"iterations-{style.card.iterations}"]
-    if not matching:
-        there = dict.fromkeys(style.reference for style in named) or sorted({style.card.name for style in styles})
-        there_are = f"there are {', '.join(there)}" if there else "there are none yet: train one, or import one"
-        raise StylecoreError(f"there is no style {reference!r}: {there_are}, or give a .safetensors file.")
-    return matching[-1].path
+    return matching[-1] if matching else None
 
 
 def _published_aliases(path: Path, iterations: int) -> tuple[str, ...]:

@@ -9,17 +9,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from stylecore.shelf import find_styles
+    from stylecore.shelf import find_styles, what_opens
 
     styles = find_styles()
     if options.json:
         rows = [
             {
                 "name": style.card.name,
-                "reference": style.reference,
+                "reference": what_opens(style, styles),
                 "aliases": list(style.aliases),
                 "iterations": style.card.iterations,
                 "residual_blocks": style.card.network.residual_blocks,
+                "width": style.card.network.width,
                 "title": style.card.title,
                 "artist": style.card.artist,
                 "year": style.card.year,
@@ -35,6 +36,8 @@ def run(options: argparse.Namespace) -> int:
     for style in styles:
         card = style.card
         picture = ", ".join(part for part in (card.title, card.artist, card.year) if part)
-        blocks = f"{card.network.residual_blocks} residual block{'s' if card.network.residual_blocks > 1 else ''}"
-        print(f"{style.reference:<36} {card.iterations:>6} iterations   {blocks:<17}  {picture}")
+        form = f"{card.network.residual_blocks} residual block{'s' if card.network.residual_blocks > 1 else ''}"
+        if card.network.width != 1:
+            form += f", width {card.network.width:g}"
+        print(f"{what_opens(style, styles):<36} {card.iterations:>6} iterations   {form:<28}  {picture}")
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stylecore.errors import StylecoreError
-from stylecore.shelf import find_styles, open_style
+from stylecore.shelf import find_styles, open_style, what_opens
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet, TransformNetConfig
 
@@ -51,6 +51,18 @@ def test_every_listed_reference_opens_its_own_file_where_one_bears_an_alias(shel
         if style.aliases:
             card = open_style(style.reference, [shelf]).card
             assert (card.title, card.iterations) == (style.card.title, style.card.iterations)
+
+
+def test_what_is_listed_opens_its_own_file(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(shelf, "third", {10: [], 40: []})
+    monkeypatch.chdir(shelf)
+    styles = find_styles([shelf])
+    listed = [what_opens(style, styles) for style in styles]
+    for style, name in zip(styles, listed, strict=True):
+        card = open_style(name, [shelf]).card
+        assert (card.title, card.iterations) == (style.card.title, style.card.iterations)
+    assert {"waves", "waves@iterations-10", "waves@iterations-40"} <= set(listed)
+    assert str(Path("third", "checkpoints", "iterations-10.safetensors")) in listed
 
 
 def test_without_a_champion_the_most_trained_is_opened(tmp_path: Path) -> None:
