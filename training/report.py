@@ -36,6 +36,7 @@ from training.report_experiment import (
 )
 from training.report_gallery import from_scratch_or_not, gallery
 from training.report_markdown import Album
+from training.report_widths import NARROW, narrow
 from training.store import connect
 
 _INTRODUCTION = """\
@@ -76,7 +77,7 @@ def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
 
 def tell(client: MlflowClient, pictures: Path) -> str:
     """The report as Markdown; its pictures are saved to a folder, to be called `report`."""
-    evidence = read_evidence(client, [*EXPERIMENT, STYLE])
+    evidence = read_evidence(client, [*EXPERIMENT, *NARROW, STYLE])
     album = Album(client, pictures)
     sections: list[tuple[str, Callable[[Evidence, Album], list[str]]]] = [
         ("The runs", the_runs),
@@ -89,6 +90,7 @@ def tell(client: MlflowClient, pictures: Path) -> str:
         ("Content and style by the method of Gatys et al.", ratios),
         ("The gallery", gallery),
         ("From a trained network, or from scratch", from_scratch_or_not),
+        ("Half the width, alone and taught", narrow),
         ("What it costs", costs),
         ("Burnt-in spots", spots),
         ("Loss curves", losses),

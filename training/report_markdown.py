@@ -15,6 +15,10 @@ NONE = "-"
 Entry = tuple[str, ReportRun, int]
 """A network: what it is called, its run, its iterations."""
 
+_NARROW = (
+    "--width 0.5 --init-from models:/starry_night@half-width --style-weight 5e10 --style-size 512 --iterations 1500 "
+    "--checkpoints 1500 --warmup 50 --seed 2"
+)
 _COMMANDS = {
     "starry_night_seed_0": "--run-name starry_night_seed_0 --seed 0",
     "starry_night_seed_1": "--run-name starry_night_seed_1 --seed 1",
@@ -24,6 +28,10 @@ _COMMANDS = {
     ),
     "starry_night_stopped_early": (
         "--run-name starry_night_stopped_early --schedule constant --iterations 300 --checkpoints 300"
+    ),
+    "starry_night_half_width_bold": f"--run-name starry_night_half_width_bold {_NARROW}",
+    "starry_night_half_width_taught": (
+        f"--run-name starry_night_half_width_taught {_NARROW} --teacher models:/starry_night@champion"
     ),
 }
 """What is added to `make train` to train the runs of the experiment."""

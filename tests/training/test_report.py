@@ -207,6 +207,23 @@ def test_the_grid_and_the_gallery_have_a_row_each(written: Written):
     assert row[2:] == ["400", "31.5", "1.23 %"]
 
 
+def test_narrow_networks_are_compared_with_the_champion(store: str, tmp_path: Path, tiny_style):
+    train(store, "starry_night_bold", "starry_night", tiny_style)
+    for length, name in ((300, "starry_night_half_width_bold"), (200, "starry_night_half_width_taught")):
+        train(store, name, "starry_night", tiny_style, length=length)
+    text = write_report(tmp_path / "out", store).read_text(encoding="utf-8")
+    part = section(text, "Half the width, alone and taught")
+    rows = [row[:3] for row in cells(part) if row[1].isdigit()]
+    assert rows == [
+        ["full width", "400", "1.235e5"],
+        ["half the width", "300", "1.235e5"],
+        ["half the width, taught", "200", "1.235e5"],
+    ]
+    assert "The total loss of the taught network is no different." in part
+    assert "widths.jpg" in part
+    assert "is not in this tracker" not in part
+
+
 def test_costs_are_medians_with_their_range(written: Written):
     part = section(written.text, "What it costs")
     assert cells(part, "256 x 256") == [["256 x 256", "20", "8.0 (7.0 to 9.0)", "80"]]
