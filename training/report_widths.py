@@ -26,7 +26,7 @@ def narrow(evidence: Evidence, album: Album) -> list[str]:
     text += [results_table(entries), *album.by_checkpoint("widths", entries, photos=3)]
     alone, taught = (_total(evidence.runs.get(name)) for name in (ALONE, TAUGHT))
     if alone and taught:
-        text.append(f"The total loss of the taught network is {difference(taught, alone)}.")
+        text.append(f"The total loss of the taught network is {difference(taught, alone)} than that of the other.")
     return text
 
 

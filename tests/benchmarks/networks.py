@@ -15,7 +15,7 @@ from stylecore.shelf import find_style, find_styles
 from stylecore.style_model import read_card
 
 SIZES = ((512, 512), (1024, 768))
-FORMS = ("one-block", "half-width")
+FORMS = ("one-block", "half-width-taught")
 """Aliases under which other forms of the same style are published."""
 UNTRAINED: dict[str, dict[str, Any]] = {
     "as published": {},

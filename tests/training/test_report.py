@@ -219,7 +219,7 @@ def test_narrow_networks_are_compared_with_the_champion(store: str, tmp_path: Pa
         ["half the width", "300", "1.235e5"],
         ["half the width, taught", "200", "1.235e5"],
     ]
-    assert "The total loss of the taught network is no different." in part
+    assert "The total loss of the taught network is no different than that of the other." in part
     assert "widths.jpg" in part
     assert "is not in this tracker" not in part
 
