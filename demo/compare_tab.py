@@ -174,11 +174,13 @@ def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], b
         done: the first of them, at least one.
         best: name and version of the styles' default versions.
     """
-    photo = _address(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
+    address = _address(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
+    height, width = done[0].result.size
+    photo = f'<img alt="" src="{address}" width="{width}" height="{height}">'  # its place is there before it is
     largest = _largest_total(done)
     figures = [_figure(each, photo, largest, (each.entry.name, each.entry.version) in best) for each in done]
     waiting = (
-        f'<figure class="waiting"><div class="layers"><img alt="" src="{photo}"></div>'
+        f'<figure class="waiting"><div class="layers">{photo}</div>'
         f"<figcaption><strong>{html.escape(label)}</strong></figcaption></figure>"
         for label in labels(entries)[len(done) :]
     )
@@ -201,7 +203,7 @@ def _figure(each: Compared, photo: str, largest: float | None, is_best: bool) ->
         lines.append(f'<a href="{address}" target="_blank" rel="noopener">{name} in MLflow</a>')
     return (
         f'<figure data-done data-label="{label}"><button type="button" class="large" aria-label="Show large: {label}">'
-        f'<span class="layers"><img alt="" src="{photo}"><img class="after" alt="Stylized: {label}" src="{picture}">'
+        f'<span class="layers">{photo}<img class="after" alt="Stylized: {label}" src="{picture}">'
         f"</span></button><figcaption><strong>{label}</strong>{best}{''.join(lines)}</figcaption></figure>"
     )
 

@@ -180,7 +180,7 @@ CSS = """
 #compare-result .large { display: block; width: 100%; padding: 0; border: 0; border-radius: 12px; background: none;
   cursor: zoom-in; }
 #compare-result .layers { display: block; position: relative; overflow: hidden; border-radius: 12px; }
-#compare-result .layers img { display: block; width: 100%; margin: 0; }
+#compare-result .layers img { display: block; width: 100%; height: auto; margin: 0; }
 #compare-result .layers .after { position: absolute; inset: 0; height: 100%; opacity: var(--strength, 1); }
 #compare-result .waiting .layers { opacity: .35; }
 #compare-result figcaption { display: block; padding: 9px 1px 0; font-size: .93rem; line-height: 1.45;

@@ -13,11 +13,12 @@ from typing import Any
 
 import gradio as gr
 import torch
-from gradio.processing_utils import save_bytes_to_cache
+from gradio.processing_utils import hash_bytes
 from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.picture_writing import write_whole
 from stylecore.pictures import Format, Picture, encode_picture, load_picture
 from stylecore.samples import sample_photos
 
@@ -154,7 +155,7 @@ def save_for_browser(
     """Write a picture into Gradio's cache, from where the browser fetches it and where it is cleaned up."""
     suffix = {"PNG": "png", "JPEG": "jpg"}.get(format, format.lower())
     content = encode_picture(pixels, format, alpha=alpha, exif=exif, settings=settings)
-    return save_bytes_to_cache(content, f"{name}.{suffix}", get_upload_folder())
+    return _cached(content, f"{name}.{suffix}")
 
 
 def copy_of_sample(name: str) -> str:
@@ -176,7 +177,20 @@ def pick_sample(event: gr.EventData) -> str:
 
 def copy_to_cache(file: Path) -> str:
     """A copy of one of our own files, where Gradio may serve it from."""
-    return save_bytes_to_cache(file.read_bytes(), file.name, get_upload_folder())
+    return _cached(file.read_bytes(), file.name)
+
+
+def _cached(content: bytes, name: str) -> str:
+    """A file in Gradio's cache, in a folder named by what is in it.
+
+    Gradio's own function writes over the file of the same content, and a browser that fetches it at that moment gets
+    it cut short: the photo of a comparison is saved anew with every picture beside it.
+    """
+    folder = Path(get_upload_folder()) / hash_bytes(content)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    write_whole(file, content)
+    return str(file.resolve())
 
 
 def file_name(*parts: str) -> str:

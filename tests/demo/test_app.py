@@ -1,6 +1,7 @@
 """The served page, asked by a program: the endpoints, and what wrong input is answered."""
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from demo import app
 from demo.app import build_demo, main
 from demo.catalogue import BundleCatalogue, RegistryCatalogue
 from demo.limits import Limits
+from demo.page import save_for_browser
 from stylecore.pictures import save_picture
 from tests.demo.conftest import write_bundle
 
@@ -157,3 +159,14 @@ def test_downloads_keep_working_with_awkward_names(client: Client, tmp_path: Pat
     save_picture(torch.rand(3, 20, 24), path)
     picture, _ = client.predict(handle_file(path), "wave", api_name="/stylize")
     assert Path(picture).suffix == ".png"
+
+
+def test_a_picture_that_is_being_fetched_is_not_cut_short_by_making_it_again() -> None:
+    pixels = torch.rand(3, 64, 64)
+    file = Path(save_for_browser(pixels, "PNG", "photo"))
+    content = file.read_bytes()
+    with file.open("rb") as fetched:
+        assert save_for_browser(pixels, "PNG", "photo") == str(file)
+        assert os.fstat(fetched.fileno()).st_nlink == 0  # put in its place, not written over
+        assert fetched.read() == content
+    assert [each.name for each in file.parent.iterdir()] == ["photo.png"]
