@@ -48,6 +48,7 @@ BLOCKS = Setting(
 )
 WIDTH = Setting("Widths", lambda entry: entry.card.network.width, lambda value: f"width {number(value)}")
 STYLE_WEIGHT = Setting("Style weight", _trained("style_weight"), lambda value: f"style weight {number(value)}")
+BATCH_SIZE = Setting("Batch size", _trained("batch_size"), lambda value: f"batches of {value}")
 SEED = Setting("Seeds", _trained("seed"), lambda value: f"seed {value}")
 SETTINGS = (
     ITERATIONS,
@@ -57,7 +58,7 @@ SETTINGS = (
     Setting("Content weight", _trained("content_weight"), lambda value: f"content weight {number(value)}"),
     Setting("Style size", _trained("style_size"), lambda value: f"style picture at {value} pixels"),
     Setting("Learning rate", _trained("learning_rate"), lambda value: f"learning rate {number(value)}"),
-    Setting("Batch size", _trained("batch_size"), lambda value: f"batches of {value}"),
+    BATCH_SIZE,
     Setting("Crops", _trained("crop"), lambda value: f"crops of {value} pixels"),
     Setting(
         "Teacher",
@@ -66,7 +67,7 @@ SETTINGS = (
     ),
     SEED,
 )
-COMPARED = (BLOCKS, WIDTH, SEED, STYLE_WEIGHT)
+COMPARED = (BLOCKS, WIDTH, SEED, STYLE_WEIGHT, BATCH_SIZE)
 """The settings that have a ready-made comparison, where versions differ in them."""
 
 

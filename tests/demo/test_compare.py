@@ -106,6 +106,13 @@ def test_a_narrow_network_is_compared_with_its_teacher(tmp_path: Path) -> None:
     ]
 
 
+def test_batches_of_two_sizes_are_compared(tmp_path: Path) -> None:
+    small, large = (entry(str(size), 3500, f"batches_of_{size}", batch_size=size) for size in (2, 4))
+    found = {one.title: one.versions for one in comparisons(Versions(tmp_path, "2", [large, small]), 6)}
+    assert found["Batch size"] == (small, large)
+    assert labels(found["Batch size"]) == ["batches of 2", "batches of 4"]
+
+
 def test_labels_say_what_differs_and_nothing_else() -> None:
     assert labels(RUNS[:3]) == ["1,000 of 3,500 iterations", "1,500 of 3,500 iterations", "3,500 iterations"]
     assert shared_facts(RUNS[:3]) == ["The Night", "5 residual blocks", "width 1", "style weight 1e10", "seed 0"]
