@@ -23,6 +23,7 @@ from training.report_costs import costs
 from training.report_data import STYLE, Evidence, read_evidence
 from training.report_experiment import (
     EXPERIMENT,
+    batches_of_4,
     half_painted,
     iterations,
     losses,
@@ -86,6 +87,7 @@ def tell(client: MlflowClient, pictures: Path) -> str:
         ("A small style weight", small_style_weight),
         ("Stopped early", stopped_early),
         ("1000, 1500 and 3500 iterations", iterations),
+        ("Batches of two and of four", batches_of_4),
         ("Half painted", half_painted),
         ("Content and style by the method of Gatys et al.", ratios),
         ("The gallery", gallery),

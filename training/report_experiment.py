@@ -1,4 +1,4 @@
-"""The report's sections on the experiment: one network trained in five ways, and the method of Gatys et al."""
+"""The report's sections on the experiment: one network trained in several ways, and the method of Gatys et al."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -26,12 +26,15 @@ SEEDS = ("starry_night_seed_0", "starry_night_seed_1")
 ONE_BLOCK = "starry_night_one_block"
 SMALL_STYLE_WEIGHT = "starry_night_small_style_weight"
 STOPPED_EARLY = "starry_night_stopped_early"
+BATCHES_OF_4 = ("starry_night_seed_0_batches_of_4", "starry_night_seed_1_batches_of_4")
 EXPERIMENT = {
     SEEDS[0]: "five residual blocks, seed 0",
     SEEDS[1]: "five residual blocks, seed 1",
     ONE_BLOCK: "one residual block",
     SMALL_STYLE_WEIGHT: "small style weight",
     STOPPED_EARLY: "stopped early",
+    BATCHES_OF_4[0]: "batches of 4, seed 0",
+    BATCHES_OF_4[1]: "batches of 4, seed 1",
 }
 """The runs of the experiment, and what the report calls them."""
 GRID_WIDTH = 1300
@@ -153,6 +156,25 @@ def iterations(evidence: Evidence, album: Album) -> list[str]:
             "40,000 iterations with batches of 4, reach 50 to 100; "
             + ("this one does too." if best >= 50 else "none of the experiment does.")
         )
+    return text
+
+
+def batches_of_4(evidence: Evidence, album: Album) -> list[str]:
+    """Both seeds with the batches of the paper, beside the smaller ones of the others."""
+    text = ["Johnson et al. train with batches of 4. The other runs see half as many photos an iteration."]
+    text += [missing_run(name) for name in BATCHES_OF_4 if name not in evidence.runs]
+    there = _labelled(evidence, (*SEEDS, *BATCHES_OF_4))
+    entries = [(label, run, run.checkpoints[-1]) for label, run in there.items() if run.checkpoints]
+    if not entries:
+        return text
+    text += [results_table(entries), *album.by_checkpoint("batches", entries, photos=2)]
+    for seed, (small, large) in enumerate(zip(SEEDS, BATCHES_OF_4, strict=True)):
+        if small in evidence.runs and large in evidence.runs:
+
+            def said(one: float, other: float, seed: int = seed) -> str:
+                return f"the total loss of seed {seed} is {difference(other, one)} with batches of 4"
+
+            text += _at_last_common(evidence.runs[small], evidence.runs[large], said)
     return text
 
 
@@ -403,6 +425,7 @@ def _differences(run: ReportRun, reference: ReportRun) -> str:
     """The settings that make a run another experiment, as "style weight 1e9 instead of 1e10"."""
     kept_apart = {
         "run_name",
+        "batch_size",  # of a process; the global one says how many photos an iteration sees
         "checkpoints",
         "preview_size",
         "workers",

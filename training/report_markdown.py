@@ -29,6 +29,12 @@ _COMMANDS = {
     "starry_night_stopped_early": (
         "--run-name starry_night_stopped_early --schedule constant --iterations 300 --checkpoints 300"
     ),
+    "starry_night_seed_0_batches_of_4": (
+        "--run-name starry_night_seed_0_batches_of_4 --seed 0 --batch-size 4 --checkpoints 3500"
+    ),
+    "starry_night_seed_1_batches_of_4": (
+        "--run-name starry_night_seed_1_batches_of_4 --seed 1 --batch-size 4 --checkpoints 3500"
+    ),
     "starry_night_half_width_bold": f"--run-name starry_night_half_width_bold {_NARROW}",
     "starry_night_half_width_taught": (
         f"--run-name starry_night_half_width_taught {_NARROW} --teacher models:/starry_night@champion"

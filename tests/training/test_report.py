@@ -207,6 +207,24 @@ def test_the_grid_and_the_gallery_have_a_row_each(written: Written):
     assert row[2:] == ["400", "31.5", "1.23 %"]
 
 
+def test_batches_of_4_are_compared_seed_by_seed(store: str, tmp_path: Path, tiny_style):
+    for seed in (0, 1):
+        train(store, f"starry_night_seed_{seed}", "starry_night", tiny_style, seed=seed)
+    larger = {"seed": 0, "batch_size": 4, "global_batch_size": 4}
+    train(store, "starry_night_seed_0_batches_of_4", "starry_night", tiny_style, **larger)
+    text = write_report(tmp_path / "out", store).read_text(encoding="utf-8")
+    part = section(text, "Batches of two and of four")
+    assert [row[0] for row in cells(part) if row[1].isdigit()] == [
+        "five residual blocks, seed 0",
+        "five residual blocks, seed 1",
+        "batches of 4, seed 0",
+    ]
+    assert "After 400 iterations the total loss of seed 0 is no different with batches of 4." in part
+    assert "`starry_night_seed_1_batches_of_4` is not in this tracker" in part
+    row = cells(text, "`starry_night_seed_0_batches_of_4`")[0]
+    assert row[2] == "global batch size 4 instead of 2"
+
+
 def test_narrow_networks_are_compared_with_the_champion(store: str, tmp_path: Path, tiny_style):
     train(store, "starry_night_bold", "starry_night", tiny_style)
     for length, name in ((300, "starry_night_half_width_bold"), (200, "starry_night_half_width_taught")):
