@@ -248,7 +248,7 @@ def _shared(entries: Sequence[VersionEntry], done: Sequence[Compared]) -> str:
         parts.append(f"Where nothing else is said: {html.escape(', '.join(usual.values()))}.")
     if len(done) > 1 and all(each.losses for each in done):
         parts.append(
-            "The losses are the last of training, weighted."
+            "The losses are weighted, and those of the last few photos in training: they differ by chance, too."
             if _comparable(done)
             else "The losses are weighted, and the weights differ: compare the pictures, not the losses."
         )

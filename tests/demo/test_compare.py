@@ -249,7 +249,7 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
     assert "total loss 1,000,000" in shown
     assert shown.count("equals 23 iterations of Gatys et al.") == 1
     assert 'href="http://localhost:5000/#/experiments/1/runs/&lt;abc&gt;"' in shown
-    assert "The losses are the last of training" in shown
+    assert "those of the last few photos in training" in shown
     # Losses that count other weights are no measure of each other.
     other = with_record(other, losses, RunRecord(), style_weight=1e9)
     shown = comparison_html([one.entry, other.entry], [one, other], set())
