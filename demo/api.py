@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo.catalogue import CHAMPION, Catalogue
+from demo.catalogue import Catalogue
 from demo.limits import MODEL
 from demo.page import file_name, photo_input, plainly, save_for_browser
 from demo.stylizer import Stylizer, settings_of
+from stylecore.shelf import CHAMPION
 
 
 def build_api(stylizer: Stylizer) -> None:

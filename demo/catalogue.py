@@ -17,9 +17,9 @@ from typing import Any
 
 from demo.previews import paint_preview, preview_photo
 from stylecore.errors import StylecoreError
+from stylecore.shelf import CHAMPION, FAST
 from stylecore.style_model import StyleCard, StyleModel, read_card
 
-CHAMPION = "champion"
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = "stylecore.bundle/1"
 GATYS_METRIC = "eval/equivalent_gatys_iterations"
@@ -60,6 +60,11 @@ class StyleEntry:
     def default_version(self) -> str:
         """The champion, or the newest version while there is none."""
         return self.aliases.get(CHAMPION, self.versions[0])
+
+    @property
+    def fast_version(self) -> str:
+        """The version for moving pictures: the one with the alias `fast`, or else the default."""
+        return self.aliases.get(FAST, self.default_version)
 
     def aliases_of(self, version: str) -> list[str]:
         """The aliases of a version, sorted."""

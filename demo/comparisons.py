@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demo.catalogue import CHAMPION, Catalogue, VersionEntry, title_of
+from demo.catalogue import Catalogue, VersionEntry, title_of
 from stylecore.errors import StylecoreError
+from stylecore.shelf import CHAMPION
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demo.cards import PICK_SAMPLE, PICK_STYLE, sample_strip, style_cards
-from demo.catalogue import CHAMPION, Catalogue, StyleEntry, title_of
+from demo.catalogue import Catalogue, StyleEntry, title_of
 from demo.limits import BATCH, LIVE, MODEL, Limits
 from demo.page import (
     file_name,
@@ -30,6 +30,7 @@ from stylecore.commands.sheet import compose
 from stylecore.errors import StylecoreError
 from stylecore.pictures import encode_picture, load_picture, to_image
 from stylecore.samples import sample_photos
+from stylecore.shelf import CHAMPION
 from stylecore.style_model import StyleCard
 
 LIVE_SECONDS_BETWEEN_FRAMES = 0.2

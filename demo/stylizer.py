@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from demo import zero_gpu
-from demo.catalogue import CHAMPION, MODELS_KEPT, Catalogue
+from demo.catalogue import MODELS_KEPT, Catalogue
 from demo.limits import Limits
 from demo.page import device_name, read_photo
 from stylecore.blend import blend
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
+from stylecore.shelf import CHAMPION
 from stylecore.style_model import StyleCard, StyleModel
 
 Key = tuple[str, str, str, int]
@@ -117,12 +118,13 @@ class Stylizer:
         return result
 
     def live(self, frame: Tensor, style: str) -> Tensor | None:
-        """Stylize one frame of a webcam, (3, H, W) in [0, 1]; None when others are at work for too long.
+        """Stylize one frame of a webcam, (3, H, W) in [0, 1], by the style's fast network where it has one; None when
+        others are at work for too long.
 
         Raises:
             StylecoreError: for an unknown style.
         """
-        model = self.catalogue.open(style)
+        model = self.catalogue.open(style, self.catalogue.find(style).fast_version)
         if not self._running.acquire(timeout=LIVE_PATIENCE):
             return None
         try:

@@ -10,6 +10,10 @@ from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleCard, StyleModel, read_card
 
 SHELVES_VARIABLE = "STYLECORE_STYLES"
+CHAMPION = "champion"
+"""Alias of the network of a style that is taken where none is named."""
+FAST = "fast"
+"""Alias of a narrower network of a style, for moving pictures and slow machines."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class StyleFile:
     @property
     def reference(self) -> str:
         """The shortest name for this file; another file may bear it too (`what_opens`)."""
-        if "champion" in self.aliases or not (self.aliases or self.card.iterations):
+        if CHAMPION in self.aliases or not (self.aliases or self.card.iterations):
             return self.card.name
         iterations = f"iterations-{self.card.iterations}"
         alias = iterations if not self.aliases or iterations in self.aliases else self.aliases[0]
@@ -51,7 +55,7 @@ def find_styles(shelves: Sequence[Path] | None = None) -> list[StyleFile]:
             except StylecoreError:
                 continue  # a run's saved state, or a file that is being written
             found.append(StyleFile(path, card, _published_aliases(path, card.iterations)))
-    return sorted(found, key=lambda style: (style.card.name, "champion" in style.aliases, style.card.iterations))
+    return sorted(found, key=lambda style: (style.card.name, CHAMPION in style.aliases, style.card.iterations))
 
 
 def open_style(reference: str, shelves: Sequence[Path] | None = None) -> StyleModel:
@@ -98,7 +102,7 @@ def _named(reference: str, styles: Sequence[StyleFile]) -> StyleFile | None:
     name, _, alias = reference.partition("@")
     named = [style for style in styles if style.card.name == name]
     matching = [style for style in named if alias in style.aliases]
-    if not matching and alias in ("", "champion"):
+    if not matching and alias in ("", CHAMPION):
         matching = named
     if not matching:
         matching = [style for style in named if alias == f"iterations-{style.card.iterations}"]

@@ -37,6 +37,7 @@ from PIL import Image
 
 from stylecore.errors import StylecoreError
 from stylecore.quantization import companion_of
+from stylecore.shelf import CHAMPION
 from stylecore.style_model import StyleCard
 from training.store import artifact_folder, is_server, plain_errors, without_password
 
@@ -213,12 +214,12 @@ def name_version(client: MlflowClient, run_id: str, name: str, step: int, number
     """Give a version the alias `iterations-<step>`, and `champion` unless another run or a later step has it."""
     with plain_errors(client.tracking_uri, "naming the new version"):
         client.set_registered_model_alias(name, f"iterations-{step}", number)
-        champion = client.get_registered_model(name).aliases.get("champion")
+        champion = client.get_registered_model(name).aliases.get(CHAMPION)
         if champion is not None:
             version = client.get_model_version(name, champion)
             if version.run_id != run_id or int(version.tags.get("iterations", 0)) >= step:
                 return
-        client.set_registered_model_alias(name, "champion", number)
+        client.set_registered_model_alias(name, CHAMPION, number)
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:

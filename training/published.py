@@ -37,6 +37,7 @@ from PIL import Image
 
 from stylecore.errors import StylecoreError
 from stylecore.quantization import companion_of
+from stylecore.shelf import CHAMPION
 from stylecore.style_model import StyleModel, read_card
 from training.delivery import (
     INT8_TAG,
@@ -344,7 +345,7 @@ def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
     numbers = {int(v.tags["iterations"]): str(v.version) for v in _versions(client, name) if "iterations" in v.tags}
     wanted = {f"iterations-{iterations}": number for iterations, number in numbers.items()}
     if numbers:
-        wanted["champion"] = numbers[max(numbers)]
+        wanted[CHAMPION] = numbers[max(numbers)]
     for alias, number in wanted.items():
         if alias not in taken:
             client.set_registered_model_alias(name, alias, number)

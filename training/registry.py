@@ -29,6 +29,7 @@ from typing import Any
 
 from stylecore.errors import StylecoreError
 from stylecore.quantization import Quantization, companion_of, write_quantization
+from stylecore.shelf import CHAMPION
 from stylecore.style_model import StyleCard
 from training.command import run_command
 from training.delivery import INT8_TAG, file_sha256
@@ -126,9 +127,9 @@ class Registry:
         if number is not None:
             chosen = [v for v in versions if v.version == str(int(number))]
         else:
-            chosen = [v for v in versions if (alias or "champion") in v.aliases]
+            chosen = [v for v in versions if (alias or CHAMPION) in v.aliases]
         if not chosen:
-            asked = f"version {number}" if number else f"alias {alias or 'champion'!r}"
+            asked = f"version {number}" if number else f"alias {alias or CHAMPION!r}"
             there = "; ".join(f"version {v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions)
             raise StylecoreError(f"The style {name!r} has no {asked}; it has {there}.")
         return chosen[-1]
@@ -192,7 +193,7 @@ class Registry:
             experiment = self._client.get_run(version.run_id).info.experiment_id
         return f"{page.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
 
-    def promote(self, name: str, version_or_alias: str, alias: str = "champion") -> RegisteredVersion:
+    def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION) -> RegisteredVersion:
         """Give the alias to a version, taking it from the one that has it."""
         separator = "/" if version_or_alias.isdigit() else "@"
         version = self.find(f"{name}{separator}{version_or_alias}")
@@ -204,7 +205,7 @@ class Registry:
         self,
         out_dir: Path,
         names: Sequence[str] | None = None,
-        alias: str = "champion",
+        alias: str = CHAMPION,
         *,
         all_versions: bool = False,
     ) -> Path:
@@ -401,14 +402,14 @@ def _parser() -> argparse.ArgumentParser:
     promote = verbs.add_parser("promote", help="make a version the champion of its style")
     promote.add_argument("name")
     promote.add_argument("version", help="a version number, or an alias such as iterations-1000")
-    promote.add_argument("--alias", default="champion", help="the alias to give (default: champion)")
+    promote.add_argument("--alias", default=CHAMPION, help="the alias to give (default: %(default)s)")
     promote.set_defaults(run=_promote)
 
     export = verbs.add_parser("export", help="write a bundle that is served without MLflow")
     export.add_argument("folder", type=Path)
     export.add_argument("--names", nargs="+", metavar="STYLE", help="only these styles (default: all)")
     which = export.add_mutually_exclusive_group()
-    which.add_argument("--alias", default="champion", help="which version of each (default: champion)")
+    which.add_argument("--alias", default=CHAMPION, help="which version of each (default: %(default)s)")
     which.add_argument("--all-versions", action="store_true", help="every version of the styles that have an alias")
     export.set_defaults(run=_export)
 

@@ -37,7 +37,7 @@ from training.report_experiment import (
 )
 from training.report_gallery import from_scratch_or_not, gallery
 from training.report_markdown import Album
-from training.report_widths import NARROW, narrow
+from training.report_widths import FULL, NARROW, fast, narrow
 from training.store import connect
 
 _INTRODUCTION = """\
@@ -78,7 +78,7 @@ def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
 
 def tell(client: MlflowClient, pictures: Path) -> str:
     """The report as Markdown; its pictures are saved to a folder, to be called `report`."""
-    evidence = read_evidence(client, [*EXPERIMENT, *NARROW, STYLE])
+    evidence = read_evidence(client, [*EXPERIMENT, STYLE], [FULL, *NARROW])
     album = Album(client, pictures)
     sections: list[tuple[str, Callable[[Evidence, Album], list[str]]]] = [
         ("The runs", the_runs),
@@ -93,6 +93,7 @@ def tell(client: MlflowClient, pictures: Path) -> str:
         ("The gallery", gallery),
         ("From a trained network, or from scratch", from_scratch_or_not),
         ("Half the width, alone and taught", narrow),
+        ("A fast network for every style", fast),
         ("What it costs", costs),
         ("Burnt-in spots", spots),
         ("Loss curves", losses),

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from stylecore.shelf import CHAMPION, FAST
 from training import gatys_grid, train
 from training.costs import EXPERIMENT as BENCHMARKS
 from training.costs import RUN_NAME as COSTS
 from training.delivery import STYLE_PICTURE
 from training.published import SYSTEM_METRICS, previews_of
-from training.registry import Registry
+from training.registry import RegisteredVersion, Registry
 from training.store import plain_errors
 
 STYLE = "starry_night"
@@ -130,21 +131,26 @@ class Evidence:
     """All that the report is told from."""
 
     runs: Mapping[str, ReportRun]
-    """The runs of the experiment that were asked for and are there, by name."""
+    """The runs that were asked for and are there, by name."""
     gallery: Sequence[GalleryStyle]
+    fast: Mapping[str, GalleryStyle]
+    """The version with the alias `fast` of every style that has one, by the style's name."""
     twins: Sequence[Twins]
     grids: Mapping[str, Sequence[ReportRun]]
     """Runs of `training.gatys_grid`, by grid, from most content to most style."""
     costs: ReportRun | None
 
 
-def read_evidence(client: MlflowClient, wanted: Iterable[str]) -> Evidence:
-    """Read the runs `wanted` of the experiment, and everything else that the report is about.
+def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Iterable[str] = ()) -> Evidence:
+    """Read the runs of the experiment, other runs that are asked for, and everything else that the report is about.
+
+    A champion that comes from a run of the experiment is not of the gallery.
 
     Raises:
         StylecoreError: when the store cannot be read.
     """
-    names = list(wanted)
+    own = list(experiment)
+    names = [*own, *others]
     trainings = _search(client, train.EXPERIMENT)
     by_name = {name: _newest([run for run in trainings if run.info.run_name == name]) for name in _names(trainings)}
     read: dict[str, ReportRun] = {}
@@ -160,13 +166,19 @@ def read_evidence(client: MlflowClient, wanted: Iterable[str]) -> Evidence:
         for name, tuned in by_name.items()
         if tuned.data.params.get("init_from") and name + FROM_SCRATCH in by_name
     ]
+    registered = Registry(client.tracking_uri).versions()
     return Evidence(
         runs={name: details(by_name[name]) for name in names if name in by_name},
         gallery=[
             GalleryStyle(name, iterations, details(by_id[run_id]))
-            for name, iterations, run_id in _champions(client)
-            if run_id in by_id and by_id[run_id].info.run_name not in names
+            for name, iterations, run_id in _champions(registered)
+            if run_id in by_id and by_id[run_id].info.run_name not in own
         ],
+        fast={
+            version.name: GalleryStyle(version.name, version.iterations, details(by_id[version.run_id]))
+            for version in registered
+            if FAST in version.aliases and version.iterations is not None and version.run_id in by_id
+        },
         twins=[pair for pair in twins if _losses(pair.tuned) and _losses(pair.scratch)],
         grids=_read_grids(client),
         costs=_read_costs(client),
@@ -286,12 +298,12 @@ def _losses(run: ReportRun) -> Curve:
     return run.curves.get("loss/total", ())
 
 
-def _champions(client: MlflowClient) -> list[tuple[str, int, str]]:
+def _champions(registered: Iterable[RegisteredVersion]) -> list[tuple[str, int, str]]:
     """Name, iterations and run of the version of every style that stands for it."""
     chosen: dict[str, tuple[bool, int, str]] = {}
-    for version in Registry(client.tracking_uri).versions():
+    for version in registered:
         if version.iterations is not None and version.run_id:
-            entry = ("champion" in version.aliases, version.iterations, version.run_id)
+            entry = (CHAMPION in version.aliases, version.iterations, version.run_id)
             chosen[version.name] = max(chosen.get(version.name, entry), entry)
     return [(name, iterations, run_id) for name, (_, iterations, run_id) in sorted(chosen.items())]
 

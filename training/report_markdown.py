@@ -37,7 +37,12 @@ _COMMANDS = {
     ),
     "starry_night_half_width_bold": f"--run-name starry_night_half_width_bold {_NARROW}",
     "starry_night_half_width_taught": (
-        f"--run-name starry_night_half_width_taught {_NARROW} --teacher models:/starry_night@champion"
+        f"--run-name starry_night_half_width_taught {_NARROW} --teacher models:/starry_night@bolder"
+    ),
+    "starry_night_half_width_long": (
+        "--run-name starry_night_half_width_long --width 0.5 --init-from models:/starry_night@half-width-taught "
+        "--style-weight 5e10 --style-size 512 --batch-size 4 --checkpoints 3500 --warmup 50 --seed 3 "
+        "--teacher models:/starry_night@bolder"
     ),
 }
 """What is added to `make train` to train the runs of the experiment."""

@@ -16,7 +16,7 @@ from demo.stylizer import Stylizer
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
 from stylecore.pictures import load_picture, read_settings, save_picture
-from tests.demo.conftest import LIMITS
+from tests.demo.conftest import LIMITS, make_style, write_bundle
 
 
 @pytest.fixture
@@ -90,6 +90,16 @@ def test_only_the_last_engine_keeps_memory_for_its_next_picture(
     for style, side in (("night", 96), ("night", 48), ("wave", 96), ("night", 32)):
         stylizer.stylize(photo, style, longest_side=side)
     assert released == ["night", "wave"]
+
+
+def test_a_webcam_is_painted_by_the_fast_network_of_its_style(tmp_path: Path) -> None:
+    best, fast = make_style(5, name="night"), make_style(6, name="night")
+    frame = torch.rand(3, 40, 48)
+    with_fast = write_bundle(tmp_path / "with", [(best, "1", ["champion"]), (fast, "2", ["fast"])])
+    without = write_bundle(tmp_path / "without", [(best, "1", ["champion"])])
+    for folder, model in ((with_fast, fast), (without, best)):
+        painted = Stylizer(BundleCatalogue(folder), LIMITS).live(frame, "night")
+        torch.testing.assert_close(painted, Engine(model, "cpu", "auto").stylize(frame))
 
 
 def test_two_photos_of_the_same_name_are_two(stylizer: Stylizer, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from training.costs import EXPERIMENT as BENCHMARKS
 from training.costs import RUN_NAME
 from training.gatys_grid import paint_ratios
 from training.published import PUBLISHED, publish_run, restore_published
+from training.registry import Registry
 from training.report import main, write_report
 from training.report_data import reached_at, smoothed, value_at
 from training.report_markdown import difference, loss_text, percent, plain
@@ -225,8 +226,8 @@ def test_batches_of_4_are_compared_seed_by_seed(store: str, tmp_path: Path, tiny
     assert row[2] == "global batch size 4 instead of 2"
 
 
-def test_narrow_networks_are_compared_with_the_champion(store: str, tmp_path: Path, tiny_style):
-    train(store, "starry_night_bold", "starry_night", tiny_style)
+def test_narrow_networks_are_compared_with_their_teacher(store: str, tmp_path: Path, tiny_style):
+    train(store, "starry_night_bolder", "starry_night", tiny_style)
     for length, name in ((300, "starry_night_half_width_bold"), (200, "starry_night_half_width_taught")):
         train(store, name, "starry_night", tiny_style, length=length)
     text = write_report(tmp_path / "out", store).read_text(encoding="utf-8")
@@ -239,7 +240,27 @@ def test_narrow_networks_are_compared_with_the_champion(store: str, tmp_path: Pa
     ]
     assert "The total loss of the taught network is no different than that of the other." in part
     assert "widths.jpg" in part
-    assert "is not in this tracker" not in part
+    assert "`starry_night_half_width_long` is not in this tracker" in part
+    assert "`starry_night_half_width_taught` is not in this tracker" not in part
+
+
+def test_the_fast_network_of_a_style_stands_beside_its_champion(store: str, tmp_path: Path, tiny_style):
+    train(store, "wave", "wave", tiny_style)
+    train(store, "wave_half_width", "wave", tiny_style, length=300, width=0.5)
+    train(store, "amber", "amber", tiny_style)
+    text = write_report(tmp_path / "none", store).read_text(encoding="utf-8")
+    assert "No style has a version with the alias `fast`" in section(text, "A fast network for every style")
+    registry = Registry(store)
+    (narrow,) = [version.version for version in registry.versions("wave") if version.run_name == "wave_half_width"]
+    registry.promote("wave", narrow, "fast")
+    registry.promote("amber", "1", "fast")
+    text = write_report(tmp_path / "out", store).read_text(encoding="utf-8")
+    part = section(text, "A fast network for every style")
+    assert cells(part)[-2:] == [
+        ["Amber", "-", "400", "31.5", "is the same", "1.23 %"],
+        ["Wave", "0.5", "300", "31.5", "31.5", "1.23 %"],
+    ]
+    assert (tmp_path / "out" / "report" / "fast.jpg").is_file()
 
 
 def test_costs_are_medians_with_their_range(written: Written):
