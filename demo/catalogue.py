@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +104,14 @@ class RunRecord:
     Attributes:
         gatys_iterations: as many iterations of Gatys et al. reach the same loss; None where that was not evaluated.
         page: address of its run in MLflow; empty where nothing is known to show it.
+        losses: "total", "content" and "style" of its pictures of sample photos; empty where that was not evaluated.
+        losses_size: longest side of those pictures.
     """
 
     gatys_iterations: float | None = None
     page: str = ""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    losses_size: int = 0
 
 
 class Catalogue:
@@ -249,7 +253,11 @@ class BundleCatalogue(Catalogue):
                 file = self._bundle / Path(str(style["file"])).name
                 self._files[name, version] = (file, str(style["sha256"]))
                 self._run_names[name, version] = str(style.get("run_name") or "")
-                self._records[name, version] = RunRecord(style.get("gatys_iterations"))
+                self._records[name, version] = RunRecord(
+                    style.get("gatys_iterations"),
+                    losses=style.get("evaluated_losses") or {},
+                    losses_size=style.get("evaluated_size") or 0,
+                )
                 versions.setdefault(name, []).append(version)
                 aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
         except (KeyError, TypeError, AttributeError) as error:
@@ -382,8 +390,12 @@ class RegistryCatalogue(Catalogue):
         registered = self._versions.get((name, version))
         if registered is None:
             return RunRecord()
+        size, losses = self._registry.evaluated_losses(registered)
         return RunRecord(
-            self._registry.metric(registered, GATYS_METRIC), self._registry.run_page(registered, self._mlflow_page)
+            self._registry.metric(registered, GATYS_METRIC),
+            self._registry.run_page(registered, self._mlflow_page),
+            losses,
+            size,
         )
 
     def _load(self, name: str, version: str) -> StyleModel:

@@ -91,8 +91,8 @@ class Compared:
     record: RunRecord
 
     @property
-    def losses(self) -> dict[str, float]:
-        """ "content", "style" and "total", weighted as in training; those that the card has."""
+    def training_losses(self) -> dict[str, float]:
+        """ "content", "style" and "total" of the last photos in training, weighted; those that the card has."""
         found = self.entry.card.losses  # cards name them "content", "loss/content" or "eval/content"
         keys = {name: (name, f"loss/{name}", f"eval/{name}") for name in SHOWN_LOSSES}
         return {name: found[key] for name, all_keys in keys.items() for key in all_keys[::-1] if key in found}
@@ -110,7 +110,8 @@ class Compared:
             "residual_blocks": card.network.residual_blocks,
             "style_weight": card.training.get("style_weight"),
             "seed": card.training.get("seed"),
-            "losses": self.losses,
+            "losses": self.training_losses,
+            "evaluated_losses": dict(self.record.losses),
             "gatys_iterations": self.record.gatys_iterations,
             "run_page": self.record.page,
             "width": width,
@@ -177,8 +178,12 @@ def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], b
     address = _address(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
     height, width = done[0].result.size
     photo = f'<img alt="" src="{address}" width="{width}" height="{height}">'  # its place is there before it is
-    largest = _largest_total(done)
-    figures = [_figure(each, photo, largest, (each.entry.name, each.entry.version) in best) for each in done]
+    losses = shown_losses(done)
+    largest = _largest_total(done, losses)
+    figures = [
+        _figure(each, photo, its_losses, largest, (each.entry.name, each.entry.version) in best)
+        for each, its_losses in zip(done, losses, strict=True)
+    ]
     waiting = (
         f'<figure class="waiting"><div class="layers">{photo}</div>'
         f"<figcaption><strong>{html.escape(label)}</strong></figcaption></figure>"
@@ -188,7 +193,20 @@ def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], b
     return f'<p class="shared">{_shared(entries, done)}</p><div class="grid">{grid}</div>{DIALOG}'
 
 
-def _figure(each: Compared, photo: str, largest: float | None, is_best: bool) -> str:
+def shown_losses(done: Sequence[Compared]) -> list[dict[str, float]]:
+    """The losses of each: of the same sample photos where all were evaluated on them, else of training."""
+    if _evaluated(done):
+        return [{name: each.record.losses[name] for name in SHOWN_LOSSES} for each in done]
+    return [each.training_losses for each in done]
+
+
+def _evaluated(done: Sequence[Compared]) -> bool:
+    return len({each.record.losses_size for each in done}) == 1 and all(
+        set(SHOWN_LOSSES) <= set(each.record.losses) for each in done
+    )
+
+
+def _figure(each: Compared, photo: str, losses: dict[str, float], largest: float | None, is_best: bool) -> str:
     picture = _address(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label)))
     label = html.escape(each.label)
     best = ' <span class="best">best</span>' if is_best else ""
@@ -196,7 +214,7 @@ def _figure(each: Compared, photo: str, largest: float | None, is_best: bool) ->
     if each.record.gatys_iterations is not None:
         notes.append(f"equals {each.record.gatys_iterations:.0f} iterations of Gatys et al.")
     notes.append(seconds_text(each.result.seconds))
-    lines = [_losses(each.losses, largest), f'<span class="notes">{" · ".join(notes)}</span>']
+    lines = [_losses(losses, largest), f'<span class="notes">{" · ".join(notes)}</span>']
     if each.record.page:
         address = html.escape(each.record.page)
         name = html.escape(each.entry.run_name or "its run")
@@ -223,9 +241,8 @@ def _losses(losses: dict[str, float], largest: float | None) -> str:
     return f'{bar}<span class="figures">{total}</span><span class="figures">{" ".join(addends)}</span>'
 
 
-def _largest_total(done: Sequence[Compared]) -> float | None:
+def _largest_total(done: Sequence[Compared], all_losses: Sequence[dict[str, float]]) -> float | None:
     """What the bars are drawn against; None where the losses cannot be compared or drawn."""
-    all_losses = [each.losses for each in done]
     if not _comparable(done) or any(
         set(losses) != set(SHOWN_LOSSES) or not all(0 <= value < math.inf for value in losses.values())
         for losses in all_losses
@@ -246,12 +263,13 @@ def _shared(entries: Sequence[VersionEntry], done: Sequence[Compared]) -> str:
         parts.append(f"{'All' if len(entries) > 1 else 'This'}: {html.escape(', '.join(common))}.")
     if usual:
         parts.append(f"Where nothing else is said: {html.escape(', '.join(usual.values()))}.")
-    if len(done) > 1 and all(each.losses for each in done):
-        parts.append(
-            "The losses are weighted, and those of the last few photos in training: they differ by chance, too."
-            if _comparable(done)
-            else "The losses are weighted, and the weights differ: compare the pictures, not the losses."
-        )
+    if len(done) > 1 and all(shown_losses(done)):
+        if not _comparable(done):
+            parts.append("The losses are weighted, and the weights differ: compare the pictures, not the losses.")
+        elif _evaluated(done):
+            parts.append(f"The losses are weighted, of the same sample photos at {done[0].record.losses_size} pixels.")
+        else:
+            parts.append("The losses are weighted, and of the last photos in training: they differ by chance, too.")
     return " ".join(parts)
 
 

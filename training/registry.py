@@ -44,6 +44,8 @@ MANIFEST = "manifest.json"
 _log = logging.getLogger(__name__)
 GATYS_METRIC = "eval/equivalent_gatys_iterations"
 """As many iterations of Gatys et al. reach the same loss (`training.evaluate`)."""
+LOSSES = ("total", "content", "style")
+"""Of what `training.evaluate` measures: the metrics `eval/total_256` and so on, weighted as in training."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,21 @@ class Registry:
         values = [metric for metric in history if metric.step == version.iterations]
         return max(values, key=lambda metric: metric.timestamp).value if values else None
 
+    def evaluated_losses(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
+        """The smallest size in pixels that `training.evaluate` measured the version at, and its `LOSSES`; 0 and none
+        where it did not."""
+        if not version.run_id:
+            return 0, {}
+        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
+            measured = self._client.get_run(version.run_id).data.metrics
+        sizes = (key.removeprefix("eval/total_") for key in measured if key.startswith("eval/total_"))
+        for size in sorted(int(size) for size in sizes if size.isdigit()):
+            found = {name: self.metric(version, f"eval/{name}_{size}") for name in LOSSES}
+            losses = {name: value for name, value in found.items() if value is not None}
+            if len(losses) == len(LOSSES):
+                return size, losses
+        return 0, {}
+
     def run_page(self, version: RegisteredVersion, page: str = "") -> str:
         """Address of the version's run at MLflow's page: at `page`, or at the store when that is a server; else ""."""
         if not page and is_server(self._client.tracking_uri):
@@ -215,9 +232,9 @@ class Registry:
         or of all styles that have any alias.
 
         The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
-        gatys_iterations, file, sha256, bytes, card}]}, `file` being a name in the folder and `gatys_iterations` null
-        where they were not evaluated. The folder appears whole or not at all; one that holds another bundle is
-        replaced, any other is refused.
+        gatys_iterations, evaluated_size, evaluated_losses, file, sha256, bytes, card}]}, `file` being a name in the
+        folder, and `gatys_iterations` null and `evaluated_size` 0 where they were not evaluated. The folder appears
+        whole or not at all; one that holds another bundle is replaced, any other is refused.
         """
         out_dir = Path(out_dir).absolute()
         if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
@@ -275,6 +292,7 @@ class Registry:
     def _export_style(self, version: RegisteredVersion, folder: Path, stem: str) -> dict[str, Any]:
         file = folder / f"{stem}.safetensors"
         weights = self.weights(version)
+        evaluated_size, evaluated_losses = self.evaluated_losses(version)
         shutil.copyfile(weights, file)
         if companion_of(weights).is_file():
             shutil.copyfile(companion_of(weights), companion_of(file))
@@ -287,6 +305,8 @@ class Registry:
             "run_id": version.run_id,
             "run_name": version.run_name,
             "gatys_iterations": self.metric(version, GATYS_METRIC),
+            "evaluated_size": evaluated_size,
+            "evaluated_losses": evaluated_losses,
             "file": file.name,
             "sha256": file_sha256(file),
             "bytes": file.stat().st_size,

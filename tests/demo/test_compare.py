@@ -207,7 +207,7 @@ def test_every_version_has_its_picture_label_and_losses(catalogue: BundleCatalog
     assert [len(done) for done in shown] == [1, 2, 3]
     first, _, last = shown[-1]
     assert (first.label, last.label) == ("1,000 iterations", "3,000 iterations")
-    assert first.losses == {"content": 2.0, "style": 1.0}
+    assert first.training_losses == {"content": 2.0, "style": 1.0}
     assert first.facts()["version"] == "night/1"
     assert not bool((first.result.stylized == last.result.stylized).all())
     with Image.open(sheet(stylizer, str(photo), entries, 0.5)) as image:
@@ -249,7 +249,19 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
     assert "total loss 1,000,000" in shown
     assert shown.count("equals 23 iterations of Gatys et al.") == 1
     assert 'href="http://localhost:5000/#/experiments/1/runs/&lt;abc&gt;"' in shown
-    assert "those of the last few photos in training" in shown
+    assert "of the last photos in training" in shown
+    # Of the same photos for both, where both were evaluated on them.
+    evaluated = {"total": 400_000.0, "content": 300_000.0, "style": 100_000.0}
+    fair = replace(record, losses=evaluated, losses_size=256)
+    twice = replace(fair, losses={name: value * 2 for name, value in evaluated.items()})
+    pair = [replace(one, record=twice), replace(other, record=fair)]
+    shown = comparison_html([one.entry, other.entry], pair, set())
+    assert "of the same sample photos at 256 pixels" in shown
+    assert ("total loss 800,000" in shown, "total loss 400,000" in shown) == (True, True)
+    assert shown.count("width: 37.5%") == 1
+    assert pair[0].facts()["evaluated_losses"] == twice.losses
+    pair[1] = replace(other, record=replace(fair, losses_size=512))
+    assert "of the last photos in training" in comparison_html([one.entry, other.entry], pair, set())
     # Losses that count other weights are no measure of each other.
     other = with_record(other, losses, RunRecord(), style_weight=1e9)
     shown = comparison_html([one.entry, other.entry], [one, other], set())

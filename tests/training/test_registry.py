@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from demo.catalogue import BundleCatalogue
+from demo.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
 from training.published import folder_digest
@@ -174,6 +174,10 @@ def test_a_bundle_is_complete_and_replaces_another(registry: Registry, tmp_path:
 def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Registry, store: str, tmp_path: Path):
     client = connect(store)
     client.log_metric(own_registry.find("tiny_waves").run_id, "eval/equivalent_gatys_iterations", 31.5, step=20)
+    run_id = own_registry.find("tiny_waves").run_id
+    for name, value in (("total", 3.0), ("content", 2.0), ("style", 1.0)):
+        client.log_metric(run_id, f"eval/{name}_256", value, step=20)
+    client.log_metric(run_id, "eval/total_64", 9.0, step=20)  # without its parts
     client.create_registered_model("nameless")  # no alias: not meant to be shown
     client.create_model_version("nameless", client.get_model_version_download_uri("tiny_stars", "1"))
     manifest = json.loads(own_registry.export(tmp_path / "bundle", all_versions=True).read_text())
@@ -187,7 +191,12 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
     assert catalogue.open("tiny_waves", "2").card.iterations == 20
     assert catalogue.find("tiny_waves").versions == ("2", "1")
     assert [entry.run_name for entry in catalogue.versions("tiny_waves")] == ["waves-a", "waves-a"]
-    assert catalogue.record("tiny_waves", "2").gatys_iterations == 31.5
+    record = catalogue.record("tiny_waves", "2")
+    assert record == RunRecord(31.5, losses={"total": 3.0, "content": 2.0, "style": 1.0}, losses_size=256)
+    served = RegistryCatalogue(store)
+    assert served.find("tiny_waves").default_version == "1"
+    assert served.record("tiny_waves", "2") == record
+    assert catalogue.record("tiny_waves", "1") == RunRecord()
 
     manifest = json.loads(own_registry.export(tmp_path / "bundle", ["tiny_waves"], all_versions=True).read_text())
     assert {v["name"] for v in manifest["styles"]} == {"tiny_waves"}
