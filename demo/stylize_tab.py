@@ -382,8 +382,8 @@ def _build_live(stylizer: Stylizer, style: gr.State) -> None:
     limits = stylizer.limits
     with gr.Accordion("Live from the webcam", open=False, elem_id="live-more"):
         gr.HTML(
-            f"<p class='hint'>You, painted as you move, in the style you chose. Frames are reduced to "
-            f"{limits.live_side} pixels, never stored, and dropped when they come too fast. It stops by "
+            f"<p class='hint'>You, painted as you move, in the style you chose, by its fast network. Frames are "
+            f"reduced to {limits.live_side} pixels, never stored, and dropped when they come too fast. It stops by "
             f"itself after {limits.live_seconds:g} seconds.</p>"
         )
         with gr.Row(elem_classes="pair"):

