@@ -11,8 +11,12 @@ written to `mlruns/published/<run name>/`:
     checkpoints/iterations-<step>.int8.json      their 8-bit forms, where there are any
     previews/<photo>/<step>.jpg              the sample pictures
 
+and the photos themselves, their previews of step 0, which most runs have in common, beside the runs:
+
+    mlruns/published/photos/<photo>-<first 8 digits of its SHA-256>.jpg
+
 In run.json a checkpoint is {step, sha256, aliases, metrics: [{key, value, step, timestamp}]}, a preview is
-{photo, step, timestamp}; their files follow from these names.
+{photo, step, timestamp}, with {sha256} where its file is among the photos; their files follow from these names.
 
 `restore_published` makes real runs of them: parameters, every metric value at its original time, image charts,
 LoggedModels, registered versions and aliases. A restored run bears the tags `published_as` (the folder),
@@ -21,7 +25,9 @@ interrupted restore left, and is removed and made again.
 """
 
 import csv
+import glob
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -36,6 +42,7 @@ from mlflow.entities import LoggedModel, Metric, Run
 from PIL import Image
 
 from stylecore.errors import StylecoreError
+from stylecore.picture_writing import write_whole
 from stylecore.quantization import companion_of
 from stylecore.shelf import CHAMPION
 from stylecore.style_model import StyleModel, read_card
@@ -55,6 +62,9 @@ from training.store import LOCAL_STORE, connect, fetch, one_at_a_time, plain_err
 
 PUBLISHED = LOCAL_STORE / "published"
 FORMAT = "stylecore.published-run/1"
+JPEG_QUALITY = 92
+PHOTOS = "photos"
+"""The folder beside the runs' for what they share."""
 SYSTEM_METRICS = "system/"
 """What MLflow samples of processor and memory every 10 s: more lines than all else, and nothing about the network."""
 _KEPT_MLFLOW_TAGS = {"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"}
@@ -84,7 +94,8 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
         experiment = client.get_experiment(run.info.experiment_id).name
     if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
         raise StylecoreError(f"The run {run_id} is still {run.info.status.lower()}; publish it when it has ended.")
-    target = Path(out_dir) / (re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".") or run_id)
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".")
+    target = Path(out_dir) / (name if name not in ("", PHOTOS) else run_id)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
         folder = Path(temporary) / "new"
@@ -102,7 +113,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
             "tags": {k: v for k, v in sorted(run.data.tags.items()) if _is_kept_tag(k)},
             "datasets": _datasets(run),
             "checkpoints": _write_checkpoints(client, run, folder, half),
-            "previews": _write_previews(client, run, folder),
+            "previews": _write_previews(client, run, folder, target.parent / PHOTOS),
         }
         _write_metrics(client, run, folder / "metrics.csv")
         _write_style_picture(client, run, folder)
@@ -249,17 +260,38 @@ def previews_of(client: MlflowClient, run: Run) -> list[Preview]:
     return [last[key] for key in sorted(last)]
 
 
-def _write_previews(client: MlflowClient, run: Run, folder: Path) -> list[dict[str, Any]]:
-    previews = previews_of(client, run)
-    for preview in previews:
-        path = folder / "previews" / preview.photo / f"{preview.step}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
+def _write_previews(client: MlflowClient, run: Run, folder: Path, photos: Path) -> list[dict[str, Any]]:
+    records = []
+    for preview in previews_of(client, run):
+        record: dict[str, Any] = {"photo": preview.photo, "step": preview.step, "timestamp": preview.timestamp}
         with (
             tempfile.TemporaryDirectory() as temporary,
             Image.open(fetch(client, preview.path, Path(temporary))) as image,
         ):
-            image.convert("RGB").save(path, quality=92)
-    return [{"photo": p.photo, "step": p.step, "timestamp": p.timestamp} for p in previews]
+            pixels = image.convert("RGB")
+        if preview.step == 0:
+            record["sha256"] = _share(pixels, preview.photo, photos)
+        else:
+            path = _preview_file(folder, record)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels.save(path, quality=JPEG_QUALITY)
+        records.append(record)
+    return records
+
+
+def _share(photo: Image.Image, name: str, photos: Path) -> str:
+    """Put a photo among those that runs share; returns its file's SHA-256. One of the same pixels stays as it is:
+    that of a restored run would lose by being compressed once more."""
+    for path in photos.glob(f"{glob.escape(name)}-*.jpg"):
+        with Image.open(path) as image:
+            if image.size == photo.size and image.convert("RGB").tobytes() == photo.tobytes():
+                return file_sha256(path)
+    stream = io.BytesIO()
+    photo.save(stream, "JPEG", quality=JPEG_QUALITY)
+    sha256 = hashlib.sha256(stream.getvalue()).hexdigest()
+    photos.mkdir(parents=True, exist_ok=True)
+    write_whole(_photo_file(photos, name, sha256), stream.getvalue())
+    return sha256
 
 
 def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
@@ -302,7 +334,7 @@ def _restore_run(client: MlflowClient, folder: Path) -> bool:
             client.log_artifact(run_id, str(folder / STYLE_PICTURE), str(Path(STYLE_PICTURE).parent))
         log_metrics(client, run_id, metrics)
         for preview in record["previews"]:
-            with Image.open(folder / "previews" / preview["photo"] / f"{preview['step']}.jpg") as image:
+            with Image.open(_preview_file(folder, preview)) as image:
                 client.log_image(
                     run_id,
                     image,
@@ -368,6 +400,10 @@ def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
                     f"{_checkpoint_file(folder, checkpoint)} is damaged (its SHA-256 differs from run.json); "
                     "check it out again."
                 )
+        for preview in record["previews"]:
+            path = _preview_file(folder, preview)
+            if not path.is_file() or ("sha256" in preview and file_sha256(path) != preview["sha256"]):
+                raise StylecoreError(f"{path} is missing or damaged, and {folder.name} needs it; check it out again.")
         path = folder / "metrics.csv"
         with path.open(newline="", encoding="utf-8") as file:
             metrics = [
@@ -381,6 +417,17 @@ def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
 
 def _checkpoint_file(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
     return folder / "checkpoints" / f"iterations-{int(checkpoint['step'])}.safetensors"
+
+
+def _preview_file(folder: Path, preview: Mapping[str, Any]) -> Path:
+    """A sample picture's file: in the run's folder, or among the photos that runs share."""
+    if "sha256" in preview:
+        return _photo_file(folder.parent / PHOTOS, preview["photo"], preview["sha256"])
+    return folder / "previews" / preview["photo"] / f"{int(preview['step'])}.jpg"
+
+
+def _photo_file(photos: Path, name: str, sha256: str) -> Path:
+    return photos / f"{name}-{sha256[:8]}.jpg"
 
 
 def _remove_run(client: MlflowClient, run: Run) -> None:

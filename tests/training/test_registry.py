@@ -14,6 +14,7 @@ import torch
 from demo.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
+from training.delivery import file_sha256
 from training.published import folder_digest
 from training.registry import Registry, main, publish_run, restore_published
 from training.store import connect
@@ -269,10 +270,11 @@ def test_a_published_run_is_restored_as_it_was(store: str, other_store: str, tin
         "style/picture.jpg",
         "checkpoints/iterations-10.safetensors",
         "checkpoints/iterations-20.safetensors",
-        "previews/amber/0.jpg",
         "previews/amber/10.jpg",
         "previews/amber/20.jpg",
     }
+    (photo,) = (folder.parent / "photos").iterdir()  # which all runs have in common
+    assert photo.name == f"amber-{file_sha256(photo)[:8]}.jpg"
     assert restore_published(folder.parent, other_store) == ["waves-a"]
     assert snapshot(other_store) == snapshot(store)
 
@@ -296,9 +298,25 @@ def test_publishing_a_restored_run_writes_the_same_record(store: str, other_stor
     for record in records:
         for checkpoint in record["checkpoints"]:
             del checkpoint["sha256"]  # the order of a safetensors header is not fixed
+        for preview in record["previews"]:
+            preview.pop("sha256", None)  # of a photo that was compressed again
     assert records[0] == records[1]
     publish_run(run_id, first.parent, tracking_uri=other_store)  # over the old one
-    assert [path.name for path in first.parent.iterdir()] == ["waves-a"]
+    assert len(list((first.parent / "photos").iterdir())) == 1  # the same pixels: not compressed again
+    assert sorted(path.name for path in first.parent.iterdir()) == ["photos", "waves-a"]
+
+
+def test_a_photo_that_is_missing_or_another_is_named(store, other_store, tiny_style, tmp_path: Path):
+    published = publish_run(train(tiny_style, run_name="photos").run_id, tmp_path / "published").parent
+    assert len([path for path in published.iterdir() if path.name != "photos"]) == 1  # no run takes their folder
+    (photo,) = (published / "photos").iterdir()
+    photo.write_bytes(b"another")
+    with pytest.raises(StylecoreError, match=f"{photo.name} is missing or damaged"):
+        restore_published(published, other_store)
+    photo.unlink()
+    with pytest.raises(StylecoreError, match=f"{photo.name} is missing or damaged"):
+        restore_published(published, other_store)
+    assert Registry(other_store).versions() == []
 
 
 def test_an_interrupted_restore_is_done_again(store, other_store, tiny_style, tmp_path: Path, monkeypatch):

@@ -19,7 +19,7 @@ from stylecore.vgg import VGG
 from training.costs import EXPERIMENT as BENCHMARKS
 from training.costs import RUN_NAME
 from training.gatys_grid import paint_ratios
-from training.published import PUBLISHED, publish_run, restore_published
+from training.published import PHOTOS, PUBLISHED, publish_run, restore_published
 from training.registry import Registry
 from training.report import main, write_report
 from training.report_data import reached_at, smoothed, value_at
@@ -99,6 +99,7 @@ def written(migrated_store: Path, tmp_path_factory: pytest.TempPathFactory, tiny
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     published = PUBLISHED / "starry_night_seed_0"
     shutil.copytree(published, folder / "published" / published.name)
+    shutil.copytree(PUBLISHED / PHOTOS, folder / "published" / PHOTOS)
     keep_one_photo(folder / "published" / published.name / "run.json")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MLFLOW_TRACKING_URI", uri)
