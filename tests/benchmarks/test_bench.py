@@ -126,9 +126,9 @@ def test_the_command_writes_what_it_prints(photo: Path, style: Path, tmp_path: P
     assert bench.main(arguments) == 0
     written = json.loads((tmp_path / "out" / "bench.json").read_text())
     names = [figure["name"] for figure in written["figures"]]
-    assert names == ["pytorch/examples", "full, openvino"]
+    assert names == ["pytorch/examples", f"{style}, openvino"]
     assert all(50 < figure["more"]["peak_megabytes"] < 5000 for figure in written["figures"])
-    assert len(written["remarks"]) == 2
+    assert len(written["remarks"]) == 3
     said = capsys.readouterr().out
     assert all(name in said for name in [*names, *written["remarks"]])
 
