@@ -21,6 +21,8 @@ from training.store import plain_errors
 
 STYLE = "starry_night"
 """The registered model that the experiment is about; champions of other runs are the gallery."""
+FULL_WIDTH = "full-width"
+"""Alias of the network of a style that a narrower one learned from."""
 FROM_SCRATCH = "_from_scratch"
 """A run of this ending is the twin of the run without it, which began with a trained network."""
 SMOOTHING = 100
@@ -135,6 +137,8 @@ class Evidence:
     gallery: Sequence[GalleryStyle]
     fast: Mapping[str, GalleryStyle]
     """The version with the alias `fast` of every style that has one, by the style's name."""
+    full_width: Mapping[str, GalleryStyle]
+    """That with the alias `full-width`."""
     twins: Sequence[Twins]
     grids: Mapping[str, Sequence[ReportRun]]
     """Runs of `training.gatys_grid`, by grid, from most content to most style."""
@@ -161,12 +165,20 @@ def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Itera
         return read[run.info.run_id]
 
     by_id = {run.info.run_id: run for run in trainings}
+    registered = Registry(client.tracking_uri).versions()
+
+    def bearing(alias: str) -> dict[str, GalleryStyle]:
+        return {
+            version.name: GalleryStyle(version.name, version.iterations, details(by_id[version.run_id]))
+            for version in registered
+            if alias in version.aliases and version.iterations is not None and version.run_id in by_id
+        }
+
     twins = [
         Twins(details(tuned), details(by_name[name + FROM_SCRATCH]))
         for name, tuned in by_name.items()
         if tuned.data.params.get("init_from") and name + FROM_SCRATCH in by_name
     ]
-    registered = Registry(client.tracking_uri).versions()
     return Evidence(
         runs={name: details(by_name[name]) for name in names if name in by_name},
         gallery=[
@@ -174,11 +186,8 @@ def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Itera
             for name, iterations, run_id in _champions(registered)
             if run_id in by_id and by_id[run_id].info.run_name not in own
         ],
-        fast={
-            version.name: GalleryStyle(version.name, version.iterations, details(by_id[version.run_id]))
-            for version in registered
-            if FAST in version.aliases and version.iterations is not None and version.run_id in by_id
-        },
+        fast=bearing(FAST),
+        full_width=bearing(FULL_WIDTH),
         twins=[pair for pair in twins if _losses(pair.tuned) and _losses(pair.scratch)],
         grids=_read_grids(client),
         costs=_read_costs(client),

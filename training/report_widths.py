@@ -1,7 +1,7 @@
 """The report's sections on narrow networks: of The Starry Night, alone and taught, and of every style."""
 
 from training.report_data import Evidence, GalleryStyle, ReportRun
-from training.report_markdown import NONE, Album, difference, missing_run, results_table, size_of, table
+from training.report_markdown import NONE, Album, difference, missing_run, percent, results_table, size_of, table
 from training.report_pictures import Row, contact_sheet
 
 FULL = "starry_night_bolder"
@@ -37,55 +37,54 @@ def narrow(evidence: Evidence, album: Album) -> list[str]:
 
 
 def fast(evidence: Evidence, album: Album) -> list[str]:
-    """The champion of every style beside the network with the alias `fast`."""
-    pairs = [(style, evidence.fast[style.name]) for style in evidence.gallery if style.name in evidence.fast]
+    """The network with the alias `fast` of every style beside the one of full width that it learned from."""
+    pairs = [
+        (evidence.full_width[name], style) for name, style in evidence.fast.items() if name in evidence.full_width
+    ]
     if not pairs:
         return [
-            "No style has a version with the alias `fast` in this tracker. To train one, and to name it:",
+            "No style has versions with the aliases `fast` and `full-width` in this tracker. To train one, and to "
+            "name both:",
             '    make train RECIPE=my_style.yaml PHOTOS=path/to/photos ARGS="--run-name my_style_half_width '
             '--width 0.5 --init-from models:/starry_night@fast --teacher models:/my_style@champion"\n'
-            "    python -m training.registry promote my_style VERSION --alias fast",
+            "    python -m training.registry promote my_style VERSION --alias fast\n"
+            "    python -m training.registry promote my_style champion --alias full-width",
         ]
     size = size_of([style.run for pair in pairs for style in pair])
+    champions = {(style.run.run_id, style.iterations) for style in evidence.gallery}
     rows, sheet = [], []
-    for champion, other in pairs:
-        title = champion.run.params.get("title") or champion.name
-        found = other.run.evaluation(other.iterations, size)
-        spots = found.get("spot_share")
-        same = (champion.run, champion.iterations) == (other.run, other.iterations)
+    for full, narrow in pairs:
+        title = full.run.params.get("title") or full.name
+        spots = narrow.run.evaluation(narrow.iterations, size).get("spot_share")
         rows.append(
             (
                 title,
-                other.run.params.get("width", NONE),
-                str(other.iterations),
-                _equals(other, size),
-                "is the same" if same else _equals(champion, size),
-                NONE if spots is None else f"{100 * spots:.2f} %",
+                *(_equals(style, size, champions) for style in (full, narrow)),
+                str(narrow.iterations),
+                narrow.run.params.get("width", NONE),
+                NONE if spots is None else percent(spots, 2),
             )
         )
-        networks = [(style.run, style.iterations) for style in (champion, other)]
-        photos = [] if same else album.photos(networks)[:PHOTOS]
+        networks = [(style.run, style.iterations) for style in (full, narrow)]
+        photos = album.photos(networks)[:PHOTOS]
         shown = [album.open(run.previews[photo][step]) for photo in photos for run, step in networks]
         if shown:
             sheet.append(Row(title, [*shown, *[None] * (2 * PHOTOS - len(shown))]))
-    heading = (
-        "style", "width", "iterations", f"equals iterations of Gatys et al., {size} px", "its champion equals",
-        "burnt-in spots",
-    )  # fmt: skip
     text = [
-        "A narrower network of each style, taught by its champion, for moving pictures and slow machines: "
-        "`--style NAME@fast`.",
-        table(heading, rows),
+        "A narrower network of each style, taught by the one of full width, for moving pictures and slow machines: "
+        f"`--style NAME@fast`. How many iterations of Gatys et al. each equals, at {size} pixels; champions are bold.",
+        table(("style", "full width", "fast", "iterations of the fast one", "its width", "its burnt-in spots"), rows),
     ]
     if sheet:
-        image = contact_sheet(["champion", "fast"] * PHOTOS, sheet, HEIGHT)
-        text.append(album.sheet("fast", image, "Sample photos by the champion and by the fast network of each style"))
+        image = contact_sheet(["full width", "fast"] * PHOTOS, sheet, HEIGHT)
+        text.append(album.sheet("fast", image, "Sample photos by the network of full width and by the fast one"))
     return text
 
 
-def _equals(style: GalleryStyle, size: int) -> str:
+def _equals(style: GalleryStyle, size: int, champions: set[tuple[str, int]]) -> str:
     equivalent = style.run.evaluation(style.iterations, size).get("equivalent_gatys_iterations")
-    return NONE if equivalent is None else f"{equivalent:.1f}"
+    text = NONE if equivalent is None else f"{equivalent:.1f}"
+    return f"**{text}**" if (style.run.run_id, style.iterations) in champions else text
 
 
 def _total(run: ReportRun | None) -> float | None:
