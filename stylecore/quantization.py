@@ -28,7 +28,8 @@ class Quantization:
         network: `network_digest` of the network that it belongs to.
         ranges: name of a convolution ("encoder.0") to the least and largest value of its input; convolutions that
             are not named stay float32.
-        psnr_median, psnr_least: over photos that the ranges were not measured on, against float32, in dB.
+        psnr_median, psnr_least: over photos that the ranges were not measured on, against float32, in dB, by the
+            processor that it was made on (see `openvino_runtime`: not all have bfloat16).
         calibration_photos, held_out_photos: how many.
     """
 
