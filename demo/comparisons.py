@@ -120,9 +120,11 @@ def labels(entries: Sequence[VersionEntry]) -> list[str]:
     told = [facts(entry) for entry in entries]
     usual = usual_facts(entries)
     titles = _differing(told)
-    if not titles or usual:
-        titles = [ITERATIONS.title, *(title for title in titles if title != ITERATIONS.title)]
     several_styles = len({entry.name for entry in entries}) > 1
+    if len({entry.name for entry in entries}) == len(entries) > 1:  # the style tells them apart
+        titles = [ITERATIONS.title]
+    elif not titles or usual:
+        titles = [ITERATIONS.title, *(title for title in titles if title != ITERATIONS.title)]
     words = [
         [title_of(entry.card)] * several_styles
         + [each[title] for title in titles if title in each and each[title] != usual.get(title)]
@@ -214,15 +216,15 @@ def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> It
 def _differing_in(setting: Setting, versions: Sequence[VersionEntry], default: VersionEntry) -> list[VersionEntry]:
     """One version for every value of the setting, as equal in all else as there are; in the order of the values.
 
-    The default's value is represented by the version that is most like the others, so that a network of 1000
-    iterations is compared with another of 1000.
+    The others are compared with the default's value, unless those of another value are more alike. That value is
+    represented by the version that is most like the others, so that a network of 1000 iterations is compared with
+    another of 1000.
     """
-    usual = setting.value(default)
     by_value: dict[Any, list[VersionEntry]] = {}
     for entry in versions:
         if setting.value(entry) is not None:
             by_value.setdefault(setting.value(entry), []).append(entry)
-    if usual not in by_value or len(by_value) < 2:
+    if setting.value(default) not in by_value or len(by_value) < 2:
         return []
 
     def unlike(one: VersionEntry, other: VersionEntry) -> tuple[int, int, int]:
@@ -233,12 +235,20 @@ def _differing_in(setting: Setting, versions: Sequence[VersionEntry], default: V
             -one.card.iterations - other.card.iterations,
         )
 
-    pairs = {
-        value: min(((own, other) for own in by_value[usual] for other in others), key=lambda pair: unlike(*pair))
-        for value, others in by_value.items()
-        if value != usual
-    }
-    fewest = min(unlike(*pair)[0] for pair in pairs.values())
+    def pairs_with(usual: Any) -> dict[Any, tuple[VersionEntry, VersionEntry]]:
+        """The most alike of this value and of each other one."""
+        return {
+            value: min(((own, other) for own in by_value[usual] for other in others), key=lambda pair: unlike(*pair))
+            for value, others in by_value.items()
+            if value != usual
+        }
+
+    def tells(usual: Any) -> tuple[int, bool]:
+        return min(unlike(*pair)[0] for pair in pairs_with(usual).values()), usual != setting.value(default)
+
+    usual = min(by_value, key=tells)
+    pairs = pairs_with(usual)
+    fewest, _ = tells(usual)
     pairs = {value: pair for value, pair in pairs.items() if unlike(*pair)[0] == fewest}
     anchor = min(pairs.values(), key=lambda pair: unlike(*pair))[0]
     chosen = {value: min(by_value[value], key=lambda entry: unlike(anchor, entry)) for value in pairs}

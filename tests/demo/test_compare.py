@@ -106,6 +106,18 @@ def test_a_narrow_network_is_compared_with_its_teacher(tmp_path: Path) -> None:
     ]
 
 
+def test_seeds_are_compared_where_nothing_else_differs(tmp_path: Path) -> None:
+    champion = entry("9", 2000, "bold", seed=3, style_weight=5e10, learning_rate=1e-4)
+    found = {one.title: one.versions for one in comparisons(Versions(tmp_path, "9", [*RUNS, champion]), 6)}
+    assert [each.version for each in found["Seeds"]] == ["3", "5"]
+    assert [each.version for each in found["Style weight"]] == ["7", "3"]
+
+
+def test_of_several_styles_the_settings_are_not_told() -> None:
+    wave = VersionEntry("wave", "1", StyleCard("wave", "The Wave", iterations=500, training={"style_weight": 1e9}))
+    assert labels([RUNS[2], wave]) == ["The Night, 3,500 iterations", "The Wave, 500 iterations"]
+
+
 def test_batches_of_two_sizes_are_compared(tmp_path: Path) -> None:
     small, large = (entry(str(size), 3500, f"batches_of_{size}", batch_size=size) for size in (2, 4))
     found = {one.title: one.versions for one in comparisons(Versions(tmp_path, "2", [large, small]), 6)}
