@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,19 +286,26 @@ def _address(file: str) -> str:
 
 
 def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> str:
-    """The ready-made comparisons as buttons, below the styles' titles where there are several."""
+    """The ready-made comparisons as buttons, below the styles' titles where there are several.
+
+    Styles that have only one comparison are gathered below its title.
+    """
+    of_style = Counter(comparison.style for comparison in ready)
+    alone = Counter(comparison.title for comparison in ready if of_style[comparison.style] == 1 and comparison.style)
     groups: dict[str, list[str]] = {}
     for index, comparison in enumerate(ready):
+        heading, label = comparison.style, comparison.title
+        if of_style[heading] == 1 and alone[label] > 1:
+            heading, label = label, heading
         pressed = "true" if list(references_of(comparison)) == list(chosen) else "false"
-        groups.setdefault(comparison.style, []).append(
-            f'<button type="button" data-index="{index}" aria-pressed="{pressed}">'
-            f"{html.escape(comparison.title)}</button>"
+        groups.setdefault(heading, []).append(
+            f'<button type="button" data-index="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
         )
-    named = len([style for style in groups if style]) > 1
+    named = len([heading for heading in groups if heading]) > 1
     return "".join(
-        f'<div class="ready" role="group" aria-label="Comparisons {html.escape(f"of {style}" if style else "")}">'
-        f"{f'<span>{html.escape(style)}</span>' if named and style else ''}{''.join(buttons)}</div>"
-        for style, buttons in groups.items()
+        f'<div class="ready" role="group" aria-label="Comparisons {html.escape(f"of {heading}" if heading else "")}">'
+        f"{f'<span>{html.escape(heading)}</span>' if named and heading else ''}{''.join(buttons)}</div>"
+        for heading, buttons in groups.items()
     )
 
 

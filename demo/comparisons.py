@@ -166,8 +166,9 @@ def _told_apart(entries: Sequence[VersionEntry], words: list[str]) -> list[str]:
 
 
 def comparisons(catalogue: Catalogue, most: int) -> list[Comparison]:
-    """The ready-made comparisons, of at most so many versions, that the versions' own settings offer."""
-    found: list[Comparison] = []
+    """The ready-made comparisons, of at most so many versions, that the versions' own settings offer; the style that
+    has most of them first."""
+    of_styles: list[list[Comparison]] = []
     champions = []
     for style in catalogue.styles():
         versions = catalogue.versions(style.name)
@@ -175,11 +176,14 @@ def comparisons(catalogue: Catalogue, most: int) -> list[Comparison]:
         if default is None:
             continue
         champions.append(default)
-        found += [
-            Comparison(title, style.title, tuple(chosen[:most]))
-            for title, chosen in _of_one_style(versions, default)
-            if len(chosen) > 1
-        ]
+        of_styles.append(
+            [
+                Comparison(title, style.title, tuple(chosen[:most]))
+                for title, chosen in _of_one_style(versions, default)
+                if len(chosen) > 1
+            ]
+        )
+    found = [comparison for each in sorted(of_styles, key=len, reverse=True) for comparison in each]
     if len(champions) > 1:
         found.append(Comparison("Styles", "", tuple(champions[:most])))
     return found

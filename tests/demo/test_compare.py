@@ -1,6 +1,7 @@
 """Versions side by side: what tells them apart, which to compare, and the pictures with their losses."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from demo.compare_tab import (
     sheet,
 )
 from demo.comparisons import (
+    Comparison,
     comparisons,
     find_version,
     labels,
@@ -289,6 +291,19 @@ def test_buttons_are_pressed_by_the_choice(catalogue: BundleCatalogue) -> None:
     assert [one.title for one in ready] == ["Iterations", "Styles"]
     assert 'aria-pressed="true">Iterations' in comparison_buttons(ready, references_of(ready[0]))
     assert "true" not in comparison_buttons(ready, ["night/1"])
+
+
+def test_styles_with_one_comparison_are_gathered_below_its_title() -> None:
+    pair = (RUNS[0], RUNS[2])
+    ready = [Comparison("Iterations", "Night", pair), Comparison("Seeds", "Night", pair)]
+    ready += [Comparison("Widths", style, pair) for style in ("Wave", "Udnie")] + [Comparison("Styles", "", pair)]
+    shown = re.sub(r"<[^>]*>", "|", comparison_buttons(ready, ()))
+    assert [text for text in shown.split("|") if text] == [
+        *("Night", "Iterations", "Seeds", "Widths", "Wave", "Udnie", "Styles")
+    ]
+    only = comparison_buttons([ready[2], ready[-1]], ())
+    assert "<span>" not in only  # one style needs no heading
+    assert ">Widths</button>" in only
 
 
 def test_losses_are_short() -> None:
