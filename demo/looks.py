@@ -161,10 +161,11 @@ CSS = """
 .status strong { color: var(--body-text-color); font-weight: 600; }
 
 /* The comparison: pictures in their own shape, words below. */
-.ready { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin: 2px 0 6px; }
+.ready { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin: 2px 0 14px !important; }
 .ready > span { flex: 1 0 100%; font-weight: 600; color: var(--body-text-color); }
-.ready button { padding: 7px 14px; border: 1px solid var(--button-secondary-border-color); border-radius: 999px;
-  background: var(--button-secondary-background-fill); color: var(--body-text-color); cursor: pointer; }
+.ready button { margin: 0 !important; padding: 7px 14px; border-radius: 999px; cursor: pointer;
+  border: 1px solid var(--button-secondary-border-color);
+  background: var(--button-secondary-background-fill); color: var(--body-text-color); }
 .ready button:hover { background: var(--button-secondary-background-fill-hover); }
 .ready button[aria-pressed=true] { border-color: var(--primary-600); box-shadow: inset 0 0 0 1px var(--primary-600); }
 .dark .ready button[aria-pressed=true] { border-color: var(--secondary-400);

@@ -1,6 +1,7 @@
 """Any picture in, the same size out, and nothing of the network's own edge to be seen."""
 
 import dataclasses
+import itertools
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
@@ -113,6 +114,16 @@ def test_a_picture_extended_by_reflection_gives_the_same_inside(form: str) -> No
     outer = engine.stylize(extend(picture.unsqueeze(0), 24, 24, 24, 24))[0, :, 24:-24, 24:-24]
     inner = slice(16, -16) if form in ("reflect", "paper") else slice(None)
     close(engine.stylize(picture)[:, inner, inner], outer[:, inner, inner])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (9, 8)])
+def test_reflection_is_that_of_pytorch(size: tuple[int, int]) -> None:
+    picture = torch.rand(2, 3, *size)
+    height, width = size
+    for left, right in itertools.product(range(width), repeat=2):
+        for top, bottom in itertools.product(range(height), repeat=2):
+            wanted = nn.functional.pad(picture, (left, right, top, bottom), mode="reflect")
+            torch.testing.assert_close(extend(picture, left, right, top, bottom), wanted, rtol=0, atol=0)
 
 
 def test_extension() -> None:
