@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stylecore.gatys_config import GatysConfig, layer_weights
 from stylecore.losses import (
@@ -19,19 +20,37 @@ from stylecore.preprocessing import Preprocessing
 from stylecore.vgg import VGG
 
 
+@dataclass(frozen=True)
+class StyleTerm:
+    """One style loss: a layer of VGG, of the picture reduced to 1 / scale of its size."""
+
+    layer: str
+    scale: int = 1
+
+    def __str__(self) -> str:
+        """Its name among the losses: "style/relu3_3", or "style/relu3_3_scale_2"."""
+        return f"style/{self.layer}" + (f"_scale_{self.scale}" if self.scale != 1 else "")
+
+
+def reduce_picture(pixels: Tensor, scale: int) -> Tensor:
+    """(N, 3, H, W) seen from `scale` times the distance: the means of squares of `scale` pixels a side."""
+    return pixels if scale == 1 else functional.avg_pool2d(pixels, scale)
+
+
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The weighted losses of one content picture and one Gram matrix per style layer.
+    """The weighted losses of one content picture and one Gram matrix per style layer and scale.
 
     Attributes:
         content_targets: layer name to the content picture's activation, (1, C, H, W).
-        gram_targets: layer name to Gram matrix, (1, C, C).
+        gram_targets: Gram matrices, (1, C, C).
         weights: term name ("content/relu4_2", "style/relu1_1", "tv") to everything that the loss is multiplied by.
+            A normalization of the losses is a factor of these weights (`losses.style_factor`, `content_factor`).
     """
 
     vgg: VGG
     content_targets: dict[str, Tensor]
-    gram_targets: dict[str, Tensor]
+    gram_targets: dict[StyleTerm, Tensor]
     weights: dict[str, float]
 
     def evaluate(self, pixels: Tensor) -> tuple[dict[str, float], Tensor]:
@@ -55,13 +74,19 @@ class Objective:
         return _by_name(list(terms), values.tolist()), gradient.contiguous()
 
     def _terms(self, pixels: Tensor) -> dict[str, Tensor]:
-        activations = self.vgg.activations(pixels, dict.fromkeys([*self.content_targets, *self.gram_targets]))
+        layers = {1: list(self.content_targets)}
+        for term in self.gram_targets:
+            layers.setdefault(term.scale, []).append(term.layer)
+        activations = {
+            scale: self.vgg.activations(reduce_picture(pixels, scale), dict.fromkeys(names))
+            for scale, names in layers.items()
+        }
         losses = {
-            f"content/{layer}": content_loss(activations[layer], target)
+            f"content/{layer}": content_loss(activations[1][layer], target)
             for layer, target in self.content_targets.items()
         }
-        for layer, target in self.gram_targets.items():
-            losses[f"style/{layer}"] = style_loss(gram_matrix(activations[layer]), target)
+        for term, target in self.gram_targets.items():
+            losses[str(term)] = style_loss(gram_matrix(activations[term.scale][term.layer]), target)
         if "tv" in self.weights:
             losses["tv"] = total_variation_loss(pixels)
         return {name: loss * self.weights[name] for name, loss in losses.items()}
@@ -86,11 +111,12 @@ def build_objective(
     content_layers = _counting(config.content_layers, config.content_weight)
     style_layers = _counting(config.style_layers, config.style_weight)
     content_targets = vgg.activations(content.to(memory_format=torch.channels_last), content_layers)
-    gram_targets: dict[str, Tensor] = {}
+    gram_targets: dict[StyleTerm, Tensor] = {}
     for style, share in zip(styles, blend, strict=True):
         activations = vgg.activations(style.to(memory_format=torch.channels_last), style_layers)
         for layer, activation in activations.items():
-            gram_targets[layer] = gram_targets.get(layer, 0) + share * gram_matrix(activation)
+            term = StyleTerm(layer)
+            gram_targets[term] = gram_targets.get(term, 0) + share * gram_matrix(activation)
 
     unit = activation_unit(vgg.preprocessing)
     paper = config.normalization == "paper"
@@ -98,9 +124,9 @@ def build_objective(
     for layer, target in content_targets.items():
         scale = paper_content_scale(target.shape[1], target.shape[2] * target.shape[3]) if paper else 1.0
         weights[f"content/{layer}"] = config.content_weight * content_layers[layer] * scale * unit**2
-    for layer, target in gram_targets.items():
+    for term, target in gram_targets.items():
         scale = paper_style_scale(target.shape[1]) if paper else 1.0
-        weights[f"style/{layer}"] = config.style_weight * style_layers[layer] * scale * unit**4
+        weights[str(term)] = config.style_weight * style_layers[term.layer] * scale * unit**4
     if config.tv_weight > 0:
         weights["tv"] = config.tv_weight
     return Objective(vgg, content_targets, gram_targets, weights)

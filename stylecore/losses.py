@@ -5,8 +5,14 @@ losses with different constants; every function here states its own, and `paper_
 `paper_content_scale` give the exact factors between them, so that a setting can be carried over.
 """
 
+from typing import Any, Literal
+
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+StyleNormalization = Literal["mean", "sum", "relative"]
+ContentNormalization = Literal["mean", "relative"]
 
 
 def gram_matrix(activation: Tensor) -> Tensor:
@@ -23,41 +29,95 @@ def gram_matrix(activation: Tensor) -> Tensor:
     Returns:
         (N, C, C) float32, symmetric and positive semidefinite.
     """
-    count, channels, height, width = activation.shape
-    # reshape, not view: channels_last activations have no (C, H * W) view.
-    features = activation.float().reshape(count, channels, height * width)
-    return features @ features.transpose(1, 2) / (channels * height * width)
+    return _GramMatrix.apply(activation)
 
 
-def content_loss(activation: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of two activations: Johnson et al. (2016), equation 2.
+class _GramMatrix(torch.autograd.Function):
+    """The Gram matrix in the layout of the activation, with its derivative written out.
 
-    Gatys et al. (2016), equation 1, take half the sum instead: C * H * W / 2 times this.
+    torch would copy a channels_last activation into contiguous layout and its gradient back, and take two products
+    for the derivative, where one is enough since the matrix is symmetric: with F of shape (H * W, C),
+    G = F^T F / n and dL/dF = F (dL/dG + dL/dG^T) / n.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, activation: Tensor) -> Tensor:
+        ctx.save_for_backward(activation)
+        features = _features(activation).float()
+        return features.transpose(1, 2) @ features / activation[0].numel()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (activation,) = ctx.saved_tensors
+        count, channels, height, width = activation.shape
+        symmetric = (gradients[0] + gradients[0].transpose(1, 2)) / activation[0].numel()
+        features = _features(activation)
+        # bfloat16 has the range of float32, and the gradient becomes bfloat16 in any case; float16 overflows.
+        dtype = torch.float32 if activation.dtype == torch.float16 else activation.dtype
+        gradient = (features.to(dtype) @ symmetric.to(dtype)).to(activation.dtype)
+        return gradient.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _features(activation: Tensor) -> Tensor:
+    """(N, H * W, C) of (N, C, H, W); no copy where the memory is channels_last."""
+    return activation.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def content_loss(activation: Tensor, target: Tensor, normalization: ContentNormalization = "mean") -> Tensor:
+    """How far two activations F (ours) and P (the target's) are from each other, for every picture of a batch.
+
+    - "mean": mean (F - P)^2. Johnson et al. (2016), equation 2. Gatys et al. (2016), equation 1, take half the sum
+      instead: C * H * W / 2 times this.
+    - "relative": mean (F - P)^2 / mean P^2, which no paper has. 0 for equal activations, 1 for F = 0, whatever the
+      layer and the weights of VGG, so that one content weight serves them all. A photo with little in it, such as a
+      clear sky, counts as much as one that is full of edges.
 
     Args:
-        activation, target: (N, C, H, W), or any equal shapes.
+        activation, target: (N, C, H, W), or any equal shapes (N, ...).
 
     Returns:
-        Scalar, mean over the batch too.
+        Scalar, the mean over the batch.
     """
-    return functional.mse_loss(activation.float(), target.float())
+    squares = (activation.float() - target.float()).square().flatten(1).mean(1)
+    return (content_factor(target, normalization) * squares).mean()
 
 
-def style_loss(gram: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of Gram matrices as `gram_matrix` normalizes them.
+def content_factor(target: Tensor, normalization: ContentNormalization) -> Tensor:
+    """(N,): the factor from the "mean" content loss of every picture to the one that `normalization` names."""
+    if normalization == "mean":
+        return target.new_ones(len(target), dtype=torch.float32)
+    return 1 / _not_zero(target.float().square().flatten(1).mean(1))
 
-    Johnson et al. (2016), equation 4, take the squared Frobenius norm, the sum over C * C entries, of the
-    same matrices. Every public implementation of it (Johnson's own included) takes the mean, which is the
-    sum divided by C^2; their published style weights belong to the mean, and so do ours.
+
+def style_loss(gram: Tensor, target: Tensor, normalization: StyleNormalization = "mean") -> Tensor:
+    """How far Gram matrices G (ours) and A (the style picture's), as `gram_matrix` gives them, are from each other.
+
+    - "mean": 1 / C^2 * sum (G - A)^2. Every public implementation of Johnson et al. has it (Johnson's own included).
+      Shallow layers with their large activations count most: with torchvision's VGG-16 relu4_3 has 2 % of the loss.
+    - "sum": sum (G - A)^2. Johnson et al. (2016), equation 4: the squared Frobenius norm.
+    - "relative": sum (G - A)^2 / sum A^2, which no paper has. 0 for equal matrices, 1 for G = 0, in every layer, so
+      that all layers count alike: the shallow ones, which hold colors and grain, and the deep ones, which hold
+      strokes and shapes.
+
+    They differ by a factor for each layer, `style_factor`.
 
     Args:
         gram: (N, C, C).
-        target: (C, C), (1, C, C) or (N, C, C).
+        target: (1, C, C).
 
     Returns:
-        Scalar, mean over the batch too.
+        Scalar, the mean over the batch.
     """
-    return functional.mse_loss(gram, target.expand_as(gram))
+    return style_factor(target, normalization) * functional.mse_loss(gram, target.expand_as(gram))
+
+
+def style_factor(target: Tensor, normalization: StyleNormalization) -> Tensor:
+    """Scalar: the factor from the "mean" style loss to the one that `normalization` names."""
+    if normalization == "mean":
+        return target.new_ones(())
+    if normalization == "sum":
+        return target.new_tensor(float(target.shape[-1] ** 2))
+    return 1 / _not_zero(target.square().mean())
 
 
 def paper_content_scale(channels: int, positions: int) -> float:
@@ -95,3 +155,8 @@ def total_variation_loss(pixels: Tensor) -> Tensor:
     if pixels.shape[-1] > 1:
         loss = loss + (pixels[..., :, 1:] - pixels[..., :, :-1]).square().mean()
     return loss
+
+
+def _not_zero(value: Tensor) -> Tensor:
+    """What a relative loss divides by: an activation that is zero everywhere must not make it infinite."""
+    return value.clamp_min(torch.finfo(torch.float32).tiny)

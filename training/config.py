@@ -12,11 +12,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from stylecore.errors import StylecoreError
+from stylecore.losses import ContentNormalization, StyleNormalization
 from stylecore.preprocessing import CAFFE, IMAGENET
 from stylecore.transform_net import Normalization, Output, Padding, TransformNetConfig, Upsampling
 from training.journal import END_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LEAST_REDUCED_SIDE = 16
+"""Pixels that a crop must have at the smallest scale of the loss: VGG halves it four times."""
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -58,7 +61,19 @@ class TrainConfig:
     content_layer: str = setting("relu2_2", "content layer of VGG-16")
     content_weight: float = setting(1e5, "weight of the content loss")
     style_layers: tuple[str, ...] = setting(("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "style layers of VGG-16")
-    style_weight: float = setting(5e9, "weight of the style loss, summed over the style layers")
+    content_normalization: ContentNormalization = setting(
+        "mean", "the content loss: a mean of squares, or relative to the photo's own activations"
+    )
+    style_weight: float = setting(5e9, "weight of the style loss, summed over the style layers and scales")
+    style_normalization: StyleNormalization = setting(
+        "mean",
+        "the style loss of a layer: mean of the squared differences of Gram matrices, as public implementations "
+        "have it; their sum, as the paper writes it; or relative to the painting's own Gram matrix",
+    )
+    style_layer_weights: tuple[float, ...] = setting((), "a weight for each style layer; all 1 when left out")
+    loss_scales: tuple[int, ...] = setting(
+        (1,), "the style loss sees the picture at 1 / scale of its size, the painting too: 1, 1 2 or 1 2 4"
+    )
     total_variation_weight: float = setting(0.0, "weight of the total variation loss on [0, 1] pixels")
     style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes")
     vgg_weights: str = setting("", "a file with VGG-16's weights; found by themselves when left out")
@@ -114,6 +129,11 @@ class TrainConfig:
             output_values=values,
         )
 
+    @property
+    def style_layer_shares(self) -> dict[str, float]:
+        """Style layer to its weight."""
+        return dict(zip(self.style_layers, self.style_layer_weights or [1.0] * len(self.style_layers), strict=True))
+
     def for_card(self) -> dict[str, Any]:
         """Every setting as a StyleCard keeps it: JSON has no tuples."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
@@ -153,6 +173,18 @@ class TrainConfig:
             raise StylecoreError(f"--evaluate-sizes has {min(self.evaluate_sizes)}, and must be at least 32 each.")
         if not 0 < self.smallest_crop <= 1:
             raise StylecoreError(f"--smallest-crop is {self.smallest_crop}, and must be above 0 and at most 1.")
+        if not self.loss_scales or min(self.loss_scales) < 1 or len(set(self.loss_scales)) < len(self.loss_scales):
+            raise StylecoreError("--loss-scales are different whole numbers of at least 1, such as 1 2.")
+        if self.crop // max(self.loss_scales) < LEAST_REDUCED_SIDE:
+            raise StylecoreError(
+                f"--loss-scales has {max(self.loss_scales)}, which leaves {self.crop // max(self.loss_scales)} pixels "
+                f"of a crop of {self.crop}; at least {LEAST_REDUCED_SIDE} are needed."
+            )
+        if self.style_layer_weights and len(self.style_layer_weights) != len(self.style_layers):
+            raise StylecoreError(
+                f"--style-layer-weights has {len(self.style_layer_weights)} numbers for {len(self.style_layers)} "
+                "style layers; give one for each, or none."
+            )
         if not self.learning_rate > 0:
             raise StylecoreError(f"--learning-rate is {self.learning_rate}, and must be above 0.")
         for flag, weight in (
@@ -162,6 +194,7 @@ class TrainConfig:
             ("total-variation-weight", self.total_variation_weight),
             ("gradient-clip", self.gradient_clip),
             ("end-seconds", self.end_seconds),
+            *(("style-layer-weights", each) for each in self.style_layer_weights),
         ):
             if not 0 <= weight < float("inf"):
                 raise StylecoreError(f"--{flag} is {weight}, and must be a number of at least 0.")

@@ -264,8 +264,12 @@ def objective_of(config: TrainConfig) -> tuple[Any, ...]:
         config.style_size,
         config.content_layer,
         config.content_weight,
+        config.content_normalization,
         config.style_layers,
         config.style_weight,
+        config.style_normalization,
+        config.style_layer_weights,
+        config.loss_scales,
         config.total_variation_weight,
         config.vgg_weights,
     )

@@ -1,4 +1,11 @@
-"""What a transformation network is trained to minimize: Johnson et al. (2016), equation 5.
+"""What a transformation network is trained to minimize: Johnson et al. (2016), equation 5, and its variants.
+
+    total = content_weight * content(y, x) + tv_weight * tv(y)
+            + style_weight * sum over scales s, sum over layers l of w_l * style(G_l(y / s), G_l(painting / s))
+
+with y the network's picture of the photo x, and y / s that picture reduced to 1 / s of its size. The paper has the one
+scale 1. A loss at scale 2 sees the picture and the painting from twice the distance: strokes twice as wide. How the
+losses are normalized is a setting, too (losses.py).
 
 A network that learns from another one, its teacher, as in Hinton et al. (2015), has a loss more: how far its pixels
 are from the teacher's.
@@ -7,14 +14,15 @@ are from the teacher's.
 the optimization of Gatys et al. to compare with.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from stylecore.gatys_objective import Objective
-from stylecore.losses import content_loss, gram_matrix, style_loss, total_variation_loss
+from stylecore.gatys_objective import Objective, StyleTerm, reduce_picture
+from stylecore.losses import content_factor, content_loss, gram_matrix, style_factor, style_loss, total_variation_loss
 from stylecore.pictures import resize
 from stylecore.vgg import VGG
 from training.config import TrainConfig
@@ -22,19 +30,27 @@ from training.config import TrainConfig
 
 @dataclass(frozen=True)
 class StyleTargets:
-    """What the style picture demands: the Gram matrix (1, C, C) of every style layer."""
+    """What the style picture demands: for every scale the Gram matrix (1, C, C) of every style layer."""
 
-    grams: dict[str, Tensor]
+    grams: dict[int, dict[str, Tensor]]
+
+    def terms(self) -> Iterator[tuple[int, str, Tensor]]:
+        """Scale, layer and Gram matrix of every style loss."""
+        for scale, layers in self.grams.items():
+            for layer, gram in layers.items():
+                yield scale, layer, gram
 
 
+@torch.no_grad()
 def style_targets(vgg: VGG, style: Tensor, config: TrainConfig) -> StyleTargets:
-    """Gram matrices of the style picture (3, H, W), its short side resized to `style_size`."""
-    height, width = style.shape[-2:]
-    scale = config.style_size / min(height, width)
-    style = resize(style, (max(1, round(height * scale)), max(1, round(width * scale))))
-    with torch.no_grad():
-        activations = vgg.activations(style.unsqueeze(0), config.style_layers)
-        return StyleTargets({layer: gram_matrix(activation) for layer, activation in activations.items()})
+    """Gram matrices of the style picture (3, H, W), its short side resized to `style_size` / scale."""
+    grams = {}
+    for scale in config.loss_scales:
+        factor = config.style_size / scale / min(style.shape[-2:])
+        size = (max(1, round(style.shape[-2] * factor)), max(1, round(style.shape[-1] * factor)))
+        activations = vgg.activations(resize(style, size).unsqueeze(0), config.style_layers)
+        grams[scale] = {layer: gram_matrix(activation) for layer, activation in activations.items()}
+    return StyleTargets(grams)
 
 
 def training_losses(
@@ -46,7 +62,7 @@ def training_losses(
     accelerator: Accelerator,
     taught: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Johnson et al. (2016), equation 5: the weighted losses, all but the first of which sum to "loss/total".
+    """The weighted losses of a batch, all but the first of which sum to "loss/total".
 
     Args:
         content, stylized: (N, 3, H, W), stylized as the network gives it in training, not clipped.
@@ -54,16 +70,28 @@ def training_losses(
 
     Returns:
         "loss/total", "loss/content", "loss/style", "loss/tv", with a teacher "loss/teacher", and
-        "loss/style/<layer>", which sum to "loss/style".
+        "loss/style/<layer>", at scale 2 "loss/style/<layer>_scale_2", which sum to "loss/style".
     """
     with accelerator.autocast():
         with torch.no_grad():  # no deeper than the content layer
             wanted = vgg.activations(content, [config.content_layer])[config.content_layer]
-        activations = vgg.activations(stylized, [config.content_layer, *config.style_layers])
-    losses = {"loss/content": config.content_weight * content_loss(activations[config.content_layer], wanted)}
+        reduced = {
+            scale: vgg.activations(reduce_picture(stylized, scale), config.style_layers)
+            for scale in targets.grams
+            if scale != 1
+        }
+        activations = vgg.activations(
+            stylized, dict.fromkeys([config.content_layer, *(config.style_layers if 1 in targets.grams else ())])
+        )
+    reduced[1] = activations
+    of_content = content_loss(activations[config.content_layer], wanted, config.content_normalization)
+    losses = {"loss/content": config.content_weight * of_content}
+    weights = config.style_layer_shares
     layers = {
-        f"loss/style/{layer}": config.style_weight * style_loss(gram_matrix(activations[layer]), gram)
-        for layer, gram in targets.grams.items()
+        f"loss/{StyleTerm(layer, scale)}": config.style_weight
+        * weights[layer]
+        * style_loss(gram_matrix(reduced[scale][layer]), gram, config.style_normalization)
+        for scale, layer, gram in targets.terms()
     }
     losses["loss/style"] = torch.stack(list(layers.values())).sum()
     losses["loss/tv"] = config.total_variation_weight * total_variation_loss(stylized.float())
@@ -83,9 +111,18 @@ def pixel_objective(vgg: VGG, content: Tensor, targets: StyleTargets, config: Tr
     Args:
         content: (1, 3, H, W) in [0, 1].
     """
-    weights = {f"content/{config.content_layer}": config.content_weight}
-    weights |= {f"style/{layer}": config.style_weight for layer in targets.grams}
+    content_targets = vgg.activations(content.to(memory_format=torch.channels_last), [config.content_layer])
+    weights = {
+        f"content/{layer}": config.content_weight * float(content_factor(target, config.content_normalization))
+        for layer, target in content_targets.items()
+    }
+    gram_targets = {}
+    shares = config.style_layer_shares
+    for scale, layer, gram in targets.terms():
+        term = StyleTerm(layer, scale)
+        gram_targets[term] = gram
+        factor = float(style_factor(gram, config.style_normalization))
+        weights[str(term)] = config.style_weight * shares[layer] * factor
     if config.total_variation_weight > 0:
         weights["tv"] = config.total_variation_weight
-    content = content.to(memory_format=torch.channels_last)
-    return Objective(vgg, vgg.activations(content, [config.content_layer]), targets.grams, weights)
+    return Objective(vgg, content_targets, gram_targets, weights)

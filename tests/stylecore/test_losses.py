@@ -137,3 +137,49 @@ def test_total_variation_of_slopes(height: int, width: int) -> None:
     assert total_variation_loss(slope).item() == 0.5**2 + 0.25**2
     assert total_variation_loss(slope[:1]).item() == 0.25**2
     assert total_variation_loss(slope[:, :1]).item() == 0.5**2
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_the_gram_matrix_is_that_of_its_definition(layout: torch.memory_format) -> None:
+    activation = torch.randn(2, 3, 5, 4, dtype=torch.float32).to(memory_format=layout).requires_grad_()
+    weights = torch.randn(2, 3, 3)  # not symmetric
+    (ours,) = torch.autograd.grad((gram_matrix(activation) * weights).sum(), activation)
+    features = activation.reshape(2, 3, 20)
+    (expected,) = torch.autograd.grad((features @ features.transpose(1, 2) / 60 * weights).sum(), activation)
+    torch.testing.assert_close(ours, expected)
+    assert ours.is_contiguous(memory_format=layout)
+
+
+def test_the_relative_style_loss_is_0_for_the_painting_itself_and_1_for_nothing() -> None:
+    target = gram_matrix(torch.randn(1, 4, 5, 6))
+    assert style_loss(target.expand(2, 4, 4), target, "relative") == 0
+    torch.testing.assert_close(style_loss(torch.zeros(2, 4, 4), target, "relative"), torch.tensor(1.0))
+
+
+def test_the_relative_style_loss_does_not_depend_on_the_unit_of_the_activations() -> None:
+    ours, painting = torch.randn(1, 4, 5, 6), torch.randn(1, 4, 7, 8)
+    losses = [style_loss(gram_matrix(unit * ours), gram_matrix(unit * painting), "relative") for unit in (1, 100)]
+    torch.testing.assert_close(*losses)
+
+
+def test_the_normalizations_of_the_style_loss_differ_by_a_factor_of_the_layer_alone() -> None:
+    target = gram_matrix(torch.randn(1, 4, 7, 8))
+    pictures = [gram_matrix(torch.randn(2, 4, 5, 6)) for _ in range(2)]
+    for normalization, factor in (("sum", 4.0**2), ("relative", float(1 / target.square().mean()))):
+        for gram in pictures:
+            ratio = style_loss(gram, target, normalization) / style_loss(gram, target)  # type: ignore[arg-type]
+            torch.testing.assert_close(ratio, torch.tensor(factor))
+
+
+def test_the_relative_content_loss_is_that_of_every_picture_by_itself() -> None:
+    photos = torch.stack([torch.randn(3, 5, 4), 100 * torch.randn(3, 5, 4)])
+    assert content_loss(photos, photos, "relative") == 0
+    torch.testing.assert_close(content_loss(torch.zeros_like(photos), photos, "relative"), torch.tensor(1.0))
+    moved = photos * torch.tensor([1.0, 1.5])[:, None, None, None]
+    torch.testing.assert_close(content_loss(moved, photos, "relative"), torch.tensor(0.125))
+
+
+def test_relative_losses_of_activations_that_are_zero_are_numbers() -> None:
+    nothing = torch.zeros(1, 2, 3, 3)
+    assert content_loss(nothing, nothing, "relative") == 0
+    assert style_loss(gram_matrix(nothing), gram_matrix(nothing), "relative") == 0

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,8 +115,22 @@ def test_an_optimization_that_was_ended_early_gives_a_lower_bound(vgg: VGG):
     assert "eval/equivalent_gatys_iterations" not in without.metrics()
 
 
-def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., StyleModel]):
-    model = trained(tiny_style(), total_variation_weight=3.0)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {},
+        {"style_normalization": "sum"},
+        {
+            "style_normalization": "relative",
+            "content_normalization": "relative",
+            "loss_scales": [1, 2],
+            "style_layer_weights": [0.5, 2],
+        },
+        {"loss_scales": [2]},
+    ],
+)
+def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., StyleModel], objective: dict[str, Any]):
+    model = trained(tiny_style(), total_variation_weight=3.0, **objective)
     photo = picture(1)
     (found,) = evaluate(model, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg).photos
     config = evaluate_module.training_settings(model.card)
