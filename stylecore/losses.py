@@ -55,7 +55,9 @@ class _GramMatrix(torch.autograd.Function):
         # bfloat16 has the range of float32, and the gradient becomes bfloat16 in any case; float16 overflows.
         dtype = torch.float32 if activation.dtype == torch.float16 else activation.dtype
         gradient = (features.to(dtype) @ symmetric.to(dtype)).to(activation.dtype)
-        return gradient.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+        gradient = gradient.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+        channels_last = activation.is_contiguous(memory_format=torch.channels_last)
+        return gradient if channels_last else gradient.contiguous()
 
 
 def _features(activation: Tensor) -> Tensor:
