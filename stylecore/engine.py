@@ -15,7 +15,7 @@ from stylecore import openvino_runtime
 from stylecore.big_pictures import hold_statistics, stylize_by_tiles
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleModel
-from stylecore.transform_net import TransformNetConfig
+from stylecore.transform_net import TransformNetConfig, add_noise
 
 Runtime = Literal["torch", "openvino", "openvino-int8"]
 """What computes the network: PyTorch, the reference; OpenVINO in float32, the same but for rounding (60 dB and more);
@@ -103,11 +103,11 @@ class Engine:
                 f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}."
             )
         height, width = pixels.shape[-2:]
+        batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise)
         if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
             if pixels.ndim == 3:
-                return self._stylize_by_tiles(pixels, progress)
-            return torch.stack([self._stylize_by_tiles(picture, progress) for picture in pixels])
-        batch = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
+                return self._stylize_by_tiles(batch[0], progress)
+            return torch.stack([self._stylize_by_tiles(picture, progress) for picture in batch])
         extended, top, left = frame(batch.to(self.device, torch.float32), self.config)
         stylized = self._stylize(extended)[..., top : top + height, left : left + width]
         stylized = _on_its_own(stylized)
@@ -115,7 +115,7 @@ class Engine:
 
     def _stylize_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
         held = hold_statistics(self.network, pixels)
-        card = dataclasses.replace(self.card, network=held.config)
+        card = dataclasses.replace(self.card, network=held.config)  # without noise: the picture has it by now
         of_tiles = Engine(StyleModel(held, card, self.model.quantization), str(self.device), self.runtime)
         reach = self.config.border + REACH_OF_OTHER_LAYERS
         try:

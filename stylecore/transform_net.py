@@ -30,6 +30,9 @@ Padding = Literal["reflect", "reflect-start", "same"]
 Upsampling = Literal["nearest", "transposed"]
 Output = Literal["linear", "tanh"]
 
+NOISE_SIZES = (1, 4, 16)
+"""Pixels: the widths of the blotches that input noise is made of."""
+
 
 @dataclass(frozen=True)
 class TransformNetConfig:
@@ -50,6 +53,9 @@ class TransformNetConfig:
         normalize_before_upsampling: normalization and ReLU in front of either upsampling layer too (networks with
             nearest-neighbor upsampling that the authors' code trained).
         input_values, output_values: what the first layer is given and what the last layer gives.
+        input_noise: standard deviation of the noise that the network wants on its photos (`add_noise`). Where a photo
+            is flat, a network without it can paint nothing but a pattern that repeats every 4 pixels: it halves and
+            doubles twice, and gets the same from everywhere. With it strokes begin where the noise says.
     """
 
     residual_blocks: int = 5
@@ -65,6 +71,7 @@ class TransformNetConfig:
     normalize_before_upsampling: bool = False
     input_values: Preprocessing = IMAGENET
     output_values: Preprocessing = IMAGENET
+    input_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.residual_blocks, int) or not 1 <= self.residual_blocks <= MAX_RESIDUAL_BLOCKS:
@@ -73,6 +80,8 @@ class TransformNetConfig:
             )
         if not 0.0625 <= self.width <= 4:
             raise StylecoreError(f"the width of a transformation network is 0.0625 to 4, not {self.width}.")
+        if not 0 <= self.input_noise <= 1:
+            raise StylecoreError(f"the input noise of a transformation network is 0 to 1, not {self.input_noise}.")
         for field, allowed in (
             ("normalization", ("instance", "batch")),
             ("padding", ("reflect", "reflect-start", "same")),
@@ -149,6 +158,25 @@ class TransformNet(nn.Module):
             values = values.tanh() * self.config.tanh_scale
         stylized = self.config.output_values.undo(values)
         return stylized if self.training else stylized.clamp(0, 1)
+
+
+def add_noise(pixels: Tensor, strength: float, seed: int = 0) -> Tensor:
+    """(N, 3, H, W) with noise of the standard deviation `strength`: gray, the same for all pictures and at every call.
+
+    It is normal noise of three sizes, of single pixels and of blotches about 4 and 16 pixels wide, for strokes of
+    every length to begin with. The result may leave [0, 1].
+    """
+    if not strength:
+        return pixels
+    height, width = pixels.shape[-2:]
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.zeros(1, 1, height, width)
+    for size in NOISE_SIZES:
+        octave = torch.randn(1, 1, -(-height // size) + 1, -(-width // size) + 1, generator=generator)
+        if size > 1:
+            octave = functional.interpolate(octave, scale_factor=size, mode="bicubic", align_corners=False)
+        noise += octave[..., :height, :width]
+    return pixels + (noise * (strength / len(NOISE_SIZES) ** 0.5)).to(pixels)
 
 
 class ConvolutionLayer(nn.Module):

@@ -53,6 +53,9 @@ class TrainConfig:
     padding: Padding = setting("reflect", "reflection in every convolution, or the paper's reflection at the start")
     upsampling: Upsampling = setting("nearest", "nearest neighbor and convolution, or the paper's transposed one")
     output: Output = setting("linear", "form of the output; the paper's scaled tanh burns in white spots early")
+    input_noise: float = setting(
+        0.0, "standard deviation of the noise laid on photos, here and in use, so that flat areas get strokes"
+    )
     init_from: str = setting("", "start from this trained style, a file or a models:/ URI, instead of from scratch")
 
     teacher: str = setting("", "learn from this trained style too, a file or a models:/ URI, of any form of network")
@@ -75,6 +78,9 @@ class TrainConfig:
         (1,), "the style loss sees the picture at 1 / scale of its size, the painting too: 1, 1 2 or 1 2 4"
     )
     total_variation_weight: float = setting(0.0, "weight of the total variation loss on [0, 1] pixels")
+    steadiness_weight: float = setting(
+        0.0, "weight of the steadiness loss: a photo moved by 1 to 3 pixels is to get the same strokes, moved alike"
+    )
     style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes")
     vgg_weights: str = setting("", "a file with VGG-16's weights; found by themselves when left out")
 
@@ -127,6 +133,7 @@ class TrainConfig:
             output=self.output,
             input_values=values,
             output_values=values,
+            input_noise=self.input_noise,
         )
 
     @property
@@ -192,6 +199,7 @@ class TrainConfig:
             ("style-weight", self.style_weight),
             ("teacher-weight", self.teacher_weight),
             ("total-variation-weight", self.total_variation_weight),
+            ("steadiness-weight", self.steadiness_weight),
             ("gradient-clip", self.gradient_clip),
             ("end-seconds", self.end_seconds),
             *(("style-layer-weights", each) for each in self.style_layer_weights),

@@ -7,6 +7,10 @@ with y the network's picture of the photo x, and y / s that picture reduced to 1
 scale 1. A loss at scale 2 sees the picture and the painting from twice the distance: strokes twice as wide. How the
 losses are normalized is a setting, too (losses.py).
 
+The steadiness loss asks that a photo which is moved by a pixel or three gets the same strokes, moved alike. A network
+that halves its pictures twice can otherwise lay a pattern over them that repeats every 4 pixels: the fine weave that
+such networks are known for, and a part of the flicker of films.
+
 A network that learns from another one, its teacher, as in Hinton et al. (2015), has a loss more: how far its pixels
 are from the teacher's.
 
@@ -26,6 +30,9 @@ from stylecore.losses import content_factor, content_loss, gram_matrix, style_fa
 from stylecore.pictures import resize
 from stylecore.vgg import VGG
 from training.config import TrainConfig
+
+MOVED_BORDER = 12
+"""Pixels along the edges that the steadiness loss leaves out; a crop has 32 at least."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +68,19 @@ def training_losses(
     config: TrainConfig,
     accelerator: Accelerator,
     taught: Tensor | None = None,
+    moved: Tensor | None = None,
+    shift: tuple[int, int] = (0, 0),
 ) -> dict[str, Tensor]:
     """The weighted losses of a batch, all but the first of which sum to "loss/total".
 
     Args:
         content, stylized: (N, 3, H, W), stylized as the network gives it in training, not clipped.
         taught: (N, 3, H, W) in [0, 1], what a teacher makes of the content.
+        moved, shift: what the network makes of the content moved by `shift` (`move`), for the steadiness loss.
 
     Returns:
-        "loss/total", "loss/content", "loss/style", "loss/tv", with a teacher "loss/teacher", and
+        "loss/total", "loss/content", "loss/style", "loss/tv", with a teacher "loss/teacher", with a moved picture
+        "loss/steadiness", and
         "loss/style/<layer>", at scale 2 "loss/style/<layer>_scale_2", which sum to "loss/style".
     """
     with accelerator.autocast():
@@ -97,8 +108,29 @@ def training_losses(
     losses["loss/tv"] = config.total_variation_weight * total_variation_loss(stylized.float())
     if taught is not None:
         losses["loss/teacher"] = config.teacher_weight * (stylized.float() - taught.float()).square().mean()
+    if moved is not None:
+        losses["loss/steadiness"] = config.steadiness_weight * steadiness_loss(stylized, moved, shift)
     losses["loss/total"] = torch.stack(list(losses.values())).sum()
     return losses | layers
+
+
+def shift_at(iteration: int) -> tuple[int, int]:
+    """By how many pixels, down and to the right, the content of an iteration is moved: all but (0, 0) in turn."""
+    return divmod(iteration % 15 + 1, 4)
+
+
+def move(pixels: Tensor, shift: tuple[int, int]) -> Tensor:
+    """(N, 3, H, W) moved down and to the right; what leaves at one edge comes in at the other."""
+    return pixels.roll(shift, (-2, -1))
+
+
+def steadiness_loss(stylized: Tensor, moved: Tensor, shift: tuple[int, int]) -> Tensor:
+    """Mean squared difference of a stylized picture (N, 3, H, W), moved, and of what became of the moved photo.
+
+    Pixels near an edge do not count: the two see other things beyond it.
+    """
+    inner = (..., slice(MOVED_BORDER, -MOVED_BORDER), slice(MOVED_BORDER, -MOVED_BORDER))
+    return (move(stylized.float(), shift)[inner] - moved.float()[inner]).square().mean()
 
 
 @torch.no_grad()

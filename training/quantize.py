@@ -30,6 +30,7 @@ from stylecore.quantization import Quantization, companion_of, network_digest, w
 from stylecore.samples import sample_photos
 from stylecore.shelf import find_style, find_styles
 from stylecore.style_model import StyleModel
+from stylecore.transform_net import add_noise
 from training.command import run_command
 
 CALIBRATION_PHOTOS = 20
@@ -81,10 +82,12 @@ def quantize(model: StyleModel, photos: Photos) -> Quantization | None:
 def measure_ranges(model: StyleModel, photos: Sequence[Tensor]) -> dict[str, tuple[float, float]]:
     """The least and largest value of each convolution's input, on average over the photos."""
     network = OpenVinoNetwork(model.network, watch=True)
-    found = [network.input_ranges(frame(photo.unsqueeze(0), model.card.network)[0]) for photo in photos]
+    noise = model.card.network.input_noise
+    given = (frame(add_noise(photo.unsqueeze(0), noise), model.card.network)[0] for photo in photos)
+    found = [network.input_ranges(each) for each in given]
     ranges = {name: torch.tensor([each[name] for each in found]).mean(0).tolist() for name in found[0]}
-    if model.card.network.padding == "reflect":  # the first one is given the picture itself
-        ranges["encoder.0"] = [0.0, 1.0]
+    if model.card.network.padding == "reflect":  # the first one is given the picture itself, and its noise
+        ranges["encoder.0"] = [-3 * noise, 1 + 3 * noise]
     return {name: (low, high) for name, (low, high) in ranges.items()}
 
 

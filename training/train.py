@@ -32,11 +32,11 @@ from torch import Tensor, nn
 from stylecore.errors import StylecoreError
 from stylecore.pictures import fit, load_picture
 from stylecore.style_model import StyleModel
-from stylecore.transform_net import TransformNet
+from stylecore.transform_net import TransformNet, add_noise
 from stylecore.vgg_weights import find_weights, load_vgg
 from training.checkpoints import evaluate_checkpoints, preview_photos, register_checkpoints, write_checkpoint
 from training.config import TrainConfig, find_file, parse_config
-from training.objective import style_targets, training_losses
+from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
 from training.state import Progress, State, load_state, newest_state, read_state, save_state
 from training.tracker import Tracker, environment_tags
@@ -172,11 +172,18 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                 content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
                 with _synchronized(accelerator, trained, last):
+                    photo_seed = config.seed + (iteration * config.gradient_accumulation + backward_pass) * 1_000_003
+                    given = add_noise(content, config.input_noise, photo_seed + accelerator.process_index)
+                    shift = shift_at(iteration)
+                    moved = None
                     with accelerator.autocast():
-                        stylized = forward(content)
+                        if config.steadiness_weight:
+                            stylized, moved = forward(torch.cat([given, move(given, shift)])).chunk(2)
+                        else:
+                            stylized = forward(given)
                         with torch.no_grad():
-                            taught = teacher(content) if teacher else None
-                    part = training_losses(vgg, content, stylized, targets, config, accelerator, taught)
+                            taught = teacher(add_noise(content, teacher.config.input_noise)) if teacher else None
+                    part = training_losses(vgg, content, stylized, targets, config, accelerator, taught, moved, shift)
                     accelerator.backward(part["loss/total"] / config.gradient_accumulation)
                 for name, value in part.items():
                     share = value.detach() / config.gradient_accumulation
@@ -254,12 +261,14 @@ def initial_network(config: TrainConfig) -> TransformNet:
     if not config.init_from:
         return TransformNet(config.network)
     trained = _trained_style(config.init_from)
-    if trained.card.network != config.network:
+    if dataclasses.replace(trained.card.network, input_noise=config.input_noise) != config.network:
         raise StylecoreError(
             f"--init-from {config.init_from} has another form of network than this run "
             f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
         )
-    return trained.network
+    network = TransformNet(config.network)
+    network.load_state_dict(trained.network.state_dict())
+    return network
 
 
 def load_teacher(config: TrainConfig) -> TransformNet | None:
