@@ -11,6 +11,7 @@ from demo.catalogue import Catalogue
 from demo.limits import MODEL
 from demo.page import file_name, photo_input, plainly, save_for_browser
 from demo.stylizer import Stylizer, settings_of
+from stylecore.brush import BRUSH
 from stylecore.shelf import CHAMPION
 
 
@@ -23,7 +24,7 @@ def build_api(stylizer: Stylizer) -> None:
         return list_styles(stylizer.catalogue)
 
     def stylize(
-        photo: str, style: str, version: str, longest_side: float, strength: float, keep_colors: bool
+        photo: str, style: str, version: str, longest_side: float, strength: float, keep_colors: bool, brush: float
     ) -> tuple[str, dict[str, Any]]:
         """Stylize a photo in one pass.
 
@@ -34,11 +35,12 @@ def build_api(stylizer: Stylizer) -> None:
             longest_side: Longest side of the result in pixels; a smaller photo keeps its exact size.
             strength: 0 gives the photo, 1 the full style.
             keep_colors: Keep the photo's colors and take only the strokes.
+            brush: Size of the strokes: 1 as in the painting, 2 twice as large.
 
         Returns:
             The picture as PNG, transparency and date kept, and facts about it.
         """
-        result = stylizer.stylize(photo, style, version, longest_side)
+        result = stylizer.stylize(photo, style, version, longest_side, brush)
         settings = settings_of(result, strength, keep_colors)
         path = save_for_browser(
             result.finish(strength, keep_colors),
@@ -65,13 +67,14 @@ def build_api(stylizer: Stylizer) -> None:
         longest_side = gr.Number(limits.stylize_side, label="longest_side")
         strength = gr.Number(1.0, label="strength")
         keep_colors = gr.Checkbox(False, label="keep_colors")
+        brush = gr.Number(BRUSH, label="brush")
         painted = gr.Image(label="picture", format="png", type="filepath")
         facts = gr.JSON(label="facts")
         known = gr.JSON(label="styles")
         gr.Button().click(plainly(styles), None, known, api_name="styles", queue=False)
         gr.Button().click(
             plainly(stylize),
-            [picture, style, version, longest_side, strength, keep_colors],
+            [picture, style, version, longest_side, strength, keep_colors, brush],
             [painted, facts],
             api_name="stylize",
             concurrency_id=MODEL,

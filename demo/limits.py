@@ -24,6 +24,7 @@ class Limits:
         waiting_each: of them from one person; of a batch, a painting or a webcam everyone has one at a time anyway.
         behind_proxy: visitors are told apart by the address that a proxy passes on, instead of by their sessions.
         smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
+        least_brush, largest_brush: size of the brush; a finer one takes the network longer.
         sheet_side: longest side of each picture on a sheet of all styles.
         live_side, live_seconds: longest side of the webcam's frames; when it stops by itself.
         compare_side: longest side of the pictures that are compared.
@@ -43,6 +44,8 @@ class Limits:
     smallest_side: int = 128
     stylize_side: int = 1024
     stylize_max_side: int = 4096
+    least_brush: float = 0.5
+    largest_brush: float = 4.0
     sheet_side: int = 512
     live_side: int = 320
     live_seconds: float = 60.0

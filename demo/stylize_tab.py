@@ -26,6 +26,7 @@ from demo.page import (
 )
 from demo.previews import preview_photo
 from demo.stylizer import Stylized, Stylizer, settings_of
+from stylecore.brush import BRUSH
 from stylecore.commands.sheet import compose
 from stylecore.errors import StylecoreError
 from stylecore.pictures import encode_picture, load_picture, to_image
@@ -72,6 +73,7 @@ def stylize(
     longest_side: float,
     strength: float,
     keep_colors: bool,
+    brush: float = BRUSH,
 ) -> Answer:
     """Stylize the photo, or the sample photo while there is none, and write the files that the page shows.
 
@@ -82,7 +84,7 @@ def stylize(
     source = photo or sample
     if source is None:
         raise StylecoreError("there is no photo yet; upload one.")
-    result = stylizer.stylize(source, style, version, int(longest_side))
+    result = stylizer.stylize(source, style, version, int(longest_side), brush)
     pixels = result.finish(strength, keep_colors)
     name = file_name(Path(source).stem, style)
     settings = settings_of(result, strength, keep_colors)
@@ -241,6 +243,16 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
                 keep_colors = gr.Checkbox(
                     label="Keep my photo's colors", elem_id="keep-colors", scale=2, min_width=220
                 )
+            brush = gr.Slider(
+                limits.least_brush,
+                limits.largest_brush,
+                BRUSH,
+                step=0.25,
+                label="Size of the brush",
+                info="1 paints strokes as large as the painting's, whatever the size of your photo.",
+                elem_id="brush",
+                buttons=[],
+            )
             with gr.Row(elem_classes="downloads"):
                 png = gr.DownloadButton("Download PNG", variant="primary", elem_id="download-png", interactive=False)
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="download-jpeg", interactive=False)
@@ -281,13 +293,19 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
         return event.name, *_of_style(catalogue, event.name)
 
     def answer(
-        photo: str | None, style: str, version: str, longest_side: float, strength: float, keep_colors: bool
+        photo: str | None,
+        style: str,
+        version: str,
+        longest_side: float,
+        strength: float,
+        keep_colors: bool,
+        brush: float,
     ) -> tuple[Any, ...]:
         if not style and photo is not None:
             raise StylecoreError(catalogue.notice or "there is no style yet.")
         if not style:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        shown = stylize(stylizer, photo, style, version, longest_side, strength, keep_colors)
+        shown = stylize(stylizer, photo, style, version, longest_side, strength, keep_colors, brush)
         return (
             (shown.before, shown.after),
             shown.status,
@@ -303,7 +321,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     gr.on([photo.upload, samples.select, styles.select], None, js=SHOW_RESULT, **QUIET)
     run: dict[str, Any] = {
         "fn": plainly(answer),
-        "inputs": [photo, style, version, longest_side, strength, keep_colors],
+        "inputs": [photo, style, version, longest_side, strength, keep_colors, brush],
         "outputs": [result, status, png, jpeg],
         "show_progress": "minimal",
         "show_progress_on": [status],
@@ -311,7 +329,9 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
         # Whoever asks again before the answer is there gets the answer to what was asked last.
         "trigger_mode": "always_last",
     }
-    gr.on([style.change, photo.change, version.input, longest_side.release], **run, concurrency_id=MODEL)
+    gr.on(
+        [style.change, photo.change, version.input, longest_side.release, brush.release], **run, concurrency_id=MODEL
+    )
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
     return photo

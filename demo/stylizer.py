@@ -16,13 +16,14 @@ from demo.catalogue import MODELS_KEPT, Catalogue
 from demo.limits import Limits
 from demo.page import device_name, read_photo
 from stylecore.blend import blend
+from stylecore.brush import BRUSH
 from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
 from stylecore.shelf import CHAMPION
 from stylecore.style_model import StyleCard, StyleModel
 
-Key = tuple[str, str, str, int]
-"""Digest of the photo, style, version, longest side."""
+Key = tuple[str, str, str, int, float]
+"""Digest of the photo, style, version, longest side, brush."""
 
 RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO in 8 bits"}
 """What the engine's runtimes are called."""
@@ -40,7 +41,7 @@ class Stylized:
         exif: of the photo.
         source_size: (height, width) of the photo before it was reduced.
         notices: about the photo.
-        card, version: what it was stylized with.
+        card, version, brush: what it was stylized with.
         seconds: that the network took.
         device, runtime: where and by what it ran, in words.
     """
@@ -53,6 +54,7 @@ class Stylized:
     notices: tuple[str, ...]
     card: StyleCard
     version: str
+    brush: float
     seconds: float
     device: str
     runtime: str
@@ -90,7 +92,12 @@ class Stylizer:
         self._results: OrderedDict[Key, Stylized] = OrderedDict()
 
     def stylize(
-        self, photo: str | Path, style: str, version: str = CHAMPION, longest_side: float | None = None
+        self,
+        photo: str | Path,
+        style: str,
+        version: str = CHAMPION,
+        longest_side: float | None = None,
+        brush: float = BRUSH,
     ) -> Stylized:
         """Stylize a photo file.
 
@@ -99,22 +106,25 @@ class Stylizer:
             style: its name.
             version: a number or an alias.
             longest_side: of the result in pixels; photos are reduced to it, never enlarged.
+            brush: size of the strokes, see `Engine.stylize`.
 
         Raises:
-            StylecoreError: for a file that is no picture, an unknown style or version, or a size beyond the limits.
+            StylecoreError: for a file that is no picture, an unknown style or version, or a size or brush beyond the
+                limits.
         """
         side = self._checked_side(longest_side)
+        self._check_brush(brush)
         number = self.catalogue.find(style).resolve(version or CHAMPION)
         try:
             content = Path(photo).read_bytes()
         except OSError:
             raise StylecoreError("the photo is no longer there; upload it again") from None
-        key = (hashlib.sha256(content).hexdigest(), style, number, side)
+        key = (hashlib.sha256(content).hexdigest(), style, number, side, brush)
         result = self._recall(key)
         if result is None:
             with self._running:
                 # Another may have asked for the same meanwhile.
-                result = self._recall(key) or self._remember(key, self._run(photo, style, number, side))
+                result = self._recall(key) or self._remember(key, self._run(photo, style, number, side, brush))
         return result
 
     def live(self, frame: Tensor, style: str) -> Tensor | None:
@@ -143,11 +153,18 @@ class Stylizer:
             )
         return int(longest_side)
 
-    def _run(self, photo: str | Path, style: str, version: str, side: int) -> Stylized:
+    def _check_brush(self, brush: float) -> None:
+        limits = self.limits
+        if not limits.least_brush <= brush <= limits.largest_brush:  # false for NaN too
+            raise StylecoreError(
+                f"the brush may be {limits.least_brush:g} to {limits.largest_brush:g} here, not {brush:g}."
+            )
+
+    def _run(self, photo: str | Path, style: str, version: str, side: int, brush: float) -> Stylized:
         model = self.catalogue.open(style, version)
         picture = read_photo(photo, max_side=side, max_pixels=self.limits.photo_pixels)
         started = time.perf_counter()
-        stylized, device, runtime = self._apply(model, picture.pixels)
+        stylized, device, runtime = self._apply(model, picture.pixels, brush)
         seconds = time.perf_counter() - started
         return Stylized(
             content=_eight_bits(picture.pixels),
@@ -158,17 +175,19 @@ class Stylizer:
             notices=picture.notices,
             card=model.card,
             version=version,
+            brush=brush,
             seconds=seconds,
             device=device,
             runtime=runtime,
         )
 
-    def _apply(self, model: StyleModel, pixels: Tensor) -> tuple[Tensor, str, str]:
+    def _apply(self, model: StyleModel, pixels: Tensor, brush: float) -> tuple[Tensor, str, str]:
         """The stylized picture, where it was made, and by what."""
         if zero_gpu.PRESENT:
-            return *zero_gpu.stylize(model, pixels), RUNTIMES["torch"]
+            return *zero_gpu.stylize(model, pixels, brush), RUNTIMES["torch"]
         engine = self._engine(model)
-        return engine.stylize(pixels), device_name(engine.device), RUNTIMES.get(engine.runtime, engine.runtime)
+        stylized = engine.stylize(pixels, brush=brush)
+        return stylized, device_name(engine.device), RUNTIMES.get(engine.runtime, engine.runtime)
 
     def _engine(self, model: StyleModel) -> Engine:
         if model not in self._engines:
@@ -208,6 +227,7 @@ def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[st
         "max_side": max(height, width),
         "strength": strength,
         "keep_colors": keep_colors,
+        "brush": result.brush,
         "runtime": result.runtime,
     }
 

@@ -69,10 +69,10 @@ def _borrowing(duration: int | Callable[..., int]) -> Callable[[Callable[..., An
 
 
 @_borrowing(STYLIZE_SECONDS)
-def stylize(model: StyleModel, pixels: Tensor) -> tuple[Tensor, str]:
+def stylize(model: StyleModel, pixels: Tensor, brush: float) -> tuple[Tensor, str]:
     """The stylized picture, as `Engine.stylize` gives it, and the name of the GPU."""
     engine = Engine(model)
-    stylized = engine.stylize(pixels)
+    stylized = engine.stylize(pixels, brush=brush)
     return stylized, torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else NAME
 
 

@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from stylecore import openvino_runtime
 from stylecore.big_pictures import hold_statistics, stylize_by_tiles
+from stylecore.brush import BRUSH, DETAIL, lay_detail, painted_size
 from stylecore.errors import StylecoreError
+from stylecore.pictures import resize
 from stylecore.style_model import StyleModel
 from stylecore.transform_net import TransformNetConfig, add_noise
 
@@ -83,43 +85,64 @@ class Engine:
         self._stylize: Callable[[Tensor], Tensor]
         self.runtime, self._stylize = choose_runtime(model, self.device, runtime)
 
-    # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
-    def stylize(self, pixels: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
-        """Stylize one picture or a batch of equal size.
+    def stylize(
+        self,
+        pixels: Tensor,
+        progress: Callable[[float], None] | None = None,
+        *,
+        brush: float = BRUSH,
+        detail: float = DETAIL,
+    ) -> Tensor:
+        """Stylize one picture or a batch of equal size, with strokes as large as wanted.
+
+        Pictures larger than the card's `painted_side` are painted at that size and enlarged (brush.py), so that
+        strokes cover the same share of a picture at every size.
 
         Args:
             pixels: (3, H, W) or (N, 3, H, W), RGB in [0, 1], any H, W >= 1.
             progress: for pictures that are cut into tiles, called with the share of the picture that is done, 0 to 1.
+            brush: size of the strokes; 1 as in the painting, 2 twice as large.
+            detail: how much of the fine detail that an enlarged picture lacks is taken from the photo, 0 to 1.
 
         Returns:
             The same shape, float32 in [0, 1], on the CPU.
 
         Raises:
-            StylecoreError: when the shape is another one.
+            StylecoreError: when the shape is another one, or brush or detail is out of its range.
         """
-        if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3 or pixels.numel() == 0:
-            raise StylecoreError(
-                f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}."
-            )
+        _check_shape(pixels)
+        size = painted_size(pixels.shape[-2], pixels.shape[-1], self.card.painted_side, brush)
+        if size == tuple(pixels.shape[-2:]):
+            return self.paint(pixels, progress)
+        photo = (pixels if pixels.ndim == 4 else pixels.unsqueeze(0)).to(torch.float32)
+        reduced = resize(photo, size)
+        stylized = lay_detail(self.paint(reduced, progress), reduced.cpu(), photo.cpu(), detail)
+        return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+
+    # Not inference_mode: its results could not take part in a later gradient.
+    @torch.no_grad()
+    def paint(self, pixels: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
+        """What the network makes of a picture at just this size; arguments, result and errors as of `stylize`."""
+        _check_shape(pixels)
         height, width = pixels.shape[-2:]
         batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise)
         if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
             if pixels.ndim == 3:
-                return self._stylize_by_tiles(batch[0], progress)
-            return torch.stack([self._stylize_by_tiles(picture, progress) for picture in batch])
+                return self._paint_by_tiles(batch[0], progress)
+            return torch.stack([self._paint_by_tiles(picture, progress) for picture in batch])
         extended, top, left = frame(batch.to(self.device, torch.float32), self.config)
         stylized = self._stylize(extended)[..., top : top + height, left : left + width]
         stylized = _on_its_own(stylized)
         return stylized if pixels.ndim == 4 else stylized.squeeze(0)
 
-    def _stylize_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
+    def _paint_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
         held = hold_statistics(self.network, pixels)
         card = dataclasses.replace(self.card, network=held.config)  # without noise: the picture has it by now
         of_tiles = Engine(StyleModel(held, card, self.model.quantization), str(self.device), self.runtime)
         reach = self.config.border + REACH_OF_OTHER_LAYERS
         try:
-            return stylize_by_tiles(of_tiles.stylize, pixels, reach=reach, side=TILE_SIDE, progress=progress)
+            return stylize_by_tiles(of_tiles.paint, pixels, reach=reach, side=TILE_SIDE, progress=progress)
         finally:
             of_tiles.release_memory()
 
@@ -127,6 +150,11 @@ class Engine:
         """Give back what is kept for the next picture; it is asked for again then."""
         if isinstance(self._stylize, openvino_runtime.OpenVinoNetwork):
             self._stylize.release_memory()
+
+
+def _check_shape(pixels: Tensor) -> None:
+    if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3 or pixels.numel() == 0:
+        raise StylecoreError(f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}.")
 
 
 def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tuple[Runtime, Callable[[Tensor], Tensor]]:

@@ -25,6 +25,9 @@ CARD_KEY = "stylecore.card"
 
 _log = logging.getLogger(__name__)
 
+PAINTED_SIDE = 640
+"""Pixels; see `StyleCard.painted_side`."""
+
 
 @dataclass(frozen=True)
 class StyleCard:
@@ -41,6 +44,7 @@ class StyleCard:
         vgg: the loss network's weights.
         losses: last or held-out losses by name.
         git_commit: of the code that trained it.
+        painted_side: longest side in pixels at which a picture's strokes cover as much of it as the painting's do.
     """
 
     name: str
@@ -56,6 +60,7 @@ class StyleCard:
     vgg: str = ""
     losses: dict[str, float] = field(default_factory=dict)
     git_commit: str = ""
+    painted_side: int = PAINTED_SIDE
 
     def __post_init__(self) -> None:
         if not self.name or not all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name):

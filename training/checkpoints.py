@@ -48,6 +48,7 @@ def write_checkpoint(
         vgg=vgg_source,
         losses={name: value for name, value in values.items() if name.startswith("loss/")},
         git_commit=git_commit,
+        painted_side=config.painted_side,
     )
     StyleModel(copy_on_cpu(network), card).save(config.folder / f"iterations-{iteration}.safetensors")
 

@@ -14,6 +14,7 @@ import yaml
 from stylecore.errors import StylecoreError
 from stylecore.losses import ContentNormalization, StyleNormalization
 from stylecore.preprocessing import CAFFE, IMAGENET
+from stylecore.style_model import PAINTED_SIDE
 from stylecore.transform_net import Normalization, Output, Padding, TransformNetConfig, Upsampling
 from training.journal import END_SECONDS
 
@@ -82,6 +83,9 @@ class TrainConfig:
         0.0, "weight of the steadiness loss: a photo moved by 1 to 3 pixels is to get the same strokes, moved alike"
     )
     style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes")
+    painted_side: int = setting(
+        PAINTED_SIDE, "longest side in pixels at which strokes look as the painting's; larger photos are painted at it"
+    )
     vgg_weights: str = setting("", "a file with VGG-16's weights; found by themselves when left out")
 
     photos: str = setting("detection-datasets/coco", "content photos: a folder, or a dataset on the hub")
@@ -168,6 +172,7 @@ class TrainConfig:
             ("log-every", self.log_every, 1),
             ("style-size", self.style_size, 32),
             ("preview-size", self.preview_size, 32),
+            ("painted-side", self.painted_side, 32),
             ("workers", self.workers, 0),
             ("warmup", self.warmup, 0),
             ("seed", self.seed, 0),

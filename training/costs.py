@@ -73,7 +73,7 @@ def measure_stylizing(
     engine = Engine(model, device)
     for number in range(repeats + 1):
         began = time.perf_counter()
-        engine.stylize(square)
+        engine.paint(square)
         if number:  # the first one also allocates
             report(f"{STYLIZE}{size}", (time.perf_counter() - began) * 1000, number)
 

@@ -194,7 +194,7 @@ def evaluate_together(
             content = middle_square(photo, size)
             if not results[0] or size not in {done.size for done in results[0]}:
                 for engine in engines:  # the first picture of a size also allocates
-                    engine.stylize(content)
+                    engine.paint(content)
             objective = pixel_objective(vgg, content[None].to(where), targets, config)
             measured = [_stylize(engine, content) for engine in engines]
             losses = [
@@ -419,7 +419,7 @@ def _read(photos: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:
 
 def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:
     began = time.perf_counter()
-    stylized = engine.stylize(content)
+    stylized = engine.paint(content)
     return stylized, (time.perf_counter() - began) * 1000
 
 

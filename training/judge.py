@@ -86,10 +86,9 @@ def judge(stylized: Tensor, photo: Tensor | None, painting: Tensor, vgg: VGG) ->
         )
     change = None
     if photo is not None:
-        ours, theirs = (
-            vgg.activations(_batch(each, device), [CONTENT_LAYER])[CONTENT_LAYER] for each in (stylized, photo)
-        )
-        change = float(content_loss(ours, theirs, "relative"))
+        of_both = vgg.activations(torch.cat([_batch(stylized, device), _batch(photo, device)]), [CONTENT_LAYER])
+        one, other = of_both[CONTENT_LAYER].split(1)
+        change = float(content_loss(one, other, "relative"))
     return Judgment(errors, change, {period: grid_peak(stylized, period) for period in PERIODS})
 
 

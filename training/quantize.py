@@ -61,7 +61,7 @@ def quantize(model: StyleModel, photos: Photos) -> Quantization | None:
     """
     ranges = measure_ranges(model, photos.calibration)
     exact = Engine(model, "cpu", "openvino")
-    wanted = [exact.stylize(photo) for photo in photos.held_out]
+    wanted = [exact.paint(photo) for photo in photos.held_out]
     for chosen in choices(convolution_names(model.network)):
         candidate = Quantization(
             network=network_digest(model.network),
@@ -72,7 +72,7 @@ def quantize(model: StyleModel, photos: Photos) -> Quantization | None:
             held_out_photos=len(photos.held_out),
         )
         engine = Engine(StyleModel(model.network, model.card, candidate), "cpu", "openvino-int8")
-        near = [psnr(engine.stylize(photo), good) for photo, good in zip(photos.held_out, wanted, strict=True)]
+        near = [psnr(engine.paint(photo), good) for photo, good in zip(photos.held_out, wanted, strict=True)]
         median, least = statistics.median(near), min(near)
         if median >= LEAST_MEDIAN_PSNR and least >= LEAST_PSNR:
             return dataclasses.replace(candidate, psnr_median=round(median, 2), psnr_least=round(least, 2))

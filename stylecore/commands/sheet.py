@@ -4,7 +4,12 @@ import argparse
 import sys
 from typing import Any
 
-from stylecore.commands.stylize import add_blend_arguments, add_engine_arguments, load_options
+from stylecore.commands.stylize import (
+    add_blend_arguments,
+    add_brush_arguments,
+    add_engine_arguments,
+    load_options,
+)
 from stylecore.errors import StylecoreError
 
 GAP = 16
@@ -21,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-side", type=int, default=512, help="longest side of each picture in pixels")
     parser.add_argument("--max-pixels", type=int, default=None, help="refuse a photo of more pixels than this")
     add_blend_arguments(parser)
+    add_brush_arguments(parser)
     add_engine_arguments(parser)
 
 
@@ -44,12 +50,9 @@ def run(options: argparse.Namespace) -> int:
     cells = [("Photo", to_image(picture.pixels))]
     for reference in tqdm(references, unit="style", disable=not sys.stderr.isatty()):
         model = open_style(reference)
-        stylized = blend(
-            picture.pixels,
-            Engine(model, options.device, options.runtime).stylize(picture.pixels),
-            options.strength,
-            keep_colors=options.keep_colors,
-        )
+        engine = Engine(model, options.device, options.runtime)
+        stylized = engine.stylize(picture.pixels, brush=options.brush, detail=options.detail)
+        stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
         cells.append((model.card.title or model.card.name, to_image(stylized)))
     settings = {"command": "sheet", "styles": [label for label, _ in cells[1:]], "strength": options.strength}
     save_picture(compose(cells, options.columns), options.output, settings=settings)

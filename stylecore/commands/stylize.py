@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stylecore.brush import BRUSH, DETAIL
 from stylecore.errors import StylecoreError
 
 STANDARD = "-"
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="make pictures again that are already there")
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
     add_blend_arguments(parser)
+    add_brush_arguments(parser)
     add_size_arguments(parser)
     add_engine_arguments(parser)
 
@@ -57,6 +59,21 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 def add_blend_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, default=1.0, help="0 is the photo, 1 the full style")
     parser.add_argument("--keep-colors", action="store_true", help="keep the photo's colors, take the style's strokes")
+
+
+def add_brush_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--brush",
+        type=float,
+        default=BRUSH,
+        help="size of the strokes: 1 as in the painting, 2 twice as large and four times as fast, 0.5 finer",
+    )
+    parser.add_argument(
+        "--detail",
+        type=float,
+        default=DETAIL,
+        help="how much of a large photo's fine detail lies over the strokes, 0 to 1",
+    )
 
 
 def add_size_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +142,9 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
     source = io.BytesIO(sys.stdin.buffer.read()) if job.photo == STANDARD else job.photo
     picture = load_picture(source, **load)
     with tqdm(total=1.0, bar_format=BAR, leave=False, delay=2, disable=not sys.stderr.isatty()) as bar:
-        stylized = engine.stylize(picture.pixels, lambda share: bar.update(share - bar.n))
+        stylized = engine.stylize(
+            picture.pixels, lambda share: bar.update(share - bar.n), brush=options.brush, detail=options.detail
+        )
     stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
     settings = {
         "command": "stylize",
@@ -133,6 +152,8 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
         "iterations": engine.card.iterations,
         "strength": options.strength,
         "keep_colors": options.keep_colors,
+        "brush": options.brush,
+        "detail": options.detail,
         "runtime": engine.runtime,
     }
     save: dict[str, Any] = {"alpha": picture.alpha, "exif": picture.exif, "settings": settings}

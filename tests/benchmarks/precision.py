@@ -24,10 +24,10 @@ def runtimes(styles: dict[str, str], folder: str | None, side: int) -> None:
     for name, file in styles.items():
         model = StyleModel.load(file)
         exact = Engine(model, "cpu", "torch")
-        wanted = [exact.stylize(photo) for photo in photos]
+        wanted = [exact.paint(photo) for photo in photos]
         for runtime in ["openvino"] + ["openvino-int8"] * (model.quantization is not None):
             engine = Engine(model, "cpu", runtime)
-            near = [psnr(engine.stylize(photo), good) for photo, good in zip(photos, wanted, strict=True)]
+            near = [psnr(engine.paint(photo), good) for photo, good in zip(photos, wanted, strict=True)]
             print(json.dumps({"style": name, "runtime": runtime, "decibels": near}), flush=True)
 
 
@@ -37,10 +37,10 @@ def tiles(styles: dict[str, str], photo: str, width: int, height: int) -> None:
     for name, file in styles.items():
         engine = Engine(StyleModel.load(file), "cpu", "openvino")
         engine_module.LARGEST_WHOLE = pixels.numel()
-        whole = engine.stylize(pixels)
+        whole = engine.paint(pixels)
         engine.release_memory()
         engine_module.LARGEST_WHOLE = usual
-        near = [psnr(engine.stylize(pixels), whole)]
+        near = [psnr(engine.paint(pixels), whole)]
         print(json.dumps({"style": name, "runtime": engine.runtime, "decibels": near}), flush=True)
 
 

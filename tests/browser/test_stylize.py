@@ -36,14 +36,14 @@ class Held:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     held = Held()
-    original = Engine.stylize
+    original = Engine.paint
 
-    def wait(engine: Engine, pixels: torch.Tensor) -> torch.Tensor:
+    def wait(engine: Engine, pixels: torch.Tensor, *given: Any) -> torch.Tensor:
         held.runs += 1
         held.go.wait(60)
-        return original(engine, pixels)
+        return original(engine, pixels, *given)
 
-    monkeypatch.setattr(Engine, "stylize", wait)
+    monkeypatch.setattr(Engine, "paint", wait)
     yield held
     held.go.set()
 

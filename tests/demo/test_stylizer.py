@@ -27,9 +27,9 @@ def stylizer(catalogue: BundleCatalogue) -> Stylizer:
 def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes that engines are given from now on."""
     shapes: list[tuple[int, ...]] = []
-    original = Engine.stylize
+    original = Engine.paint
     monkeypatch.setattr(
-        Engine, "stylize", lambda self, pixels: (shapes.append(pixels.shape), original(self, pixels))[1]
+        Engine, "paint", lambda self, pixels, *given: (shapes.append(pixels.shape), original(self, pixels, *given))[1]
     )
     return shapes
 
@@ -51,6 +51,7 @@ def test_the_picture_keeps_its_size_and_transparency(stylizer: Stylizer, photo: 
         "max_side": 61,
         "strength": 1.0,
         "keep_colors": False,
+        "brush": 1.0,
         "runtime": "OpenVINO" if find_spec("openvino") else "PyTorch",
     }
 

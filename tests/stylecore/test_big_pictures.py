@@ -60,14 +60,14 @@ def test_tiles_join_without_a_seam(config: TransformNetConfig) -> None:
     reach = config.border + 16
     together = stylize_by_tiles(held.stylize, whole, reach=reach, side=64)
     inside = (..., slice(reach, -reach), slice(reach, -reach))  # the edges are extended by reflection of other parts
-    assert (together - held.stylize(whole))[inside].abs().max() < 1e-5
+    assert (together - held.paint(whole))[inside].abs().max() < 1e-5
 
 
 def test_tiles_with_statistics_of_their_own_would_show_seams() -> None:
     whole = picture(150, 203)
     alone = engine(network(SMALL))
     together = stylize_by_tiles(alone.stylize, whole, reach=24, side=64)
-    assert (together - alone.stylize(whole)).abs().max() > 0.02
+    assert (together - alone.paint(whole)).abs().max() > 0.02
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([64, 128, 512]))
@@ -106,13 +106,13 @@ def test_progress_ends_at_one() -> None:
 def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     stylist = engine(network(SMALL))
     whole = picture(240, 243)
-    at_once = stylist.stylize(whole)
+    at_once = stylist.paint(whole)
     monkeypatch.setattr("stylecore.engine.LARGEST_WHOLE", 240 * 243 - 1)
     monkeypatch.setattr("stylecore.engine.TILE_SIDE", 64)
     shares: list[float] = []
-    by_tiles = stylist.stylize(whole, shares.append)
+    by_tiles = stylist.paint(whole, shares.append)
     assert shares[-1] == 1
-    assert torch.equal(stylist.stylize(torch.stack([whole, whole]))[1], by_tiles)
+    assert torch.equal(stylist.paint(torch.stack([whole, whole]))[1], by_tiles)
     monkeypatch.undo()
     by_themselves = stylize_by_tiles(stylist.stylize, whole, reach=24, side=64)
     assert (by_tiles - at_once).square().mean() < 0.5 * (by_themselves - at_once).square().mean()
