@@ -1,6 +1,6 @@
 """Search for the settings of a recipe, by any number of workers on any number of machines.
 
-    python -m training.sweep training/recipes/starry_night.yaml --photos FOLDER --trials 40 \
+    python -m training.sweep training/recipes/experiment.yaml --photos FOLDER --trials 40 \
         --storage postgresql://mlflow:PASSWORD@tracker.example.com/mlflow
 
 The same command on another machine, or beside it on another GPU, is another worker: all take trials from one study.
