@@ -14,8 +14,9 @@ from stylecore.pictures import fit, load_picture
 from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.transform_net import TransformNet
+from training import judge
 from training.config import TrainConfig, find_file
-from training.evaluate import evaluate_together
+from training.evaluate import evaluate_together, judge_network
 from training.tracker import Tracker
 
 
@@ -88,10 +89,12 @@ def evaluate_checkpoints(config: TrainConfig, tracker: Tracker, device: str) -> 
     files = preview_files(config)
     if not models or not files or not config.evaluate_sizes:
         return
-    photos = ((name, load_picture(file).pixels) for name, file in files.items())
-    for evaluation in evaluate_together(models, photos, None, config.evaluate_sizes, device=device):
+    photos = [(name, load_picture(file).pixels) for name, file in files.items()]
+    evaluations = evaluate_together(models, photos, None, config.evaluate_sizes, device=device)
+    for model, evaluation in zip(models, evaluations, strict=True):
         print(evaluation.table(), flush=True)
-        tracker.log_evaluation(evaluation.metrics(), evaluation.iterations)
+        judged = judge_network(model, photos, None, config.judge_sizes, device) if config.judge_sizes else []
+        tracker.log_evaluation(evaluation.metrics() | judge.metrics(judged), evaluation.iterations)
 
 
 def preview_files(config: TrainConfig) -> dict[str, Path]:

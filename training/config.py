@@ -110,6 +110,9 @@ class TrainConfig:
         (256,),
         "sizes in pixels at which the trained checkpoints are evaluated on the preview photos; none: not at all",
     )
+    judge_sizes: tuple[int, ...] = setting(
+        (640,), "longest sides in pixels at which their pictures are judged, if they are evaluated; none: not at all"
+    )
     log_every: int = setting(10, "iterations between two points of the curves")
     save_minutes: float = setting(5.0, "minutes between two saved states to resume from")
     output_dir: str = setting("runs", "folder for states, checkpoints and the journal of what MLflow is told")

@@ -4,7 +4,10 @@
 
 For every size the photos are cut to a square in their middle and resized, as Johnson et al. (2016), section 4.1, do
 (smaller photos are enlarged), and stylized. The losses are those of training. How good a loss is, is said in
-iterations of the optimization of Gatys et al. that reach the same, the paper's figure 5.
+iterations of the optimization of Gatys et al. that reach the same, the paper's figure 5: by the network's own loss.
+
+Beside that stands the judge (judge.py), which measures the pictures by what no network was trained for, and pictures
+that others made, too.
 """
 
 import argparse
@@ -31,6 +34,7 @@ from stylecore.samples import sample_photos
 from stylecore.style_model import StyleCard, StyleModel
 from stylecore.vgg import VGG
 from stylecore.vgg_weights import load_vgg
+from training import judge
 from training.command import run_command
 from training.config import TrainConfig, find_file
 from training.measures import equivalent_iterations, loss_curve, spot_share
@@ -282,6 +286,9 @@ class Candidate:
     model: StyleModel
     version: tuple[str, str] | None
 
+    def __str__(self) -> str:
+        return "/".join(self.version) if self.version else self.model.card.name
+
 
 def find_candidate(reference: str) -> Candidate:
     """A style by file or by its name in the registry ("starry_night", "models:/starry_night@iterations-1000").
@@ -302,8 +309,8 @@ def find_candidate(reference: str) -> Candidate:
     return Candidate(StyleModel.load(registry.weights(version)), (version.name, version.version))
 
 
-def log_evaluation(evaluation: Evaluation, version: tuple[str, str]) -> None:
-    """Keep the metrics with the LoggedModel of a registered version, and with its run, at the step of the network."""
+def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str, str]) -> None:
+    """Keep metrics with the LoggedModel of a registered version, and with its run, at the step of the network."""
     client = connect()
     name, number = version
     with plain_errors(client.tracking_uri, f"keeping the evaluation of {name}/{number}"):
@@ -316,8 +323,8 @@ def log_evaluation(evaluation: Evaluation, version: tuple[str, str]) -> None:
         if not same:
             raise StylecoreError(f"The checkpoint of {name}/{number} was deleted in MLflow; evaluate with --no-log.")
         metrics = [
-            Metric(key, value, now, evaluation.iterations, model_id=same[0].model_id, run_id=run_id)
-            for key, value in evaluation.metrics().items()
+            Metric(key, value, now, iterations, model_id=same[0].model_id, run_id=run_id)
+            for key, value in values.items()
         ]
         client.log_batch(run_id, metrics=metrics, synchronous=True)
 
@@ -356,11 +363,15 @@ def run(options: argparse.Namespace) -> None:
         raise StylecoreError(f"--gatys-iterations is {options.gatys_iterations}, and must be at least 0.")
     photos = find_photos(options.photos)
     style = load_picture(options.style_image).pixels if options.style_image else None
-    candidates = [find_candidate(reference) for reference in options.styles]
+    pictures = [Path(each) for each in options.styles if Path(each).suffix.lower() in PHOTO_SUFFIXES]
+    candidates = [find_candidate(each) for each in options.styles if Path(each) not in pictures]
+    if pictures and style is None:
+        raise StylecoreError(f"{pictures[0]} is a picture; say by --style-image which painting to judge it by.")
     groups: dict[Any, list[Candidate]] = {}
     for candidate in candidates:
         groups.setdefault(objective_of(training_settings(candidate.model.card)), []).append(candidate)
-    report = []
+    report: list[dict[str, Any]] = []
+    rows: list[tuple[str, judge.JudgedSize]] = []
     for group in groups.values():
         evaluations = evaluate_together(
             [candidate.model for candidate in group],
@@ -371,20 +382,70 @@ def run(options: argparse.Namespace) -> None:
             device=options.device,
         )
         for candidate, evaluation in zip(group, evaluations, strict=True):
-            report.append({**dataclasses.asdict(evaluation), "metrics": evaluation.metrics()})
+            judged: list[judge.JudgedSize] = []
+            if options.judge_sizes:
+                judged = judge_network(candidate.model, _read(photos), style, options.judge_sizes, options.device)
+                rows += [(str(candidate), each) for each in judged]
+            metrics = evaluation.metrics() | judge.metrics(judged)
+            report.append({**dataclasses.asdict(evaluation), "judged": list(map(dataclasses.asdict, judged))})
+            report[-1]["metrics"] = metrics
             if not options.json:
                 print(evaluation.table(), end="\n\n", flush=True)
             if not options.log:
                 continue
             if candidate.version:
-                log_evaluation(evaluation, candidate.version)
+                log_evaluation(metrics, evaluation.iterations, candidate.version)
             else:
                 print(
                     f"{evaluation.name}, {evaluation.iterations} iterations, is not in the store: not logged.",
                     file=sys.stderr,
                 )
+    if style is not None and pictures:
+        of_pictures = judge_pictures(pictures, photos if options.photos else {}, style, options.device)
+        rows += of_pictures
+        report += [{"name": name, "judged": [dataclasses.asdict(judged)]} for name, judged in of_pictures]
     if options.json:
         print(json.dumps(report, indent=2))
+    elif rows:
+        print(judge.table(rows))
+
+
+def judge_network(
+    model: StyleModel,
+    photos: Iterable[tuple[str, Tensor]],
+    style: Tensor | None = None,
+    sizes: Sequence[int] = judge.SIZES,
+    device: str | None = None,
+) -> list[judge.JudgedSize]:
+    """Judge a network's pictures of these photos, as people get them: with the strokes as large as the painting's.
+
+    Raises:
+        StylecoreError: when its card does not name the style picture and none is given, or there are no photos.
+    """
+    if style is None:
+        style = load_picture(find_file(training_settings(model.card).style_image)).pixels
+    judged = judge.judge_style(Engine(model, device).stylize, photos, _judge(style, device), sizes)
+    if not judged:
+        raise StylecoreError("there are no photos to judge by.")
+    return judged
+
+
+def judge_pictures(
+    pictures: Sequence[Path], photos: dict[str, Path], style: Tensor, device: str | None = None
+) -> list[tuple[str, judge.JudgedSize]]:
+    """Judge picture files, whoever made them; their content where the one photo that they were made from is given."""
+    judging, found = _judge(style, device), []
+    for path in pictures:
+        pixels, photo = load_picture(path).pixels, None
+        if len(photos) == 1:
+            photo = resize(load_picture(*photos.values()).pixels, (pixels.shape[-2], pixels.shape[-1]))
+        judgment = judging.judge(pixels, photo)
+        found.append((path.name, judge.together(max(pixels.shape[-2:]), [judgment])))
+    return found
+
+
+def _judge(style: Tensor, device: str | None) -> judge.Judge:
+    return judge.Judge(style, load_vgg("vgg19").to(choose_device(device)).to(memory_format=torch.channels_last))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -394,7 +455,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "styles", nargs="+", metavar="STYLE", help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION"
+        "styles",
+        nargs="+",
+        metavar="STYLE",
+        help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION; or a picture, to be judged beside them",
     )
     parser.add_argument(
         "--photos", nargs="+", default=[], metavar="FOLDER_OR_FILE", help="photos that were not trained on; or samples"
@@ -402,6 +466,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="PIXELS", help="sides of the squares")
     parser.add_argument(
         "--gatys-iterations", type=int, default=GATYS_ITERATIONS, help="give L-BFGS up after so many; 0 leaves it out"
+    )
+    parser.add_argument(
+        "--judge-sizes",
+        nargs="*",
+        type=int,
+        default=judge.SIZES,
+        metavar="PIXELS",
+        help="longest sides at which pictures are judged by what no network was trained for; none: not at all",
     )
     parser.add_argument("--style-image", metavar="PICTURE", help="the style picture; found by the card when left out")
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")

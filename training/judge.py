@@ -13,20 +13,24 @@ how good its pictures are. The judge looks with other eyes:
 
 import math
 import statistics
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from stylecore.errors import StylecoreError
 from stylecore.gatys_objective import reduce_picture
 from stylecore.losses import content_loss, gram_matrix, style_loss
-from stylecore.pictures import resize
+from stylecore.pictures import fit, resize
 from stylecore.vgg import VGG
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_2"
 SCALES = (1, 2, 4)
 PERIODS = (2, 4, 8)
+SIZES = (640, 1024)
+"""Longest sides in pixels at which a style's pictures are judged."""
 LEAST_SIDE = 64
 """Pixels: at a quarter of that size VGG still has something left at relu5_1."""
 PEAK = 1
@@ -60,36 +64,130 @@ class Judgment:
         return max(self.grid.values())
 
 
-@torch.no_grad()
-def judge(stylized: Tensor, photo: Tensor | None, painting: Tensor, vgg: VGG) -> Judgment:
-    """Judge one picture.
+class Judge:
+    """Judges pictures of one painting's style.
 
     Args:
-        stylized: (3, H, W) in [0, 1].
-        photo: what it was made from, of the same size.
         painting: (3, h, w) in [0, 1], of any size.
         vgg: Oxford's VGG-19, as `load_vgg("vgg19")` gives it.
     """
-    device = next(vgg.parameters()).device
-    height, width = stylized.shape[-2:]
-    factor = math.sqrt(height * width / (painting.shape[-2] * painting.shape[-1]))
-    painting = resize(painting, (round(painting.shape[-2] * factor), round(painting.shape[-1] * factor)))
-    errors = {}
-    for scale in SCALES:
-        ours, theirs = (
-            vgg.activations(_batch(reduce_picture(each[None], scale)[0], device), STYLE_LAYERS)
-            for each in (stylized, painting)
-        )
-        errors[scale] = statistics.mean(
-            float(style_loss(gram_matrix(ours[layer]), gram_matrix(theirs[layer]), "relative"))
-            for layer in STYLE_LAYERS
-        )
-    change = None
-    if photo is not None:
-        of_both = vgg.activations(torch.cat([_batch(stylized, device), _batch(photo, device)]), [CONTENT_LAYER])
-        one, other = of_both[CONTENT_LAYER].split(1)
-        change = float(content_loss(one, other, "relative"))
-    return Judgment(errors, change, {period: grid_peak(stylized, period) for period in PERIODS})
+
+    def __init__(self, painting: Tensor, vgg: VGG) -> None:
+        self.painting = painting
+        self.vgg = vgg
+        self._grams: dict[tuple[int, int], dict[int, dict[str, Tensor]]] = {}
+
+    @torch.no_grad()
+    def judge(self, stylized: Tensor, photo: Tensor | None = None) -> Judgment:
+        """Judge one picture (3, H, W) in [0, 1]; `photo` is what it was made from, of the same size.
+
+        Raises:
+            StylecoreError: when the picture is too small to be seen from all distances, or the photo has another size.
+        """
+        height, width = stylized.shape[-2:]
+        if min(height, width) < LEAST_SIDE:
+            raise StylecoreError(f"a picture of {width} x {height} pixels is too small to be judged.")
+        if photo is not None and photo.shape != stylized.shape:
+            raise StylecoreError("a picture and the photo that it was made from must have the same size to be judged.")
+        area = math.sqrt(height * width / (self.painting.shape[-2] * self.painting.shape[-1]))
+        size = (round(self.painting.shape[-2] * area), round(self.painting.shape[-1] * area))
+        if size not in self._grams:
+            self._grams[size] = self._of(resize(self.painting, size))
+        ours = self._of(stylized)
+        errors = {
+            scale: statistics.mean(
+                float(style_loss(ours[scale][layer], gram, "relative")) for layer, gram in of.items()
+            )
+            for scale, of in self._grams[size].items()
+        }
+        change = None
+        if photo is not None:
+            of_both = self._activations(torch.stack([stylized, photo]), [CONTENT_LAYER])[CONTENT_LAYER]
+            change = float(content_loss(of_both[:1], of_both[1:], "relative"))
+        return Judgment(errors, change, {period: grid_peak(stylized, period) for period in PERIODS})
+
+    def _of(self, pixels: Tensor) -> dict[int, dict[str, Tensor]]:
+        """Gram matrices of the style layers at every scale."""
+        return {
+            scale: {
+                layer: gram_matrix(activation)
+                for layer, activation in self._activations(reduce_picture(pixels[None], scale), STYLE_LAYERS).items()
+            }
+            for scale in SCALES
+        }
+
+    def _activations(self, batch: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        device = next(self.vgg.parameters()).device
+        return self.vgg.activations(batch.to(device).to(memory_format=torch.channels_last), layers)
+
+
+@dataclass(frozen=True)
+class JudgedSize:
+    """The pictures of a style at one size: means over the photos, of `grid` the worst photo's."""
+
+    size: int
+    style_error: float
+    style_errors: dict[int, float]
+    content_change: float | None
+    grid: float
+    photos: int
+
+
+def judge_style(
+    stylize: Callable[[Tensor], Tensor],
+    photos: Iterable[tuple[str, Tensor]],
+    judge: Judge,
+    sizes: Sequence[int] = SIZES,
+) -> list[JudgedSize]:
+    """Judge what a style makes of photos whose longest sides are resized to each of `sizes`.
+
+    Args:
+        stylize: as `Engine.stylize`.
+        photos: name and pixels (3, H, W) in [0, 1]; smaller ones are judged at the size they have.
+    """
+    judged: dict[int, list[Judgment]] = {size: [] for size in sizes}
+    for _, photo in photos:
+        for size in sizes:
+            content = fit(photo, size)
+            judged[size].append(judge.judge(stylize(content), content))
+    return [together(size, judgments) for size, judgments in judged.items() if judgments]
+
+
+def together(size: int, judgments: Sequence[Judgment]) -> JudgedSize:
+    """Several pictures' judgments as one."""
+    changes = [each.content_change for each in judgments if each.content_change is not None]
+    return JudgedSize(
+        size=size,
+        style_error=statistics.mean(each.style_error for each in judgments),
+        style_errors={scale: statistics.mean(each.style_errors[scale] for each in judgments) for scale in SCALES},
+        content_change=statistics.mean(changes) if changes else None,
+        grid=max(each.worst_grid for each in judgments),
+        photos=len(judgments),
+    )
+
+
+def metrics(judged: Sequence[JudgedSize]) -> dict[str, float]:
+    """What MLflow keeps: "eval/style_error_640", "eval/content_change_640", "eval/grid_640" for every size."""
+    found = {}
+    for each in judged:
+        found[f"eval/style_error_{each.size}"] = each.style_error
+        found[f"eval/grid_{each.size}"] = each.grid
+        if each.content_change is not None:
+            found[f"eval/content_change_{each.size}"] = each.content_change
+    return found
+
+
+def table(rows: Sequence[tuple[str, JudgedSize]]) -> str:
+    """A heading and a line for every name and size, to be printed."""
+    cells: list[tuple[str, ...]] = [
+        ("picture", "size", "style error", "full", "half", "quarter", "content", "grid dB")
+    ]
+    for name, each in rows:
+        change = "" if each.content_change is None else f"{each.content_change:.3f}"
+        errors = (f"{each.style_errors[scale]:.3f}" for scale in SCALES)
+        cells.append((name, str(each.size), f"{each.style_error:.3f}", *errors, change, f"{each.grid:.1f}"))
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
 
 
 def grid_peak(pixels: Tensor, period: int) -> float:
@@ -126,7 +224,3 @@ def _around(power: Tensor, row: int, column: int, reach: int) -> Tensor:
     rows = torch.arange(row - reach, row + reach + 1) % power.shape[0]
     columns = torch.arange(column - reach, column + reach + 1) % power.shape[1]
     return power[rows[:, None], columns]
-
-
-def _batch(pixels: Tensor, device: torch.device) -> Tensor:
-    return pixels[None].to(device).to(memory_format=torch.channels_last)

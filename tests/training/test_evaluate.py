@@ -229,7 +229,9 @@ def test_the_command_line_prints_a_table_and_keeps_the_metrics_with_the_checkpoi
 ):
     tracker, file = run_of(trained(tiny_style(iterations=1000)), workplace)
     reference = str(file) if by_file else "models:/tiny_waves@iterations-1000"
-    assert main([reference, "--photos", "photos", "--sizes", "32", "40", "--gatys-iterations", "2"]) == 0
+    assert (
+        main([reference, "--photos", "photos", "--sizes", "32", "40", "--gatys-iterations", "2", "--judge-sizes"]) == 0
+    )
     output = capsys.readouterr().out
     assert "tiny_waves, 1000 iterations, mean of 2 photos" in output
     assert [line.split()[0] for line in output.splitlines() if line.strip()][1:] == ["size", "32", "40"]
@@ -250,7 +252,18 @@ def test_json_without_logging_leaves_the_store_alone(
     tracker, file = run_of(trained(tiny_style()), workplace)
     other = workplace / "other.safetensors"
     trained(tiny_style(name="other"), style_weight=1e15).save(other)
-    flags = ["--photos", "photos/1.png", "photos", "--sizes", "32", "--gatys-iterations", "0", "--json", "--no-log"]
+    flags = [
+        "--photos",
+        "photos/1.png",
+        "photos",
+        "--sizes",
+        "32",
+        "--gatys-iterations",
+        "0",
+        "--judge-sizes",
+        "--json",
+        "--no-log",
+    ]
     assert main([str(file), str(other), *flags]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert [first["name"], second["name"]] == ["tiny_waves", "other"]
@@ -264,13 +277,40 @@ def test_a_network_that_the_store_does_not_know_is_evaluated_all_the_same(
 ):
     run_of(trained(tiny_style(), style_image="elsewhere.png"), workplace)
     trained(tiny_style(), style_image="elsewhere.png").save("new.safetensors")  # other weights
-    flags = ["--photos", "photos", "--sizes", "32", "--gatys-iterations", "0"]
+    flags = ["--photos", "photos", "--sizes", "32", "--gatys-iterations", "0", "--judge-sizes"]
     assert main(["new.safetensors", *flags]) == 2
     assert "no file elsewhere.png" in capsys.readouterr().err
     assert main(["new.safetensors", *flags, "--style-image", "style.png"]) == 0
     captured = capsys.readouterr()
     assert "not in the store" in captured.err
     assert "tiny_waves" in captured.out
+
+
+def test_networks_and_the_pictures_of_others_are_judged_in_one_table(
+    workplace: Path, store: str, tiny_style: Callable[..., StyleModel], capsys: pytest.CaptureFixture[str]
+):
+    tracker, file = run_of(trained(tiny_style(iterations=1000)), workplace)
+    photo = workplace / "photo.png"
+    save_picture(picture(1, 96, 128), photo)
+    save_picture(picture(100, 80, 96), workplace / "painting.png")
+    flags = ["--photos", str(photo), "--sizes", "32", "--gatys-iterations", "0", "--style-image", "painting.png"]
+    assert main([str(file), str(photo), "painting.png", *flags, "--judge-sizes", "96"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    network, itself, painting = rows[-3:]
+    assert network[:2] == ["tiny_waves/1", "96"]
+    assert itself[:2] == ["photo.png", "128"]
+    assert float(itself[6]) == 0  # it has changed nothing
+    assert float(painting[2]) == 0  # it is the style
+    kept = connect(store).get_run(tracker.run_id).data.metrics
+    assert f"{kept['eval/style_error_96']:.3f}" == network[2]
+    assert {"eval/content_change_96", "eval/grid_96"} <= kept.keys()
+
+
+def test_a_picture_is_judged_by_a_painting_that_is_named(
+    workplace: Path, store: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["style.png"]) == 2
+    assert "say by --style-image which painting" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,17 @@ from torch import Tensor
 
 from stylecore.pictures import resize
 from stylecore.vgg import VGG
-from training.judge import PERIODS, grid_peak, judge
+from training.judge import PERIODS, Judge, Judgment, grid_peak
 
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
     torch.manual_seed(0)
     return VGG("E").requires_grad_(False)
+
+
+def judge(stylized: Tensor, photo: Tensor | None, painting: Tensor, vgg: VGG) -> Judgment:
+    return Judge(painting, vgg).judge(stylized, photo)
 
 
 def picture(seed: int, side: int = 64) -> Tensor:

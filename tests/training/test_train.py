@@ -137,7 +137,9 @@ def test_a_launched_run_ends_with_curves_pictures_and_a_registered_style(folder:
     launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launch += ["--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
-    flags = arguments(folder, "--iterations", 4, "--checkpoints", 2, "--batch-size", 1, "--evaluate-sizes", 32)
+    flags = arguments(
+        folder, "--iterations", 4, "--checkpoints", 2, "--batch-size", 1, "--evaluate-sizes", 32, "--judge-sizes"
+    )
     command = [*launch, str(REPOSITORY / "training" / "train.py"), *flags]
     environment = {**os.environ, "STYLECORE_CACHE": str(VGG_CACHE)}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
