@@ -46,7 +46,10 @@ def network_digest(network: TransformNet) -> str:
 
     So it is the same for a file of half the size (`StyleModel.save(half=True)`), and where only the card differs.
     """
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(network.config), sort_keys=True).encode())
+    form = dataclasses.asdict(network.config)
+    if not form["input_noise"]:
+        del form["input_noise"]  # networks had none before there was such a setting
+    digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode())
     for name, tensor in sorted(network.state_dict().items()):
         values = tensor.detach().cpu()
         values = values.half() if values.is_floating_point() else values

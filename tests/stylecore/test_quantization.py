@@ -167,3 +167,12 @@ def test_convolutions_without_a_range_stay_float32() -> None:
     model.quantization = form_of(model)
     engine = Engine(model, "cpu", "openvino-int8")
     assert psnr(engine.stylize(pixels), Engine(model, "cpu", "torch").stylize(pixels)) > 60
+
+
+def test_the_digest_of_a_network_without_input_noise_is_what_it_was_before_there_was_any() -> None:
+    config = TransformNetConfig(residual_blocks=1, width=0.0625)
+    network = TransformNet(config)
+    for value in network.state_dict().values():
+        value.fill_(0.5)
+    assert network_digest(network) == "430ad461abe5576c2413fd035e8d129388948482411e9158c6d2f7f8a905b755"
+    assert network_digest(TransformNet(dataclasses.replace(config, input_noise=0.1))) != network_digest(network)
