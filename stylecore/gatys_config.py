@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from stylecore.errors import StylecoreError
 
 Layers = Mapping[str, float] | Sequence[str]
-Normalization = Literal["mean", "paper"]
+Normalization = Literal["mean", "paper", "relative"]
 Start = Literal["content", "style", "noise"]
 Optimizer = Literal["lbfgs", "adam"]
 KeepColors = Literal["none", "luminance", "match"]
@@ -33,7 +33,9 @@ class GatysConfig:
             public implementations do; "paper" takes equations 1 and 4 literally. It is "mean" with the
             layers' weights multiplied by `losses.paper_content_scale` and `losses.paper_style_scale`. The paper's
             constants let the content count for more, the more pixels the picture has: multiply style_weight by
-            height * width / 16384 for the balance that relu4_2 and relu4_1 have with "mean".
+            height * width / 16384 for the balance that relu4_2 and relu4_1 have with "mean". "relative" divides
+            each loss by that of an empty picture, so that all layers count alike (losses.py): a style_weight of 1 to
+            10 then is the balance.
         start: the picture that the optimization begins with. From the content 50 steps give a painted picture and
             200 a finished one; from noise it takes twice as many, content_weight 10 to see the content's
             structure, and every seed gives another picture.

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylecore.gatys_config import GatysConfig, layer_weights
+from stylecore.gatys_config import GatysConfig, Normalization, layer_weights
 from stylecore.losses import (
+    content_factor,
     content_loss,
     gram_matrix,
     paper_content_scale,
     paper_style_scale,
+    style_factor,
     style_loss,
     total_variation_loss,
 )
@@ -119,17 +121,31 @@ def build_objective(
             gram_targets[term] = gram_targets.get(term, 0) + share * gram_matrix(activation)
 
     unit = activation_unit(vgg.preprocessing)
-    paper = config.normalization == "paper"
     weights: dict[str, float] = {}
     for layer, target in content_targets.items():
-        scale = paper_content_scale(target.shape[1], target.shape[2] * target.shape[3]) if paper else 1.0
-        weights[f"content/{layer}"] = config.content_weight * content_layers[layer] * scale * unit**2
-    for term, target in gram_targets.items():
-        scale = paper_style_scale(target.shape[1]) if paper else 1.0
-        weights[str(term)] = config.style_weight * style_layers[term.layer] * scale * unit**4
+        factor = _content_scale(target, unit, config.normalization)
+        weights[f"content/{layer}"] = config.content_weight * content_layers[layer] * factor
+    for term, gram in gram_targets.items():
+        factor = _style_scale(gram, unit, config.normalization)
+        weights[str(term)] = config.style_weight * style_layers[term.layer] * factor
     if config.tv_weight > 0:
         weights["tv"] = config.tv_weight
     return Objective(vgg, content_targets, gram_targets, weights)
+
+
+def _content_scale(target: Tensor, unit: float, normalization: Normalization) -> float:
+    """What the content loss of one layer is multiplied by. A relative loss has no unit."""
+    if normalization == "relative":
+        return float(content_factor(target, "relative"))
+    paper = paper_content_scale(target.shape[1], target.shape[2] * target.shape[3])
+    return unit**2 * (paper if normalization == "paper" else 1.0)
+
+
+def _style_scale(gram: Tensor, unit: float, normalization: Normalization) -> float:
+    """The same of a style loss."""
+    if normalization == "relative":
+        return float(style_factor(gram, "relative"))
+    return unit**4 * (paper_style_scale(gram.shape[-1]) if normalization == "paper" else 1.0)
 
 
 def activation_unit(preprocessing: Preprocessing) -> float:

@@ -20,7 +20,8 @@ HELP = {
     "content_weight": "alpha: weight of the content",
     "style_weight": "beta: weight of the style; what counts is alpha / beta",
     "tv_weight": "weight of the total variation, which smooths",
-    "normalization": "means over activations, as public implementations take them, or the paper's equations literally",
+    "normalization": "means over activations, as public implementations take them; the paper's equations literally; "
+    "or relative to the pictures' own, with a style weight of 1 to 10",
     "start": "the picture to begin with; --start-picture gives another",
     "seed": "of the noise",
     "optimizer": "L-BFGS as in the paper, or Adam",

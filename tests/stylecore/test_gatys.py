@@ -135,6 +135,14 @@ def test_the_paper_is_the_mean_times_the_scales(vgg: VGG) -> None:
         assert paper[name] == pytest.approx(mean[name] * scale, rel=1e-5)
 
 
+def test_relative_losses_of_an_empty_picture_would_be_their_weights(vgg: VGG) -> None:
+    objective = _objective(vgg, replace(SHALLOW, normalization="relative", content_weight=3.0, style_weight=8.0))
+    (target,) = objective.content_targets.values()
+    assert objective.weights["content/relu2_1"] * float(target.square().mean()) == pytest.approx(3)
+    for term, gram in objective.gram_targets.items():
+        assert objective.weights[str(term)] * float(gram.square().mean()) == pytest.approx(4)
+
+
 def test_the_paper_is_equations_1_and_4(vgg: VGG) -> None:
     """Written out as the paper has them, with its unnormalized Gram matrices."""
     config = replace(SHALLOW, normalization="paper", content_weight=3.0, style_weight=7.0)
