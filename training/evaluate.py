@@ -384,7 +384,9 @@ def run(options: argparse.Namespace) -> None:
         for candidate, evaluation in zip(group, evaluations, strict=True):
             judged: list[judge.JudgedSize] = []
             if options.judge_sizes:
-                judged = judge_network(candidate.model, _read(photos), style, options.judge_sizes, options.device)
+                judged = judge_network(
+                    candidate.model, _read(photos), style, options.judge_sizes, options.device, options.whole
+                )
                 rows += [(str(candidate), each) for each in judged]
             metrics = evaluation.metrics() | judge.metrics(judged)
             report.append({**dataclasses.asdict(evaluation), "judged": list(map(dataclasses.asdict, judged))})
@@ -416,15 +418,19 @@ def judge_network(
     style: Tensor | None = None,
     sizes: Sequence[int] = judge.SIZES,
     device: str | None = None,
+    whole: bool = False,
 ) -> list[judge.JudgedSize]:
     """Judge a network's pictures of these photos, as people get them: with the strokes as large as the painting's.
+
+    With `whole` photos are painted at their own size instead.
 
     Raises:
         StylecoreError: when its card does not name the style picture and none is given, or there are no photos.
     """
     if style is None:
         style = load_picture(find_file(training_settings(model.card).style_image)).pixels
-    judged = judge.judge_style(Engine(model, device).stylize, photos, _judge(style, device), sizes)
+    engine = Engine(model, device)
+    judged = judge.judge_style(engine.paint if whole else engine.stylize, photos, _judge(style, device), sizes)
     if not judged:
         raise StylecoreError("there are no photos to judge by.")
     return judged
@@ -474,6 +480,11 @@ def _parser() -> argparse.ArgumentParser:
         default=judge.SIZES,
         metavar="PIXELS",
         help="longest sides at which pictures are judged by what no network was trained for; none: not at all",
+    )
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="judge pictures painted at the photo's size, not at the card's painted_side",
     )
     parser.add_argument("--style-image", metavar="PICTURE", help="the style picture; found by the card when left out")
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")

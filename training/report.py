@@ -35,7 +35,7 @@ from training.report_experiment import (
     the_runs,
     two_seeds,
 )
-from training.report_gallery import from_scratch_or_not, gallery
+from training.report_gallery import from_scratch_or_not, gallery, strokes
 from training.report_markdown import Album
 from training.report_widths import FULL, NARROW, fast, narrow
 from training.store import connect
@@ -91,6 +91,7 @@ def tell(client: MlflowClient, pictures: Path) -> str:
         ("Half painted", half_painted),
         ("Content and style by the method of Gatys et al.", ratios),
         ("The gallery", gallery),
+        ("Strokes as large as the painting's", strokes),
         ("From a trained network, or from scratch", from_scratch_or_not),
         ("Half the width, alone and taught", narrow),
         ("A fast network for every style", fast),

@@ -23,6 +23,8 @@ STYLE = "starry_night"
 """The registered model that the experiment is about; champions of other runs are the gallery."""
 FULL_WIDTH = "full-width"
 """Alias of the network of a style that a narrower one learned from."""
+EARLIER = "fine-strokes"
+"""Alias of the network that was a style's champion before it was trained for losses relative to the painting."""
 FROM_SCRATCH = "_from_scratch"
 """A run of this ending is the twin of the run without it, which began with a trained network."""
 SMOOTHING = 100
@@ -35,13 +37,26 @@ _RUNS_A_PAGE = 1000
 OBJECTIVE = (
     "content_layer",
     "content_weight",
+    "content_normalization",
     "style_layers",
     "style_weight",
+    "style_normalization",
+    "style_layer_weights",
+    "loss_scales",
+    "steadiness_weight",
     "total_variation_weight",
     "style_image",
     "style_size",
 )
 """The settings that decide what is minimized."""
+BEFORE_THE_SETTING = {
+    "content_normalization": "mean",
+    "style_normalization": "mean",
+    "style_layer_weights": "",
+    "loss_scales": "1",
+    "steadiness_weight": "0.0",
+}
+"""What runs had that were made before there were these settings."""
 TRAINING_PICTURES = (
     "photos",
     "crop",
@@ -139,6 +154,10 @@ class Evidence:
     """The version with the alias `fast` of every style that has one, by the style's name."""
     full_width: Mapping[str, GalleryStyle]
     """That with the alias `full-width`."""
+    earlier: Mapping[str, GalleryStyle]
+    """That with the alias `fine-strokes`."""
+    champions: Mapping[str, GalleryStyle]
+    """The champion of every style, those of the experiment too."""
     twins: Sequence[Twins]
     grids: Mapping[str, Sequence[ReportRun]]
     """Runs of `training.gatys_grid`, by grid, from most content to most style."""
@@ -188,6 +207,8 @@ def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Itera
         ],
         fast=bearing(FAST),
         full_width=bearing(FULL_WIDTH),
+        earlier=bearing(EARLIER),
+        champions=bearing(CHAMPION),
         twins=[pair for pair in twins if _losses(pair.tuned) and _losses(pair.scratch)],
         grids=_read_grids(client),
         costs=_read_costs(client),
@@ -196,7 +217,12 @@ def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Itera
 
 def differing(one: ReportRun, other: ReportRun, settings: Iterable[str]) -> list[str]:
     """The settings that differ."""
-    return [key for key in settings if one.params.get(key) != other.params.get(key)]
+    return [key for key in settings if _setting(one, key) != _setting(other, key)]
+
+
+def _setting(run: ReportRun, key: str) -> str | None:
+    """A parameter; of a run that is older than the setting, what the code did then."""
+    return run.params.get(key, BEFORE_THE_SETTING.get(key))
 
 
 def smoothed(curve: Curve) -> list[tuple[int, float]]:

@@ -1,6 +1,7 @@
 """The report's sections on the other styles: the gallery, and those trained both ways."""
 
-from training.report_data import SMOOTHING, Evidence, GalleryStyle, Twins, reached_at, smoothed, value_at
+from training.judge import SIZES as JUDGED_SIZES
+from training.report_data import EARLIER, SMOOTHING, Evidence, GalleryStyle, Twins, reached_at, smoothed, value_at
 from training.report_markdown import NONE, Album, loss_text, named, percent, size_of, table
 from training.report_pictures import Row, contact_sheet
 from training.report_plots import twin_curves
@@ -46,6 +47,42 @@ def gallery(evidence: Evidence, album: Album) -> list[str]:
         "its own style's losses. A style picture with black or white areas of its own gives spots by right.",
         table(heading, rows),
     ]
+
+
+def strokes(evidence: Evidence, album: Album) -> list[str]:
+    """The champions beside those of before they were trained for losses relative to the painting, by the judge."""
+    text = [
+        "The judge (`training/judge.py`) looks at pictures as no training did: by Oxford's VGG-19, from three "
+        "distances. The style error is 0 for the painting itself, the content change 0 for the photo itself. The grid "
+        "is how far the spectrum stands out at periods of 2, 4 and 8 pixels, in decibels, on the worst photo. Of each "
+        "style the first row is the network that was its champion before, trained for means of squares at one size, "
+        "with photos painted at their own size; the second is the champion now, with photos painted at the size at "
+        "which its strokes are as large as the painting's."
+    ]
+    pairs = [(evidence.earlier[name], style) for name, style in evidence.champions.items() if name in evidence.earlier]
+    if not pairs:
+        return [*text, f"No style has a version with the alias `{EARLIER}` in this tracker."]
+    heading = [
+        "style",
+        *(f"{what}, {size} px" for size in JUDGED_SIZES for what in ("style error", "content", "grid")),
+    ]
+    rows, sheet = [], []
+    for pair in pairs:
+        title = pair[1].run.params.get("title") or pair[1].name
+        for label, style in zip(("before", "now"), pair, strict=True):
+            rows.append((f"{title}, {label}", *(cell for size in JUDGED_SIZES for cell in _judged(style, size))))
+        shown = [album.open(pair[1].run.style_picture)] if pair[1].run.style_picture else []
+        for photo in album.photos([(style.run, style.iterations) for style in pair])[:PHOTOS]:
+            shown += [album.open(style.run.previews[photo][style.iterations]) for style in pair]
+        sheet.append(Row(title, [*shown, *[None] * (1 + 2 * PHOTOS - len(shown))]))
+    image = contact_sheet(["painting", *["before", "now"] * PHOTOS], sheet, HEIGHT)
+    return [*text, table(heading, rows), album.sheet("strokes", image, "Sample photos before and now")]
+
+
+def _judged(style: GalleryStyle, size: int) -> list[str]:
+    found = style.run.evaluation(style.iterations, size)
+    digits = {"style_error": 3, "content_change": 2, "grid": 0}
+    return [NONE if found.get(name) is None else f"{found[name]:.{places}f}" for name, places in digits.items()]
 
 
 def from_scratch_or_not(evidence: Evidence, album: Album) -> list[str]:
