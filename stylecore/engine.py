@@ -35,6 +35,10 @@ BORDER_OF_REFLECTION = 16
 """Pixels of reflected surroundings for networks that reflect in every layer. With so many no frame is seen. More would
 count in instance normalization: for squares of 256 pixels, 40 make the total loss of Johnson et al. 6 % worse."""
 
+BORDER_OF_LARGE_STROKES = 40
+"""The same for networks that want noise on their photos: their stars and strokes are larger, and with 16 pixels a row
+of them stands along the edges."""
+
 LARGEST_WHOLE = 4_000_000
 """Pixels of the largest picture that is given to the network at once; PyTorch takes 3 GB for it."""
 
@@ -55,7 +59,7 @@ class Engine:
 
     The picture is extended by reflection before the network and the result cropped afterwards, for two reasons:
     networks whose sides are not multiples of 4 return other sizes than they get, and the network's own padding
-    leaves a visible frame. Where it pads with reflections, `BORDER_OF_REFLECTION` pixels keep the frame away; where
+    leaves a visible frame. Where it pads with reflections, some pixels of them keep the frame away; where
     it pads with zeros, the extension is so wide that no zero reaches the picture through any layer.
 
     Pictures of more than `LARGEST_WHOLE` pixels are stylized by tiles that share their statistics (big_pictures.py):
@@ -201,7 +205,7 @@ def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]
 
 def _border(config: TransformNetConfig) -> int:
     if config.padding == "reflect":
-        return BORDER_OF_REFLECTION
+        return BORDER_OF_LARGE_STROKES if config.input_noise else BORDER_OF_REFLECTION
     if config.padding == "reflect-start":  # what the residual blocks need the network adds by itself
         return REACH_OF_OTHER_LAYERS
     return config.border + REACH_OF_OTHER_LAYERS

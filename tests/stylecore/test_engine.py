@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stylecore.engine import Engine, extend
 from stylecore.errors import StylecoreError
 from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import PAPER, TransformNet, TransformNetConfig
+from stylecore.transform_net import PAPER, TransformNet, TransformNetConfig, add_noise
 
 FORMS = {
     "reflect": TransformNetConfig(residual_blocks=1, width=0.0625),
@@ -172,3 +172,23 @@ def test_no_such_device(device: str) -> None:
     model = StyleModel(TransformNet(config), StyleCard(name="test", network=config))
     with pytest.raises(StylecoreError, match="choose 'cpu'"):
         Engine(model, device=device)
+
+
+def test_input_noise_is_laid_on_the_photo_and_the_same_every_time() -> None:
+    torch.manual_seed(0)
+    config = TransformNetConfig(residual_blocks=1, width=0.25, input_noise=0.2)
+    noisy = Engine(StyleModel(TransformNet(config), StyleCard("noisy", network=config)), "cpu", "torch")
+    flat = torch.full((3, 40, 56), 0.5)
+    painted = noisy.stylize(flat)
+    assert torch.equal(noisy.stylize(flat), painted)
+    assert painted[:, 8:-8, 8:-8].std(dim=(1, 2)).min() > 1e-3  # without noise a flat photo stays flat
+    frames = noisy.stylize(torch.stack([flat, flat.flip(-1)]))
+    close(frames[0], painted)
+
+
+def test_the_noise_is_as_strong_as_asked_and_gray() -> None:
+    noise = add_noise(torch.zeros(2, 3, 200, 300), 0.1)
+    assert noise.std().item() == pytest.approx(0.1, rel=0.25)
+    assert torch.equal(noise[0], noise[1])
+    assert torch.equal(noise[:, 0], noise[:, 2])
+    assert torch.equal(add_noise(noise, 0.0), noise)
