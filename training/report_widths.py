@@ -39,7 +39,9 @@ def narrow(evidence: Evidence, album: Album) -> list[str]:
 def fast(evidence: Evidence, album: Album) -> list[str]:
     """The network with the alias `fast` of every style beside the one of full width that it learned from."""
     pairs = [
-        (evidence.full_width[name], style) for name, style in evidence.fast.items() if name in evidence.full_width
+        (evidence.full_width[name], style)
+        for name, style in evidence.fast.items()
+        if name in evidence.full_width and style.run.params.get("teacher")
     ]
     if not pairs:
         return [

@@ -172,9 +172,8 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                 content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
                 with _synchronized(accelerator, trained, last):
-                    photo_seed = config.seed + (iteration * config.gradient_accumulation + backward_pass) * 1_000_003
-                    given = add_noise(content, config.input_noise, photo_seed + accelerator.process_index)
-                    shift = shift_at(iteration)
+                    # By the iteration alone: the same for all processes, and after a resume.
+                    given, shift = add_noise(content, config.input_noise, iteration), shift_at(iteration)
                     moved = None
                     with accelerator.autocast():
                         if config.steadiness_weight:
@@ -182,7 +181,9 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                         else:
                             stylized = forward(given)
                         with torch.no_grad():
-                            taught = teacher(add_noise(content, teacher.config.input_noise)) if teacher else None
+                            taught = (
+                                teacher(add_noise(content, teacher.config.input_noise, iteration)) if teacher else None
+                            )
                     part = training_losses(vgg, content, stylized, targets, config, accelerator, taught, moved, shift)
                     accelerator.backward(part["loss/total"] / config.gradient_accumulation)
                 for name, value in part.items():
