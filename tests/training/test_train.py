@@ -59,10 +59,10 @@ def photo(index: int) -> Image.Image:
     return Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC)
 
 
-RELATIVE = (
-    "--style-normalization relative --content-normalization relative --loss-scales 1 2 --style-weight 1 "
-    "--content-weight 1 --input-noise 0.05 --steadiness-weight 10"
-).split()
+RELATIVE = [
+    *("--style-normalization", "relative", "--content-normalization", "relative", "--loss-scales", "1", "2"),
+    *("--style-weight", "1", "--content-weight", "1", "--input-noise", "0.05", "--steadiness-weight", "10"),
+]
 """All that the objective can have beside what the paper has."""
 
 
