@@ -143,11 +143,13 @@ def judge_style(
 
     Args:
         stylize: as `Engine.stylize`.
-        photos: name and pixels (3, H, W) in [0, 1]; smaller ones are judged at the size they have.
+        photos: name and pixels (3, H, W) in [0, 1]; of a smaller one only the smallest size is judged, as it is.
     """
     judged: dict[int, list[Judgment]] = {size: [] for size in sizes}
     for _, photo in photos:
         for size in sizes:
+            if size > max(photo.shape[-2:]) and size != min(sizes):
+                continue
             content = fit(photo, size)
             judged[size].append(judge.judge(stylize(content), content))
     return [together(size, judgments) for size, judgments in judged.items() if judgments]

@@ -62,15 +62,13 @@ def strokes(evidence: Evidence, album: Album) -> list[str]:
     pairs = [(evidence.earlier[name], style) for name, style in evidence.champions.items() if name in evidence.earlier]
     if not pairs:
         return [*text, f"No style has a version with the alias `{EARLIER}` in this tracker."]
-    heading = [
-        "style",
-        *(f"{what}, {size} px" for size in JUDGED_SIZES for what in ("style error", "content", "grid")),
-    ]
+    size = JUDGED_SIZES[0]  # the sample photos are no larger
+    heading = ["style", *(f"{what}, {size} px" for what in ("style error", "content change", "grid"))]
     rows, sheet = [], []
     for pair in pairs:
         title = pair[1].run.params.get("title") or pair[1].name
         for label, style in zip(("before", "now"), pair, strict=True):
-            rows.append((f"{title}, {label}", *(cell for size in JUDGED_SIZES for cell in _judged(style, size))))
+            rows.append((f"{title}, {label}", *_judged(style, size)))
         shown = [album.open(pair[1].run.style_picture)] if pair[1].run.style_picture else []
         for photo in album.photos([(style.run, style.iterations) for style in pair])[:PHOTOS]:
             shown += [album.open(style.run.previews[photo][style.iterations]) for style in pair]
