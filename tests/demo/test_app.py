@@ -68,7 +68,7 @@ def test_wrong_input_is_answered_with_one_sentence(
 def test_files_of_the_server_are_not_photos(page: tuple[gr.Blocks, str], photo: Path, extra: dict) -> None:
     endpoint = f"{page[1]}gradio_api/call/stylize"
     payload = {"path": str(photo), **extra}  # it is there, and nobody uploaded it
-    call = httpx.post(endpoint, json={"data": [payload, "night", "champion", 96, 1.0, False]}).json()
+    call = httpx.post(endpoint, json={"data": [payload, "night", "champion", 96, 1.0, False, 1.0]}).json()
     answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=30).text
     assert "event: error" in answer
     assert "stylized" not in answer

@@ -44,7 +44,7 @@ def test_no_other_file_can_be_read(page: tuple[gr.Blocks, str], photo: Path, pat
 def test_no_photo_is_fetched_from_elsewhere(page: tuple[gr.Blocks, str], address: str) -> None:
     endpoint = f"{page[1]}gradio_api/call/stylize"
     photo = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
-    call = httpx.post(endpoint, json={"data": [photo, "night", "champion", 96, 1.0, False]}).json()
+    call = httpx.post(endpoint, json={"data": [photo, "night", "champion", 96, 1.0, False, 1.0]}).json()
     answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=30).text
     assert "event: error" in answer
     assert "no address is fetched here" in answer

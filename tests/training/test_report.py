@@ -247,7 +247,7 @@ def test_narrow_networks_are_compared_with_their_teacher(store: str, tmp_path: P
 
 def test_the_fast_network_of_a_style_stands_beside_its_champion(store: str, tmp_path: Path, tiny_style):
     train(store, "wave", "wave", tiny_style)
-    train(store, "wave_half_width", "wave", tiny_style, length=300, width=0.5)
+    train(store, "wave_half_width", "wave", tiny_style, length=300, width=0.5, teacher="models:/wave@champion")
     text = write_report(tmp_path / "none", store).read_text(encoding="utf-8")
     assert "No style has versions with the aliases `fast` and `full-width`" in section(
         text, "A fast network for every style"
