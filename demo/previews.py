@@ -8,7 +8,7 @@ from pathlib import Path
 
 from demo import zero_gpu
 from stylecore.engine import Engine
-from stylecore.pictures import encode_picture, load_picture
+from stylecore.pictures import encode_picture, fit, load_picture
 from stylecore.quantization import network_digest
 from stylecore.samples import sample_photos
 from stylecore.style_model import StyleModel
@@ -35,13 +35,16 @@ def paint_preview(model: StyleModel, photo: Path) -> bytes:
     Raises:
         StylecoreError: when the photo cannot be read or the network cannot be run.
     """
-    key = f"{SIDE} {network_digest(model.network)} {hashlib.sha256(photo.read_bytes()).hexdigest()}"
+    photo_digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    key = f"{SIDE} of {model.card.painted_side} {network_digest(model.network)} {photo_digest}"
     file = default_cache() / "previews" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.jpg"
     with contextlib.suppress(OSError):
         jpeg = file.read_bytes()
         os.utime(file)
         return jpeg
-    jpeg = encode_picture(Engine(model, zero_gpu.DEVICE).stylize(load_picture(photo, max_side=SIDE).pixels), "JPEG")
+    # At the size at which its strokes are right, and then reduced: a card shows the style as a result shows it.
+    painted = Engine(model, zero_gpu.DEVICE).stylize(load_picture(photo, max_side=model.card.painted_side).pixels)
+    jpeg = encode_picture(fit(painted, SIDE), "JPEG")
     with contextlib.suppress(OSError):  # a cache that cannot be written is none
         _keep(jpeg, file)
     return jpeg
