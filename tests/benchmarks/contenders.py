@@ -45,7 +45,7 @@ def engine(style: str, photo: str, width: int, height: int, runtime: str) -> Pre
 
     pixels = resize(load_picture(photo).pixels, (height, width))
     stylizer = Engine(StyleModel.load(style), "cpu", runtime)
-    return timed(lambda: stylizer.stylize(pixels)), {"runtime": stylizer.runtime}
+    return timed(lambda: stylizer.paint(pixels)), {"runtime": stylizer.runtime}
 
 
 def frames(style: str, photo: str, width: int, height: int, runtime: str, count: int, at_once: int) -> Prepared:
@@ -59,7 +59,7 @@ def frames(style: str, photo: str, width: int, height: int, runtime: str, count:
     pixels = resize(load_picture(photo).pixels, (height, width + 4 * count))
     film = torch.stack([pixels[..., 4 * n : 4 * n + width] for n in range(count)])
     stylizer = Engine(StyleModel.load(style), "cpu", runtime)
-    return timed(lambda: [stylizer.stylize(batch) for batch in film.split(at_once)]), {"images": count}
+    return timed(lambda: [stylizer.paint(batch) for batch in film.split(at_once)]), {"images": count}
 
 
 def untrained(photo: str, width: int, height: int, paper: bool = False, **form: Any) -> Prepared:
@@ -72,7 +72,7 @@ def untrained(photo: str, width: int, height: int, paper: bool = False, **form: 
     pixels = resize(load_picture(photo).pixels, (height, width))
     config = PAPER if paper else TransformNetConfig(**form)
     stylizer = Engine(StyleModel(TransformNet(config), StyleCard("untrained", network=config)), "cpu", "openvino")
-    return timed(lambda: stylizer.stylize(pixels)), {}
+    return timed(lambda: stylizer.paint(pixels)), {}
 
 
 def eager(style: str, photo: str, width: int, height: int) -> Prepared:
