@@ -37,6 +37,7 @@ from training.report_experiment import (
 )
 from training.report_gallery import from_scratch_or_not, gallery, strokes
 from training.report_markdown import Album
+from training.report_objectives import objectives
 from training.report_widths import FULL, NARROW, fast, narrow
 from training.store import connect
 
@@ -92,6 +93,7 @@ def tell(client: MlflowClient, pictures: Path) -> str:
         ("Content and style by the method of Gatys et al.", ratios),
         ("The gallery", gallery),
         ("Strokes as large as the painting's", strokes),
+        ("What each change of the loss is worth", objectives),
         ("From a trained network, or from scratch", from_scratch_or_not),
         ("Half the width, alone and taught", narrow),
         ("A fast network for every style", fast),

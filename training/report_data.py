@@ -15,6 +15,7 @@ from training import gatys_grid, train
 from training.costs import EXPERIMENT as BENCHMARKS
 from training.costs import RUN_NAME as COSTS
 from training.delivery import STYLE_PICTURE
+from training.objectives import COMPARISON
 from training.published import SYSTEM_METRICS, previews_of
 from training.registry import RegisteredVersion, Registry
 from training.store import plain_errors
@@ -162,6 +163,8 @@ class Evidence:
     grids: Mapping[str, Sequence[ReportRun]]
     """Runs of `training.gatys_grid`, by grid, from most content to most style."""
     costs: ReportRun | None
+    objectives: Sequence[ReportRun] = ()
+    """Runs of `training.objectives`, the newest of each name."""
 
 
 def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Iterable[str] = ()) -> Evidence:
@@ -212,7 +215,12 @@ def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Itera
         twins=[pair for pair in twins if _losses(pair.tuned) and _losses(pair.scratch)],
         grids=_read_grids(client),
         costs=_read_costs(client),
+        objectives=[details(by_name[name]) for name in by_name if _compares(by_name[name])],
     )
+
+
+def _compares(run: Run) -> bool:
+    return run.data.tags.get("comparison") == COMPARISON and run.info.status == "FINISHED"
 
 
 def differing(one: ReportRun, other: ReportRun, settings: Iterable[str]) -> list[str]:
