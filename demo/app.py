@@ -20,21 +20,21 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo.api import build_api
-from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
-from demo.compare_tab import build_compare_api, build_compare_tab
-from demo.gatys_tab import build_gatys_api, build_gatys_tab
-from demo.housekeeping import keep_tidy, own_folder
-from demo.limits import Limits
-from demo.looks import CSS, HEADER, theme
-from demo.painter import Painter
-from demo.stylize_tab import build_stylize_tab
-from demo.stylizer import Stylizer
-from demo.turns import take_turns
-from demo.walls import NothingFetched
+from demo.server.queue import take_turns
+from demo.server.refusals import NothingFetched
+from demo.server.temporary_files import keep_tidy, own_folder
+from demo.services.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from demo.services.gatys import Painter
+from demo.services.limits import Limits
+from demo.services.stylize import Stylizer
+from demo.tabs.api import build_api
+from demo.tabs.compare import build_compare_api, build_compare_tab
+from demo.tabs.gatys import build_gatys_api, build_gatys_tab
+from demo.tabs.stylize import build_stylize_tab
+from demo.theme import CSS, HEADER, theme
 from stylecore.errors import StylecoreError
-from stylecore.vgg import VGG
-from stylecore.vgg_weights import load_vgg as pretrained_vgg
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import load_vgg as pretrained_vgg
 
 BACKSTOP = 200
 """Requests of all kinds that may wait; beyond it Gradio itself refuses."""

@@ -23,11 +23,11 @@ from huggingface_hub.utils import validate_repo_id
 
 from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos
-from stylecore.vgg_weights import write_weights
+from stylecore.vgg.weights import write_weights
 from training.command import run_command
-from training.published import swap_folder
 from training.registry import Registry, restore_published
-from training.tracker import environment_tags
+from training.registry.published import swap_folder
+from training.tracking.tracker import environment_tags
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATES = REPOSITORY / "demo" / "space"

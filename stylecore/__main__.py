@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if name in arguments[:1]:  # importing one command's module, not all
             # `import` is a word of the language and cannot name a module.
-            module = importlib.import_module(f"stylecore.commands.{name.replace('import', 'import_style')}")
+            module = importlib.import_module(f"stylecore.cli.{name.replace('import', 'import_style')}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)

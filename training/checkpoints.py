@@ -9,15 +9,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stylecore.engine import Engine
-from stylecore.pictures import fit, load_picture
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet
+from stylecore.pictures.read import fit, load_picture
 from stylecore.samples import sample_photos
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet
 from training import judge
 from training.config import TrainConfig, find_file
 from training.evaluate import evaluate_together, judge_network
-from training.tracker import Tracker
+from training.tracking.tracker import Tracker
 
 
 def write_checkpoint(

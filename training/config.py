@@ -12,11 +12,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import PAINTED_SIDE
+from stylecore.johnson.transform_net import Normalization, Output, Padding, TransformNetConfig, Upsampling
 from stylecore.losses import ContentNormalization, StyleNormalization
 from stylecore.preprocessing import CAFFE, IMAGENET
-from stylecore.style_model import PAINTED_SIDE
-from stylecore.transform_net import Normalization, Output, Padding, TransformNetConfig, Upsampling
-from training.journal import END_SECONDS
+from training.tracking.journal import END_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAST_REDUCED_SIDE = 16

@@ -25,22 +25,22 @@ import torch
 from mlflow.entities import Metric
 from torch import Tensor
 
-from stylecore.commands.stylize import PHOTO_SUFFIXES
-from stylecore.engine import Engine, choose_device
+from stylecore.cli.stylize import PHOTO_SUFFIXES
 from stylecore.errors import StylecoreError
-from stylecore.gatys_objective import Objective
-from stylecore.pictures import load_picture, resize
+from stylecore.gatys.objective import Objective
+from stylecore.inference.engine import Engine, choose_device
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.vgg import VGG
-from stylecore.vgg_weights import load_vgg
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import load_vgg
 from training import judge
 from training.command import run_command
 from training.config import TrainConfig, find_file
 from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
 from training.registry import Registry
-from training.store import connect, plain_errors
+from training.tracking.store import connect, plain_errors
 
 SIZES = (256, 512, 1024)
 GATYS_ITERATIONS = 100

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.gatys_objective import reduce_picture
+from stylecore.gatys.objective import reduce_picture
 from stylecore.losses import content_loss, gram_matrix, style_loss
-from stylecore.pictures import fit, resize
-from stylecore.vgg import VGG
+from stylecore.pictures.read import fit, resize
+from stylecore.vgg.network import VGG
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_2"

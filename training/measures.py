@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylecore.gatys_config import GatysConfig
-from stylecore.gatys_descent import Descent
-from stylecore.gatys_objective import Objective
+from stylecore.gatys.config import GatysConfig
+from stylecore.gatys.objective import Objective
+from stylecore.gatys.optimizer import Descent
 
 BURNT = 2 / 255
 """A channel this near to black or white has burnt in."""

@@ -25,10 +25,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from stylecore.gatys_objective import Objective, StyleTerm, reduce_picture
+from stylecore.gatys.objective import Objective, StyleTerm, reduce_picture
 from stylecore.losses import content_factor, content_loss, gram_matrix, style_factor, style_loss, total_variation_loss
-from stylecore.pictures import resize
-from stylecore.vgg import VGG
+from stylecore.pictures.read import resize
+from stylecore.vgg.network import VGG
 from training.config import TrainConfig
 
 MOVED_BORDER = 12

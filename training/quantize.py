@@ -22,15 +22,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stylecore.engine import Engine, frame
 from stylecore.errors import StylecoreError
-from stylecore.openvino_runtime import OpenVinoNetwork, convolution_names
-from stylecore.pictures import fit, load_picture
-from stylecore.quantization import Quantization, companion_of, network_digest, write_quantization
+from stylecore.inference.engine import Engine, frame
+from stylecore.inference.openvino import OpenVinoNetwork, convolution_names
+from stylecore.johnson.quantization import Quantization, companion_of, network_digest, write_quantization
+from stylecore.johnson.style_model import StyleModel
+from stylecore.johnson.transform_net import add_noise
+from stylecore.library import find_style, find_styles
+from stylecore.pictures.read import fit, load_picture
 from stylecore.samples import sample_photos
-from stylecore.shelf import find_style, find_styles
-from stylecore.style_model import StyleModel
-from stylecore.transform_net import add_noise
 from training.command import run_command
 
 CALIBRATION_PHOTOS = 20

@@ -30,16 +30,16 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from torch import Tensor, nn
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures import fit, load_picture
-from stylecore.style_model import StyleModel
-from stylecore.transform_net import TransformNet, add_noise
-from stylecore.vgg_weights import find_weights, load_vgg
+from stylecore.johnson.style_model import StyleModel
+from stylecore.johnson.transform_net import TransformNet, add_noise
+from stylecore.pictures.read import fit, load_picture
+from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import evaluate_checkpoints, preview_photos, register_checkpoints, write_checkpoint
 from training.config import TrainConfig, find_file, parse_config
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
 from training.state import Progress, State, load_state, newest_state, read_state, save_state
-from training.tracker import Tracker, environment_tags
+from training.tracking.tracker import Tracker, environment_tags
 
 EXPERIMENT = "johnson"
 PRINT_EVERY = 100

@@ -8,7 +8,7 @@ HERE = Path(__file__).resolve().parent
 for folder in ("bundle", "cache", "photos"):
     os.environ.setdefault(f"STYLECORE_{folder.upper()}", str(HERE / folder))
 
-import demo.zero_gpu  # noqa: E402, F401 - `spaces` wants to be imported before anything that may ask for a GPU
+import demo.services.zero_gpu  # noqa: E402, F401 - `spaces` wants to be imported before anything that may ask for a GPU
 from demo.app import main  # noqa: E402
 
 if __name__ == "__main__":

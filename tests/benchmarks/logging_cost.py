@@ -22,7 +22,7 @@ from PIL import Image
 
 from training import train
 from training.config import parse_config
-from training.tracker import Tracker
+from training.tracking.tracker import Tracker
 
 COUNTED = ("start", "log_metrics", "log_preview", "log_checkpoint", "finish")
 

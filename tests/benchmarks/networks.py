@@ -10,9 +10,9 @@ from typing import Any
 from comparing import NO_PEERS, PEERS, Contender, Figure, Line, Process, ask, compare, say
 
 from stylecore.errors import StylecoreError
-from stylecore.quantization import companion_of
-from stylecore.shelf import FAST, find_style, find_styles
-from stylecore.style_model import read_card
+from stylecore.johnson.quantization import companion_of
+from stylecore.johnson.style_model import read_card
+from stylecore.library import FAST, find_style, find_styles
 
 SIZES = ((512, 512), (1024, 768))
 FORMS = ("full-width", "one-block", FAST)

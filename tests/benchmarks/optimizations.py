@@ -9,10 +9,10 @@ from typing import Any
 from comparing import Contender, Figure, Line, Process, ask, compare, say
 
 from stylecore.errors import StylecoreError
-from stylecore.gatys_config import GatysConfig, style_size
-from stylecore.pictures import fit, load_picture, resize, save_picture
-from stylecore.shelf import find_style
-from stylecore.style_model import read_card
+from stylecore.gatys.config import GatysConfig, style_size
+from stylecore.johnson.style_model import read_card
+from stylecore.library import find_style
+from stylecore.pictures.read import fit, load_picture, resize, save_picture
 from training.config import find_file
 
 PAINTERS = {
@@ -89,7 +89,7 @@ def draw(answers: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Plot
 
-    from training.report_plots import COLORS, DOTS, MARKERS
+    from training.report.plots import COLORS, DOTS, MARKERS
 
     plot = Plot(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(plot)

@@ -1,6 +1,6 @@
 """Who paints best in a given time: `python painters.py '{"painter": "coarse_to_fine", "content": "photo.png", ...}'`.
 
-All minimize the same: VGG-19, relu4_2 and relu1_1 to relu5_1, with the weights that `stylecore.gatys` has by default.
+All minimize the same: VGG-19, relu4_2 and relu1_1 to relu5_1, with the default weights of `stylecore.gatys.paint`.
 A painter gives its pictures with the seconds that they took, without the loading of weights and pictures, and stops
 where its next step would end too late. The pictures are evaluated afterwards, clipped to what can be shown, by one
 objective. The answer is one line of JSON with the curve; the last picture is written.
@@ -20,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from torch import Tensor
 
-from stylecore.engine import Engine
-from stylecore.gatys import GatysConfig, paint
-from stylecore.gatys_objective import Objective, build_objective
-from stylecore.pictures import load_picture, save_picture
-from stylecore.style_model import StyleModel
-from stylecore.vgg import VGG
-from stylecore.vgg_weights import load_vgg
+from stylecore.gatys.objective import Objective, build_objective
+from stylecore.gatys.paint import GatysConfig, paint
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleModel
+from stylecore.pictures.read import load_picture, save_picture
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import load_vgg
 
 EVALUATED = 20
 """Pictures of a curve, the last one among them."""
@@ -40,7 +40,7 @@ class Task:
 
     Attributes:
         content: file of the photo, in the size to be painted.
-        style: file of the painting, in the size that `stylecore.gatys` looks at it for this content.
+        style: file of the painting, in the size that `stylecore.gatys.paint` looks at it for this content.
         painting: file of the painting as it is, which ours resize themselves.
         network: style file of a network trained on this painting.
         seconds: to paint.

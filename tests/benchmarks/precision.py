@@ -10,11 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from stylecore import engine as engine_module
-from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
-from stylecore.pictures import fit, load_picture, resize
-from stylecore.style_model import StyleModel
+from stylecore.inference import engine as engine_module
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleModel
+from stylecore.pictures.read import fit, load_picture, resize
 from training.quantize import psnr, read_photos
 
 

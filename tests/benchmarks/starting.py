@@ -17,8 +17,8 @@ from typing import Any
 from comparing import NO_PEERS, PEERS, REPOSITORY, Command, Figure, Line, compare, environment, say, spread
 
 from stylecore.errors import StylecoreError
-from stylecore.shelf import find_style
-from stylecore.style_model import read_card
+from stylecore.johnson.style_model import read_card
+from stylecore.library import find_style
 
 PATIENCE = 300
 """Seconds that the page is waited for; it restores the published runs when it first starts."""
@@ -33,7 +33,7 @@ def start(options: argparse.Namespace) -> Iterator[Line]:
         python = [sys.executable, "-c"]
         commands: dict[str, list[str]] = {
             "import torch": [*python, "import torch"],
-            "import stylecore.engine": [*python, "import stylecore.engine"],
+            "import stylecore.inference.engine": [*python, "import stylecore.inference.engine"],
             "import openvino": [*python, "import openvino"],
             "import gradio": [*python, "import gradio"],
             "import demo.app": [*python, "import demo.app"],

@@ -11,10 +11,10 @@ from comparing import Command, Figure, Process, ask, compare, table
 from optimizations import draw, figures, prepare
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures import save_picture
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
-from stylecore.vgg_weights import load_vgg
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import save_picture
+from stylecore.vgg.weights import load_vgg
 
 
 @pytest.fixture

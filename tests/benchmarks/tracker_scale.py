@@ -33,11 +33,11 @@ import torch
 from mlflow import MlflowClient
 from servers import MLflowServer, Postgres, mlflow_server, postgres_cluster
 
-from demo.catalogue import RegistryCatalogue
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
+from demo.services.catalogue import RegistryCatalogue
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from training.registry import Registry
-from training.tracker import Tracker
+from training.tracking.tracker import Tracker
 
 PASSWORD = "a long password"
 CURVES = ("loss/total", "loss/content", "loss/style", "loss/tv", "opt/lr", "opt/gradient_norm", "output/mean")

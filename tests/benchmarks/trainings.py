@@ -11,7 +11,7 @@ from statistics import median
 from comparing import REPOSITORY, Contender, Figure, Line, Process, compare, environment, say, spread
 
 from stylecore.errors import StylecoreError
-from training.store import connect
+from training.tracking.store import connect
 
 PHOTOS_AN_ITERATION = 4
 CROP = 256

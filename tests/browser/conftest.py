@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from demo.app import build_demo, launch_options
-from demo.catalogue import BUNDLE_FORMAT, BundleCatalogue
-from demo.limits import Limits
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
-from stylecore.vgg import VGG
+from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
+from demo.services.limits import Limits
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.vgg.network import VGG
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = (
@@ -119,7 +119,7 @@ def open_page(browser: Any, address: str) -> Iterator[Any]:
 
 @pytest.fixture
 def photo_file(tmp_path: Path) -> Path:
-    from stylecore.pictures import save_picture
+    from stylecore.pictures.read import save_picture
 
     torch.manual_seed(5)
     path = tmp_path / "my photo.png"

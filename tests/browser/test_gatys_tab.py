@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stylecore.pictures import save_picture
+from stylecore.pictures.read import save_picture
 
 OpenPage = Callable[..., Any]
 ON_TOP = """() => {

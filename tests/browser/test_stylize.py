@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stylecore.engine import Engine
-from stylecore.pictures import save_picture
+from stylecore.inference.engine import Engine
+from stylecore.pictures.read import save_picture
 from tests.browser.test_page import OpenPage, source_of, wait_for_change, wait_for_status
 
 TIMES = "\N{MULTIPLICATION SIGN}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from servers import BUCKET, S3, TEMPLATE, MLflowServer, Postgres, mlflow_server, postgres_cluster, s3_store
 
-from training.store import connect
+from training.tracking.store import connect
 
 
 @pytest.fixture(scope="session")

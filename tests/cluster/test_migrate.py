@@ -10,13 +10,14 @@ import torch
 from mlflow import MlflowClient
 from servers import MLflowServer
 
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
-from training.delivery import file_sha256
-from training.migrate import MIGRATED
-from training.registry import Registry, main
-from training.store import connect
-from training.tracker import Tracker
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from training.registry import Registry
+from training.registry.__main__ import main
+from training.registry.migrate import MIGRATED
+from training.tracking.delivery import file_sha256
+from training.tracking.store import connect
+from training.tracking.tracker import Tracker
 
 
 def tiny_style(iterations: int) -> StyleModel:

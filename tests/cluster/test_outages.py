@@ -28,13 +28,13 @@ from PIL import Image
 from servers import S3, MLflowServer, Postgres
 
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
-from stylecore.vgg_weights import default_cache, find_weights
-from training import sender, tracker
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.vgg.weights import default_cache, find_weights
 from training.config import REPOSITORY
-from training.journal import Journal
-from training.tracker import Tracker, replay
+from training.tracking import sender, tracker
+from training.tracking.journal import Journal
+from training.tracking.tracker import Tracker, replay
 
 VGG_CACHE = default_cache()
 RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "8"))
@@ -394,9 +394,9 @@ def test_many_runs_at_once_lose_nothing_though_the_database_restarts(
 def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_request(
     serve: Callable[..., MLflowServer], tmp_path: Path
 ) -> None:
-    from demo.catalogue import RegistryCatalogue
-    from demo.limits import Limits
-    from demo.stylizer import Stylizer
+    from demo.services.catalogue import RegistryCatalogue
+    from demo.services.limits import Limits
+    from demo.services.stylize import Stylizer
     from training.registry import Registry
 
     server = serve()
@@ -443,7 +443,7 @@ def test_a_run_that_begins_without_its_server_is_complete_when_it_comes(
     server.kill()
     took = a_run(tmp_path / "early", 1.0)
     assert max(took) < 1
-    sentence = re.search(r"`python -m training.tracker replay (\S+)` sends them", caplog.text)
+    sentence = re.search(r"`python -m training.tracking replay (\S+)` sends them", caplog.text)
     assert sentence
     server.start()
     replay_until_all_is_sent(Path(sentence[1]))

@@ -19,16 +19,16 @@ from PIL import Image
 from servers import Postgres
 
 from stylecore.errors import StylecoreError
-from stylecore.vgg_weights import default_cache, find_weights
-from training import sweep
+from stylecore.vgg.weights import default_cache, find_weights
 from training.config import REPOSITORY
+from training.experiments import sweep
 
 VGG_CACHE = default_cache()
 WORKER = """
 import sys, time
 from pathlib import Path
 import torch
-from training import sweep
+from training.experiments import sweep
 
 torch.set_num_threads(1)
 kind, folder = sys.argv.pop(1), Path(sys.argv.pop(1))

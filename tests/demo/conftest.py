@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from demo.app import build_demo, launch_options
-from demo.catalogue import BUNDLE_FORMAT, BundleCatalogue
-from demo.limits import Limits
-from stylecore.pictures import save_picture
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
-from stylecore.vgg import VGG
+from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
+from demo.services.limits import Limits
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import save_picture
+from stylecore.vgg.network import VGG
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.25)
 LIMITS = Limits(smallest_side=16, stylize_side=96, stylize_max_side=128, compare_side=96, photo_pixels=250_000)

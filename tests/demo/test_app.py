@@ -14,10 +14,10 @@ from PIL import Image
 
 from demo import app
 from demo.app import build_demo, main
-from demo.catalogue import BundleCatalogue, RegistryCatalogue
-from demo.limits import Limits
 from demo.page import save_for_browser
-from stylecore.pictures import save_picture
+from demo.services.catalogue import BundleCatalogue, RegistryCatalogue
+from demo.services.limits import Limits
+from stylecore.pictures.read import save_picture
 from tests.demo.conftest import write_bundle
 
 

@@ -11,9 +11,9 @@ import pytest
 from gradio_client import Client
 
 from demo.app import build_demo, launch_options
-from demo.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from demo.services.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleModel
+from stylecore.johnson.style_model import StyleModel
 from tests.demo.conftest import make_style, write_bundle
 
 
@@ -95,7 +95,7 @@ def test_an_empty_bundle_says_how_to_get_styles(tmp_path: Path) -> None:
 def test_a_bundle_needs_neither_mlflow_nor_training(bundle: Path) -> None:
     code = (
         "import sys; sys.modules['mlflow'] = sys.modules['training'] = None\n"
-        "from demo.catalogue import BundleCatalogue, RegistryCatalogue\n"
+        "from demo.services.catalogue import BundleCatalogue, RegistryCatalogue\n"
         f"print([entry.name for entry in BundleCatalogue({str(bundle)!r}).styles()])\n"
         "registry = RegistryCatalogue(); print(registry.styles(), registry.notice)\n"
     )
@@ -111,7 +111,7 @@ def store(tmp_path: Path) -> str:
 
 def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = pytest.importorskip("training.registry")
-    tracker = pytest.importorskip("training.tracker")
+    tracker = pytest.importorskip("training.tracking.tracker")
     run = tracker.Tracker.start(
         experiment="johnson", run_name="night", params={}, tags={}, tracking_uri=store, system_metrics=False
     )
@@ -146,7 +146,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
         demo.close()
 
     # A store that hangs is not waited for; one that fails: what is known is still served, and said to be old.
-    monkeypatch.setattr("demo.catalogue.PATIENCE", 0.05)
+    monkeypatch.setattr("demo.services.catalogue.PATIENCE", 0.05)
     versions, hanging = catalogue._registry.versions, threading.Event()  # type: ignore[attr-defined]
     catalogue._registry.versions = lambda: (hanging.wait(60), versions())[1]  # type: ignore[attr-defined]
     assert catalogue.open("night").card.iterations == 20

@@ -11,8 +11,20 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from demo.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord, VersionEntry
-from demo.compare_tab import (
+from demo.services.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord, VersionEntry
+from demo.services.comparisons import (
+    Comparison,
+    comparisons,
+    find_version,
+    labels,
+    list_labels,
+    number,
+    shared_facts,
+    usual_facts,
+)
+from demo.services.limits import Limits
+from demo.services.stylize import Stylizer
+from demo.tabs.compare import (
     Compared,
     choices_of,
     chosen_versions,
@@ -23,21 +35,9 @@ from demo.compare_tab import (
     references_of,
     sheet,
 )
-from demo.comparisons import (
-    Comparison,
-    comparisons,
-    find_version,
-    labels,
-    list_labels,
-    number,
-    shared_facts,
-    usual_facts,
-)
-from demo.limits import Limits
-from demo.stylizer import Stylizer
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleCard
-from stylecore.transform_net import TransformNetConfig
+from stylecore.johnson.style_model import StyleCard
+from stylecore.johnson.transform_net import TransformNetConfig
 from tests.demo.conftest import LIMITS, make_style, write_bundle
 
 PLANNED = {"iterations": 3500, "style_weight": 1e10, "seed": 0}
@@ -313,7 +313,7 @@ def test_losses_are_short() -> None:
 
 
 def test_the_registry_tells_runs_evaluations_and_pages(tmp_path: Path) -> None:
-    tracker = pytest.importorskip("training.tracker")
+    tracker = pytest.importorskip("training.tracking.tracker")
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     for name, seed in (("night_a", 1), ("night_b", 2)):
         run = tracker.Tracker.start(

@@ -24,15 +24,15 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from demo import deploy
-from demo.catalogue import BundleCatalogue
-from stylecore.engine import Engine
+from demo.services.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
-from stylecore.pictures import load_picture
+from stylecore.inference.engine import Engine
+from stylecore.pictures.read import load_picture
 from stylecore.samples import sample_photos
-from stylecore.vgg_weights import write_weights
+from stylecore.vgg.weights import write_weights
 from tests.demo.conftest import make_style
 from tests.demo.local_hub import TOKEN, Hub
-from training.tracker import Tracker
+from training.tracking.tracker import Tracker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FORBIDDEN = ("mlflow", "accelerate", "datasets", "training")
@@ -95,7 +95,9 @@ def hashes(files: dict[str, bytes]) -> dict[str, str]:
 
 def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Path) -> None:
     files = deploy.files_of(space)
-    assert {"app.py", "README.md", "requirements.txt", "LICENSE", "stylecore/vgg.py", "demo/app.py"} <= set(files)
+    assert {"app.py", "README.md", "requirements.txt", "LICENSE", "stylecore/vgg/network.py", "demo/app.py"} <= set(
+        files
+    )
     tops = {path.split("/")[0] for path in files if "/" in path}
     assert tops == {"stylecore", "demo", "bundle", "cache", "photos"}
     assert not [path for path in files if re.search(r"deploy\.py|__pycache__|demo/space|/\.", path)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.app import main
-from demo.housekeeping import PREFIX, SECONDS_BETWEEN_SWEEPS, SECONDS_KEPT, own_folder, sweep
+from demo.server.temporary_files import PREFIX, SECONDS_BETWEEN_SWEEPS, SECONDS_KEPT, own_folder, sweep
 
 
 def test_what_is_old_goes_and_what_is_new_or_the_pages_own_stays(tmp_path: Path) -> None:

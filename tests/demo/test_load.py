@@ -13,8 +13,8 @@ from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
 from demo.app import build_demo, launch_options
-from demo.catalogue import BundleCatalogue
-from stylecore.pictures import save_picture
+from demo.services.catalogue import BundleCatalogue
+from stylecore.pictures.read import save_picture
 from tests.demo.conftest import LIMITS, small_vgg
 
 PEOPLE, SECONDS = (int(number) for number in os.environ.get("STYLECORE_LOAD", "6x3").split("x"))

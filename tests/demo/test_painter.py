@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.catalogue import BundleCatalogue
-from demo.gatys_tab import (
+from demo.services.catalogue import BundleCatalogue
+from demo.services.gatys import Painter
+from demo.services.stylize import Stylizer
+from demo.tabs.gatys import (
     Stop,
     curve_table,
     estimate_text,
@@ -20,12 +22,10 @@ from demo.gatys_tab import (
     style_picture_of,
     style_pictures,
 )
-from demo.painter import Painter
-from demo.stylizer import Stylizer
-from stylecore.commands import gatys
+from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
-from stylecore.gatys import GatysConfig
-from stylecore.pictures import save_picture
+from stylecore.gatys.paint import GatysConfig
+from stylecore.pictures.read import save_picture
 from tests.demo.conftest import LIMITS, small_vgg
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from demo import previews
-from stylecore.pictures import load_picture
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
+from demo.services import previews
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import load_picture
 
 
 def tiny_style(seed: int) -> StyleModel:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.catalogue import BundleCatalogue
 from demo.page import plainly
-from demo.stylize_tab import describe, stylize, version_choices
-from demo.stylizer import Stylizer
-from stylecore.engine import Engine
+from demo.services.catalogue import BundleCatalogue
+from demo.services.stylize import Stylizer
+from demo.tabs.stylize import describe, stylize, version_choices
 from stylecore.errors import StylecoreError
-from stylecore.pictures import load_picture, read_settings, save_picture
+from stylecore.inference.engine import Engine
+from stylecore.pictures.read import load_picture, read_settings, save_picture
 from tests.demo.conftest import LIMITS, make_style, write_bundle
 
 

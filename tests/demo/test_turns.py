@@ -11,8 +11,8 @@ import pytest
 from gradio_client import Client
 from gradio_client.utils import QueueError
 
-from demo.limits import BATCH, LIVE, LONG, MODEL
-from demo.turns import person_of, refuse, take_turns
+from demo.server.queue import person_of, refuse, take_turns
+from demo.services.limits import BATCH, LIVE, LONG, MODEL
 from tests.demo.conftest import LIMITS
 
 SMALL = replace(LIMITS, queue=3, waiting_each=2)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from demo import app
 from demo.app import build_demo, launch_options, main
-from demo.catalogue import BundleCatalogue
+from demo.services.catalogue import BundleCatalogue
 from tests.conftest import REPOSITORY
 from tests.demo.conftest import LIMITS, small_vgg
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from demo import zero_gpu
+from demo.services import zero_gpu
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,11 +40,11 @@ def GPU(duration):
 PAGE = """
 import sys
 import torch
-from demo import zero_gpu
-from demo.catalogue import BundleCatalogue
-from demo.painter import Painter
-from demo.stylizer import Stylizer
-from stylecore.engine import Engine
+from demo.services import zero_gpu
+from demo.services.catalogue import BundleCatalogue
+from demo.services.gatys import Painter
+from demo.services.stylize import Stylizer
+from stylecore.inference.engine import Engine
 from tests.demo.conftest import LIMITS, small_vgg
 
 bundle, photo = sys.argv[1:]
@@ -100,7 +100,7 @@ def test_without_zero_gpu_nothing_changes(tmp_path: Path) -> None:
     assert zero_gpu.DEVICE is None
     assert not hasattr(zero_gpu.stylize, "__wrapped__")
     # `spaces` is installed on every Space, also where there is only a CPU; the variable alone is not enough either.
-    code = "import sys; from demo import zero_gpu; print(zero_gpu.PRESENT, 'spaces' in sys.modules)"
+    code = "import sys; from demo.services import zero_gpu; print(zero_gpu.PRESENT, 'spaces' in sys.modules)"
     (tmp_path / "spaces.py").write_text(SPACES)
     assert run(code, path=tmp_path, variable="") == "False False\n"
     assert run(code, path=tmp_path / "nowhere", variable="true") == "False False\n"

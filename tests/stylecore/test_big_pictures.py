@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stylecore.big_pictures import hold_statistics, samples, stylize_by_tiles, tiles
-from stylecore.engine import Engine
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import PAPER, TransformNet, TransformNetConfig
+from stylecore.inference.engine import Engine
+from stylecore.inference.tiling import hold_statistics, samples, stylize_by_tiles, tiles
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import PAPER, TransformNet, TransformNetConfig
 
 
 def network(config: TransformNetConfig) -> TransformNet:
@@ -107,8 +107,8 @@ def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.Monkey
     stylist = engine(network(SMALL))
     whole = picture(240, 243)
     at_once = stylist.paint(whole)
-    monkeypatch.setattr("stylecore.engine.LARGEST_WHOLE", 240 * 243 - 1)
-    monkeypatch.setattr("stylecore.engine.TILE_SIDE", 64)
+    monkeypatch.setattr("stylecore.inference.engine.LARGEST_WHOLE", 240 * 243 - 1)
+    monkeypatch.setattr("stylecore.inference.engine.TILE_SIDE", 64)
     shares: list[float] = []
     by_tiles = stylist.paint(whole, shares.append)
     assert shares[-1] == 1

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylecore.blend import blend, luma, match_color, with_colors_of
+from stylecore.color import blend, luma, match_color, with_colors_of
 from stylecore.errors import StylecoreError
 
 

@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylecore.brush import LARGEST_BRUSH, LEAST_BRUSH, lay_detail, painted_size
-from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
-from stylecore.pictures import resize
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
+from stylecore.inference.brush import LARGEST_BRUSH, LEAST_BRUSH, lay_detail, painted_size
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import resize
 
 
 def engine(side: int = 64) -> Engine:

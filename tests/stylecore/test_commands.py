@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 
 from stylecore.__main__ import COMMANDS, main
-from stylecore.commands.gatys import parse_layers
-from stylecore.commands.stylize import Job, plan
+from stylecore.cli.gatys import parse_layers
+from stylecore.cli.stylize import Job, plan
 from stylecore.errors import StylecoreError
-from stylecore.pictures import read_settings
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
-from stylecore.vgg_weights import find_weights
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import read_settings
+from stylecore.vgg.weights import find_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from stylecore.engine import Engine, extend
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import PAPER, TransformNet, TransformNetConfig, add_noise
+from stylecore.inference.engine import Engine, extend
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import PAPER, TransformNet, TransformNetConfig, add_noise
 
 FORMS = {
     "reflect": TransformNetConfig(residual_blocks=1, width=0.0625),

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stylecore import gatys, gatys_memory
-from stylecore.blend import luma, match_color
+from stylecore.color import luma, match_color
 from stylecore.errors import StylecoreError
-from stylecore.gatys import (
+from stylecore.gatys import memory as gatys_memory
+from stylecore.gatys import paint as gatys
+from stylecore.gatys.config import scale_sizes, scale_steps, style_size
+from stylecore.gatys.objective import Objective, build_objective
+from stylecore.gatys.paint import (
     GatysConfig,
     GatysDiverged,
     GatysStep,
@@ -21,12 +24,10 @@ from stylecore.gatys import (
     measure_step_seconds,
     paint,
 )
-from stylecore.gatys_config import scale_sizes, scale_steps, style_size
-from stylecore.gatys_objective import Objective, build_objective
 from stylecore.losses import gram_matrix, paper_content_scale, paper_style_scale
 from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
-from stylecore.vgg import VGG
-from stylecore.vgg_weights import load_vgg
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import load_vgg
 
 SHALLOW = GatysConfig(content_layers=("relu2_1",), style_layers=("relu1_1", "relu2_1"), steps=4)
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch7_writer import TensorOfStorage, Torch7Writer
 
-from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
-from stylecore.importers import import_style
-from stylecore.style_model import StyleModel
-from stylecore.torch7 import Torch7Object
+from stylecore.importers.importers import import_style
+from stylecore.importers.torch7 import Torch7Object
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleModel
 
 WIDTH = 0.125
 FULL, HALF, QUARTER = 4, 8, 16

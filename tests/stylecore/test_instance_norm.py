@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from stylecore.instance_norm import InstanceNorm
+from stylecore.johnson.instance_norm import InstanceNorm
 
 
 def both(dtype: torch.dtype) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from stylecore import openvino_runtime
-from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
+from stylecore.inference import openvino as openvino_runtime
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.preprocessing import CAFFE, IMAGENET
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -116,7 +116,7 @@ def test_the_result_stays_when_the_next_picture_comes() -> None:
 SIGNALS_BETWEEN_NETWORKS = """
 import signal
 from tests.stylecore.test_openvino_runtime import TINY, make_model
-from stylecore.engine import Engine
+from stylecore.inference.engine import Engine
 
 received = []
 signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))

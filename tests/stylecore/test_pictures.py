@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures import (
+from stylecore.pictures.read import (
     DEFAULT_MAX_PIXELS,
     encode_picture,
     fit,

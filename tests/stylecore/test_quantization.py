@@ -12,12 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylecore.engine import X86, Engine, frame
 from stylecore.errors import StylecoreError
-from stylecore.openvino_runtime import OpenVinoNetwork, convolution_names
-from stylecore.quantization import Quantization, companion_of, network_digest, read_quantization, write_quantization
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
+from stylecore.inference.engine import X86, Engine, frame
+from stylecore.inference.openvino import OpenVinoNetwork, convolution_names
+from stylecore.johnson.quantization import (
+    Quantization,
+    companion_of,
+    network_digest,
+    read_quantization,
+    write_quantization,
+)
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
 TINY = TransformNetConfig(residual_blocks=1, width=0.25)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from stylecore.errors import StylecoreError
-from stylecore.shelf import find_styles, open_style, what_opens
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.library import find_styles, open_style, what_opens
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.0625)
 

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stylecore.errors import StylecoreError
-from stylecore.style_model import CARD_KEY, FORMAT_KEY, StyleCard, StyleModel, read_card
-from stylecore.transform_net import PAPER, TransformNet, TransformNetConfig
+from stylecore.johnson.style_model import CARD_KEY, FORMAT_KEY, StyleCard, StyleModel, read_card
+from stylecore.johnson.transform_net import PAPER, TransformNet, TransformNetConfig
 
 TINY = TransformNetConfig(residual_blocks=1, width=0.0625)
 

@@ -10,7 +10,7 @@ import torch
 from torch7_writer import Storage, TensorOfStorage, Torch7Writer
 
 from stylecore.errors import StylecoreError
-from stylecore.torch7 import Torch7Object, read_torch7
+from stylecore.importers.torch7 import Torch7Object, read_torch7
 
 
 def test_torch7_values(tmp_path: Path) -> None:

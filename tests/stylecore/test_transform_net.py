@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stylecore.errors import StylecoreError
-from stylecore.transform_net import PAPER, ResidualBlock, TransformNet, TransformNetConfig, count_multiply_adds
+from stylecore.johnson.transform_net import PAPER, ResidualBlock, TransformNet, TransformNetConfig, count_multiply_adds
 
 TINY = 0.0625
 ENGSTROM = {"bias": False, "normalize_output": True, "upsampling": "transposed", "padding": "same"}

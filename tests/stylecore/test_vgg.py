@@ -5,17 +5,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import vgg as torchvision_vgg
 
-import stylecore.vgg
+import stylecore.vgg.network
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import CAFFE, IMAGENET
-from stylecore.vgg import KERNEL_SIZES, VGG
+from stylecore.vgg.network import KERNEL_SIZES, VGG
 
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same networks with few channels, where a test is about their form."""
-    monkeypatch.setattr(stylecore.vgg, "BLOCK_CHANNELS", (2, 3, 4, 4, 4))
-    monkeypatch.setattr(stylecore.vgg, "CLASSIFIER_WIDTH", 8)
+    monkeypatch.setattr(stylecore.vgg.network, "BLOCK_CHANNELS", (2, 3, 4, 4, 4))
+    monkeypatch.setattr(stylecore.vgg.network, "CLASSIFIER_WIDTH", 8)
 
 
 @pytest.mark.parametrize(

@@ -22,20 +22,20 @@ from safetensors.torch import load_file, save_file
 from scipy.io import loadmat, savemat
 from torch import Tensor
 
-import stylecore.vgg
-import stylecore.vgg_sources
-import stylecore.vgg_weights
+import stylecore.vgg.formats
+import stylecore.vgg.network
+import stylecore.vgg.weights
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
-from stylecore.vgg import VGG
-from stylecore.vgg_sources import (
+from stylecore.vgg.formats import (
     OXFORD_BIASES,
     OXFORD_BLUE_MINUS_RED,
     conv_names,
     read_features,
     tensor_shapes,
 )
-from stylecore.vgg_weights import CARRIERS, TORCHVISION, default_cache, find_weights, load_vgg, locate, write_weights
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import CARRIERS, TORCHVISION, default_cache, find_weights, load_vgg, locate, write_weights
 
 Tensors = dict[str, Tensor]
 OXFORD_RED_FIRST = Preprocessing("RGB", 255.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
@@ -44,7 +44,7 @@ OXFORD_RED_FIRST = Preprocessing("RGB", 255.0, (123.68, 116.779, 103.939), (1.0,
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first block as it is, since weights are recognized by it, and then few channels."""
-    for module in (stylecore.vgg, stylecore.vgg_sources):
+    for module in (stylecore.vgg.network, stylecore.vgg.formats):
         monkeypatch.setattr(module, "BLOCK_CHANNELS", (64, 2, 3, 4, 2))
 
 
@@ -470,7 +470,7 @@ def test_a_converted_source_is_not_converted_again(
     write_torchvision(source, random_tensors(), "D")
     load_vgg("vgg16", weights=source)
     with monkeypatch.context() as patch:
-        patch.setattr(stylecore.vgg_weights, "read_features", None)
+        patch.setattr(stylecore.vgg.weights, "read_features", None)
         load_vgg("vgg16", weights=source)
     # Another file of the same name is another source.
     other = random_tensors(oxford=True)
@@ -508,8 +508,8 @@ def lose_a_layer(path: Path) -> None:
         lambda path: path.write_bytes(path.read_bytes()[:-1000]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"something else altogether"),
-        lambda path: rewrite(path, **{"stylecore.vgg": "999"}),
-        lambda path: rewrite(path, **{"stylecore.vgg": None}),
+        lambda path: rewrite(path, **{"stylecore.vgg.network": "999"}),
+        lambda path: rewrite(path, **{"stylecore.vgg.network": None}),
         lambda path: rewrite(path, name="vgg19"),
         lambda path: rewrite(path, source_sha256="0" * 64),
         lambda path: rewrite(path, source_sha256=None),

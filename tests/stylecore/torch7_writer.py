@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylecore.torch7 import Torch7Object
+from stylecore.importers.torch7 import Torch7Object
 
 
 class Torch7Writer:

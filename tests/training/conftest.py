@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNet, TransformNetConfig
-from training.store import connect
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from training.tracking.store import connect
 
 
 @pytest.fixture(scope="session")

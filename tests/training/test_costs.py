@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylecore.gatys import GatysConfig
-from stylecore.vgg import VGG
-from training import costs
-from training.costs import main, measure_gatys, spread
-from training.store import connect
+from stylecore.gatys.paint import GatysConfig
+from stylecore.vgg.network import VGG
+from training.experiments import costs
+from training.experiments.costs import main, measure_gatys, spread
+from training.tracking.store import connect
 
 
 @pytest.fixture(scope="module")

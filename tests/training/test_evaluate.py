@@ -11,20 +11,20 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from stylecore.engine import BORDER_OF_REFLECTION
 from stylecore.errors import StylecoreError
-from stylecore.gatys_config import GatysConfig
-from stylecore.gatys_descent import Descent
-from stylecore.pictures import save_picture
-from stylecore.style_model import StyleCard, StyleModel
-from stylecore.transform_net import TransformNetConfig
-from stylecore.vgg import VGG
+from stylecore.gatys.config import GatysConfig
+from stylecore.gatys.optimizer import Descent
+from stylecore.inference.engine import BORDER_OF_REFLECTION
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNetConfig
+from stylecore.pictures.read import save_picture
+from stylecore.vgg.network import VGG
 from training import evaluate as evaluate_module
 from training.config import TrainConfig
 from training.evaluate import evaluate, evaluate_together, find_photos, main, middle_square
 from training.objective import pixel_objective, style_targets, training_losses
-from training.store import connect
-from training.tracker import Tracker
+from training.tracking.store import connect
+from training.tracking.tracker import Tracker
 
 SIZE = 32
 SETTINGS = {

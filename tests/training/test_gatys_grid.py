@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecore.gatys import GatysConfig, GatysDiverged, paint
-from stylecore.pictures import load_picture, read_settings, save_picture
-from stylecore.vgg import VGG
-from training import gatys_grid
-from training.gatys_grid import grid_sheet, main, paint_ratios
-from training.store import connect
+from stylecore.gatys.paint import GatysConfig, GatysDiverged, paint
+from stylecore.pictures.read import load_picture, read_settings, save_picture
+from stylecore.vgg.network import VGG
+from training.experiments import gatys_grid
+from training.experiments.gatys_grid import grid_sheet, main, paint_ratios
+from training.tracking.store import connect
 
 
 @pytest.fixture(scope="module")

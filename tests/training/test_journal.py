@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylecore.errors import StylecoreError
-from training import journal as journal_module
-from training.journal import FOLDER, Journal, Record, plain_number, read_line, set_aside, unsent_folders
+from training.tracking import journal as journal_module
+from training.tracking.journal import FOLDER, Journal, Record, plain_number, read_line, set_aside, unsent_folders
 
 RECORDS = FOLDER + "/records.jsonl"
 LOCK = FOLDER + "/lock"
@@ -123,7 +123,7 @@ def test_threads_share_a_journal(tmp_path: Path):
 
 def test_killed_while_it_writes_a_journal_holds_all_that_was_said(tmp_path: Path):
     program = (
-        "import sys\nfrom pathlib import Path\nfrom training.journal import Journal\n"
+        "import sys\nfrom pathlib import Path\nfrom training.tracking.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "while True:\n    print(journal.append('metrics', {'a': 'x' * 5000}), flush=True)\n"
     )

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylecore.pictures import resize
-from stylecore.vgg import VGG
+from stylecore.pictures.read import resize
+from stylecore.vgg.network import VGG
 from training.judge import PERIODS, Judge, Judgment, grid_peak
 
 

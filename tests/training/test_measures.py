@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylecore.gatys_objective import Objective
-from stylecore.vgg import VGG
+from stylecore.gatys.objective import Objective
+from stylecore.vgg.network import VGG
 from training.measures import SPOT, equivalent_iterations, loss_curve, spot_share
 
 

@@ -5,8 +5,8 @@ import torch
 from accelerate import Accelerator
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures import resize
-from stylecore.vgg import VGG
+from stylecore.pictures.read import resize
+from stylecore.vgg.network import VGG
 from training.config import TrainConfig
 from training.objective import MOVED_BORDER, move, shift_at, steadiness_loss, style_targets, training_losses
 

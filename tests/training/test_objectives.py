@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylecore.pictures import fit
-from stylecore.vgg import VGG
+from stylecore.pictures.read import fit
+from stylecore.vgg.network import VGG
 from training.config import TrainConfig, parse_config
+from training.experiments.objectives import PHOTO_LOSS, balanced, variants
 from training.objective import pixel_objective, style_targets
-from training.objectives import PHOTO_LOSS, balanced, variants
 
 RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "starry_night.yaml"
 

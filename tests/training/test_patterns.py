@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from stylecore.errors import StylecoreError
+from stylecore.patterns import JPEG_QUALITY, PATTERNS, SIZE, draw, main
 from training.config import REPOSITORY, read_recipe
-from training.patterns import JPEG_QUALITY, PATTERNS, SIZE, draw, main
 
 TINY = 96
 every_pattern = pytest.mark.parametrize("name", PATTERNS)

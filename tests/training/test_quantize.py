@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from demo.catalogue import BundleCatalogue
+from demo.services.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
-from stylecore.pictures import save_picture
-from stylecore.quantization import Quantization, companion_of, network_digest
-from stylecore.style_model import StyleModel
+from stylecore.johnson.quantization import Quantization, companion_of, network_digest
+from stylecore.johnson.style_model import StyleModel
+from stylecore.pictures.read import save_picture
 from training import quantize as quantize_module
-from training.published import publish_run, restore_published
 from training.quantize import choices, main, read_photos
 from training.registry import Registry
-from training.tracker import Tracker
+from training.registry.published import publish_run, restore_published
+from training.tracking.tracker import Tracker
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
 MakeStyle = Callable[..., StyleModel]

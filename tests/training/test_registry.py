@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from demo.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord
+from demo.services.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleModel
-from training.delivery import file_sha256
-from training.published import folder_digest
-from training.registry import Registry, main, publish_run, restore_published
-from training.store import connect
-from training.tracker import Tracker
+from stylecore.johnson.style_model import StyleModel
+from training.registry import Registry, publish_run, restore_published
+from training.registry.__main__ import main
+from training.registry.published import folder_digest
+from training.tracking.delivery import file_sha256
+from training.tracking.store import connect
+from training.tracking.tracker import Tracker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -321,7 +322,7 @@ def test_a_photo_that_is_missing_or_another_is_named(store, other_store, tiny_st
 
 def test_an_interrupted_restore_is_done_again(store, other_store, tiny_style, tmp_path: Path, monkeypatch):
     published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
-    from training import published as module
+    from training.registry import published as module
 
     working, calls = module.register_checkpoint, []
 

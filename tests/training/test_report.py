@@ -12,21 +12,22 @@ import torch
 from PIL import Image
 from torch import nn
 
-from stylecore.blend import blend
-from stylecore.gatys import GatysConfig
-from stylecore.pictures import picture_from_image, to_image
-from stylecore.vgg import VGG
-from training.costs import EXPERIMENT as BENCHMARKS
-from training.costs import RUN_NAME
-from training.gatys_grid import paint_ratios
-from training.published import PHOTOS, PUBLISHED, publish_run, restore_published
+from stylecore.color import blend
+from stylecore.gatys.paint import GatysConfig
+from stylecore.pictures.read import picture_from_image, to_image
+from stylecore.vgg.network import VGG
+from training.experiments.costs import EXPERIMENT as BENCHMARKS
+from training.experiments.costs import RUN_NAME
+from training.experiments.gatys_grid import paint_ratios
 from training.registry import Registry
-from training.report import main, write_report
-from training.report_data import reached_at, smoothed, value_at
-from training.report_markdown import difference, loss_text, percent, plain
-from training.report_pictures import Row, blended, contact_sheet
-from training.store import connect
-from training.tracker import Tracker
+from training.registry.published import PHOTOS, PUBLISHED, publish_run, restore_published
+from training.report import write_report
+from training.report.__main__ import main
+from training.report.data import reached_at, smoothed, value_at
+from training.report.markdown import difference, loss_text, percent, plain
+from training.report.pictures import Row, blended, contact_sheet
+from training.tracking.store import connect
+from training.tracking.tracker import Tracker
 
 SETTINGS = {"content_weight": 1e5, "style_weight": 1e10, "global_batch_size": 2, "crop": 32, "residual_blocks": 1}
 
@@ -291,8 +292,8 @@ def test_an_empty_store_gives_a_report_of_what_is_missing_and_replaces_the_old(s
     text = write_report(tmp_path).read_text(encoding="utf-8")
     for ending in ("seed_0", "seed_1", "one_block", "small_style_weight", "stopped_early"):
         assert f"The run `starry_night_{ending}` is not in this tracker." in text
-    assert "python -m training.gatys_grid" in text
-    assert "python -m training.costs" in text
+    assert "python -m training.experiments.gatys_grid" in text
+    assert "python -m training.experiments.costs" in text
     assert "![" not in text
     assert [path.name for path in sorted(tmp_path.iterdir()) if path.name != "store"] == ["REPORT.md", "report"]
     assert not list((tmp_path / "report").iterdir())

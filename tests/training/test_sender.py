@@ -6,8 +6,8 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, P
 from requests import HTTPError
 
 from stylecore.errors import StylecoreError
-from training.sender import Lost, Refused, _judged
-from training.store import plain_errors
+from training.tracking.sender import Lost, Refused, _judged
+from training.tracking.store import plain_errors
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ from PIL import Image
 from sqlalchemy.exc import OperationalError
 
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleModel
-from stylecore.transform_net import TransformNet
-from training import sweep
+from stylecore.johnson.style_model import StyleModel
+from stylecore.johnson.transform_net import TransformNet
 from training.config import TrainConfig, parse_config
-from training.sweep import SweepConfig
-from training.tracker import Tracker
+from training.experiments import sweep
+from training.experiments.sweep import SweepConfig
+from training.tracking.tracker import Tracker
 from training.train import DivergedError, Stopped, Trial
 
 Training = Callable[[TrainConfig, Trial], None]

@@ -17,11 +17,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleModel, read_card
-from training import sender as sender_module
-from training import tracker as tracker_module
-from training.store import connect, default_tracking_uri, tracking_uri_of
-from training.tracker import Tracker, environment_tags, main, replay
+from stylecore.johnson.style_model import StyleModel, read_card
+from training.tracking import sender as sender_module
+from training.tracking import tracker as tracker_module
+from training.tracking.__main__ import main
+from training.tracking.store import connect, default_tracking_uri, tracking_uri_of
+from training.tracking.tracker import Tracker, environment_tags, replay
 
 
 def start(**changes) -> Tracker:
@@ -188,7 +189,7 @@ def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_s
     with pytest.raises(StylecoreError, match="has not taken 5 records"):
         run.flush(0.1)
     run.finish()
-    assert f"`python -m training.tracker replay {folder}` sends them" in caplog.text
+    assert f"`python -m training.tracking replay {folder}` sends them" in caplog.text
     assert caplog.text.count("\n") == 1
 
     assert main(["replay", str(folder)]) == 0

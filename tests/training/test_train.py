@@ -24,14 +24,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from training_runs import VGG_CACHE, Running
 
-from stylecore.engine import Engine
 from stylecore.errors import StylecoreError
-from stylecore.style_model import StyleModel
-from stylecore.vgg_weights import find_weights
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleModel
+from stylecore.vgg.weights import find_weights
 from training import objective
 from training import train as train_module
 from training.config import REPOSITORY, parse_config
-from training.tracker import replay
+from training.tracking.tracker import replay
 
 PHOTOS = 6
 
@@ -395,7 +395,7 @@ def test_what_a_failing_store_missed_is_sent_later(
         patch.setattr(MlflowClient, "create_logged_model", failing)
         train_here(*flags, "--end-seconds", 0.1)
     assert f"done; the checkpoints are in {folder}/runs/stripes.\n" in capsys.readouterr().out
-    assert f"`python -m training.tracker replay {folder}/runs/stripes` sends them." in caplog.text
+    assert f"`python -m training.tracking replay {folder}/runs/stripes` sends them." in caplog.text
     assert not MlflowClient(store).search_registered_models()
     assert only_run(store)[1].info.status == "RUNNING"
     assert replay(folder / "runs" / "stripes") > 0

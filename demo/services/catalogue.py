@@ -1,0 +1,429 @@
+"""The styles a page serves: those of the MLflow registry, or those of an exported bundle. One interface.
+
+MLflow and the `training` package are imported by `RegistryCatalogue` alone, when it is first asked: where a bundle
+is served, neither needs to be installed.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from demo.services.previews import paint_preview, preview_photo
+from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import StyleCard, StyleModel, read_card
+from stylecore.library import CHAMPION, FAST
+
+MANIFEST = "manifest.json"
+BUNDLE_FORMAT = "stylecore.bundle/1"
+GATYS_METRIC = "eval/equivalent_gatys_iterations"
+
+SECONDS_BETWEEN_LOOKS = 15.0
+"""A version that is promoted appears on the page after so long."""
+PATIENCE = 3.0
+"""Seconds to wait for the registry where the styles are known from before."""
+SECONDS_BETWEEN_PREVIEWS = 120.0
+"""After so long a preview that could not be made is tried again: the registry may have been away."""
+MODELS_KEPT = 32
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StyleEntry:
+    """One style.
+
+    Attributes:
+        name: letters, digits, "_" and "-".
+        title: of the painting.
+        versions: newest first, never empty.
+        aliases: alias to version.
+        card: of the default version.
+        preview: a JPEG of the default version applied to the photo that all styles are shown on; None when that
+            failed.
+    """
+
+    name: str
+    title: str
+    versions: tuple[str, ...]
+    aliases: Mapping[str, str]
+    card: StyleCard
+    preview: bytes | None = None
+
+    @property
+    def default_version(self) -> str:
+        """The champion, or the newest version while there is none."""
+        return self.aliases.get(CHAMPION, self.versions[0])
+
+    @property
+    def fast_version(self) -> str:
+        """The version for moving pictures: the one with the alias `fast`, or else the default."""
+        return self.aliases.get(FAST, self.default_version)
+
+    def aliases_of(self, version: str) -> list[str]:
+        """The aliases of a version, sorted."""
+        return sorted(alias for alias, number in self.aliases.items() if number == version)
+
+    def resolve(self, version_or_alias: str) -> str:
+        """The version that a number or an alias means.
+
+        Raises:
+            StylecoreError: for one that there is not.
+        """
+        if version_or_alias == CHAMPION:
+            return self.default_version
+        version = self.aliases.get(version_or_alias, version_or_alias)
+        if version not in self.versions:
+            there = ", ".join([*self.versions, *self.aliases])
+            raise StylecoreError(
+                f"the style {self.name} has no version {version_or_alias!r}; choose one of {there or CHAMPION}."
+            )
+        return version
+
+
+@dataclass(frozen=True)
+class VersionEntry:
+    """One version of a style. `run_name` is empty when nobody recorded it."""
+
+    name: str
+    version: str
+    card: StyleCard
+    run_name: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is kept of a version beside its file.
+
+    Attributes:
+        gatys_iterations: as many iterations of Gatys et al. reach the same loss; None where that was not evaluated.
+        page: address of its run in MLflow; empty where nothing is known to show it.
+        losses: "total", "content" and "style" of its pictures of sample photos; empty where that was not evaluated.
+        losses_size: longest side of those pictures.
+    """
+
+    gatys_iterations: float | None = None
+    page: str = ""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    losses_size: int = 0
+
+
+class Catalogue:
+    """What the page asks. Safe to share between threads.
+
+    `BundleCatalogue` and `RegistryCatalogue` say where the styles come from; this keeps what was opened, so that a
+    version is read once, and serves what it knows when the source fails.
+
+    Attributes:
+        notice: one sentence for the visitor when something is amiss (no styles, registry unreachable), else "".
+    """
+
+    def __init__(self) -> None:
+        self.notice = ""
+        self._lock = threading.RLock()
+        self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
+        self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
+        self._previews: dict[tuple[str, str], bytes | None] = {}
+        self._try_preview_at: dict[tuple[str, str], float] = {}
+
+    def styles(self) -> list[StyleEntry]:
+        """The styles that can be opened, by title, with their previews."""
+        with self._lock:
+            entries = sorted(self._entries(), key=lambda entry: entry.title.casefold())
+        return [replace(entry, preview=self._preview(entry)) for entry in entries]
+
+    def open(self, name: str, version_or_alias: str = CHAMPION) -> StyleModel:
+        """The model of a style's version, read at its first use.
+
+        Raises:
+            StylecoreError: for a style or version that there is not, or a file that cannot be read.
+        """
+        with self._lock:
+            return self._open(self.find(name), version_or_alias)
+
+    def find(self, name: str) -> StyleEntry:
+        """The style of that name, without preview.
+
+        Raises:
+            StylecoreError: when there is none.
+        """
+        with self._lock:
+            entries = {entry.name: entry for entry in self._entries()}
+        if name not in entries:
+            known = ", ".join(sorted(entries))
+            raise StylecoreError(
+                f"there is no style {name!r}; the styles are {known}."
+                if known
+                else self.notice or "there is no style."
+            )
+        return entries[name]
+
+    def versions(self, name: str) -> list[VersionEntry]:
+        """The versions of a style whose card can be read, oldest first.
+
+        Raises:
+            StylecoreError: when there is no such style.
+        """
+        with self._lock:
+            entry = self.find(name)
+            found = []
+            for version in reversed(entry.versions):
+                try:
+                    found.append(self._version(entry.name, version))
+                except StylecoreError as error:  # one broken version does not take the others away
+                    _log.warning("Version %s of %s is left out: %s", version, name, error)
+            return found
+
+    def record(self, name: str, version: str) -> RunRecord:
+        """What is kept of a version; nothing where it cannot be read."""
+        try:
+            return self._record(name, version)
+        except StylecoreError as error:
+            _log.warning("The run of %s/%s cannot be read: %s", name, version, error)
+            return RunRecord()
+
+    def _open(self, entry: StyleEntry, version_or_alias: str) -> StyleModel:
+        version = entry.resolve(version_or_alias)
+        key = (entry.name, version)
+        if key not in self._models:
+            self._models[key] = self._load(entry.name, version)
+        self._models.move_to_end(key)
+        while len(self._models) > MODELS_KEPT:
+            self._models.popitem(last=False)
+        return self._models[key]
+
+    def _preview(self, entry: StyleEntry) -> bytes | None:
+        key = (entry.name, entry.default_version)
+        with self._painting:
+            if self._previews.get(key) is None and time.monotonic() >= self._try_preview_at.get(key, 0.0):
+                self._previews[key] = self._paint_preview(entry)
+                self._try_preview_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
+            return self._previews[key]
+
+    def _paint_preview(self, entry: StyleEntry) -> bytes | None:
+        photo = preview_photo()
+        if photo is None:
+            return None
+        try:
+            with self._lock:
+                model = self._open(entry, entry.default_version)
+            return paint_preview(model, photo)
+        except (StylecoreError, OSError) as error:
+            _log.warning("No preview of %s: %s", entry.name, error)
+            return None
+
+    def _entries(self) -> list[StyleEntry]:
+        raise NotImplementedError
+
+    def _version(self, name: str, version: str) -> VersionEntry:
+        raise NotImplementedError
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        return RunRecord()
+
+    def _load(self, name: str, version: str) -> StyleModel:
+        raise NotImplementedError
+
+
+class BundleCatalogue(Catalogue):
+    """The styles of a folder that `python -m training.registry export` wrote: a manifest and .safetensors files.
+
+    Raises:
+        StylecoreError: when the folder is no bundle.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self._bundle = Path(folder)
+        styles = _read_manifest(self._bundle / MANIFEST)
+        self._files: dict[tuple[str, str], tuple[Path, str]] = {}
+        self._run_names: dict[tuple[str, str], str] = {}
+        self._records: dict[tuple[str, str], RunRecord] = {}
+        versions: dict[str, list[str]] = {}
+        aliases: dict[str, dict[str, str]] = {}
+        try:
+            for style in styles:
+                name, version = str(style["name"]), str(style["version"])
+                file = self._bundle / Path(str(style["file"])).name
+                self._files[name, version] = (file, str(style["sha256"]))
+                self._run_names[name, version] = str(style.get("run_name") or "")
+                self._records[name, version] = RunRecord(
+                    style.get("gatys_iterations"),
+                    losses=style.get("evaluated_losses") or {},
+                    losses_size=style.get("evaluated_size") or 0,
+                )
+                versions.setdefault(name, []).append(version)
+                aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StylecoreError(
+                f"{self._bundle / MANIFEST} does not describe its styles: {error} is missing."
+            ) from error
+        self._known = []
+        for name, numbers in versions.items():
+            newest_first = tuple(sorted(numbers, key=_number, reverse=True))
+            default = aliases[name].get(CHAMPION, newest_first[0])
+            card = read_card(self._files[name, default][0])
+            self._known.append(StyleEntry(name, title_of(card), newest_first, aliases[name], card))
+        if not self._known:
+            self.notice = f"The bundle {self._bundle} holds no style; export it again from a registry that has some."
+
+    def _entries(self) -> list[StyleEntry]:
+        return self._known
+
+    def _version(self, name: str, version: str) -> VersionEntry:
+        card = read_card(self._files[name, version][0])
+        run_name = self._run_names[name, version] or str(card.training.get("run_name") or "")
+        return VersionEntry(name, version, card, run_name)
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        return self._records[name, version]
+
+    def _load(self, name: str, version: str) -> StyleModel:
+        file, digest = self._files[name, version]
+        try:
+            with file.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+                    raise StylecoreError(
+                        f"{file.name} is not the file that the bundle's manifest names; export it again."
+                    )
+        except OSError as error:
+            raise StylecoreError(f"the style {name} cannot be read: {error.strerror}.") from error
+        return StyleModel.load(file)
+
+
+class RegistryCatalogue(Catalogue):
+    """The styles of an MLflow registry, looked at again every few seconds.
+
+    When the registry does not answer, the styles known so far are served and `notice` says so.
+
+    Args:
+        tracking_uri: the MLflow store; MLFLOW_TRACKING_URI or the repository's own when left out.
+        seconds_between_looks: how long an answer is believed.
+        mlflow_page: address of MLflow's page, where it is not that of the store.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        seconds_between_looks: float = SECONDS_BETWEEN_LOOKS,
+        mlflow_page: str = "",
+    ) -> None:
+        super().__init__()
+        self._mlflow_page = mlflow_page
+        self._tracking_uri = tracking_uri
+        self._seconds_between_looks = seconds_between_looks
+        self._registry: Any = None
+        self._known: list[StyleEntry] = []
+        self._versions: dict[tuple[str, str], Any] = {}
+        self._cards: dict[tuple[str, str], StyleCard] = {}
+        self._looked = -float("inf")
+        self._looking: threading.Thread | None = None
+
+    def _entries(self) -> list[StyleEntry]:
+        looking = self._looking is not None and self._looking.is_alive()
+        if not looking and time.monotonic() - self._looked > self._seconds_between_looks:
+            self._looking = threading.Thread(target=self._look_again, name="registry", daemon=True)
+            self._looking.start()
+            # A server that does not answer is waited for once; until it does, what is known is served.
+            self._looking.join(PATIENCE if self._known else None)
+        return self._known
+
+    def _look_again(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # whatever it is, the page goes on with what it has
+            _log.warning("The registry cannot be read: %s", error)
+            served = "the styles read before are served" if self._known else "so there are no styles to show"
+            self.notice = f"The registry cannot be read at the moment; {served}."
+        self._looked = time.monotonic()
+
+    def _look(self) -> None:
+        if self._registry is None:
+            try:
+                from training.registry import Registry
+            except ImportError as error:
+                raise StylecoreError(
+                    f"reading the registry needs the package {error.name}; install it, or serve a bundle."
+                ) from error
+            self._registry = Registry(self._tracking_uri)
+        found: dict[str, list[Any]] = {}
+        for version in self._registry.versions():
+            found.setdefault(version.name, []).append(version)
+            self._versions[version.name, version.version] = version
+        known = []
+        for name, versions in found.items():
+            newest_first = tuple(version.version for version in reversed(versions))
+            aliases = {alias: version.version for version in versions for alias in version.aliases}
+            default = (name, aliases.get(CHAMPION, newest_first[0]))
+            try:
+                if default not in self._cards:
+                    self._cards[default] = self._registry.card(self._versions[default])
+            except StylecoreError as error:  # one broken style does not take the others away
+                _log.warning("The style %s is left out: %s", name, error)
+                continue
+            card = self._cards[default]
+            known.append(StyleEntry(name, title_of(card), newest_first, aliases, card))
+        self._known = known
+        self.notice = (
+            ""
+            if known
+            else (
+                "There is no style yet. `python -m training.registry restore` brings the published ones, "
+                "and every training run adds its own."
+            )
+        )
+
+    def _version(self, name: str, version: str) -> VersionEntry:
+        registered = self._versions[name, version]
+        if (name, version) not in self._cards:
+            self._cards[name, version] = self._registry.card(registered)
+        return VersionEntry(name, version, self._cards[name, version], registered.run_name)
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        registered = self._versions.get((name, version))
+        if registered is None:
+            return RunRecord()
+        size, losses = self._registry.evaluated_losses(registered)
+        return RunRecord(
+            self._registry.metric(registered, GATYS_METRIC),
+            self._registry.run_page(registered, self._mlflow_page),
+            losses,
+            size,
+        )
+
+    def _load(self, name: str, version: str) -> StyleModel:
+        return StyleModel.load(self._registry.weights(self._versions[name, version]))
+
+
+def title_of(card: StyleCard) -> str:
+    """The painting's title, or the style's name made readable."""
+    return card.title or card.name.replace("_", " ").replace("-", " ").capitalize()
+
+
+def _read_manifest(path: Path) -> list[dict[str, Any]]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StylecoreError(
+            f"{path.parent} is no bundle, its {MANIFEST} cannot be read; "
+            f"`python -m training.registry export {path.parent}` writes one."
+        ) from error
+    except ValueError as error:
+        raise StylecoreError(f"{path} is not JSON ({error}); export the bundle again.") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != BUNDLE_FORMAT:
+        raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.")
+    styles = manifest.get("styles")
+    if not isinstance(styles, list):
+        raise StylecoreError(f"{path} lists no styles; export the bundle again.")
+    return styles
+
+
+def _number(version: str) -> tuple[int, str]:
+    return (int(version) if version.isdigit() else -1, version)

@@ -1,0 +1,217 @@
+"""Gatys' method for visitors: the work behind the Gatys tab, without any page."""
+
+import dataclasses
+import math
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from demo.page import device_name, read_photo
+from demo.services import zero_gpu
+from demo.services.limits import Limits
+from demo.services.stylize import Stylizer
+from stylecore.errors import StylecoreError
+from stylecore.gatys.config import scale_sizes, scale_steps
+from stylecore.gatys.paint import GatysConfig, GatysStep, measure_step_seconds, paint
+from stylecore.pictures.read import Picture
+from stylecore.vgg.network import VGG
+
+MEASURED_SIDE = 128
+BALANCE_RANGE = 1.5
+"""Powers of ten by which a visitor may change the style's weight in either direction."""
+
+NETWORK = "network:"
+"""Before the name of a style: the painting begins with what the style's network makes of the photo."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The version of a style whose picture a painting begins with."""
+
+    name: str
+    version: str
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a visitor asks for.
+
+    Attributes:
+        photo, style: picture files.
+        longest_side: of the result, in pixels.
+        config: of the method.
+        network: whose stylized photo the painting begins with; None for `config.start`.
+    """
+
+    photo: str | Path
+    style: str | Path
+    longest_side: int
+    config: GatysConfig
+    network: Network | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, for the picture's metadata."""
+        begun = {"start_picture": f"{self.network.name}/{self.network.version}"} if self.network else {}
+        return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
+
+    def command_line(self, steps: int | None = None) -> str:
+        """The shell commands that paint the same picture again: with so many steps, when it ended sooner."""
+        if steps is not None:
+            return dataclasses.replace(self, config=dataclasses.replace(self.config, steps=steps)).command_line()
+        photo, program = Path(self.photo).name, ["python", "-m", "stylecore"]
+        flags = {"--max-side": self.longest_side} | {
+            f"--{name.replace('_', '-')}": value for name, value in _changed(self.config).items() if name != "seconds"
+        }
+        words = [*program, "gatys", photo, "--style", Path(self.style).name]
+        for flag, value in flags.items():
+            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+        if self.network is None:
+            return shlex.join([*words, "-o", "painting.png"])
+        style = f"{self.network.name}@iterations-{self.network.iterations}"
+        first = [*program, "stylize", photo, "--style", style, "--max-side", str(self.longest_side), "-o", "start.png"]
+        return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', 'painting.png'])}"
+
+
+class Painter:
+    """Loads VGG when it is first needed, knows how long a step takes here, and paints.
+
+    Args:
+        load_vgg: gives the network.
+        limits: what one visitor may ask for.
+        stylizer: runs the networks that a painting may begin with.
+    """
+
+    def __init__(self, load_vgg: Callable[[], VGG], limits: Limits, stylizer: Stylizer | None = None) -> None:
+        self.limits = limits
+        self.stylizer = stylizer
+        self._load_vgg = load_vgg
+        self._vgg: VGG | None = None
+        self._seconds_per_pixel: float | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def vgg(self) -> VGG:
+        """The network, loaded at its first use, on the GPU where there is one of our own."""
+        with self._lock:
+            if self._vgg is None:
+                vgg = self._load_vgg()
+                self._vgg = vgg.to("cuda") if torch.cuda.is_available() and not zero_gpu.PRESENT else vgg
+            return self._vgg
+
+    @property
+    def device_name(self) -> str:
+        """Where it paints, in words."""
+        return zero_gpu.NAME if zero_gpu.PRESENT else device_name(next(self.vgg.parameters()).device)
+
+    def order(
+        self,
+        photo: str | Path | None,
+        style: str | Path | None,
+        *,
+        steps: float,
+        longest_side: float,
+        balance: float = 0.0,
+        start: str = GatysConfig.start,
+        keep_colors: str = GatysConfig.keep_colors,
+        style_scale: float = GatysConfig.style_scale,
+    ) -> Order:
+        """Check what a visitor asks for against the limits.
+
+        Args:
+            balance: power of ten by which the style weighs more than by default; negative for less.
+            start: as in GatysConfig, or "network:" and a style's name.
+            others: as in GatysConfig.
+
+        Raises:
+            StylecoreError: for a missing picture, or a number beyond the limits.
+        """
+        limits = self.limits
+        if photo is None:
+            raise StylecoreError("there is no photo yet; upload one, or take a sample.")
+        if style is None:
+            raise StylecoreError("there is no style picture yet; upload a painting, a drawing, any picture.")
+        for what, value, least, most in (
+            ("number of steps", steps, 1, limits.gatys_max_steps),
+            ("longest side", longest_side, limits.smallest_side, limits.gatys_max_side),
+            ("balance", balance, -BALANCE_RANGE, BALANCE_RANGE),
+            ("brush size", style_scale, 0.25, 4),
+        ):
+            if not least <= value <= most:  # false for NaN too
+                raise StylecoreError(f"the {what} may be {least:g} to {most:g} here, not {value:g}.")
+        default = GatysConfig()
+        network = self._network(start.removeprefix(NETWORK)) if start.startswith(NETWORK) else None
+        # Rounded, so that the command line below the picture is short and makes the same picture.
+        weight = default.style_weight if balance == 0 else float(f"{default.style_weight * 10**balance:.3g}")
+        config = dataclasses.replace(
+            default,
+            steps=int(steps),
+            seconds=limits.gatys_seconds,
+            style_weight=weight,
+            start=default.start if network else start,  # type: ignore[arg-type]  # checked by GatysConfig
+            keep_colors=keep_colors,  # type: ignore[arg-type]
+            style_scale=float(style_scale),
+        )
+        return Order(photo, style, int(longest_side), config, network)
+
+    def _network(self, style: str) -> Network:
+        if self.stylizer is None:
+            raise StylecoreError("there are no networks to begin with here; start from the photo.")
+        catalogue = self.stylizer.catalogue
+        entry = catalogue.find(style)
+        return Network(entry.name, entry.default_version, entry.card.iterations)
+
+    def photo(self, order: Order) -> Picture:
+        """The photo of an order, at the size to paint."""
+        return read_photo(order.photo, max_side=order.longest_side, max_pixels=self.limits.photo_pixels)
+
+    def paint(self, order: Order, photo: Picture) -> Iterator[GatysStep]:
+        """Paint; every step's time makes the next estimate better.
+
+        Raises:
+            StylecoreError: as `stylecore.gatys.paint.paint`, and for pictures that cannot be read.
+        """
+        # At full size, as the command line reads it: `command_line` promises the same picture.
+        style = read_photo(order.style, max_side=None, max_pixels=self.limits.photo_pixels)
+        pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
+        paint_somewhere = zero_gpu.paint if zero_gpu.PRESENT else paint
+        began, work = 0.0, 0.0
+        for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, order.config, start=self._start(order)):
+            if step.step == 1:
+                began = step.elapsed  # before it, the style picture was looked at too
+            else:
+                work += pixels * step.scale**2
+                self._seconds_per_pixel = (step.elapsed - began) / work
+            yield step
+
+    def _start(self, order: Order) -> torch.Tensor | None:
+        if order.network is None or self.stylizer is None:
+            return None
+        name, version = order.network.name, order.network.version
+        return self.stylizer.stylize(order.photo, name, version, order.longest_side).stylized / 255
+
+    def estimate(self, width: int, height: int, steps: int) -> float:
+        """Seconds that so many steps take here. The first call measures; that takes a moment."""
+        if self._seconds_per_pixel is None and zero_gpu.PRESENT:  # measuring would take of the visitor's minutes
+            self._seconds_per_pixel = zero_gpu.SECONDS_PER_PIXEL
+        if self._seconds_per_pixel is None:
+            seconds = measure_step_seconds(self.vgg, MEASURED_SIDE, MEASURED_SIDE)
+            self._seconds_per_pixel = seconds / MEASURED_SIDE**2
+        config = dataclasses.replace(GatysConfig(), steps=steps)
+        sizes = scale_sizes(height, width, config)
+        work = [made * math.prod(size) for made, size in zip(scale_steps(len(sizes), steps), sizes, strict=True)]
+        return self._seconds_per_pixel * sum(work)
+
+
+def _changed(config: GatysConfig) -> dict[str, Any]:
+    default = GatysConfig()
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(default, field.name)
+    }

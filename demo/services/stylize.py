@@ -1,0 +1,236 @@
+"""A photo through a trained network: the work behind the Stylize and Compare tabs, without any page."""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demo.page import device_name, read_photo
+from demo.services import zero_gpu
+from demo.services.catalogue import MODELS_KEPT, Catalogue
+from demo.services.limits import Limits
+from stylecore.color import blend
+from stylecore.errors import StylecoreError
+from stylecore.inference.brush import BRUSH
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.library import CHAMPION
+
+Key = tuple[str, str, str, int, float]
+"""Digest of the photo, style, version, longest side, brush."""
+
+RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO in 8 bits"}
+"""What the engine's runtimes are called."""
+LIVE_PATIENCE = 1.0
+"""Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stylized:
+    """A photo and what the network made of it, in 8 bits.
+
+    Attributes:
+        content, stylized: (3, H, W) uint8.
+        alpha: (1, H, W) float, or None.
+        exif: of the photo.
+        source_size: (height, width) of the photo before it was reduced.
+        notices: about the photo.
+        card, version, brush: what it was stylized with.
+        seconds: that the network took.
+        device, runtime: where and by what it ran, in words.
+    """
+
+    content: Tensor
+    stylized: Tensor
+    alpha: Tensor | None
+    exif: bytes | None
+    source_size: tuple[int, int]
+    notices: tuple[str, ...]
+    card: StyleCard
+    version: str
+    brush: float
+    seconds: float
+    device: str
+    runtime: str
+
+    def finish(self, strength: float, keep_colors: bool) -> Tensor:
+        """The picture to show, (3, H, W) in [0, 1]; the network is not asked again."""
+        return blend(self.content / 255, self.stylized / 255, strength, keep_colors=keep_colors)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the result."""
+        return (self.content.shape[1], self.content.shape[2])
+
+    @property
+    def megabytes(self) -> float:
+        """What it takes in memory, in millions of bytes."""
+        return (
+            self.content.nbytes + self.stylized.nbytes + (self.alpha.nbytes if self.alpha is not None else 0)
+        ) / 1e6
+
+
+class Stylizer:
+    """Runs styles on photos, one at a time, and remembers the last results.
+
+    A photo that comes again with the same style and size, to change the strength or to go back to a style, is
+    answered from memory. Photos are told apart by their content, so nobody gets another's picture.
+    """
+
+    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
+        self.catalogue = catalogue
+        self.limits = limits
+        self._running = threading.Lock()
+        self._remembering = threading.Lock()
+        self._engines: OrderedDict[StyleModel, Engine] = OrderedDict()
+        self._results: OrderedDict[Key, Stylized] = OrderedDict()
+
+    def stylize(
+        self,
+        photo: str | Path,
+        style: str,
+        version: str = CHAMPION,
+        longest_side: float | None = None,
+        brush: float = BRUSH,
+    ) -> Stylized:
+        """Stylize a photo file.
+
+        Args:
+            photo: the file.
+            style: its name.
+            version: a number or an alias.
+            longest_side: of the result in pixels; photos are reduced to it, never enlarged.
+            brush: size of the strokes, see `Engine.stylize`.
+
+        Raises:
+            StylecoreError: for a file that is no picture, an unknown style or version, or a size or brush beyond the
+                limits.
+        """
+        side = self._checked_side(longest_side)
+        self._check_brush(brush)
+        number = self.catalogue.find(style).resolve(version or CHAMPION)
+        try:
+            content = Path(photo).read_bytes()
+        except OSError:
+            raise StylecoreError("the photo is no longer there; upload it again") from None
+        key = (hashlib.sha256(content).hexdigest(), style, number, side, brush)
+        result = self._recall(key)
+        if result is None:
+            with self._running:
+                # Another may have asked for the same meanwhile.
+                result = self._recall(key) or self._remember(key, self._run(photo, style, number, side, brush))
+        return result
+
+    def live(self, frame: Tensor, style: str) -> Tensor | None:
+        """Stylize one frame of a webcam, (3, H, W) in [0, 1], by the style's fast network where it has one; None when
+        others are at work for too long.
+
+        Raises:
+            StylecoreError: for an unknown style.
+        """
+        model = self.catalogue.open(style, self.catalogue.find(style).fast_version)
+        if not self._running.acquire(timeout=LIVE_PATIENCE):
+            return None
+        try:
+            return self._engine(model).stylize(frame)
+        finally:
+            self._running.release()
+
+    def _checked_side(self, longest_side: float | None) -> int:
+        limits = self.limits
+        if longest_side is None:
+            return limits.stylize_side
+        if not limits.smallest_side <= longest_side <= limits.stylize_max_side:  # false for NaN too
+            raise StylecoreError(
+                f"the longest side may be {limits.smallest_side} to {limits.stylize_max_side} pixels here, "
+                f"not {longest_side:g}."
+            )
+        return int(longest_side)
+
+    def _check_brush(self, brush: float) -> None:
+        limits = self.limits
+        if not limits.least_brush <= brush <= limits.largest_brush:  # false for NaN too
+            raise StylecoreError(
+                f"the brush may be {limits.least_brush:g} to {limits.largest_brush:g} here, not {brush:g}."
+            )
+
+    def _run(self, photo: str | Path, style: str, version: str, side: int, brush: float) -> Stylized:
+        model = self.catalogue.open(style, version)
+        picture = read_photo(photo, max_side=side, max_pixels=self.limits.photo_pixels)
+        started = time.perf_counter()
+        stylized, device, runtime = self._apply(model, picture.pixels, brush)
+        seconds = time.perf_counter() - started
+        return Stylized(
+            content=_eight_bits(picture.pixels),
+            stylized=_eight_bits(stylized),
+            alpha=picture.alpha,
+            exif=picture.exif,
+            source_size=picture.source_size,
+            notices=picture.notices,
+            card=model.card,
+            version=version,
+            brush=brush,
+            seconds=seconds,
+            device=device,
+            runtime=runtime,
+        )
+
+    def _apply(self, model: StyleModel, pixels: Tensor, brush: float) -> tuple[Tensor, str, str]:
+        """The stylized picture, where it was made, and by what."""
+        if zero_gpu.PRESENT:
+            return *zero_gpu.stylize(model, pixels, brush), RUNTIMES["torch"]
+        engine = self._engine(model)
+        stylized = engine.stylize(pixels, brush=brush)
+        return stylized, device_name(engine.device), RUNTIMES.get(engine.runtime, engine.runtime)
+
+    def _engine(self, model: StyleModel) -> Engine:
+        if model not in self._engines:
+            self._engines[model] = Engine(model, zero_gpu.DEVICE)
+        for other, engine in self._engines.items():  # each would keep hundreds of megabytes
+            if other is not model:
+                engine.release_memory()
+        self._engines.move_to_end(model)
+        while len(self._engines) > MODELS_KEPT:
+            self._engines.popitem(last=False)
+        return self._engines[model]
+
+    def _recall(self, key: Key) -> Stylized | None:
+        with self._remembering:
+            if key in self._results:
+                self._results.move_to_end(key)
+            return self._results.get(key)
+
+    def _remember(self, key: Key, result: Stylized) -> Stylized:
+        with self._remembering:
+            self._results[key] = result
+            while len(self._results) > 1 and self._megabytes() > self.limits.remembered_megabytes:
+                self._results.popitem(last=False)
+        return result
+
+    def _megabytes(self) -> float:
+        return sum(kept.megabytes for kept in self._results.values())
+
+
+def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[str, Any]:
+    """What is written into a download, to make the picture again."""
+    height, width = result.size
+    return {
+        "command": "stylize",
+        "style": result.card.name,
+        "version": result.version,
+        "max_side": max(height, width),
+        "strength": strength,
+        "keep_colors": keep_colors,
+        "brush": result.brush,
+        "runtime": result.runtime,
+    }
+
+
+def _eight_bits(pixels: Tensor) -> Tensor:
+    return pixels.clamp(0, 1).mul(255).add(0.5).floor().to(torch.uint8)

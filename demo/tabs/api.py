@@ -1,0 +1,96 @@
+"""The endpoints for programs: /styles and /stylize here, /gatys with its tab. Its components are never shown.
+
+The tabs' own events are private: they answer with pieces of a page, and change with it.
+"""
+
+from typing import Any
+
+import gradio as gr
+
+from demo.page import file_name, photo_input, plainly, save_for_browser
+from demo.services.catalogue import Catalogue
+from demo.services.limits import MODEL
+from demo.services.stylize import Stylizer, settings_of
+from stylecore.inference.brush import BRUSH
+from stylecore.library import CHAMPION
+
+
+def build_api(stylizer: Stylizer) -> None:
+    """Add the endpoints to the open `gr.Blocks`."""
+    limits = stylizer.limits
+
+    def styles() -> list[dict[str, Any]]:
+        """The styles that can be asked for: name, title, artist, year, versions (newest first) and aliases."""
+        return list_styles(stylizer.catalogue)
+
+    def stylize(
+        photo: str, style: str, version: str, longest_side: float, strength: float, keep_colors: bool, brush: float
+    ) -> tuple[str, dict[str, Any]]:
+        """Stylize a photo in one pass.
+
+        Args:
+            photo: A picture file: JPEG, PNG, WebP, TIFF, GIF or AVIF.
+            style: Name of a style, see /styles.
+            version: A version's number or alias.
+            longest_side: Longest side of the result in pixels; a smaller photo keeps its exact size.
+            strength: 0 gives the photo, 1 the full style.
+            keep_colors: Keep the photo's colors and take only the strokes.
+            brush: Size of the strokes: 1 as in the painting, 2 twice as large.
+
+        Returns:
+            The picture as PNG, transparency and date kept, and facts about it.
+        """
+        result = stylizer.stylize(photo, style, version, longest_side, brush)
+        settings = settings_of(result, strength, keep_colors)
+        path = save_for_browser(
+            result.finish(strength, keep_colors),
+            "PNG",
+            file_name("stylized", style),
+            alpha=result.alpha,
+            exif=result.exif,
+            settings=settings,
+        )
+        height, width = result.size
+        facts = {
+            "width": width,
+            "height": height,
+            "seconds": result.seconds,
+            "device": result.device,
+            "runtime": result.runtime,
+        }
+        return path, {**settings, **facts, "notices": list(result.notices)}
+
+    with gr.Row(visible=False):
+        picture = photo_input(label="photo")
+        style = gr.Textbox(label="style")
+        version = gr.Textbox(CHAMPION, label="version")
+        longest_side = gr.Number(limits.stylize_side, label="longest_side")
+        strength = gr.Number(1.0, label="strength")
+        keep_colors = gr.Checkbox(False, label="keep_colors")
+        brush = gr.Number(BRUSH, label="brush")
+        painted = gr.Image(label="picture", format="png", type="filepath")
+        facts = gr.JSON(label="facts")
+        known = gr.JSON(label="styles")
+        gr.Button().click(plainly(styles), None, known, api_name="styles", queue=False)
+        gr.Button().click(
+            plainly(stylize),
+            [picture, style, version, longest_side, strength, keep_colors, brush],
+            [painted, facts],
+            api_name="stylize",
+            concurrency_id=MODEL,
+        )
+
+
+def list_styles(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """The catalogue as JSON."""
+    return [
+        {
+            "name": entry.name,
+            "title": entry.title,
+            "artist": entry.card.artist,
+            "year": entry.card.year,
+            "versions": list(entry.versions),
+            "aliases": dict(entry.aliases),
+        }
+        for entry in catalogue.styles()
+    ]

@@ -1,0 +1,59 @@
+"""Choosing by picture: style cards and sample photos, as HTML that a keyboard and a screen reader can use."""
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from demo.services.catalogue import StyleEntry
+from stylecore.pictures.read import encode_picture, load_picture
+
+THUMBNAIL_SIDE = 64
+
+# gr.HTML runs this once; the markup inside is exchanged later, so the listener sits on what stays.
+PICK_STYLE = """
+element.addEventListener('change', (event) => {
+  if (event.target.name === 'style') trigger('select', { name: event.target.value });
+});
+"""
+PICK_SAMPLE = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-name]');
+  if (button) trigger('select', { name: button.dataset.name });
+});
+"""
+
+
+def style_cards(entries: Sequence[StyleEntry], chosen: str) -> str:
+    """A group of radio buttons that look like cards: the preview, title and artist below it."""
+    cards = "".join(
+        f'<label class="card"><input type="radio" name="style" value="{html.escape(entry.name)}"'
+        f"{' checked' if entry.name == chosen else ''}>"
+        f"{_image(entry.preview)}"
+        f'<span class="title">{html.escape(entry.title)}</span>'
+        f'<span class="artist">{html.escape(entry.card.artist)}</span></label>'
+        for entry in entries
+    )
+    return (
+        f'<fieldset class="cards"><legend>Choose a painting</legend><div>{cards}</div></fieldset>' if entries else ""
+    )
+
+
+def sample_strip(photos: Mapping[str, Path], question: str = "No photo at hand?", what: str = "Sample photo") -> str:
+    """A row of buttons, one a picture."""
+    buttons = "".join(
+        f'<button type="button" data-name="{html.escape(name)}" aria-label="{what}: {html.escape(name)}" '
+        f'title="{html.escape(name.capitalize())}">{_image(_thumbnail(photo))}</button>'
+        for name, photo in photos.items()
+    )
+    return f'<div class="samples"><span>{question}</span><div>{buttons}</div></div>' if photos else ""
+
+
+def _thumbnail(file: Path) -> bytes:
+    return encode_picture(load_picture(file, max_side=2 * THUMBNAIL_SIDE).pixels, "JPEG")
+
+
+def _image(jpeg: bytes | None) -> str:
+    if jpeg is None:
+        return '<span class="no-preview"></span>'
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'

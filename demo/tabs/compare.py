@@ -1,0 +1,488 @@
+"""The third tab: one photo through several versions of a style, or several styles, side by side."""
+
+import html
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from demo.page import (
+    copy_of_sample,
+    file_name,
+    photo_input,
+    pick_sample,
+    plainly,
+    save_for_browser,
+    seconds_text,
+    status_line,
+)
+from demo.services.catalogue import Catalogue, RunRecord, VersionEntry, title_of
+from demo.services.comparisons import (
+    Comparison,
+    comparisons,
+    find_version,
+    labels,
+    list_labels,
+    shared_facts,
+    usual_facts,
+)
+from demo.services.limits import MODEL
+from demo.services.previews import preview_photo
+from demo.services.stylize import Stylized, Stylizer
+from demo.tabs.cards import PICK_SAMPLE, sample_strip
+from stylecore.cli.sheet import compose
+from stylecore.errors import StylecoreError
+from stylecore.pictures.read import to_image
+from stylecore.samples import sample_photos
+
+SHOWN_LOSSES = ("content", "style", "total")
+WEIGHTS = ("content_weight", "style_weight", "total_variation_weight", "style_size")
+"""Settings that decide what a loss means; losses of networks that differ in them cannot be compared."""
+
+# gr.HTML runs these once; the markup inside is exchanged later, so the listeners sit on what stays.
+PICK_COMPARISON = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-index]');
+  if (button) trigger('select', { index: Number(button.dataset.index) });
+});
+"""
+SHOW_LARGE = """
+const dialog = () => element.querySelector('dialog');
+const figures = () => [...element.querySelectorAll('figure[data-done]')];
+let shown = 0;
+const show = (index) => {
+  const all = figures();
+  shown = (index + all.length) % all.length;
+  const figure = all[shown];
+  dialog().querySelector('.layers').innerHTML = figure.querySelector('.layers').innerHTML;
+  const { naturalWidth, naturalHeight } = figure.querySelector('img');
+  dialog().style.setProperty('--aspect', naturalWidth / naturalHeight);
+  dialog().querySelector('p').textContent = `${shown + 1} of ${all.length}: ${figure.dataset.label}`;
+};
+element.addEventListener('click', (event) => {
+  const large = event.target.closest('button.large');
+  if (large) { show(figures().indexOf(large.closest('figure'))); dialog().showModal(); }
+  const step = event.target.closest('button[data-step]');
+  if (step) show(shown + Number(step.dataset.step));
+  if (event.target.closest('button.close') || event.target === dialog()) dialog().close();
+});
+element.addEventListener('keydown', (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (step && dialog()?.open) { show(shown + step); event.preventDefault(); }
+});
+"""
+DIALOG = (
+    '<dialog aria-label="The pictures, large"><div class="layers"></div><div class="bar">'
+    '<button type="button" data-step="-1" aria-label="The one before">&larr;</button><p aria-live="polite"></p>'
+    '<button type="button" data-step="1" aria-label="The next one">&rarr;</button>'
+    '<button type="button" class="close">Close</button></div></dialog>'
+)
+# The pictures lie over the photo; how much they cover it is the browser's affair.
+BLEND = "(strength) => { document.getElementById('compare-result').style.setProperty('--strength', strength); }"
+SHOW_RESULT = """() => {
+  if (window.innerWidth <= 640) document.getElementById('compare-result').scrollIntoView({ block: 'start' });
+}"""
+DOWNLOAD = "() => document.querySelector('#compare-sheet-file')?.click()"
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One version's picture, and what is known of it."""
+
+    entry: VersionEntry
+    label: str
+    result: Stylized
+    record: RunRecord
+
+    @property
+    def training_losses(self) -> dict[str, float]:
+        """ "content", "style" and "total" of the last photos in training, weighted; those that the card has."""
+        found = self.entry.card.losses  # cards name them "content", "loss/content" or "eval/content"
+        keys = {name: (name, f"loss/{name}", f"eval/{name}") for name in SHOWN_LOSSES}
+        return {name: found[key] for name, all_keys in keys.items() for key in all_keys[::-1] if key in found}
+
+    def facts(self) -> dict[str, Any]:
+        """For programs."""
+        height, width = self.result.size
+        card = self.entry.card
+        return {
+            "version": f"{self.entry.name}/{self.entry.version}",
+            "label": self.label,
+            "title": title_of(card),
+            "run_name": self.entry.run_name,
+            "iterations": card.iterations,
+            "residual_blocks": card.network.residual_blocks,
+            "style_weight": card.training.get("style_weight"),
+            "seed": card.training.get("seed"),
+            "losses": self.training_losses,
+            "evaluated_losses": dict(self.record.losses),
+            "gatys_iterations": self.record.gatys_iterations,
+            "run_page": self.record.page,
+            "width": width,
+            "height": height,
+            "seconds": self.result.seconds,
+            "device": self.result.device,
+        }
+
+
+def chosen_versions(stylizer: Stylizer, references: Sequence[str]) -> list[VersionEntry]:
+    """The versions meant by NAME, NAME@ALIAS or NAME/VERSION, each once.
+
+    Raises:
+        StylecoreError: for none, too many, or one that there is not.
+    """
+    most = stylizer.limits.compare_versions
+    found = (find_version(stylizer.catalogue, reference) for reference in references)
+    entries = list({(entry.name, entry.version): entry for entry in found}.values())
+    if not entries:
+        raise StylecoreError("choose at least one version to compare.")
+    if len(entries) > most:
+        raise StylecoreError(f"choose at most {most} versions to compare at once, not {len(entries)}.")
+    return entries
+
+
+def compare(
+    stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry], longest_side: float | None = None
+) -> Iterator[list[Compared]]:
+    """Stylize the photo with every version; yield the pictures so far.
+
+    Raises:
+        StylecoreError: as `Stylizer.stylize`, and without a photo.
+    """
+    if photo is None:
+        raise StylecoreError("there is no photo yet; upload one, or take a sample.")
+    done: list[Compared] = []
+    for entry, label in zip(entries, labels(entries), strict=True):
+        result = stylizer.stylize(photo, entry.name, entry.version, longest_side or stylizer.limits.compare_side)
+        done.append(Compared(entry, label, result, stylizer.catalogue.record(entry.name, entry.version)))
+        yield list(done)
+
+
+def sheet(stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry], strength: float) -> str:
+    """The photo and its pictures on one, a PNG in Gradio's cache. What was just compared comes from memory."""
+    *_, done = compare(stylizer, photo, entries)
+    cells = [("Photo", to_image(done[0].result.content / 255))]
+    cells += [(each.label, to_image(each.result.finish(strength, False))) for each in done]
+    settings = {
+        "command": "compare",
+        "versions": [f"{each.entry.name}/{each.entry.version}" for each in done],
+        "strength": strength,
+    }
+    return save_for_browser(compose(cells), "PNG", file_name("comparison", Path(photo or "").stem), settings=settings)
+
+
+def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], best: set[tuple[str, str]]) -> str:
+    """The grid: a figure for every version, those to come showing the photo.
+
+    Args:
+        entries: all that are compared.
+        done: the first of them, at least one.
+        best: name and version of the styles' default versions.
+    """
+    address = _address(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
+    height, width = done[0].result.size
+    photo = f'<img alt="" src="{address}" width="{width}" height="{height}">'  # its place is there before it is
+    losses = shown_losses(done)
+    largest = _largest_total(done, losses)
+    figures = [
+        _figure(each, photo, its_losses, largest, (each.entry.name, each.entry.version) in best)
+        for each, its_losses in zip(done, losses, strict=True)
+    ]
+    waiting = (
+        f'<figure class="waiting"><div class="layers">{photo}</div>'
+        f"<figcaption><strong>{html.escape(label)}</strong></figcaption></figure>"
+        for label in labels(entries)[len(done) :]
+    )
+    grid = "".join([*figures, *waiting])
+    return f'<p class="shared">{_shared(entries, done)}</p><div class="grid">{grid}</div>{DIALOG}'
+
+
+def shown_losses(done: Sequence[Compared]) -> list[dict[str, float]]:
+    """The losses of each: of the same sample photos where all were evaluated on them, else of training."""
+    if _evaluated(done):
+        return [{name: each.record.losses[name] for name in SHOWN_LOSSES} for each in done]
+    return [each.training_losses for each in done]
+
+
+def _evaluated(done: Sequence[Compared]) -> bool:
+    return len({each.record.losses_size for each in done}) == 1 and all(
+        set(SHOWN_LOSSES) <= set(each.record.losses) for each in done
+    )
+
+
+def _figure(each: Compared, photo: str, losses: dict[str, float], largest: float | None, is_best: bool) -> str:
+    picture = _address(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label)))
+    label = html.escape(each.label)
+    best = ' <span class="best">best</span>' if is_best else ""
+    notes = []
+    if each.record.gatys_iterations is not None:
+        notes.append(f"equals {each.record.gatys_iterations:.0f} iterations of Gatys et al.")
+    notes.append(seconds_text(each.result.seconds))
+    lines = [_losses(losses, largest), f'<span class="notes">{" · ".join(notes)}</span>']
+    if each.record.page:
+        address = html.escape(each.record.page)
+        name = html.escape(each.entry.run_name or "its run")
+        lines.append(f'<a href="{address}" target="_blank" rel="noopener">{name} in MLflow</a>')
+    return (
+        f'<figure data-done data-label="{label}"><button type="button" class="large" aria-label="Show large: {label}">'
+        f'<span class="layers">{photo}<img class="after" alt="Stylized: {label}" src="{picture}">'
+        f"</span></button><figcaption><strong>{label}</strong>{best}{''.join(lines)}</figcaption></figure>"
+    )
+
+
+def _losses(losses: dict[str, float], largest: float | None) -> str:
+    if not losses:
+        return ""
+    bar = ""
+    if largest:
+        parts = "".join(
+            f'<i class="{name}" style="width: {100 * losses[name] / largest:.1f}%"></i>'
+            for name in ("content", "style")
+        )
+        bar = f'<span class="losses" aria-hidden="true">{parts}</span>'
+    total = f"total loss {loss_text(losses['total'])}" if "total" in losses else ""
+    addends = (f'<span class="{name}">{name} {loss_text(losses[name])}</span>' for name in losses if name != "total")
+    return f'{bar}<span class="figures">{total}</span><span class="figures">{" ".join(addends)}</span>'
+
+
+def _largest_total(done: Sequence[Compared], all_losses: Sequence[dict[str, float]]) -> float | None:
+    """What the bars are drawn against; None where the losses cannot be compared or drawn."""
+    if not _comparable(done) or any(
+        set(losses) != set(SHOWN_LOSSES) or not all(0 <= value < math.inf for value in losses.values())
+        for losses in all_losses
+    ):
+        return None
+    return max(losses["content"] + losses["style"] for losses in all_losses) or None
+
+
+def _comparable(done: Sequence[Compared]) -> bool:
+    objectives = {(each.entry.name, *(each.entry.card.training.get(name) for name in WEIGHTS)) for each in done}
+    return len(objectives) == 1
+
+
+def _shared(entries: Sequence[VersionEntry], done: Sequence[Compared]) -> str:
+    parts = []
+    common, usual = shared_facts(entries), usual_facts(entries)
+    if common:
+        parts.append(f"{'All' if len(entries) > 1 else 'This'}: {html.escape(', '.join(common))}.")
+    if usual:
+        parts.append(f"Where nothing else is said: {html.escape(', '.join(usual.values()))}.")
+    if len(done) > 1 and all(shown_losses(done)):
+        if not _comparable(done):
+            parts.append("The losses are weighted, and the weights differ: compare the pictures, not the losses.")
+        elif _evaluated(done):
+            parts.append(f"The losses are weighted, of the same sample photos at {done[0].record.losses_size} pixels.")
+        else:
+            parts.append("The losses are weighted, and of the last photos in training: they differ by chance, too.")
+    return " ".join(parts)
+
+
+def loss_text(value: float) -> str:
+    """0.0123, 12.3, 123,000: three digits count."""
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _address(file: str) -> str:
+    return html.escape(f"gradio_api/file={quote(file)}")
+
+
+def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> str:
+    """The ready-made comparisons as buttons, below the styles' titles where there are several.
+
+    Styles that have only one comparison are gathered below its title.
+    """
+    of_style = Counter(comparison.style for comparison in ready)
+    alone = Counter(comparison.title for comparison in ready if of_style[comparison.style] == 1 and comparison.style)
+    groups: dict[str, list[str]] = {}
+    for index, comparison in enumerate(ready):
+        heading, label = comparison.style, comparison.title
+        if of_style[heading] == 1 and alone[label] > 1:
+            heading, label = label, heading
+        pressed = "true" if list(references_of(comparison)) == list(chosen) else "false"
+        groups.setdefault(heading, []).append(
+            f'<button type="button" data-index="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
+        )
+    named = len([heading for heading in groups if heading]) > 1
+    return "".join(
+        f'<div class="ready" role="group" aria-label="Comparisons {html.escape(f"of {heading}" if heading else "")}">'
+        f"{f'<span>{html.escape(heading)}</span>' if named and heading else ''}{''.join(buttons)}</div>"
+        for heading, buttons in groups.items()
+    )
+
+
+def references_of(comparison: Comparison) -> tuple[str, ...]:
+    """ "style/version" of its versions, the values of the choice."""
+    return tuple(f"{entry.name}/{entry.version}" for entry in comparison.versions)
+
+
+def choices_of(catalogue: Catalogue) -> list[tuple[str, str]]:
+    """(label, "style/version") of everything there is."""
+    styles = catalogue.styles()
+    choices = []
+    for style in styles:
+        entries = catalogue.versions(style.name)
+        title = f"{style.title}, " if len(styles) > 1 else ""
+        for entry, label in zip(entries, list_labels(entries, style.default_version), strict=True):
+            best = " (best)" if entry.version == style.default_version else ""
+            choices.append((f"{title}{label}{best}", f"{entry.name}/{entry.version}"))
+    return choices
+
+
+def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) -> None:
+    """Lay the tab out inside the open `gr.Tab` and connect it; `first_photo` is the first tab's photo input."""
+    catalogue, most = stylizer.catalogue, stylizer.limits.compare_versions
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=3, min_width=300, elem_classes="inputs"):
+            gr.HTML(
+                "<div class='lede'><p>One photo through several trained networks: what do more iterations, more "
+                "residual blocks or another seed change?</p></div>"
+            )
+            photo = photo_input(
+                label="Photo",
+                sources=["upload", "clipboard"],
+                height=190,
+                elem_id="compare-photo",
+                buttons=[],
+                placeholder="Drop a photo",
+                alt_text="The photo to compare on",
+            )
+            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=PICK_SAMPLE, elem_id="compare-samples")
+            ready = gr.HTML("", js_on_load=PICK_COMPARISON, elem_id="compare-ready")
+            with gr.Accordion("Choose versions", open=False, elem_id="compare-more"):
+                chosen = gr.CheckboxGroup(
+                    [], label=f"Versions, up to {most}", show_label=False, elem_id="compare-versions"
+                )
+            button = gr.Button("Compare", variant="primary", elem_id="compare-run")
+        with gr.Column(scale=8, min_width=320, elem_classes="result"):
+            strength = gr.Slider(
+                0,
+                1,
+                1,
+                step=0.01,
+                label="Strength of the style",
+                elem_id="compare-strength",
+                buttons=[],
+                visible=False,
+            )
+            result = gr.HTML(
+                "<p class='nothing'>Choose a comparison, and see the pictures here.</p>",
+                js_on_load=SHOW_LARGE,
+                elem_id="compare-result",
+            )
+            status = gr.HTML(status_line("&nbsp;"), elem_id="compare-status")
+            download = gr.Button("Download as one picture", elem_id="compare-sheet", visible=False)
+            # A download button fetches what it has when it is pressed, and the picture is made only then.
+            file = gr.DownloadButton("Download", visible="hidden", elem_id="compare-sheet-file")
+    compared = gr.State(())
+
+    def arrive(photo: str | None, first_photo: str | None, chosen: list[str]) -> tuple[Any, ...]:
+        choices = choices_of(catalogue)
+        known = {choice for _, choice in choices}
+        found = comparisons(catalogue, most)
+        kept = [choice for choice in chosen if choice in known]
+        kept = kept or list(references_of(found[0]) if found else sorted(known)[:1])
+        sample = preview_photo()
+        there = photo or first_photo or (copy_of_sample(sample.stem) if sample else None)
+        return (
+            gr.skip() if photo else there,
+            gr.CheckboxGroup(choices=choices, value=kept),
+            comparison_buttons(found, kept),
+            gr.skip() if not catalogue.notice else status_line(html.escape(catalogue.notice)),
+        )
+
+    def pick(event: gr.EventData) -> tuple[Any, ...]:
+        found = comparisons(catalogue, most)
+        if not 0 <= event.index < len(found):
+            raise StylecoreError("this comparison is no longer there; open the tab again.")
+        references = list(references_of(found[event.index]))
+        return references, comparison_buttons(found, references)
+
+    def press(chosen: list[str]) -> str:
+        return comparison_buttons(comparisons(catalogue, most), chosen)
+
+    def run(photo: str | None, chosen: list[str]) -> Iterator[tuple[Any, ...]]:
+        entries = chosen_versions(stylizer, chosen)
+        best = {(style.name, style.default_version) for style in catalogue.styles()}
+        for done in compare(stylizer, photo, entries):
+            complete = len(done) == len(entries)
+            yield (
+                comparison_html(entries, done, best),
+                status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
+                gr.Slider(visible=True),
+                gr.Button(visible=complete),
+                (photo, tuple(chosen)),
+            )
+
+    def make_sheet(compared: tuple[Any, ...], strength: float) -> gr.DownloadButton:
+        if not compared:
+            raise StylecoreError("there is nothing to download yet.")
+        photo, chosen = compared
+        return gr.DownloadButton(value=sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength))
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    work: dict[str, Any] = {
+        "fn": plainly(run),
+        "inputs": [photo, chosen],
+        "outputs": [result, status, strength, download, compared],
+        "show_progress": "minimal",
+        "show_progress_on": [status],
+        "concurrency_id": MODEL,
+        "api_visibility": "private",
+    }
+    tab.select(plainly(arrive), [photo, first_photo, chosen], [photo, chosen, ready, status], **quiet)
+    samples.select(plainly(pick_sample), None, [photo], **quiet)
+    picked = ready.select(plainly(pick), None, [chosen, ready], **quiet)
+    running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
+    ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before
+    gr.on([ready.select, button.click], None, js=SHOW_RESULT, **quiet)
+    chosen.input(plainly(press), [chosen], [ready], **quiet)
+    strength.change(None, [strength], None, js=BLEND, **quiet)
+    download.click(plainly(make_sheet), [compared, strength], [file], concurrency_id=MODEL, **quiet).success(
+        None, js=DOWNLOAD, **quiet
+    )
+
+
+def build_compare_api(stylizer: Stylizer) -> None:
+    """Add the endpoint /compare to the open `gr.Blocks`."""
+    limits = stylizer.limits
+
+    def compare_versions(
+        photo: str, versions: list[str], longest_side: float, strength: float
+    ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+        """Stylize a photo with several versions of styles, to compare them.
+
+        Args:
+            photo: A picture file.
+            versions: Up to six of NAME, NAME@ALIAS or NAME/VERSION, as /styles lists them.
+            longest_side: Longest side of the pictures in pixels.
+            strength: 0 gives the photo, 1 the full style.
+
+        Returns:
+            The pictures as PNG, each with its label, and for each its settings, losses and time.
+        """
+        *_, done = compare(stylizer, photo, chosen_versions(stylizer, versions or []), longest_side)
+        pictures = [
+            (
+                save_for_browser(each.result.finish(strength, False), "PNG", file_name("compared", each.label)),
+                each.label,
+            )
+            for each in done
+        ]
+        return pictures, [each.facts() for each in done]
+
+    with gr.Row(visible=False):
+        inputs = [
+            photo_input(label="photo"),
+            gr.Dropdown([], label="versions", multiselect=True, allow_custom_value=True),
+            gr.Number(limits.compare_side, label="longest_side"),
+            gr.Number(1.0, label="strength"),
+        ]
+        outputs = [gr.Gallery(label="pictures", format="png"), gr.JSON(label="facts")]
+        gr.Button().click(plainly(compare_versions), inputs, outputs, api_name="compare", concurrency_id=MODEL)

@@ -1,0 +1,151 @@
+"""`python -m stylecore gatys`: paint a photo in the style of any picture, by optimizing the pixels."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from stylecore.cli.stylize import load_options
+from stylecore.errors import StylecoreError
+from stylecore.gatys.config import GatysConfig, KeepColors, Normalization, Optimizer, Start
+
+DEFAULTS = GatysConfig()
+MAX_SIDE = 512
+"""Longest side unless asked otherwise: a step's time and memory grow with the pixels."""
+
+CHOICES = {"normalization": Normalization, "start": Start, "optimizer": Optimizer, "keep_colors": KeepColors}
+HELP = {
+    "content_weight": "alpha: weight of the content",
+    "style_weight": "beta: weight of the style; what counts is alpha / beta",
+    "tv_weight": "weight of the total variation, which smooths",
+    "normalization": "means over activations, as public implementations take them; the paper's equations literally; "
+    "or relative to the pictures' own, with a style weight of 1 to 10",
+    "start": "the picture to begin with; --start-picture gives another",
+    "seed": "of the noise",
+    "optimizer": "L-BFGS as in the paper, or Adam",
+    "learning_rate": "of Adam, in pixels from 0 to 1",
+    "history": "steps that L-BFGS remembers",
+    "steps": "step budget",
+    "seconds": "time budget in seconds; whichever budget ends first",
+    "scales": "sizes to paint at, coarse to fine; more give larger strokes",
+    "style_scale": "size of the brush: 2 doubles the strokes",
+    "keep_colors": "the photo's colors: luminance alone is painted, or the style's colors are matched before",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", metavar="PHOTO", help="the content picture")
+    parser.add_argument("--style", nargs="+", required=True, metavar="PICTURE", help="one or several style pictures")
+    parser.add_argument(
+        "--style-blend", nargs="+", type=float, metavar="WEIGHT", help="a weight for each; equal when left out"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="picture to write (.png .jpg .webp .tif)")
+    for layers in ("content_layers", "style_layers"):
+        parser.add_argument(
+            f"--{layers.replace('_', '-')}",
+            nargs="+",
+            metavar="LAYER[=WEIGHT]",
+            default=list(getattr(DEFAULTS, layers)),
+            help="layers of VGG-19 by name",
+        )
+    for name, meaning in HELP.items():
+        default = getattr(DEFAULTS, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=default,
+            help=meaning,
+            **({"choices": get_args(CHOICES[name])} if name in CHOICES else {"type": _type(default)}),
+        )
+    parser.add_argument("--start-picture", metavar="PICTURE", default=None, help="begin with this picture")
+    parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
+    parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
+    parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of the result in pixels")
+    parser.add_argument("--max-pixels", type=int, default=None, help="refuse pictures of more pixels than this")
+    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a step")
+
+
+def run(options: argparse.Namespace) -> int:
+    config = dataclasses.replace(
+        DEFAULTS,
+        **{name: getattr(options, name) for name in HELP},
+        content_layers=parse_layers(options.content_layers),
+        style_layers=parse_layers(options.style_layers),
+        style_blend=tuple(options.style_blend or ()),
+    )
+
+    from tqdm import tqdm
+
+    from stylecore.gatys.paint import GatysDiverged, GatysStep, paint
+    from stylecore.inference.engine import choose_device
+    from stylecore.pictures.read import load_picture, output_format, save_picture
+    from stylecore.vgg.weights import load_vgg
+
+    output_format(options.output)
+    load = load_options(options)
+    photo = load_picture(options.photo, **load)
+    only_pixels = {key: value for key, value in load.items() if key == "max_pixels"}
+    styles = [load_picture(file, **only_pixels).pixels for file in options.style]
+    start = load_picture(options.start_picture, **only_pixels).pixels if options.start_picture else None
+    vgg = load_vgg("vgg19", weights=options.vgg_weights, pooling=options.pooling).to(choose_device(options.device))
+
+    settings = {
+        "command": "gatys",
+        "styles": [Path(file).name for file in options.style],
+        "pooling": options.pooling,
+        **dataclasses.asdict(config),
+    }
+
+    def save(pixels: Any, step: int) -> None:
+        save_picture(
+            pixels, options.output, alpha=photo.alpha, exif=photo.exif, settings={**settings, "steps_made": step}
+        )
+
+    last: GatysStep | None = None
+    status = 0
+    with tqdm(total=config.steps, unit="step", disable=options.json or not sys.stderr.isatty()) as bar:
+        try:
+            for last in paint(photo.pixels, styles, vgg, config, start=start):
+                bar.update()
+                bar.set_postfix(loss=f"{last.losses['total']:.4g}")
+                if options.json:
+                    print(json.dumps({"step": last.step, "elapsed": last.elapsed, "losses": last.losses}), flush=True)
+        except KeyboardInterrupt:
+            if last is None:
+                raise
+            status = 130
+        except GatysDiverged as diverged:
+            save(diverged.picture, last.step if last else 0)
+            raise StylecoreError(f"{diverged} The last good picture is in {options.output}.") from diverged
+    assert last is not None  # paint yields at least one step
+    save(last.picture(), last.step)
+    if status:
+        print(
+            f"stylecore: interrupted; the picture reached in {last.step} steps is in {options.output}.",
+            file=sys.stderr,
+        )
+    return status
+
+
+def parse_layers(words: list[str]) -> dict[str, float] | tuple[str, ...]:
+    """["relu1_1", "relu2_1"] as a tuple, or ["relu1_1=0.5", ...] as layer weights; those without one weigh 1.
+
+    Raises:
+        StylecoreError: for a weight that is no number.
+    """
+    if not any("=" in word for word in words):
+        return tuple(words)
+    weights = {}
+    for word in words:
+        name, _, weight = word.partition("=")
+        try:
+            weights[name] = float(weight) if weight else 1.0
+        except ValueError:
+            raise StylecoreError(f"{word} is no layer with a weight; write for example relu1_1=0.5.") from None
+    return weights
+
+
+def _type(default: Any) -> Any:
+    return float if default is None else type(default)

@@ -1,0 +1,81 @@
+"""`python -m stylecore sheet`: one photo in every style, labelled, on one picture."""
+
+import argparse
+import sys
+from typing import Any
+
+from stylecore.cli.stylize import (
+    add_blend_arguments,
+    add_brush_arguments,
+    add_engine_arguments,
+    load_options,
+)
+from stylecore.errors import StylecoreError
+
+GAP = 16
+LABEL = 44
+PAPER = (250, 249, 246)
+INK = (40, 38, 34)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", metavar="PHOTO")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="picture to write")
+    parser.add_argument("--styles", nargs="+", metavar="NAME_OR_FILE", help="these styles; all at hand when left out")
+    parser.add_argument("--columns", type=int, default=None, help="pictures in a row; a balanced sheet when left out")
+    parser.add_argument("--max-side", type=int, default=512, help="longest side of each picture in pixels")
+    parser.add_argument("--max-pixels", type=int, default=None, help="refuse a photo of more pixels than this")
+    add_blend_arguments(parser)
+    add_brush_arguments(parser)
+    add_engine_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from stylecore.color import blend
+    from stylecore.inference.engine import Engine
+    from stylecore.library import find_styles, open_style
+    from stylecore.pictures.read import load_picture, output_format, save_picture, to_image
+
+    if options.columns is not None and options.columns < 1:
+        raise StylecoreError(f"--columns is {options.columns}, and must be at least 1.")
+    output_format(options.output)
+    picture = load_picture(options.photo, **load_options(options))
+    # One network a name: the champion comes last.
+    at_hand = {style.card.name: str(style.path) for style in find_styles()}
+    references = options.styles or list(at_hand.values())
+    if not references:
+        raise StylecoreError("there are no styles yet: train one with `make train`, or import one.")
+    cells = [("Photo", to_image(picture.pixels))]
+    for reference in tqdm(references, unit="style", disable=not sys.stderr.isatty()):
+        model = open_style(reference)
+        engine = Engine(model, options.device, options.runtime)
+        stylized = engine.stylize(picture.pixels, brush=options.brush, detail=options.detail)
+        stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
+        cells.append((model.card.title or model.card.name, to_image(stylized)))
+    settings = {"command": "sheet", "styles": [label for label, _ in cells[1:]], "strength": options.strength}
+    save_picture(compose(cells, options.columns), options.output, settings=settings)
+    return 0
+
+
+def compose(cells: list[tuple[str, Any]], columns: int | None = None) -> Any:
+    """Lay pictures of one size out in rows, each with its label below, as one picture (3, H, W)."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from stylecore.pictures.read import picture_from_image
+
+    columns = min(columns or round(len(cells) ** 0.5 + 0.49), len(cells))
+    rows = -(-len(cells) // columns)
+    width, height = cells[0][1].size
+    sheet = Image.new("RGB", (GAP + columns * (width + GAP), GAP + rows * (height + LABEL)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(20)
+    for index, (label, image) in enumerate(cells):
+        left = GAP + index % columns * (width + GAP)
+        top = GAP + index // columns * (height + LABEL)
+        sheet.paste(image, (left, top))
+        while draw.textlength(label, font) > width and len(label) > 2:
+            label = f"{label[:-2].rstrip()}…"
+        draw.text((left, top + height + 6), label, INK, font)
+    return picture_from_image(sheet).pixels

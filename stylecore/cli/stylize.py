@@ -1,0 +1,209 @@
+"""`python -m stylecore stylize`: apply a trained style to one photo, several, or a folder of them."""
+
+import argparse
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylecore.errors import StylecoreError
+from stylecore.inference.brush import BRUSH, DETAIL
+
+STANDARD = "-"
+BAR = "{percentage:3.0f} % |{bar}| {elapsed}, {remaining} left"
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp")
+WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and where its stylized picture goes; both may be standard input or output."""
+
+    photo: str
+    output: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or one folder, or - for standard input")
+    parser.add_argument("--style", required=True, metavar="NAME_OR_FILE", help="see `python -m stylecore styles`")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="a picture (.png .jpg .webp .tif) for one photo, a folder for several, - for standard output (PNG)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make pictures again that are already there")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
+    add_blend_arguments(parser)
+    add_brush_arguments(parser)
+    add_size_arguments(parser)
+    add_engine_arguments(parser)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        metavar="NAME",
+        help="torch; openvino, the same but for rounding, faster on CPUs; openvino-int8, faster still, for styles "
+        "that have an 8-bit form; the fastest there is when left out",
+    )
+
+
+def add_blend_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strength", type=float, default=1.0, help="0 is the photo, 1 the full style")
+    parser.add_argument("--keep-colors", action="store_true", help="keep the photo's colors, take the style's strokes")
+
+
+def add_brush_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--brush",
+        type=float,
+        default=BRUSH,
+        help="size of the strokes: 1 as in the painting, 2 twice as large and four times as fast, 0.5 finer",
+    )
+    parser.add_argument(
+        "--detail",
+        type=float,
+        default=DETAIL,
+        help="how much of a large photo's fine detail lies over the strokes, 0 to 1",
+    )
+
+
+def add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-side", type=int, default=None, help="make the longest side at most so many pixels")
+    parser.add_argument("--max-pixels", type=int, default=None, help="refuse photos of more pixels than this")
+
+
+def load_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The size flags as arguments of `load_picture`, which has their defaults."""
+    for flag in ("max_side", "max_pixels"):
+        value = getattr(options, flag)
+        if value is not None and value < 1:
+            raise StylecoreError(f"--{flag.replace('_', '-')} is {value}, and must be at least 1.")
+    return {flag: value for flag in ("max_side", "max_pixels") if (value := getattr(options, flag)) is not None}
+
+
+def run(options: argparse.Namespace) -> int:
+    jobs = list(plan(options.photos, options.output))
+    if STANDARD in (job.output for job in jobs) and options.json:
+        raise StylecoreError("--json and a picture cannot both go to standard output; give -o a file.")
+    todo = [
+        job for job in jobs if options.overwrite or len(jobs) == 1 or not (job.output and Path(job.output).exists())
+    ]
+    if len(todo) < len(jobs):
+        print(f"{len(jobs) - len(todo)} pictures are already there; --overwrite makes them again.", file=sys.stderr)
+    if not todo:
+        return 0
+
+    from tqdm import tqdm
+
+    from stylecore.inference.engine import Engine
+    from stylecore.library import open_style
+
+    if not 0 <= options.strength <= 1:
+        raise StylecoreError(f"--strength is {options.strength}, and must be between 0 and 1.")
+    load = load_options(options)
+    engine = Engine(open_style(options.style), options.device, options.runtime)
+    failures = 0
+    for job in tqdm(todo, unit="photo", disable=len(todo) == 1 or options.json or not sys.stderr.isatty()):
+        try:
+            report = stylize_one(job, engine, options, load)
+        except StylecoreError as error:
+            if len(jobs) == 1:
+                raise
+            failures += 1
+            report = {"photo": job.photo, "error": str(error)}
+            tqdm.write(f"stylecore: {error}", file=sys.stderr)
+        if options.json:
+            print(json.dumps(report, ensure_ascii=False), flush=True)
+    if failures:
+        print(f"stylecore: {failures} of {len(todo)} photos failed, see above.", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[str, Any]) -> dict[str, Any]:
+    """Stylize one photo and write it; returns what --json prints."""
+    from tqdm import tqdm
+
+    from stylecore.color import blend
+    from stylecore.pictures.read import load_picture, output_format, save_picture
+
+    if job.output != STANDARD:
+        Path(job.output).parent.mkdir(parents=True, exist_ok=True)
+        output_format(job.output)
+    started = time.perf_counter()
+    source = io.BytesIO(sys.stdin.buffer.read()) if job.photo == STANDARD else job.photo
+    picture = load_picture(source, **load)
+    with tqdm(total=1.0, bar_format=BAR, leave=False, delay=2, disable=not sys.stderr.isatty()) as bar:
+        stylized = engine.stylize(
+            picture.pixels, lambda share: bar.update(share - bar.n), brush=options.brush, detail=options.detail
+        )
+    stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
+    settings = {
+        "command": "stylize",
+        "style": engine.card.name,
+        "iterations": engine.card.iterations,
+        "strength": options.strength,
+        "keep_colors": options.keep_colors,
+        "brush": options.brush,
+        "detail": options.detail,
+        "runtime": engine.runtime,
+    }
+    save: dict[str, Any] = {"alpha": picture.alpha, "exif": picture.exif, "settings": settings}
+    if job.output == STANDARD:
+        save_picture(stylized, sys.stdout.buffer, format="PNG", **save)
+    else:
+        save_picture(stylized, job.output, **save)
+    for notice in picture.notices:
+        print(f"stylecore: {job.photo}: {notice}", file=sys.stderr)
+    height, width = stylized.shape[-2:]
+    return {
+        "photo": job.photo,
+        "output": job.output,
+        "width": width,
+        "height": height,
+        "seconds": round(time.perf_counter() - started, 3),
+        "settings": settings,
+    }
+
+
+def plan(photos: list[str], output: str) -> Iterator[Job]:
+    """Which photo goes where: a folder's tree is mirrored, several photos go into one folder.
+
+    Raises:
+        StylecoreError: when a photo is missing, two would get the same output, or OUT does not fit the photos.
+    """
+    folders = [photo for photo in photos if photo != STANDARD and Path(photo).is_dir()]
+    if folders and len(photos) > 1:
+        raise StylecoreError(f"{folders[0]} is a folder; give one folder alone, or photos.")
+    if not folders and len(photos) == 1 and not (photos[0] != STANDARD and Path(output).is_dir()):
+        yield Job(photos[0], output)
+        return
+    if output == STANDARD or Path(output).suffix.lower() in WRITABLE_SUFFIXES:
+        raise StylecoreError(f"several photos need a folder to go to, and -o {output} is none.")
+    if STANDARD in photos:
+        raise StylecoreError("standard input is one photo; give it alone.")
+    if folders:
+        root = Path(folders[0])
+        found = sorted(path for path in root.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+        if not found:
+            raise StylecoreError(f"the folder {root} holds no photos ({', '.join(PHOTO_SUFFIXES)}).")
+        pairs = [(path, Path(output) / path.relative_to(root)) for path in found]
+    else:
+        pairs = [(Path(photo), Path(output) / Path(photo).name) for photo in photos]
+    taken: dict[Path, Path] = {}
+    for photo, target in pairs:
+        target = target if target.suffix.lower() in WRITABLE_SUFFIXES else target.with_suffix(".png")
+        if target in taken:
+            target = target.with_name(f"{photo.name}.png")
+        if target in taken:
+            raise StylecoreError(f"{taken[target]} and {photo} would both become {target}; stylize them one by one.")
+        taken[target] = photo
+        yield Job(str(photo), str(target))

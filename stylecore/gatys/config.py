@@ -1,0 +1,154 @@
+"""Every setting of the optimization of Gatys et al. (2016), with its default, in one place."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from stylecore.errors import StylecoreError
+
+Layers = Mapping[str, float] | Sequence[str]
+Normalization = Literal["mean", "paper", "relative"]
+Start = Literal["content", "style", "noise"]
+Optimizer = Literal["lbfgs", "adam"]
+KeepColors = Literal["none", "luminance", "match"]
+
+SMALLEST_COARSE_SIDE = 160
+"""Pixels. Below that little of the content is left to begin with: at 128 a face is lost for good."""
+
+
+@dataclass(frozen=True)
+class GatysConfig:
+    """Settings of `stylecore.gatys.paint.paint`.
+
+    Attributes:
+        content_layers, style_layers: names of VGG's layers, weighing 1 / n each as in the paper, or a mapping from
+            name to weight.
+        content_weight, style_weight, tv_weight: alpha and beta of the paper's equation 7, and the weight of
+            `losses.total_variation_loss`, which the paper does not have. What counts is their ratio. The
+            paper's figures have alpha / beta between 1e-4 and 1e-3. Weights of layers and losses mean the same for
+            every VGG: activations count in the units of Oxford's weights, whatever pixels the weights expect
+            (see `gatys_objective.activation_unit`).
+        normalization: "mean" takes means over activations and over Gram matrices divided by C * H * W, as the
+            public implementations do; "paper" takes equations 1 and 4 literally. It is "mean" with the
+            layers' weights multiplied by `losses.paper_content_scale` and `losses.paper_style_scale`. The paper's
+            constants let the content count for more, the more pixels the picture has: multiply style_weight by
+            height * width / 16384 for the balance that relu4_2 and relu4_1 have with "mean". "relative" divides
+            each loss by that of an empty picture, so that all layers count alike (losses.py): a style_weight of 1 to
+            10 then is the balance.
+        start: the picture that the optimization begins with. From the content 50 steps give a painted picture and
+            200 a finished one; from noise it takes twice as many, content_weight 10 to see the content's
+            structure, and every seed gives another picture.
+        seed: of the noise.
+        optimizer: "lbfgs" as in the paper, or "adam", which needs less memory and about twice the steps.
+        learning_rate: of Adam, in units of pixels in [0, 1]. L-BFGS finds its own.
+        history: how many steps L-BFGS remembers; each takes 24 bytes a pixel. Twenty steps reach the loss of a
+            hundred within half a percent.
+        steps: one evaluation of VGG and its gradient each, over all scales together.
+        seconds: the run also ends when the next step would not end within this time.
+        scales: 1 paints at full size only, as in the paper; with n the first steps are made at 1 / 2^(n-1) of the
+            size, then at double that, and so on, which gives larger strokes. The steps are shared equally. Scales
+            whose short side would be below `SMALLEST_COARSE_SIDE` are left out. In the same time two scales reach
+            a lower loss than one and give flat skies strokes; with three the photo's small things dissolve.
+        style_scale: size of the brush. At 1 a style picture is resized to as many pixels as the content picture
+            has (the paper resizes it to the same size; here it keeps its aspect); at 2 to twice the sides, which
+            doubles the size of the strokes.
+        style_blend: weight of every style picture, equal when empty; only their ratios count.
+        border: pixels by which the picture is extended on every side (by reflection) while it is painted; they are cut
+            off afterwards. VGG pads with zeros, which otherwise shows as a pale line, one or two pixels wide, around
+            the picture. 0 is the paper.
+        keep_colors: "luminance" gives the painted picture the content's colors (`blend.with_colors_of`); "match"
+            gives the style pictures the content's colors before (`blend.match_color`).
+
+    Raises:
+        StylecoreError: for a value outside what is allowed.
+    """
+
+    content_layers: Layers = ("relu4_2",)
+    style_layers: Layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    content_weight: float = 1.0
+    style_weight: float = 1e3
+    tv_weight: float = 0.0
+    normalization: Normalization = "mean"
+    start: Start = "content"
+    seed: int = 0
+    optimizer: Optimizer = "lbfgs"
+    learning_rate: float = 0.02
+    history: int = 20
+    steps: int = 200
+    seconds: float | None = None
+    scales: int = 2
+    style_scale: float = 1.0
+    style_blend: Sequence[float] = ()
+    border: int = 4
+    keep_colors: KeepColors = "none"
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise StylecoreError(f"{name} {getattr(self, name)!r} is unknown; choose from {', '.join(allowed)}.")
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise StylecoreError(f"{name} is {getattr(self, name)}; give a number that is not negative.")
+        for name in ("learning_rate", "style_scale"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise StylecoreError(f"{name} is {getattr(self, name)}; give a number above 0.")
+        for name in ("steps", "scales", "history"):
+            if getattr(self, name) < 1:
+                raise StylecoreError(f"{name} is {getattr(self, name)}; give at least 1.")
+        if self.border < 0:
+            raise StylecoreError(f"border is {self.border}; give at least 0.")
+        if self.seconds is not None and not self.seconds > 0:
+            raise StylecoreError(f"seconds is {self.seconds}; give a number above 0, or nothing for no time limit.")
+        if not any(weight > 0 for weight in (self.content_weight, self.style_weight, self.tv_weight)):
+            raise StylecoreError("every weight is 0, so there is nothing to paint; raise style_weight.")
+        for layers in (self.content_layers, self.style_layers):
+            _check_weights("layer", tuple(layer_weights(layers).values()))
+        if self.style_blend:
+            _check_weights("style picture", tuple(self.style_blend))
+
+
+_CHOICES = {
+    "normalization": get_args(Normalization),
+    "start": get_args(Start),
+    "optimizer": get_args(Optimizer),
+    "keep_colors": get_args(KeepColors),
+}
+
+
+def layer_weights(layers: Layers) -> dict[str, float]:
+    """Names with their weights: those of a mapping, or 1 / n each."""
+    if isinstance(layers, Mapping):
+        return dict(layers)
+    names = [layers] if isinstance(layers, str) else list(layers)
+    return dict.fromkeys(names, 1 / max(1, len(names)))
+
+
+def scale_sizes(height: int, width: int, config: GatysConfig) -> list[tuple[int, int]]:
+    """(height, width) at every scale, coarse to fine; the last is the full size."""
+    sizes = [(height, width)]
+    for scale in range(1, min(config.scales, config.steps)):
+        coarse = (round(height / 2**scale), round(width / 2**scale))
+        if min(coarse) < SMALLEST_COARSE_SIDE:
+            break
+        sizes.insert(0, coarse)
+    return sizes
+
+
+def scale_steps(count: int, steps: int) -> list[int]:
+    """Steps at each of `count` scales: equal shares, the remainder at the finest."""
+    share = steps // count
+    return [share] * (count - 1) + [steps - share * (count - 1)]
+
+
+def style_size(style: tuple[int, int], content: tuple[int, int], config: GatysConfig) -> tuple[int, int]:
+    """(height, width) at which a style picture is looked at: its aspect, the content's area x style_scale^2."""
+    factor = config.style_scale * math.sqrt(content[0] * content[1] / (style[0] * style[1]))
+    return max(1, round(style[0] * factor)), max(1, round(style[1] * factor))
+
+
+def _check_weights(what: str, weights: tuple[float, ...]) -> None:
+    if any(not math.isfinite(weight) or weight < 0 for weight in weights):
+        raise StylecoreError(f"the weight of a {what} is not negative; got {', '.join(map(str, weights))}.")
+    if not any(weights):
+        raise StylecoreError(f"give at least one {what} with a weight above 0.")

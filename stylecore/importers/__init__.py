@@ -1,0 +1,1 @@
+"""Networks that other projects published, as style files."""

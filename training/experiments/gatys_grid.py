@@ -1,0 +1,189 @@
+"""How much content, how much style: one photo and one style picture at a row of ratios alpha / beta.
+
+    python -m training.experiments.gatys_grid PHOTO --style PICTURE -o SHEET.png --ratios 1 1e-1 1e-2 1e-3
+
+This is the experiment of Gatys et al. (2016), section 3.1 and figure 4. Every ratio is painted by
+`stylecore.gatys.paint` and kept as a run of the MLflow experiment `gatys`; the sheet shows them side
+by side, from the photo to the style.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from torch import Tensor
+from torch.nn import functional
+
+from stylecore.cli.gatys import CHOICES, DEFAULTS, HELP
+from stylecore.cli.sheet import compose
+from stylecore.errors import StylecoreError
+from stylecore.gatys.paint import GatysConfig, GatysStep, paint
+from stylecore.inference.engine import choose_device
+from stylecore.pictures.read import fit, load_picture, output_format, resize, save_picture, to_image
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import load_vgg
+from training.command import run_command
+from training.tracking.tracker import Tracker, environment_tags
+
+EXPERIMENT = "gatys"
+RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)
+"""From almost the photo to almost nothing but style, with the weights' meaning that `GatysConfig` has."""
+SETTINGS = dataclasses.replace(DEFAULTS, start="noise")
+"""As in the paper: begun with the photo, hundreds of steps at any ratio do not paint it over."""
+MAX_SIDE = 256
+STYLE_SIDE = 384
+"""Longest side in pixels of the style picture that is kept with a run."""
+PAPER = 0.975
+"""Gray around a style picture of another shape, near that of the sheet."""
+
+
+def paint_ratios(
+    content: Tensor,
+    style: Tensor,
+    vgg: VGG,
+    ratios: Sequence[float],
+    config: GatysConfig,
+    *,
+    about: dict[str, str],
+    tracking: bool = True,
+) -> list[Tensor]:
+    """Paint one picture for every ratio, each as a run of its own.
+
+    The weight of content is 1 and that of style 1 / ratio, so that the content losses of the runs compare as they
+    are.
+
+    Args:
+        content, style: (3, H, W) in [0, 1].
+        config: everything but the weights of content and style.
+        about: what else to keep as parameters; "photo" and "style" name the runs.
+        tracking: whether to keep runs in the MLflow store at all.
+
+    Returns:
+        The pictures, (3, H, W).
+
+    Raises:
+        StylecoreError: when a ratio is not above 0, or as `stylecore.gatys.paint.paint`.
+    """
+    configs = []
+    for ratio in ratios:
+        if not 0 < ratio < float("inf"):
+            raise StylecoreError(f"the ratio {ratio:g} is not above 0.")
+        configs.append(dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio))
+    return [
+        _paint_one(content, style, vgg, ratio, each, about, tracking)
+        for ratio, each in zip(ratios, configs, strict=True)
+    ]
+
+
+def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures: Sequence[Tensor]) -> Tensor:
+    """The photo, the pictures with their ratios, and the style picture, in one row."""
+    height, width = content.shape[-2:]
+    scale = min(height / style.shape[-2], width / style.shape[-1])
+    fitted = resize(style, (max(1, round(style.shape[-2] * scale)), max(1, round(style.shape[-1] * scale))))
+    top, left = (height - fitted.shape[-2]) // 2, (width - fitted.shape[-1]) // 2
+    margins = (left, width - fitted.shape[-1] - left, top, height - fitted.shape[-2] - top)
+    cells = [
+        ("Photo", content),
+        *((f"alpha / beta = {ratio:g}", picture) for ratio, picture in zip(ratios, pictures, strict=True)),
+        ("Style", functional.pad(fitted, margins, value=PAPER)),
+    ]
+    return compose([(label, to_image(pixels)) for label, pixels in cells], columns=len(cells))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    return run_command(run, _parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> None:
+    """What the command line asks for; StylecoreError when it cannot be done."""
+    config = GatysConfig(**{name: getattr(options, name) for name in _settings()})
+    if options.max_side < 1:
+        raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
+    output_format(options.output)
+    ratios = list(dict.fromkeys(options.ratios))
+    content = load_picture(options.photo, max_side=options.max_side).pixels
+    style = load_picture(options.style).pixels
+    vgg = load_vgg("vgg19", weights=options.vgg_weights, pooling=options.pooling).to(choose_device(options.device))
+    about = {
+        "photo": Path(options.photo).stem,
+        "style": Path(options.style).stem,
+        "max_side": str(options.max_side),
+        "pooling": options.pooling,
+    }
+    pictures = paint_ratios(content, style, vgg, ratios, config, about=about, tracking=options.log)
+    settings = {"command": "gatys_grid", **about, "ratios": ratios, **dataclasses.asdict(config)}
+    save_picture(grid_sheet(content, style, ratios, pictures), options.output, settings=settings)
+    print(f"{options.output}: {len(ratios)} ratios of content to style")
+
+
+def _paint_one(
+    content: Tensor, style: Tensor, vgg: VGG, ratio: float, config: GatysConfig, about: dict[str, str], tracking: bool
+) -> Tensor:
+    from tqdm import tqdm
+
+    grid = f"{about['photo']}-{about['style']}"
+    name = f"{grid}-{ratio:g}"
+    steps = paint(content, style, vgg, config)
+    tracker = Tracker.silent()
+    if tracking:
+        tracker = Tracker.start(
+            experiment=EXPERIMENT,
+            run_name=name,
+            params={**about, "ratio": ratio, **dataclasses.asdict(config)},
+            tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
+            note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
+            style=fit(style, STYLE_SIDE),
+        )
+    last: GatysStep | None = None
+    with tracker.finishing():
+        tracker.log_preview(about["photo"], content, 0)
+        for last in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
+            losses = {f"loss/{term}": value for term, value in last.losses.items()}
+            tracker.log_metrics({**losses, "perf/seconds": last.elapsed}, last.step)
+        assert last is not None  # paint yields at least one step
+        picture = last.picture()
+        tracker.log_preview(about["photo"], picture, last.step)
+    return picture
+
+
+def _settings() -> list[str]:
+    """The settings that are flags: those of `python -m stylecore gatys` but the two weights, which are the ratio."""
+    return [name for name in HELP if name not in ("content_weight", "style_weight")]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.experiments.gatys_grid",
+        description="Paint one photo at a row of ratios of content to style, by the method of Gatys et al.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("photo", metavar="PHOTO", help="the content picture")
+    parser.add_argument("--style", required=True, metavar="PICTURE", help="the style picture")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="SHEET", help="picture to write (.png .jpg .webp .tif)"
+    )
+    parser.add_argument(
+        "--ratios", nargs="+", type=float, default=RATIOS, metavar="RATIO", help="alpha / beta, content to style"
+    )
+    parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of each picture in pixels")
+    for name in _settings():
+        default = getattr(SETTINGS, name)
+        flag = f"--{name.replace('_', '-')}"
+        if name in CHOICES:
+            parser.add_argument(flag, choices=get_args(CHOICES[name]), default=default, help=HELP[name])
+        else:
+            kind = float if default is None else type(default)
+            parser.add_argument(flag, type=kind, default=default, help=HELP[name])
+    parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
+    parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
+    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="keep nothing in the MLflow store")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

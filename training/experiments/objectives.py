@@ -1,0 +1,130 @@
+"""What each change of the training loss is worth: one start, one number of iterations, the same photos.
+
+    python -m training.experiments.objectives training/recipes/starry_night.yaml --photos FOLDER --iterations 200
+
+Every combination of a normalization of the style loss, a set of scales and a content layer is trained as a run of its
+own, and what it paints is judged by `training.judge`, which none of them was trained for. The content loss is always
+relative, with weight 1. The style weight of each is such that the style loss of the untouched photos is `PHOTO_LOSS`:
+so no combination is stronger only because its numbers are larger. Weights of single layers, input noise and
+steadiness are left out: they are questions of their own.
+
+The runs carry the tag `comparison: objectives`; the report tells of them. Their networks are not registered.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet
+from stylecore.losses import StyleNormalization
+from stylecore.pictures.read import fit, load_picture
+from stylecore.vgg.network import VGG
+from stylecore.vgg.weights import load_vgg
+from training.checkpoints import copy_on_cpu, preview_files
+from training.command import run_command
+from training.config import TrainConfig, find_file, parse_config
+from training.judge import SIZES, Judge, judge_style, metrics
+from training.objective import pixel_objective, style_targets
+from training.tracking.tracker import Tracker
+from training.train import Stopped, Trial, train
+
+COMPARISON = "objectives"
+"""Value of the tag `comparison`."""
+NORMALIZATIONS: tuple[StyleNormalization, ...] = ("mean", "sum", "relative")
+SCALES = ((1,), (1, 2), (1, 2, 4))
+CONTENT_LAYERS = ("relu2_2", "relu3_3")
+PHOTO_LOSS = 30.0
+"""Weighted style loss of the photos themselves, beside a content loss of weight 1."""
+
+
+def variants(recipe: TrainConfig) -> list[TrainConfig]:
+    """The recipe with every objective that is compared; the style weights are still to be set."""
+    return [
+        dataclasses.replace(
+            recipe,
+            run_name=f"{COMPARISON}-{normalization}-{''.join(map(str, scales))}-{layer}",
+            checkpoints=(recipe.iterations,),
+            style_normalization=normalization,
+            loss_scales=scales,
+            content_layer=layer,
+            content_normalization="relative",
+            content_weight=1.0,
+            style_weight=1.0,
+            style_layer_weights=(),
+            total_variation_weight=0.0,
+            steadiness_weight=0.0,
+            input_noise=0.0,
+        )
+        for normalization, scales, layer in itertools.product(NORMALIZATIONS, SCALES, CONTENT_LAYERS)
+    ]
+
+
+def balanced(config: TrainConfig, vgg: VGG, painting: Tensor, photos: Mapping[str, Tensor]) -> TrainConfig:
+    """The configuration at the style weight that gives the photos themselves the style loss `PHOTO_LOSS`."""
+    targets = style_targets(vgg, painting, config)
+    losses = [
+        pixel_objective(vgg, photo, targets, config).evaluate(photo)[0]["style"]
+        for photo in (fit(pixels, config.crop).unsqueeze(0) for pixels in photos.values())
+    ]
+    return dataclasses.replace(config, style_weight=config.style_weight * PHOTO_LOSS * len(losses) / sum(losses))
+
+
+def compare(recipe: TrainConfig) -> None:
+    """Train and judge every variant of a recipe, one after the other; those that are done already are left alone.
+
+    Raises:
+        StylecoreError: when a training cannot begin, or diverges.
+        Stopped: after SIGTERM or Ctrl-C.
+    """
+    painting = load_picture(find_file(recipe.style_image)).pixels
+    photos = {name: load_picture(file).pixels for name, file in preview_files(recipe).items()}
+    vgg16 = load_vgg("vgg16", weights=recipe.vgg_weights or None)
+    judge = Judge(painting, load_vgg("vgg19"))
+    for number, variant in enumerate(variants(recipe), 1):
+        config = balanced(variant, vgg16, painting, photos)
+        done = config.folder / "judged"
+        if done.exists():
+            continue
+        print(f"{number} of {len(variants(recipe))}: {config.run_name}, style weight {config.style_weight:.3g}")
+
+        def look(tracker: Tracker, network: TransformNet, iteration: int, config: TrainConfig = config) -> None:
+            card = StyleCard(config.name, network=network.config, iterations=iteration, training=config.for_card())
+            engine = Engine(StyleModel(copy_on_cpu(network), card), "cpu" if config.cpu else None)
+            tracker.log_metrics(metrics(judge_style(engine.paint, photos.items(), judge, SIZES[:1])), iteration)
+            for name, photo in photos.items():
+                tracker.log_preview(name, engine.paint(fit(photo, config.preview_size)), iteration)
+
+        train(
+            config,
+            resume=True,
+            trial=Trial({"comparison": COMPARISON}, "python -m training.experiments.objectives", look),
+        )
+        done.touch()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.experiments.objectives",
+        description="Train one network with each training loss and judge what they paint. "
+        "Other flags are those of train.py, for all of them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="the YAML file to start from")
+    options, more = parser.parse_known_args(arguments)
+    try:
+        return run_command(lambda given: compare(parse_config(["--recipe", str(given.recipe), *more])[0]), options)
+    except Stopped as stopped:
+        print(f"objectives: {stopped}", file=sys.stderr)
+        return 143
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,512 @@
+"""Move what an MLflow store holds to another one: from the store of one machine to a server.
+
+    python -m training.registry migrate --from sqlite:///mlruns/mlflow.db --to https://tracker.example.com
+
+Moved are the active experiments with their runs (parameters, tags, every metric value at its time, datasets,
+artifacts), their LoggedModels, the registered models with their versions in order, and the aliases. Whatever gets
+a new id there (runs, LoggedModels) bears the tag `migrated_from` with the old one, and the ids in tags are
+translated. The source is only read.
+
+Both sides are read into the same records; what a record lacks at the target is added there, and then it is read
+again, files by their SHA-256, and must be equal. So a migration that was interrupted goes on by being repeated, one
+that was complete changes nothing, and what was added to the source since is added at the target. Nothing is
+taken away there, and no alias from a version that has it. Times of creation of models and versions are the
+migration's own: MLflow lets nobody set them.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    Metric,
+    Run,
+)
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+from stylecore.errors import StylecoreError
+from training.tracking.delivery import file_sha256, log_metrics, log_params_and_tags, open_experiment
+from training.tracking.store import (
+    connect,
+    fetch,
+    is_server,
+    one_at_a_time,
+    plain_errors,
+    store_exists,
+    without_password,
+)
+
+MIGRATED = "migrated_from"
+_ENDED = {"FINISHED", "FAILED", "KILLED"}
+_SET_BY_A_SERVER = {"mlflow.modelVersions"}
+_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
+
+Point = tuple[int, int, float | str]
+"""Step, timestamp in ms, and the value: "nan" when it is not a number, for nan does not even equal itself."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a LoggedModel holds. `step`: that of the run's output, None if it is none; `files`: path to SHA-256."""
+
+    name: str
+    status: str
+    model_type: str
+    step: int | None
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, frozenset[Point]]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run holds, ids being those of the source. `files`: path to SHA-256; `models`: by their ids."""
+
+    name: str
+    status: str
+    start_time: int
+    end_time: int | None
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, frozenset[Point]]
+    datasets: frozenset[tuple[str, ...]]
+    files: dict[str, str]
+    models: dict[str, ModelRecord]
+
+
+@dataclass
+class Summary:
+    """What the target holds of the source, counted there after the comparison.
+
+    `skipped`: what was left out, one sentence each.
+    """
+
+    runs: int = 0
+    metric_values: int = 0
+    files: int = 0
+    models: int = 0
+    versions: int = 0
+    aliases: int = 0
+    changed: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.runs} runs with {self.metric_values} metric values, {self.files} files, {self.models} models, "
+            f"{self.versions} registered versions and {self.aliases} aliases are the same in both stores; "
+            f"{self.changed} runs and versions were moved now"
+        )
+
+
+def migrate(
+    source: str, target: str, *, unfinished: bool = False, told: Callable[[str], None] = lambda line: None
+) -> Summary:
+    """Move everything from one store to the other; `told` is given a line for every run and version.
+
+    Runs that are being written are left for a later migration, unless `unfinished`: those of a machine that was
+    switched off stay "running" for ever.
+
+    Raises:
+        StylecoreError: when a store does not answer, or the two differ in the end.
+    """
+    if not store_exists(source):
+        raise StylecoreError(
+            f"There is no MLflow store {source}; the path of sqlite:/// counts from the current folder."
+        )
+    old, new = connect(source), connect(target)
+    if old.tracking_uri == new.tracking_uri:
+        raise StylecoreError(f"{without_password(source)} cannot be moved to itself.")
+    with one_at_a_time(old.tracking_uri, "migrating"):
+        return _Migration(old, new, unfinished, told).all()
+
+
+class _Migration:
+    """The two stores. `_runs` and `_models`: ids of the target, each with that of the source."""
+
+    def __init__(
+        self, source: MlflowClient, target: MlflowClient, unfinished: bool, told: Callable[[str], None]
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._unfinished = unfinished
+        self._told = told
+        self._runs: dict[str, str] = {}
+        self._models: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}  # where a model's files are, or models:/..., to its id; of the source
+        self._summary = Summary()
+
+    def all(self) -> Summary:
+        with plain_errors(self._source.tracking_uri, "listing the experiments"):
+            experiments = list(_pages(self._source.search_experiments))
+        for experiment in sorted(experiments, key=lambda each: int(each.experiment_id)):
+            self._move_experiment(experiment)
+        with plain_errors(self._source.tracking_uri, "listing the registered models"):
+            registered = list(_pages(self._source.search_registered_models))
+            versions = list(_pages(self._source.search_model_versions))
+        for model in registered:
+            mine = [version for version in versions if version.name == model.name]
+            self._move_registered_model(model, sorted(mine, key=lambda version: int(version.version)))
+        return self._summary
+
+    # Runs
+
+    def _move_experiment(self, experiment: Experiment) -> None:
+        with plain_errors(self._source.tracking_uri, f"listing the runs of {experiment.name}"):
+            runs = list(_pages(self._source.search_runs, [experiment.experiment_id]))
+        if not runs and not experiment.tags:
+            return
+        there = open_experiment(self._target, experiment.name)
+        with plain_errors(self._target.tracking_uri, f"reading the experiment {experiment.name}"):
+            known = self._target.get_experiment(there).tags
+            for key, value in experiment.tags.items():
+                if key not in known:
+                    self._target.set_experiment_tag(there, key, value)
+            moved = {
+                run.data.tags[MIGRATED]: run
+                for run in _pages(self._target.search_runs, [there])
+                if MIGRATED in run.data.tags
+            }
+        for run in _parents_first(runs):
+            if run.info.status in _ENDED or self._unfinished:
+                self._move_run(run, there, moved.get(run.info.run_id))
+            else:
+                self._summary.skipped.append(
+                    f"The run {run.info.run_name} ({run.info.run_id}) is still being written; migrate again when it "
+                    "has ended, or now with --unfinished."
+                )
+
+    def _move_run(self, run: Run, experiment_id: str, moved: Run | None) -> None:
+        name = run.info.run_name
+        with (
+            plain_errors(self._target.tracking_uri, f"moving the run {name}"),
+            tempfile.TemporaryDirectory(prefix="stylecore-migrate-") as temporary,
+        ):
+            folder = Path(temporary)
+            if moved is None:
+                moved = self._target.create_run(
+                    experiment_id,
+                    start_time=run.info.start_time,
+                    tags={MIGRATED: run.info.run_id},
+                    run_name=name,
+                )
+            self._runs[moved.info.run_id] = run.info.run_id
+            wanted = self._read_run(self._source, run, folder / "source")
+            found = self._read_run(self._target, moved, folder / "before")
+            if found != wanted:
+                self._complete_run(moved, wanted, found, folder)
+                moved = self._target.get_run(moved.info.run_id)
+                found = self._read_run(self._target, moved, folder / "after")
+                _refuse_difference(f"The run {name} ({run.info.run_id})", wanted, found)
+                self._summary.changed += 1
+        self._summary.runs += 1
+        self._summary.metric_values += sum(map(len, wanted.metrics.values()))
+        self._summary.files += len(wanted.files) + sum(len(model.files) for model in wanted.models.values())
+        self._summary.models += len(wanted.models)
+        self._told(f"{name}: {len(wanted.metrics)} curves, {len(wanted.files)} files, {len(wanted.models)} models")
+
+    def _complete_run(self, moved: Run, wanted: RunRecord, found: RunRecord, folder: Path) -> None:
+        run_id = moved.info.run_id
+        there = _inverted(self._runs)
+        tags = {key: value for key, value in wanted.tags.items() if found.tags.get(key) != value}
+        tags = {key: _translated(value, there) for key, value in tags.items()}
+        params = {key: value for key, value in wanted.params.items() if key not in found.params}
+        log_params_and_tags(self._target, run_id, params, tags)
+        self._add_metrics(run_id, wanted.metrics, found.metrics)
+        datasets = [_dataset_input(entry) for entry in sorted(wanted.datasets - found.datasets)]
+        if datasets:
+            self._target.log_inputs(run_id, datasets=datasets)
+        for path, digest in wanted.files.items():
+            if found.files.get(path) != digest:
+                parent = str(PurePosixPath(path).parent)
+                self._target.log_artifact(run_id, str(folder / "source" / path), None if parent == "." else parent)
+        for model_id, model in wanted.models.items():
+            self._complete_model(moved, model_id, model, found.models.get(model_id), folder)
+        if (found.status, found.end_time) != (wanted.status, wanted.end_time):
+            if wanted.status in _ENDED:
+                self._target.set_terminated(run_id, wanted.status, wanted.end_time)
+            else:
+                self._target.update_run(run_id, status=wanted.status)
+
+    def _complete_model(
+        self, moved: Run, old: str, wanted: ModelRecord, found: ModelRecord | None, folder: Path
+    ) -> None:
+        run_id = moved.info.run_id
+        if found is None:
+            made = self._target.create_logged_model(
+                moved.info.experiment_id,
+                name=wanted.name,
+                source_run_id=run_id,
+                tags={MIGRATED: old, **wanted.tags},
+                params=wanted.params,
+                model_type=wanted.model_type or None,
+            )
+            self._models[made.model_id] = old
+        new = _inverted(self._models)[old]
+        if found is not None and found.tags != wanted.tags:
+            self._target.set_logged_model_tags(new, wanted.tags)
+        if wanted.files != (found.files if found else {}):
+            self._target.log_model_artifacts(new, str(folder / "source" / old))
+        if wanted.status in ("READY", "FAILED") and (found is None or found.status != wanted.status):
+            self._target.finalize_logged_model(new, wanted.status)
+        if wanted.step is not None and (found is None or found.step is None):
+            self._target.log_outputs(run_id, [LoggedModelOutput(new, wanted.step)])
+        self._add_metrics(run_id, wanted.metrics, found.metrics if found else {}, new)
+
+    def _add_metrics(
+        self,
+        run_id: str,
+        wanted: dict[str, frozenset[Point]],
+        found: dict[str, frozenset[Point]],
+        model_id: str | None = None,
+    ) -> None:
+        missing = [
+            Metric(key, float(value), timestamp, step, model_id=model_id, run_id=run_id)
+            for key, points in wanted.items()
+            for step, timestamp, value in sorted(points - found.get(key, frozenset()), key=lambda point: point[:2])
+        ]
+        log_metrics(self._target, run_id, missing)
+
+    def _read_run(self, client: MlflowClient, run: Run, folder: Path) -> RunRecord:
+        """The record of a run of either store; its files are put into the folder, or read where they lie.
+
+        The folder of the source gets them all, as they are what is sent.
+        """
+        ids = {} if client is self._source else self._runs
+        run_id = run.info.run_id
+        models = {}
+        steps = {output.model_id: output.step for output in (run.outputs.model_outputs if run.outputs else [])}
+        condition = f"source_run_id = '{run_id}'"
+        for model in _pages(client.search_logged_models, [run.info.experiment_id], condition):
+            old = model.model_id
+            if client is self._target:
+                if MIGRATED not in model.tags:
+                    continue
+                old = self._models[model.model_id] = model.tags[MIGRATED]
+            models[old] = self._read_model(client, model, steps.get(model.model_id), folder / old)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        tags = {key: _translated(value, ids) for key, value in run.data.tags.items() if key != MIGRATED}
+        return RunRecord(
+            name=run.info.run_name,
+            status=run.info.status,
+            start_time=run.info.start_time,
+            end_time=run.info.end_time,
+            params=dict(run.data.params),
+            tags=tags,
+            metrics={key: _points(client.get_metric_history(run_id, key)) for key in run.data.metrics},
+            datasets=frozenset(_dataset_fields(entry) for entry in inputs),
+            files=_files(
+                client, run.info.artifact_uri, lambda path: client.list_artifacts(run_id, path or None), folder
+            ),
+            models=models,
+        )
+
+    def _read_model(self, client: MlflowClient, model: LoggedModel, step: int | None, folder: Path) -> ModelRecord:
+        whole = client.get_logged_model(model.model_id)
+        if client is self._source:
+            self._addresses |= {whole.artifact_location: whole.model_id, f"models:/{whole.model_id}": whole.model_id}
+        metrics: dict[str, list[Metric]] = {}
+        for metric in whole.metrics or []:
+            metrics.setdefault(metric.key, []).append(metric)
+        return ModelRecord(
+            name=whole.name,
+            status=str(whole.status),
+            model_type=whole.model_type or "",
+            step=step,
+            params=dict(whole.params),
+            tags={key: value for key, value in whole.tags.items() if key not in {MIGRATED, *_SET_BY_A_SERVER}},
+            metrics={key: _points(points) for key, points in metrics.items()},
+            files=_files(
+                client,
+                whole.artifact_location,
+                lambda path: client.list_logged_model_artifacts(whole.model_id, path or None),
+                folder,
+            ),
+        )
+
+    # The registry
+
+    def _move_registered_model(self, model: RegisteredModel, versions: Sequence[ModelVersion]) -> None:
+        name = model.name
+        with plain_errors(self._target.tracking_uri, f"moving the registered model {name}"):
+            there = {each.name: each for each in _pages(self._target.search_registered_models, f"name='{name}'")}
+            if name not in there:
+                self._target.create_registered_model(name, tags=model.tags, description=model.description)
+            present = list(_pages(self._target.search_model_versions, f"name='{name}'"))
+            known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags}
+            alone = len(known) == len(present)  # nobody else made versions of it there
+            numbers: dict[str, str] = {}
+            for version in versions:
+                source = self._new_source(version)
+                if source is None:
+                    self._summary.skipped.append(
+                        f"The version {name}/{version.version} comes from {version.source}, which was not moved."
+                    )
+                    continue
+                made = known.get(str(version.version))
+                if made is None:
+                    made = self._make_version(version, source, alone)
+                    self._summary.changed += 1
+                    self._told(f"{name}/{version.version}: version {made.version} there")
+                if {key: value for key, value in made.tags.items() if key != MIGRATED} != version.tags:
+                    for key, value in version.tags.items():
+                        self._target.set_model_version_tag(name, str(made.version), key, value)
+                numbers[str(version.version)] = str(made.version)
+            taken = there[name].aliases if name in there else {}
+            for alias, number in model.aliases.items():
+                if str(number) not in numbers:
+                    continue
+                if alias not in taken:
+                    self._target.set_registered_model_alias(name, alias, numbers[str(number)])
+                elif str(taken[alias]) != numbers[str(number)]:
+                    self._summary.skipped.append(
+                        f"The alias {alias} of {name} is version {taken[alias]}'s there, and was left to it."
+                    )
+                    continue
+                self._summary.aliases += 1
+            self._check_versions(name, versions, numbers)
+        self._summary.versions += len(numbers)
+
+    def _make_version(self, version: ModelVersion, source: tuple[str, str | None], alone: bool) -> ModelVersion:
+        """The version with the same number where that can be, which deleted ones before it make longer to reach."""
+        there = _inverted(self._runs)
+        address, model_id = source
+        while True:
+            made = self._target.create_model_version(
+                version.name,
+                address,
+                run_id=there.get(version.run_id),
+                tags=version.tags,
+                description=version.description,
+                await_creation_for=0,
+                model_id=model_id,
+            )
+            if alone and int(made.version) < int(version.version):
+                self._target.delete_model_version(version.name, str(made.version))
+                continue
+            # Last of all: one without this tag is what an interrupted migration left.
+            self._target.set_model_version_tag(version.name, str(made.version), MIGRATED, str(version.version))
+            return self._target.get_model_version(version.name, str(made.version))
+
+    def _new_source(self, version: ModelVersion) -> tuple[str, str | None] | None:
+        """Where the version's files are at the target, and its LoggedModel there; None when they were not moved."""
+        new = _inverted(self._models).get(self._addresses.get(version.source, ""))
+        if new:
+            if is_server(self._target.tracking_uri):
+                return f"models:/{new}", new
+            return self._target.get_logged_model(new).artifact_location, new
+        run_id = _inverted(self._runs).get(version.run_id)
+        location = f"{self._source.get_run(version.run_id).info.artifact_uri}/" if run_id else ""
+        if run_id and version.source.startswith(location):
+            artifact_uri = self._target.get_run(run_id).info.artifact_uri
+            return f"{artifact_uri}/{version.source.removeprefix(location)}", None
+        return None
+
+    def _check_versions(self, name: str, versions: Sequence[ModelVersion], numbers: dict[str, str]) -> None:
+        there = {str(each.version): each for each in _pages(self._target.search_model_versions, f"name='{name}'")}
+        order = [int(numbers[str(version.version)]) for version in versions if str(version.version) in numbers]
+        if order != sorted(order):
+            raise StylecoreError(f"The versions of {name} came to stand in another order: {order}.")
+        for version in versions:
+            number = numbers.get(str(version.version))
+            if number is None:
+                continue
+            made = there.get(number)
+            tags = {key: value for key, value in made.tags.items() if key != MIGRATED} if made else {}
+            if made is None or tags != version.tags or self._runs.get(made.run_id, "") != (version.run_id or ""):
+                raise StylecoreError(f"{name}/{version.version} differs from {name}/{number}, which it was moved to.")
+
+
+def _refuse_difference(what: str, wanted: Any, found: Any) -> None:
+    if found != wanted:
+        different = [name for name in vars(wanted) if getattr(wanted, name) != getattr(found, name)]
+        raise StylecoreError(
+            f"{what} is not the same after it was moved: {', '.join(different)} differ; someone may be writing to it. "
+            "Migrate again."
+        )
+
+
+def _parents_first(runs: Sequence[Run]) -> list[Run]:
+    """In order of time, but no run before its parent, whose new id it needs."""
+    ordered: dict[str, Run] = {}
+    by_id = {run.info.run_id: run for run in runs}
+
+    def add(run: Run) -> None:
+        parent = by_id.pop(run.data.tags.get("mlflow.parentRunId", ""), None)
+        if parent is not None and parent is not run:
+            add(parent)
+        ordered.setdefault(run.info.run_id, run)
+
+    for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
+        add(run)
+    return list(ordered.values())
+
+
+def _inverted(ids: dict[str, str]) -> dict[str, str]:
+    """The ids of the target by those of the source, of what `_Migration` keeps the other way round."""
+    return {old: new for new, old in ids.items()}
+
+
+def _translated(value: str, ids: dict[str, str]) -> str:
+    """The text with every known id in it replaced. Ids are 32 hexadecimal digits, which nothing else looks like."""
+    for old, new in ids.items():
+        if old in value:
+            value = value.replace(old, new)
+    return value
+
+
+def _points(metrics: Sequence[Metric]) -> frozenset[Point]:
+    return frozenset((m.step, m.timestamp, "nan" if math.isnan(m.value) else m.value) for m in metrics)
+
+
+def _dataset_fields(entry: DatasetInput) -> tuple[str, ...]:
+    context = next((tag.value for tag in entry.tags if tag.key == "mlflow.data.context"), "")
+    return (*(getattr(entry.dataset, name) or "" for name in _DATASET), context)
+
+
+def _dataset_input(fields: tuple[str, ...]) -> DatasetInput:
+    *about, context = fields
+    dataset = Dataset(**{name: value or None for name, value in zip(_DATASET, about, strict=True)})
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)] if context else [])
+
+
+def _files(client: MlflowClient, location: str, listing: Callable[[str], list[Any]], folder: Path) -> dict[str, str]:
+    """Path to SHA-256 of everything below an artifact address, and a copy or a link of it in the folder."""
+    digests = {}
+    for path in _walk(listing, ""):
+        kept = folder / path
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        found = fetch(client, f"{location}/{path}", kept.parent)
+        if found != kept:
+            kept.symlink_to(found)
+        digests[path] = file_sha256(kept)
+    return digests
+
+
+def _walk(listing: Callable[[str], list[Any]], path: str) -> Iterator[str]:
+    for entry in listing(path):
+        if entry.is_dir:
+            yield from _walk(listing, entry.path)
+        else:
+            yield entry.path
+
+
+def _pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """Everything that a search of MlflowClient finds, page after page."""
+    token = None
+    while True:
+        page = search(*arguments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return

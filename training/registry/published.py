@@ -1,0 +1,445 @@
+"""The published runs: training runs kept in the repository as plain files, and put back into an MLflow store.
+
+An MLflow store cannot be committed (its database holds absolute paths), so a run that shall be seen by others is
+written to `mlruns/published/<run name>/`:
+
+    run.json                                 format, experiment, run_name, status, start_time, end_time (ms),
+                                             note, params, tags, datasets, checkpoints, previews
+    metrics.csv                              key,step,timestamp,value: the full history, timestamps in ms, but for
+                                             the samples of the machine's load (system/...)
+    checkpoints/iterations-<step>.safetensors    StyleModel files, weights as float16
+    checkpoints/iterations-<step>.int8.json      their 8-bit forms, where there are any
+    previews/<photo>/<step>.jpg              the sample pictures
+
+and the photos themselves, their previews of step 0, which most runs have in common, beside the runs:
+
+    mlruns/published/photos/<photo>-<first 8 digits of its SHA-256>.jpg
+
+In run.json a checkpoint is {step, sha256, aliases, metrics: [{key, value, step, timestamp}]}, a preview is
+{photo, step, timestamp}, with {sha256} where its file is among the photos; their files follow from these names.
+
+`restore_published` makes real runs of them: parameters, every metric value at its original time, image charts,
+LoggedModels, registered versions and aliases. A restored run bears the tags `published_as` (the folder),
+`restored`, and last of all `published_digest` (of the folder's contents): a run without the last one is what an
+interrupted restore left, and is removed and made again.
+"""
+
+import csv
+import glob
+import hashlib
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, Metric, Run
+from PIL import Image
+
+from stylecore.errors import StylecoreError
+from stylecore.johnson.quantization import companion_of
+from stylecore.johnson.style_model import StyleModel, read_card
+from stylecore.library import CHAMPION
+from stylecore.pictures.write import write_whole
+from training.tracking.delivery import (
+    INT8_TAG,
+    JOURNAL_TAG,
+    STYLE_PICTURE,
+    file_sha256,
+    log_datasets,
+    log_metrics,
+    log_params_and_tags,
+    open_experiment,
+    preview_key,
+    register_checkpoint,
+)
+from training.tracking.store import LOCAL_STORE, connect, fetch, one_at_a_time, plain_errors
+
+PUBLISHED = LOCAL_STORE / "published"
+FORMAT = "stylecore.published-run/1"
+JPEG_QUALITY = 92
+PHOTOS = "photos"
+"""The folder beside the runs' for what they share."""
+SYSTEM_METRICS = "system/"
+"""What MLflow samples of processor and memory every 10 s: more lines than all else, and nothing about the network."""
+_KEPT_MLFLOW_TAGS = {"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"}
+_RUN_ID = "{run_id}"
+_OUR_TAGS = {"published_as", "published_digest", "restored", JOURNAL_TAG}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One sample picture of a run: of which photo, at which step, logged when (ms), and its address in the store."""
+
+    photo: str
+    step: int
+    timestamp: int
+    path: str
+
+
+def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tracking_uri: str | None = None) -> Path:
+    """Write a finished run to `out_dir/<run name>/`, replacing what that folder held; returns the folder.
+
+    With `half` the weights are stored as float16, which halves the files and is invisible in the pictures. The
+    run is tagged, so that restoring into the same store does not double it.
+    """
+    client = connect(tracking_uri)
+    with plain_errors(client.tracking_uri, f"reading the run {run_id}"):
+        run = client.get_run(run_id)
+        experiment = client.get_experiment(run.info.experiment_id).name
+    if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
+        raise StylecoreError(f"The run {run_id} is still {run.info.status.lower()}; publish it when it has ended.")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".")
+    target = Path(out_dir) / (name if name not in ("", PHOTOS) else run_id)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        folder = Path(temporary) / "new"
+        folder.mkdir()
+        record = {
+            "format": FORMAT,
+            "experiment": experiment,
+            "run_name": run.info.run_name,
+            "status": run.info.status,
+            "start_time": run.info.start_time,
+            "end_time": run.info.end_time,
+            # The restored run has another id, and its note shows the style picture by it.
+            "note": run.data.tags.get("mlflow.note.content", "").replace(run_id, _RUN_ID),
+            "params": dict(sorted(run.data.params.items())),
+            "tags": {k: v for k, v in sorted(run.data.tags.items()) if _is_kept_tag(k)},
+            "datasets": _datasets(run),
+            "checkpoints": _write_checkpoints(client, run, folder, half),
+            "previews": _write_previews(client, run, folder, target.parent / PHOTOS),
+        }
+        _write_metrics(client, run, folder / "metrics.csv")
+        _write_style_picture(client, run, folder)
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        (folder / "run.json").write_text(text, encoding="utf-8")
+        swap_folder(folder, target)
+    tags = {"published_as": target.name, "published_digest": folder_digest(target)}
+    log_params_and_tags(client, run_id, {}, tags)
+    return target
+
+
+def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None = None) -> list[str]:
+    """Put every published run that the store lacks into it; returns their names.
+
+    Safe to repeat and to interrupt. A run whose folder changed since it was restored is replaced. No alias is
+    taken from a version that has it: a `champion` promoted by hand stays.
+    """
+    folders = sorted(path.parent for path in Path(published_dir).glob("*/run.json"))
+    if not folders:
+        return []
+    client = connect(tracking_uri)
+    restored = []
+    with one_at_a_time(client.tracking_uri, "restoring"):
+        for folder in folders:
+            if _restore_run(client, folder):
+                restored.append(folder.name)
+        if restored:
+            with plain_errors(client.tracking_uri, "naming the versions"):
+                for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
+                    _fill_missing_aliases(client, name)
+    return restored
+
+
+def swap_folder(new: Path, target: Path) -> None:
+    """Put the folder `new` in the place of `target` (on the same disk), so that `target` is never half written."""
+    if not target.exists():
+        new.rename(target)
+        return
+    old = new.with_name("old")
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a published run's files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not path.name.startswith("."):
+            digest.update(f"{name} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+# Writing
+
+
+def _is_kept_tag(key: str) -> bool:
+    return (not key.startswith("mlflow.") and key not in _OUR_TAGS) or key in _KEPT_MLFLOW_TAGS
+
+
+def _datasets(run: Run) -> list[dict[str, str]]:
+    fields = ("name", "digest", "source_type", "source", "profile")
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    found = [{field: getattr(entry.dataset, field) or "" for field in fields} for entry in inputs]
+    return [entry | {"source": _without_folders(entry["source"])} for entry in found]
+
+
+def _without_folders(source: str) -> str:
+    """A dataset's source as MLflow writes it, {"uri": "/home/me/photos"}: where it lay concerns nobody else."""
+    try:
+        uri = json.loads(source)["uri"]
+    except (ValueError, KeyError, TypeError):
+        return source
+    return json.dumps({"uri": Path(uri).name}) if Path(uri).is_absolute() else source
+
+
+def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["key", "step", "timestamp", "value"])
+        for key in sorted(key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)):
+            with plain_errors(client.tracking_uri, f"reading the metric {key!r}"):
+                history = client.get_metric_history(run.info.run_id, key)
+            for metric in sorted(history, key=lambda m: (m.step, m.timestamp)):
+                # Nine digits hold a float32, which losses are, exactly.
+                table.writerow([key, metric.step, metric.timestamp, f"{metric.value:.9g}"])
+
+
+def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool) -> list[dict[str, Any]]:
+    outputs = {output.step: output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}
+    with plain_errors(client.tracking_uri, "reading the checkpoints"):
+        versions = client.search_model_versions(f"run_id='{run.info.run_id}'")
+        models = {step: client.get_logged_model(model_id) for step, model_id in sorted(outputs.items())}
+        aliases = {v.name: client.get_registered_model(v.name).aliases for v in versions}
+    records = []
+    for step, model in models.items():
+        sources = {model.artifact_location, f"models:/{model.model_id}"}
+        mine = {(v.name, str(v.version)) for v in versions if v.source in sources}
+        path = folder / "checkpoints" / f"iterations-{step}.safetensors"
+        with tempfile.TemporaryDirectory() as temporary:
+            weights = fetch(client, f"{model.artifact_location}/{model.name}.safetensors", Path(temporary))
+            if any(version.tags.get(INT8_TAG) for version in versions if (version.name, str(version.version)) in mine):
+                fetch(client, f"{model.artifact_location}/{companion_of(weights).name}", Path(temporary))
+            if half:
+                StyleModel.load(weights).save(path, half=True)
+            else:
+                path.parent.mkdir(exist_ok=True)
+                shutil.copyfile(weights, path)
+                if companion_of(weights).is_file():
+                    shutil.copyfile(companion_of(weights), companion_of(path))
+        records.append(
+            {
+                "step": step,
+                "sha256": file_sha256(path),
+                "aliases": sorted(
+                    alias
+                    for name, table in aliases.items()
+                    for alias, number in table.items()
+                    if (name, str(number)) in mine
+                ),
+                "metrics": [
+                    {"key": m.key, "value": float(f"{m.value:.9g}"), "step": m.step, "timestamp": m.timestamp}
+                    for m in sorted(model.metrics or [], key=lambda m: (m.key, m.step))
+                ],
+            }
+        )
+    return records
+
+
+def previews_of(client: MlflowClient, run: Run) -> list[Preview]:
+    """The sample pictures that the run logged, ordered by photo and step; of doubles the last one counts."""
+    name = re.compile(r"images/preview~(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]+\.png")
+    with plain_errors(client.tracking_uri, "listing the sample pictures"):
+        paths = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    found = (name.fullmatch(path) for path in paths)
+    previews = [Preview(m[1], int(m[2]), int(m[3]), f"{run.info.artifact_uri}/{m[0]}") for m in found if m]
+    previews.sort(key=lambda preview: preview.timestamp)
+    last = {(preview.photo, preview.step): preview for preview in previews}
+    return [last[key] for key in sorted(last)]
+
+
+def _write_previews(client: MlflowClient, run: Run, folder: Path, photos: Path) -> list[dict[str, Any]]:
+    records = []
+    for preview in previews_of(client, run):
+        record: dict[str, Any] = {"photo": preview.photo, "step": preview.step, "timestamp": preview.timestamp}
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            Image.open(fetch(client, preview.path, Path(temporary))) as image,
+        ):
+            pixels = image.convert("RGB")
+        if preview.step == 0:
+            record["sha256"] = _share(pixels, preview.photo, photos)
+        else:
+            path = _preview_file(folder, record)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels.save(path, quality=JPEG_QUALITY)
+        records.append(record)
+    return records
+
+
+def _share(photo: Image.Image, name: str, photos: Path) -> str:
+    """Put a photo among those that runs share; returns its file's SHA-256. One of the same pixels stays as it is:
+    that of a restored run would lose by being compressed once more."""
+    for path in photos.glob(f"{glob.escape(name)}-*.jpg"):
+        with Image.open(path) as image:
+            if image.size == photo.size and image.convert("RGB").tobytes() == photo.tobytes():
+                return file_sha256(path)
+    stream = io.BytesIO()
+    photo.save(stream, "JPEG", quality=JPEG_QUALITY)
+    sha256 = hashlib.sha256(stream.getvalue()).hexdigest()
+    photos.mkdir(parents=True, exist_ok=True)
+    write_whole(_photo_file(photos, name, sha256), stream.getvalue())
+    return sha256
+
+
+def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
+    path = Path(STYLE_PICTURE)
+    with plain_errors(client.tracking_uri, "looking for the style picture"):
+        kept = {file.path for file in client.list_artifacts(run.info.run_id, str(path.parent))}
+    if STYLE_PICTURE in kept:
+        (folder / path.parent).mkdir()
+        with tempfile.TemporaryDirectory() as temporary:
+            picture = fetch(client, f"{run.info.artifact_uri}/{STYLE_PICTURE}", Path(temporary))
+            shutil.copyfile(picture, folder / STYLE_PICTURE)
+
+
+# Restoring
+
+
+def _restore_run(client: MlflowClient, folder: Path) -> bool:
+    """False when the store has this very run already."""
+    record, metrics = _read_record(folder)
+    digest = folder_digest(folder)
+    experiment_id = open_experiment(client, record["experiment"])
+    with plain_errors(client.tracking_uri, f"restoring {folder.name}"):
+        known = client.search_runs([experiment_id], f"tags.published_as = '{folder.name}'")
+        if any(run.data.tags.get("published_digest") == digest for run in known):
+            return False
+        for run in known:
+            if run.data.tags.get("restored") == "true":
+                _remove_run(client, run)
+        created = client.create_run(
+            experiment_id,
+            start_time=record["start_time"],
+            tags={"published_as": folder.name, "restored": "true"},
+            run_name=record["run_name"],
+        )
+        run_id = created.info.run_id
+        note = {"mlflow.note.content": record["note"].replace(_RUN_ID, run_id)} if record["note"] else {}
+        log_params_and_tags(client, run_id, record["params"], {**record["tags"], **note})
+        log_datasets(client, run_id, record["datasets"])
+        if (folder / STYLE_PICTURE).is_file():
+            client.log_artifact(run_id, str(folder / STYLE_PICTURE), str(Path(STYLE_PICTURE).parent))
+        log_metrics(client, run_id, metrics)
+        for preview in record["previews"]:
+            with Image.open(_preview_file(folder, preview)) as image:
+                client.log_image(
+                    run_id,
+                    image,
+                    key=preview_key(preview["photo"]),
+                    step=preview["step"],
+                    timestamp=preview["timestamp"],
+                    synchronous=True,
+                )
+        for checkpoint in record["checkpoints"]:
+            _restore_checkpoint(client, folder, record["run_name"], run_id, experiment_id, checkpoint)
+        client.set_terminated(run_id, record["status"], record["end_time"])
+        client.set_tag(run_id, "published_digest", digest)
+    return True
+
+
+def _restore_checkpoint(
+    client: MlflowClient, folder: Path, run_name: str, run_id: str, experiment_id: str, checkpoint: Mapping[str, Any]
+) -> None:
+    weights = _checkpoint_file(folder, checkpoint)
+    card = read_card(weights)
+    number = register_checkpoint(
+        client,
+        run_id=run_id,
+        run_name=run_name,
+        experiment_id=experiment_id,
+        weights=weights,
+        card=card,
+        step=checkpoint["step"],
+        metrics=[Metric(m["key"], m["value"], m["timestamp"], m["step"]) for m in checkpoint["metrics"]],
+    )
+    taken = client.get_registered_model(card.name).aliases
+    for alias in checkpoint["aliases"]:
+        if alias not in taken:
+            client.set_registered_model_alias(card.name, alias, number)
+
+
+def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
+    """`iterations-<n>` to the newest version of n iterations, `champion` to the most trained, where nobody has it."""
+    taken = client.get_registered_model(name).aliases
+    numbers = {int(v.tags["iterations"]): str(v.version) for v in _versions(client, name) if "iterations" in v.tags}
+    wanted = {f"iterations-{iterations}": number for iterations, number in numbers.items()}
+    if numbers:
+        wanted[CHAMPION] = numbers[max(numbers)]
+    for alias, number in wanted.items():
+        if alias not in taken:
+            client.set_registered_model_alias(name, alias, number)
+
+
+def _versions(client: MlflowClient, name: str) -> list[Any]:
+    return sorted(client.search_model_versions(f"name='{name}'"), key=lambda v: int(v.version))
+
+
+def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
+    """run.json and metrics.csv, checked before anything is written to the store."""
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise StylecoreError(f"{path} has the format {record['format']!r}, this version reads {FORMAT!r}; update.")
+        for checkpoint in record["checkpoints"]:
+            if file_sha256(_checkpoint_file(folder, checkpoint)) != checkpoint["sha256"]:
+                raise StylecoreError(
+                    f"{_checkpoint_file(folder, checkpoint)} is damaged (its SHA-256 differs from run.json); "
+                    "check it out again."
+                )
+        for preview in record["previews"]:
+            path = _preview_file(folder, preview)
+            if not path.is_file() or ("sha256" in preview and file_sha256(path) != preview["sha256"]):
+                raise StylecoreError(f"{path} is missing or damaged, and {folder.name} needs it; check it out again.")
+        path = folder / "metrics.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            metrics = [
+                Metric(row["key"], float(row["value"]), int(row["timestamp"]), int(row["step"]))
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StylecoreError(f"The published run {path} cannot be read ({error}); check it out again.") from error
+    return record, metrics
+
+
+def _checkpoint_file(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
+    return folder / "checkpoints" / f"iterations-{int(checkpoint['step'])}.safetensors"
+
+
+def _preview_file(folder: Path, preview: Mapping[str, Any]) -> Path:
+    """A sample picture's file: in the run's folder, or among the photos that runs share."""
+    if "sha256" in preview:
+        return _photo_file(folder.parent / PHOTOS, preview["photo"], preview["sha256"])
+    return folder / "previews" / preview["photo"] / f"{int(preview['step'])}.jpg"
+
+
+def _photo_file(photos: Path, name: str, sha256: str) -> Path:
+    return photos / f"{name}-{sha256[:8]}.jpg"
+
+
+def _remove_run(client: MlflowClient, run: Run) -> None:
+    """Take back what a restore made: its versions (their aliases with them), its LoggedModels, the run."""
+    run_id = run.info.run_id
+    for version in client.search_model_versions(f"run_id='{run_id}'"):
+        client.delete_model_version(version.name, version.version)
+    for model in _logged_models(client, run):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run_id)
+
+
+def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    found = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
+    return list(found)

@@ -1,0 +1,105 @@
+"""The report on the repeated experiment: `mlruns/published/REPORT.md` with its plots and pictures.
+
+    python -m training.report
+
+Everything in it comes from the MLflow store, so whoever has the runs (`python -m training.registry restore`) can make
+it again. What is not in the store is named, with the command that puts it there. Sentences about figures are made
+from the figures.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from stylecore.errors import StylecoreError
+from training.registry.published import swap_folder
+from training.report.costs import costs
+from training.report.data import STYLE, Evidence, read_evidence
+from training.report.experiment import (
+    EXPERIMENT,
+    batches_of_4,
+    half_painted,
+    iterations,
+    losses,
+    one_block,
+    ratios,
+    small_style_weight,
+    spots,
+    stopped_early,
+    the_runs,
+    two_seeds,
+)
+from training.report.gallery import from_scratch_or_not, gallery, strokes
+from training.report.markdown import Album
+from training.report.objectives import objectives
+from training.report.widths import FULL, NARROW, fast, narrow
+from training.tracking.store import connect
+
+_INTRODUCTION = """\
+# The experiment, repeated
+
+Students once trained the network of Johnson et al. (2016) on *The Starry Night* and compared it with the method of
+Gatys et al. (2016). This report repeats their comparisons. Losses, equivalent iterations and burnt-in spots are those
+of `python -m training.evaluate`, on sample photos that were not trained on. "Equals iterations of Gatys et al." says
+which iteration of L-BFGS, begun with noise, reaches the network's loss (figure 5 of Johnson et al.); a network that
+L-BFGS did not catch up with counts with the iteration at which it was given up, so a figure is never too high.
+
+Everything here is read from MLflow. `python -m training.registry restore` puts the published runs into a store, and
+`python -m training.report` writes this report again.
+"""
+
+
+def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
+    """Write REPORT.md and its pictures in `report/` to a folder, replacing those it has; returns the report's file.
+
+    Raises:
+        StylecoreError: when the store or the folder cannot be used.
+    """
+    client = connect(tracking_uri)
+    folder = Path(folder).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as temporary:
+            pictures = Path(temporary) / "report"
+            pictures.mkdir()
+            new = Path(temporary) / "REPORT.md"
+            new.write_text(tell(client, pictures), encoding="utf-8")
+            swap_folder(pictures, folder / "report")
+            os.replace(new, folder / "REPORT.md")
+    except OSError as error:
+        raise StylecoreError(f"The report cannot be written to {folder}: {error.strerror or error}.") from error
+    return folder / "REPORT.md"
+
+
+def tell(client: MlflowClient, pictures: Path) -> str:
+    """The report as Markdown; its pictures are saved to a folder, to be called `report`."""
+    evidence = read_evidence(client, [*EXPERIMENT, STYLE], [FULL, *NARROW])
+    album = Album(client, pictures)
+    sections: list[tuple[str, Callable[[Evidence, Album], list[str]]]] = [
+        ("The runs", the_runs),
+        ("Two seeds", two_seeds),
+        ("Five residual blocks and one", one_block),
+        ("A small style weight", small_style_weight),
+        ("Stopped early", stopped_early),
+        ("1000, 1500 and 3500 iterations", iterations),
+        ("Batches of two and of four", batches_of_4),
+        ("Half painted", half_painted),
+        ("Content and style by the method of Gatys et al.", ratios),
+        ("The gallery", gallery),
+        ("Strokes as large as the painting's", strokes),
+        ("What each change of the loss is worth", objectives),
+        ("From a trained network, or from scratch", from_scratch_or_not),
+        ("Half the width, alone and taught", narrow),
+        ("A fast network for every style", fast),
+        ("What it costs", costs),
+        ("Burnt-in spots", spots),
+        ("Loss curves", losses),
+    ]
+    text = [_INTRODUCTION.strip()]
+    for number, (title, section) in enumerate(sections):
+        text.append(f"## {number}. {title}" if number else f"## {title}")
+        text += section(evidence, album)
+    return "\n\n".join(text) + "\n"

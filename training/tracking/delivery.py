@@ -1,0 +1,333 @@
+"""Writing runs into an MLflow store so that everything may be written again.
+
+When an answer was lost on its way, nobody knows whether the store has done what it was asked. So everything here can
+be repeated. Metric values are keyed in the store by (run, name, step, time, value), params and tags by their name,
+files by theirs: the same again changes nothing. Runs, LoggedModels and versions are looked for before they are made,
+a run by the tag `journal`, the others by their run and step; and should a store have made one twice all the same
+(it was slow, and did what it was asked after we had looked), the later ones are removed.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.tracking.multimedia import compress_image_size
+from PIL import Image
+
+from stylecore.errors import StylecoreError
+from stylecore.johnson.quantization import companion_of
+from stylecore.johnson.style_model import StyleCard
+from stylecore.library import CHAMPION
+from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
+
+STYLE_PICTURE = "style/picture.jpg"
+METRICS_A_CALL = 1000
+"""MLflow's own limit for one log_batch."""
+PARAMS_A_CALL = 100
+"""MLflow's own limit, for params and for tags."""
+INT8_TAG = "int8"
+"""Of a version that has an 8-bit form: SHA-256 of that file."""
+JOURNAL_TAG = "journal"
+"""Names the journal of a run, which had it before the run had an id."""
+
+
+def open_experiment(client: MlflowClient, name: str) -> str:
+    """The id of the experiment, made if it is new, with its files beside a local store (not for a server)."""
+    if not re.fullmatch(r"[\w. -]+", name):
+        raise StylecoreError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
+    with plain_errors(client.tracking_uri, f"opening the experiment {name!r}"):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            folder = artifact_folder(client.tracking_uri)
+            location = (folder / name).as_uri() if folder else None
+            try:
+                return client.create_experiment(name, artifact_location=location)
+            except MlflowException:
+                experiment = client.get_experiment_by_name(name)  # another process was quicker
+                if experiment is None:
+                    raise
+    if experiment.lifecycle_stage != "active":
+        raise StylecoreError(
+            f"The experiment {name!r} was deleted in MLflow; bring it back with "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
+        )
+    if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
+        raise StylecoreError(
+            f"The experiment {name!r} was made through an MLflow server, which keeps its files; "
+            "set MLFLOW_TRACKING_URI to that server's address."
+        )
+    return experiment.experiment_id
+
+
+def find_or_create_run(
+    client: MlflowClient, experiment_id: str, key: str, *, run_name: str, start_time: int
+) -> tuple[str, bool]:
+    """The id of the run that has this key as its tag `journal`, and whether it is new."""
+    with plain_errors(client.tracking_uri, "beginning a run"):
+        found = runs_of(client, experiment_id, key)
+        if found:
+            return found[0], False
+        tags = {JOURNAL_TAG: key}
+        created = client.create_run(experiment_id, start_time=start_time, tags=tags, run_name=run_name)
+        return created.info.run_id, True
+
+
+def runs_of(client: MlflowClient, experiment_id: str, key: str) -> list[str]:
+    """The ids of all runs with this key as their tag `journal`, deleted ones too: one, or none."""
+    found = client.search_runs([experiment_id], f"tags.{JOURNAL_TAG} = '{key}'", run_view_type=ViewType.ALL)
+    return sorted(run.info.run_id for run in found)
+
+
+def remove_other_runs(client: MlflowClient, experiment_id: str, key: str, run_id: str) -> None:
+    """Remove what else bears this key: made by a request that was thought lost and came late."""
+    for surplus in runs_of(client, experiment_id, key):
+        if surplus != run_id:
+            client.delete_tag(surplus, JOURNAL_TAG)
+            client.delete_run(surplus)
+
+
+def continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]]:
+    """Mark a run as running again; returns its experiment and its parameters."""
+    with plain_errors(client.tracking_uri, f"continuing the run {run_id}"):
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            raise StylecoreError(
+                f"The MLflow store at {without_password(client.tracking_uri)} has no run {run_id!r} to continue; "
+                "set MLFLOW_TRACKING_URI to the store that the interrupted training wrote to."
+            ) from error
+        if run.info.lifecycle_stage != "active":
+            raise StylecoreError(
+                f"The run {run_id} was deleted in MLflow and cannot be continued; "
+                f"bring it back with `mlflow runs restore --run-id {run_id}`."
+            )
+        client.update_run(run_id, status="RUNNING")
+        return run.info.experiment_id, dict(run.data.params)
+
+
+def registered_steps(client: MlflowClient, run_id: str) -> dict[int, str]:
+    """Step to version number of the checkpoints that a run has registered."""
+    with plain_errors(client.tracking_uri, f"listing the versions of the run {run_id}"):
+        found = client.search_model_versions(f"run_id='{run_id}'")
+    steps = {int(entry.tags["iterations"]): str(entry.version) for entry in found if "iterations" in entry.tags}
+    return dict(sorted(steps.items()))
+
+
+def register_checkpoint(
+    client: MlflowClient,
+    *,
+    run_id: str,
+    run_name: str,
+    experiment_id: str,
+    weights: Path,
+    card: StyleCard,
+    step: int,
+    metrics: Sequence[Metric],
+) -> str:
+    """LoggedModel, its metrics and the registered version for one `.safetensors`; returns the version number.
+
+    A run has one checkpoint a step: what it has of this one is kept, what is missing is made. `metrics` keep their
+    timestamps; the run gets them too, once. Aliases are the caller's to give.
+    """
+    name, uri = card.name, client.tracking_uri
+    with plain_errors(uri, f"keeping the checkpoint of step {step}"), tempfile.TemporaryDirectory() as folder:
+        logged = find_logged_model(client, experiment_id, run_id, step) or client.create_logged_model(
+            experiment_id,
+            name=name,
+            source_run_id=run_id,
+            params={"iterations": str(step), **{k: str(v) for k, v in dataclasses.asdict(card.network).items()}},
+            tags={"iterations": str(step), "run_name": run_name},
+            model_type="style",
+        )
+        _write_model_folder(Path(folder), weights, card, logged.model_id, run_id)
+        client.log_model_artifacts(logged.model_id, folder)
+        client.finalize_logged_model(logged.model_id, "READY")
+        outputs = client.get_run(run_id).outputs
+        if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
+            client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
+        log_model_metrics(client, run_id, logged.model_id, metrics)
+
+        _ensure_registered_model(client, card)
+        number = find_version(client, run_id, name, step)
+        if number is None:
+            # Without a server, MLflow looks a `models:/` source up in the process-wide store, maybe another one.
+            source = f"models:/{logged.model_id}" if is_server(uri) else logged.artifact_location
+            registered = client.create_model_version(
+                name,
+                source,
+                run_id=run_id,
+                tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights)} | int8_tag(weights),
+                await_creation_for=0,
+                model_id=logged.model_id,
+            )
+            number = str(registered.version)
+        if not is_server(uri):  # the link back that a server sets by itself
+            client.set_logged_model_tags(
+                logged.model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
+            )
+        return number
+
+
+def find_logged_model(client: MlflowClient, experiment_id: str, run_id: str, step: int) -> LoggedModel | None:
+    """The checkpoint of this run and step; of several the first, and the others are removed."""
+    of_run = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    found = [model for model in of_run if model.tags.get("iterations") == str(step)]
+    found.sort(key=lambda model: (model.creation_timestamp, model.model_id))
+    for surplus in found[1:]:
+        client.delete_logged_model(surplus.model_id)
+    return found[0] if found else None
+
+
+def find_version(client: MlflowClient, run_id: str, name: str, step: int) -> str | None:
+    """The version number of this run and step; of several the lowest, and the others are removed."""
+    of_run = client.search_model_versions(f"run_id='{run_id}'")
+    found = [int(v.version) for v in of_run if v.name == name and v.tags.get("iterations") == str(step)]
+    for surplus in sorted(found)[1:]:
+        client.delete_model_version(name, str(surplus))
+    return str(min(found)) if found else None
+
+
+def name_version(client: MlflowClient, run_id: str, name: str, step: int, number: str) -> None:
+    """Give a version the alias `iterations-<step>`, and `champion` unless another run or a later step has it."""
+    with plain_errors(client.tracking_uri, "naming the new version"):
+        client.set_registered_model_alias(name, f"iterations-{step}", number)
+        champion = client.get_registered_model(name).aliases.get(CHAMPION)
+        if champion is not None:
+            version = client.get_model_version(name, champion)
+            if version.run_id != run_id or int(version.tags.get("iterations", 0)) >= step:
+                return
+        client.set_registered_model_alias(name, CHAMPION, number)
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    """Write any number of values to a run."""
+    with plain_errors(client.tracking_uri, "logging metrics"):
+        for first in range(0, len(metrics), METRICS_A_CALL):
+            client.log_batch(run_id, metrics=metrics[first : first + METRICS_A_CALL], synchronous=True)
+
+
+def log_model_metrics(client: MlflowClient, run_id: str, model_id: str, metrics: Sequence[Metric]) -> None:
+    """Write values to a LoggedModel and to its run."""
+    linked = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in metrics]
+    log_metrics(client, run_id, linked)
+
+
+def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step: int, time: int, code: str) -> None:
+    """Keep a PNG as image `key` of a step, as `MlflowClient.log_image` does, but under a name that is given by
+    `code`, so that the second time overwrites the first."""
+    name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+{code}"
+    with plain_errors(client.tracking_uri, f"keeping the picture {key!r}"), tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder) / f"{name}.png", Path(folder) / f"{name}+compressed.webp"
+        whole.write_bytes(picture.read_bytes())
+        with Image.open(picture) as image:
+            compress_image_size(image).save(small)
+        for file in (whole, small):
+            client.log_artifact(run_id, str(file), "images")
+        client.set_tag(run_id, "mlflow.loggedImages", True)
+
+
+def style_picture_note(run_id: str) -> str:
+    """The Markdown that shows the style picture, as MLflow's own server serves it."""
+    return f"\n![the style picture](get-artifact?path={quote(STYLE_PICTURE, safe='')}&run_uuid={run_id})\n"
+
+
+def preview_key(photo: str) -> str:
+    """The image key of a sample photo: `preview/<photo>`, with what MLflow does not take replaced."""
+    return "preview/" + re.sub(r"[^A-Za-z0-9_.-]", "_", photo)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    """Write params and tags in as few calls as MLflow allows; values are cut where MLflow would refuse them."""
+    all_params = [Param(key, param_text(value)[:6000]) for key, value in params.items()]
+    all_tags = [RunTag(key, str(value)[:8000]) for key, value in tags.items()]
+    with plain_errors(client.tracking_uri, "logging the parameters"):
+        for first in range(0, len(all_params), PARAMS_A_CALL):
+            client.log_batch(run_id, params=all_params[first : first + PARAMS_A_CALL], synchronous=True)
+        for first in range(0, len(all_tags), PARAMS_A_CALL):
+            client.log_batch(run_id, tags=all_tags[first : first + PARAMS_A_CALL], synchronous=True)
+
+
+def param_text(value: object) -> str:
+    """A setting as a parameter reads best: layers as words with spaces between them."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
+    """Record what the run read, by the fields of MLflow's Dataset; the data itself is not read."""
+    inputs = [DatasetInput(Dataset(**fields), [InputTag("mlflow.data.context", "training")]) for fields in datasets]
+    if inputs:
+        with plain_errors(client.tracking_uri, "recording the dataset"):
+            client.log_inputs(run_id, datasets=inputs)
+
+
+def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
+    """The fields of MLflow's Dataset for what `Tracker.start` is told: "name", and what else there is, of which
+    "source" (an address or a folder) and "digest" have fields of their own."""
+    about = {key: str(value) for key, value in dataset.items()}
+    fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return {
+        "name": about["name"],
+        "digest": about.get("digest", fingerprint)[:36],  # MLflow's own limit
+        "source_type": "local",
+        "source": json.dumps({"uri": about.get("source", about["name"])}),
+        "profile": json.dumps({k: v for k, v in about.items() if k not in {"name", "digest", "source"}}),
+    }
+
+
+def int8_tag(weights: Path) -> dict[str, str]:
+    """The tag of a version that has an 8-bit form: that file's SHA-256."""
+    companion = companion_of(weights)
+    return {INT8_TAG: file_sha256(companion)} if companion.is_file() else {}
+
+
+def _write_model_folder(folder: Path, weights: Path, card: StyleCard, model_id: str, run_id: str) -> None:
+    (folder / f"{card.name}.safetensors").write_bytes(weights.read_bytes())
+    if companion_of(weights).is_file():
+        shutil.copyfile(companion_of(weights), companion_of(folder / f"{card.name}.safetensors"))
+    (folder / "card.json").write_text(card.to_json() + "\n", encoding="utf-8")
+    description = Model(run_id=run_id, model_id=model_id)
+    description.add_flavor("stylecore", weights=f"{card.name}.safetensors", card="card.json")
+    description.save(str(folder / "MLmodel"))
+
+
+def _ensure_registered_model(client: MlflowClient, card: StyleCard) -> None:
+    try:
+        client.get_registered_model(card.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        about = ", ".join(part for part in (card.title, card.artist, card.year) if part)
+        try:
+            client.create_registered_model(card.name, description=about)
+        except MlflowException as other:
+            if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
+                raise

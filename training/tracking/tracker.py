@@ -1,0 +1,485 @@
+"""What training tells MLflow: parameters, losses, sample pictures, and one registered model version per checkpoint.
+
+    python -m training.tracking replay RUN_DIR     # send what a run that has ended could not send
+
+Rank 0 holds a `Tracker`; every other rank holds `Tracker.silent()`, which accepts the same calls and does nothing,
+so the training loop has no "if main process" around its lines.
+
+Nothing here waits for the store. What is said is written to a journal on this machine's disk (journal.py) and sent
+from there by a thread (sender.py), so a store that is away, slow or broken costs no number and no step.
+
+Names: metrics `loss/...`, `opt/...`, `perf/...`, `eval/...`, `data/...` and images `preview/<photo>`, which MLflow's
+page groups by the part before the slash; one LoggedModel per checkpoint, with its step; the registered model bears
+the name of the style, its versions the tags `iterations` and `run_name` and the aliases `iterations-<step>` and
+`champion`.
+
+A checkpoint is kept as three plain files: the safetensors, its card as JSON, and an `MLmodel` that names our own
+flavor `stylecore`. Nothing in it is executable, so nothing fetched from a store is ever run.
+"""
+
+import getpass
+import io
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from mlflow.exceptions import MlflowException
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import StyleModel
+from stylecore.pictures.read import to_image
+from training.tracking.delivery import STYLE_PICTURE, param_text, preview_key
+from training.tracking.journal import END_SECONDS, FOLDER, Journal, plain_number, set_aside, unsent_folders
+from training.tracking.sender import Sender
+from training.tracking.store import REPOSITORY, default_tracking_uri, is_server, tracking_uri_of, without_password
+
+LOCAL_PAGE = "http://127.0.0.1:5000"
+"""Where `make mlflow-ui` shows a local store."""
+
+START_SECONDS = 10.0
+"""How long a run waits at its start for a store that neither answers nor refuses."""
+STOP_SECONDS = 10.0
+"""How long a run that was told to stop waits at its end: who stops it waits no longer than half a minute."""
+REPLAY_SECONDS = 30.0
+"""A replay gives up when so long nothing has arrived."""
+PREVIEW_COMPRESSION = 1
+"""PNG's fastest: a fifth larger than by default, in a quarter of the time."""
+NO_ID_YET = "journal:"
+"""Begins the `run_id` of a run that MLflow does not know yet; the key of its journal follows."""
+
+_PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "mlflow")
+
+_log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """One run that is being written. Make it with `start` (rank 0) or `silent` (the other ranks)."""
+
+    checkpoints: set[int]
+    """Steps of the checkpoints that this run has told of, before an interruption too."""
+
+    def __init__(self, journal: Journal | None, sender: Sender | None, key: str, run_name: str, uri: str) -> None:
+        self.checkpoints = set()
+        self._journal, self._sender = journal, sender
+        self._key, self._run_name, self._uri = key, run_name, uri
+        self._end_seconds = END_SECONDS
+        self._is_temporary = self._has_ended = False
+        self._latest: dict[str, tuple[int, float, int]] = {}
+        self._system_metrics: _SystemMetrics | None = None
+
+    @classmethod
+    def silent(cls) -> Self:
+        """The tracker of every rank but the first: same methods, no effect, `run_id` empty."""
+        return cls(None, None, "", "", "")
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        experiment: str,
+        run_name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        note: str = "",
+        style: Tensor | None = None,
+        dataset: Mapping[str, str] | None = None,
+        run_id: str | None = None,
+        tracking_uri: str | None = None,
+        system_metrics: bool = True,
+        folder: Path | None = None,
+        end_seconds: float = END_SECONDS,
+    ) -> Self:
+        """Begin a run, or continue the run `run_id` (after an interruption).
+
+        `note` is Markdown, shown at the top of the run's page, followed by the picture `style` (3, H, W), sRGB,
+        [0, 1]; a continued run keeps those it has. `dataset` describes the content photos: `name` is
+        required, `source` (address or folder) and `digest` are used when given, everything else is kept as its
+        profile. A continued run keeps the parameters it began with; one that changed since is kept as the tag
+        `resumed/<parameter>`. With `system_metrics`, processor, memory and GPU use are sampled every 10 s.
+
+        The journal is kept in the run's `folder`; without one in a folder of its own, which goes when everything has
+        arrived. `end_seconds` is how long `finish` waits for that. A store that is away stops nothing: the run then
+        gets its id later, and until then `run_id` is a name that this method takes as well.
+
+        Raises:
+            StylecoreError: when the store answers and refuses (it does not know `run_id`, is no database, does not
+                let us in), or another process writes this run.
+        """
+        uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
+        at = Path(folder) if folder else _own_folder(run_name)
+        if not run_id:
+            aside = set_aside(at)
+            if aside:
+                _log.warning("An earlier run in %s could not send everything: %s", at, _how_to_replay(aside))
+        journal = Journal(at)
+        try:
+            past = _Past(journal)
+            key, known_id = _identity(journal, past, run_id or "")
+            sender = Sender(journal, uri)
+            began = journal.append(
+                "run",
+                {
+                    "key": key,
+                    "run_id": known_id,
+                    "continued": bool(run_id),
+                    "experiment": experiment,
+                    "run_name": run_name,
+                    "params": {name: param_text(value) for name, value in params.items()},
+                    "tags": {
+                        "mlflow.user": _user(),
+                        "mlflow.source.name": Path(sys.argv[0]).name,
+                        "mlflow.source.type": "LOCAL",
+                        **{name: str(value) for name, value in tags.items()},
+                    },
+                    "note": note,
+                    "style_picture": style is not None,
+                    "dataset": {name: str(value) for name, value in (dataset or {}).items()},
+                    "tracking_uri": without_password(uri),
+                    "time": _now(),
+                },
+            )
+            sender.start()
+            sender.wait(began, START_SECONDS, give_up_in_trouble=True)
+            if sender.is_lost:
+                sender.stop()
+                journal.retract(began)
+                raise StylecoreError(sender.trouble)
+        except BaseException:
+            journal.close()
+            if folder is None:
+                shutil.rmtree(at, ignore_errors=True)
+            elif not run_id:
+                shutil.rmtree(at / FOLDER, ignore_errors=True)
+            raise
+        tracker = cls(journal, sender, key, run_name, uri)
+        tracker._end_seconds, tracker._is_temporary = end_seconds, folder is None
+        tracker.checkpoints = past.checkpoints | tracker.versions.keys()
+        if style is not None and not run_id:
+            tracker._say("file", {"file": journal.stage(_encoded(style, "JPEG"), ".jpg"), "path": STYLE_PICTURE})
+        if system_metrics:
+            tracker._system_metrics = _start_system_metrics(tracker._say, past.system_step)
+        return tracker
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run; until the store has given it, a name that `start` takes in its place."""
+        if self._sender is None:
+            return ""
+        return self._sender.answers.run_id or NO_ID_YET + self._key
+
+    @property
+    def versions(self) -> dict[int, str]:
+        """Step of every checkpoint that is known to be registered, to the number of its version."""
+        if self._sender is None:
+            return {}
+        known = dict(self._sender.answers.versions)
+        return {step: known[str(step)] for step in sorted(map(int, known))}
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Note scalars at a step. They are gathered and sent about every 10 s, so this may be called at each step."""
+        now = _now()
+        numbers = {name: float(value) for name, value in values.items()}
+        self._latest |= {name: (step, value, now) for name, value in numbers.items()}
+        self._say("metrics", {"values": _plain(numbers), "step": step, "time": now}, at_once=False)
+
+    def log_preview(self, photo: str, pixels: Tensor, step: int) -> None:
+        """Keep a sample picture (3, H, W), sRGB, [0, 1] as image `preview/<photo>` at this step.
+
+        Log one at step 0 for every photo: the slider of MLflow's page starts there.
+        """
+        if self._journal is None:
+            return
+        file = self._journal.stage(_encoded(pixels, "PNG", compress_level=PREVIEW_COMPRESSION), ".png")
+        about = {"key": preview_key(photo), "step": step, "time": _now(), "code": str(uuid.uuid4()), "file": file}
+        self._say("picture", about)
+
+    def log_checkpoint(
+        self, model: StyleModel, step: int, metrics: Mapping[str, float], file: Path | None = None
+    ) -> None:
+        """Keep the model as a LoggedModel of this step and as a new version of the registered model `card.name`.
+
+        `metrics` are linked to the model (a value already logged at this step is not logged twice). The version
+        gets the alias `iterations-<step>`, and `champion` unless another run has it. A run has one checkpoint a
+        step. `file` is where the model is saved already, if it is; it may be removed later, but must not change.
+        """
+        if self._journal is None:
+            return
+        now = _now()
+        linked = []
+        for name, value in metrics.items():
+            last_step, last_value, last_time = self._latest.get(name, (None, None, now))
+            same = last_step == step and last_value == float(value)
+            linked.append([name, plain_number(float(value)), last_time if same else now])
+        with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
+            if file is None:
+                file = Path(folder) / f"{model.card.name}.safetensors"
+                model.save(file)
+            staged = self._journal.stage_file(file)
+        self._say("checkpoint", {"file": staged, "step": step, "run_name": self._run_name, "metrics": linked})
+        self.checkpoints.add(step)
+
+    def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
+        """Link metrics to the checkpoint of this step, and keep them with the run."""
+        numbers = {name: float(value) for name, value in values.items()}
+        self._say("evaluation", {"values": _plain(numbers), "step": step, "time": _now()})
+
+    def flush(self, seconds: float = END_SECONDS) -> None:
+        """Wait until everything has arrived; StylecoreError when it has not in so many seconds (nothing is lost)."""
+        if self._journal is None or self._sender is None:
+            return
+        if not self._sender.wait(self._journal.last, seconds):
+            raise StylecoreError(_what_waits(self._journal, self._sender))
+
+    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
+        """End the run. `reason` is kept as the tag `stop_reason`. Of several calls the first one's status holds, and
+        a second, after the first was interrupted, waits no more.
+
+        Waits at most `end_seconds` for what is still on its way (a run that was told to stop, STOP_SECONDS); what
+        has not arrived then stays in the journal, and one sentence says how to send it.
+        """
+        if self._journal is None or self._sender is None:
+            return
+        if self._system_metrics is not None:
+            self._system_metrics.finish()
+        seconds = min(self._end_seconds, STOP_SECONDS) if status == "KILLED" else self._end_seconds
+        if self._has_ended:
+            seconds = 0.0
+        else:
+            self._has_ended = True
+            self._say("end", {"status": status, "reason": reason, "time": _now()})
+        arrived = self._sender.wait(self._journal.last, seconds)
+        self._sender.stop()
+        if not arrived:
+            _log.warning("%s", _what_waits(self._journal, self._sender))
+        self._journal.close()
+        if arrived and self._is_temporary:
+            shutil.rmtree(self._journal.folder.parent, ignore_errors=True)
+        self._journal = None
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """End the run with the block: FINISHED, or KILLED when it is interrupted, or FAILED when it raises."""
+        try:
+            yield
+            self.finish("FINISHED")
+        except KeyboardInterrupt:
+            self.finish("KILLED", "interrupted")
+            raise
+        except BaseException as error:
+            self.finish("FAILED", str(error) or type(error).__name__)
+            raise
+
+    def comparison_link(self) -> str:
+        """The page that compares this experiment's runs as charts (for a local store: what `make mlflow-ui` serves).
+
+        MLflow opens elsewhere by default; the address asks for the page on model training.
+        """
+        if self._sender is None:
+            return ""
+        page = without_password(self._uri) if is_server(self._uri) else LOCAL_PAGE
+        number = self._sender.answers.experiment_id
+        inside = f"/{number}/runs" if number else ""
+        return f"{page}/#/experiments{inside}?workflowType=machine_learning&compareRunsMode=CHART"
+
+    def _say(self, kind: str, data: Mapping[str, Any], *, at_once: bool = True) -> None:
+        if self._journal is not None and self._sender is not None:
+            self._journal.append(kind, data)
+            self._sender.notice(at_once=at_once)
+
+
+class _SystemMetrics:
+    """Samples what MLflow's own monitor does, at its pace, but tells it to the journal: MLflow's would end for good
+    when its server is away once."""
+
+    def __init__(self, say: Callable[..., None], first_step: int) -> None:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it tells of GPUs that there are not
+        self._monitor = SystemMetricsMonitor("")  # never started: only its meters are used
+        self._say, self._step = say, first_step
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._ended.set()
+        self._thread.join(1.0)
+
+    def _sample(self) -> None:
+        monitor = self._monitor
+        prefix = "system/" + (f"{monitor.node_id}/" if monitor.node_id else "")
+        while True:
+            for _ in range(monitor.samples_before_logging):
+                try:
+                    monitor.collect_metrics()
+                except Exception as error:  # a driver that is going away
+                    _log.warning("System metrics are no longer sampled: %s", error)
+                    return
+                if self._ended.wait(monitor.sampling_interval):
+                    return
+            values = {prefix + name: float(value) for name, value in monitor.aggregate_metrics().items()}
+            self._say("metrics", {"values": _plain(values), "step": self._step, "time": _now()}, at_once=False)
+            self._step += 1
+            for each in monitor.monitors:
+                each.clear_metrics()
+
+
+class _Past:
+    """What a run had said before it was interrupted."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.key, self.checkpoints, self.system_step = "", set[int](), 0
+        for record in journal.records():
+            if record.kind == "run":
+                self.key = record.data["key"]
+            elif record.kind == "checkpoint":
+                self.checkpoints.add(record.data["step"])
+            elif record.kind == "metrics" and any(name.startswith("system/") for name in record.data["values"]):
+                self.system_step = record.data["step"] + 1
+
+
+def environment_tags(world_size: int, device: str) -> dict[str, str]:
+    """The tags that say what produced a run: git commit and whether files were changed since, devices, versions."""
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    tags = {
+        "git_commit": commit or "unknown",
+        "git_dirty": "unknown" if commit is None else str(bool(changed)).lower(),
+        "world_size": str(world_size),
+        "device": device,
+        "python": platform.python_version(),
+        **{package: version(package) for package in _PACKAGES},
+    }
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+def replay(run_folder: Path, tracking_uri: str | None = None) -> int:
+    """Send what the runs of a folder have not sent; returns how many records that were.
+
+    Args:
+        tracking_uri: the store; when left out, the one that MLFLOW_TRACKING_URI names, or else the run's.
+
+    Raises:
+        StylecoreError: when there is no journal, a run is still being written, or the store does not take it all.
+    """
+    folders = unsent_folders(run_folder)
+    if not folders:
+        raise StylecoreError(f"{run_folder} holds no journal; give the folder of a run, such as runs/starry_night.")
+    sent = 0
+    for folder in folders:
+        journal = Journal(folder)
+        try:
+            before = journal.sent
+            _replay_one(journal, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
+            sent += journal.sent - before
+        finally:
+            journal.close()
+        if folder != run_folder:  # one that was set aside
+            shutil.rmtree(folder, ignore_errors=True)
+    return sent
+
+
+def _replay_one(journal: Journal, tracking_uri: str | None) -> None:
+    last = journal.last
+    if journal.sent >= last:
+        return
+    said = [record.data["tracking_uri"] for record in journal.records() if record.kind == "run"]
+    if not said:
+        raise StylecoreError(f"the journal {journal.folder} does not say of which run it is; it cannot be sent.")
+    sender = Sender(journal, tracking_uri_of(tracking_uri or said[-1]))
+    sender.start()
+    try:
+        while journal.sent < last:
+            arrived = sender.wait(journal.sent + 1, REPLAY_SECONDS)
+            if sender.is_lost or not arrived:
+                raise StylecoreError(_what_waits(journal, sender))
+    finally:
+        sender.stop()
+
+
+def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
+    """The key of the journal, and MLflow's id of the run as far as it is known.
+
+    `run_id` is empty for a new run, else what a saved state knew.
+    """
+    if not run_id:
+        return uuid.uuid4().hex, ""
+    if run_id.startswith(NO_ID_YET):
+        key, run_id = run_id.removeprefix(NO_ID_YET), ""
+        is_same = past.key in ("", key)
+    else:
+        key = past.key or uuid.uuid4().hex
+        is_same = journal.answers.get("run_id") in (None, "", run_id)
+    if not is_same:
+        raise StylecoreError(
+            f"the journal {journal.folder} is of another run than the saved state beside it; move the journal away, "
+            "or train under another --run-name."
+        )
+    return key, run_id
+
+
+def _what_waits(journal: Journal, sender: Sender) -> str:
+    count = journal.last - journal.sent
+    why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""
+    return f"MLflow has not taken {count} records of the run{why}: {_how_to_replay(journal.folder.parent)}"
+
+
+def _how_to_replay(run_folder: Path) -> str:
+    return f"`python -m training.tracking replay {run_folder}` sends them."
+
+
+def _own_folder(run_name: str) -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", run_name)
+    return state / "stylecore" / "runs" / f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def _encoded(pixels: Tensor, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    to_image(pixels).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _plain(values: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: plain_number(value) for name, value in values.items()}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _start_system_metrics(say: Callable[..., None], first_step: int) -> _SystemMetrics | None:
+    try:
+        return _SystemMetrics(say, first_step)
+    except (ImportError, MlflowException) as error:  # psutil is optional to MLflow
+        _log.warning("System metrics are not sampled: %s", error)
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container whose user id has no name
+        return "unknown"
