@@ -104,6 +104,8 @@ class Evaluation:
         optimization was ended early the equivalent is a lower bound.
         """
         sizes = self.sizes()
+        if not sizes:
+            return {}
         metrics = {"eval/spot_share": statistics.mean(each.spot_share for each in sizes)}
         equivalents = [each.gatys_iterations for each in sizes if each.gatys_iterations is not None]
         if equivalents:
@@ -182,7 +184,9 @@ def evaluate_together(
     config = configs[0]
     if any(objective_of(other) != objective_of(config) for other in configs):
         raise StylecoreError("these networks were trained for different losses; evaluate them one by one.")
-    if not sizes or min(sizes) < LEAST_SIZE:
+    if not sizes:
+        return [Evaluation(model.card.name, model.card.iterations, ()) for model in models]
+    if min(sizes) < LEAST_SIZE:
         raise StylecoreError(f"the sizes are {', '.join(map(str, sizes))}, and must be at least {LEAST_SIZE}.")
     where = choose_device(device)
     if vgg is None:
@@ -391,7 +395,7 @@ def run(options: argparse.Namespace) -> None:
             metrics = evaluation.metrics() | judge.metrics(judged)
             report.append({**dataclasses.asdict(evaluation), "judged": list(map(dataclasses.asdict, judged))})
             report[-1]["metrics"] = metrics
-            if not options.json:
+            if not options.json and evaluation.photos:
                 print(evaluation.table(), end="\n\n", flush=True)
             if not options.log:
                 continue
@@ -469,7 +473,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--photos", nargs="+", default=[], metavar="FOLDER_OR_FILE", help="photos that were not trained on; or samples"
     )
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="PIXELS", help="sides of the squares")
+    parser.add_argument(
+        "--sizes",
+        nargs="*",
+        type=int,
+        default=SIZES,
+        metavar="PIXELS",
+        help="sides of the squares for the losses; none: judge only",
+    )
     parser.add_argument(
         "--gatys-iterations", type=int, default=GATYS_ITERATIONS, help="give L-BFGS up after so many; 0 leaves it out"
     )

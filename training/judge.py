@@ -169,11 +169,13 @@ def together(size: int, judgments: Sequence[Judgment]) -> JudgedSize:
 
 
 def metrics(judged: Sequence[JudgedSize]) -> dict[str, float]:
-    """What MLflow keeps: "eval/style_error_640", "eval/content_change_640", "eval/grid_640" for every size."""
+    """What MLflow keeps: "eval/style_error_640", "eval/content_change_640", "eval/grid_640",
+    "eval/judged_photos_640" for every size."""
     found = {}
     for each in judged:
         found[f"eval/style_error_{each.size}"] = each.style_error
         found[f"eval/grid_{each.size}"] = each.grid
+        found[f"eval/judged_photos_{each.size}"] = each.photos
         if each.content_change is not None:
             found[f"eval/content_change_{each.size}"] = each.content_change
     return found
