@@ -23,9 +23,10 @@ from starlette.middleware import Middleware
 from demo.server.queue import take_turns
 from demo.server.refusals import NothingFetched
 from demo.server.temporary_files import keep_tidy, own_folder
-from demo.services.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from demo.services.catalogue import BundleCatalogue, Catalogue
 from demo.services.gatys import Painter
 from demo.services.limits import Limits
+from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
 from demo.tabs.api import build_api
 from demo.tabs.compare import build_compare_api, build_compare_tab

@@ -27,7 +27,7 @@ from stylecore.vgg.weights import write_weights
 from training.command import run_command
 from training.registry import Registry, restore_published
 from training.registry.published import swap_folder
-from training.tracking.tracker import environment_tags
+from training.tracking.environment import environment_tags
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATES = REPOSITORY / "demo" / "space"

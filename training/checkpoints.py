@@ -4,9 +4,17 @@ A file is written first and told to the tracker then, so that a run that is kill
 the folder has and the tracker was not told of, it is told when the run is resumed.
 """
 
+import dataclasses
+import os
 import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from stylecore.inference.engine import Engine
@@ -16,8 +24,30 @@ from stylecore.pictures.read import fit, load_picture
 from stylecore.samples import sample_photos
 from training import judge
 from training.config import TrainConfig, find_file
-from training.evaluate import evaluate_together, judge_network
+from training.evaluate import judge_network
+from training.evaluation import evaluate_together
+from training.tracking.environment import environment_tags
 from training.tracking.tracker import Tracker
+
+NOTE_PICTURE = 384
+"""Longest side in pixels of the style picture in the run's note."""
+EXPERIMENT = "johnson"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What makes a training one trial of a search (sweep.py): its networks are judged instead of registered.
+
+    Attributes:
+        tags: of its MLflow run.
+        command: that trains with the same settings.
+        judge: called by the first process at every checkpoint, with the network and the iteration; what it raises
+            ends the training.
+    """
+
+    tags: Mapping[str, str]
+    command: str
+    judge: Callable[[Tracker, TransformNet, int], None]
 
 
 def write_checkpoint(
@@ -105,3 +135,43 @@ def preview_files(config: TrainConfig) -> dict[str, Path]:
 def preview_photos(config: TrainConfig) -> dict[str, Tensor]:
     """Name to pixels of these photos."""
     return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in preview_files(config).items()}
+
+
+def start_tracker(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    photos: dict[str, str],
+    style: Tensor,
+    run_id: str,
+    trial: Trial | None = None,
+) -> Tracker:
+    """Begin the MLflow run, or go on with `run_id` if it is not empty."""
+    global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
+    device = accelerator.device.type
+    if device == "cuda":
+        device += f" ({torch.cuda.get_device_name(accelerator.device)})"
+    tags = environment_tags(accelerator.num_processes, device)
+    about = ", ".join(part for part in (config.artist, config.year) if part)
+    command = trial.command if trial else command_line(accelerator.num_processes, tags)
+    return Tracker.start(
+        experiment=EXPERIMENT,
+        run_name=config.run_name or config.name,
+        params={**dataclasses.asdict(config), "global_batch_size": global_batch_size},
+        tags={**tags, **(trial.tags if trial else {})},
+        note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
+        style=fit(style, NOTE_PICTURE),
+        dataset=photos,
+        run_id=run_id or None,
+        folder=config.folder,
+        end_seconds=config.end_seconds,
+    )
+
+
+def command_line(processes: int, tags: dict[str, str]) -> str:
+    """What to type in the repository to repeat this run."""
+    nodes = max(1, processes // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    launch = ["accelerate", "launch", "--num_processes", str(processes), "--num_machines", str(nodes)]
+    launch += ["--multi_gpu"] if processes > 1 else []
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # train.py's own flags decide
+    dirty = "  # with changes since" if tags.get("git_dirty") == "true" else ""
+    return f"git checkout {tags['git_commit']}{dirty}\n{shlex.join([*launch, 'training/train.py', *sys.argv[1:]])}"

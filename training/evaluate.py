@@ -13,7 +13,6 @@ that others made, too.
 import argparse
 import dataclasses
 import json
-import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,260 +26,24 @@ from torch import Tensor
 
 from stylecore.cli.stylize import PHOTO_SUFFIXES
 from stylecore.errors import StylecoreError
-from stylecore.gatys.objective import Objective
 from stylecore.inference.engine import Engine, choose_device
-from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
-from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training import judge
 from training.command import run_command
-from training.config import TrainConfig, find_file
-from training.measures import equivalent_iterations, loss_curve, spot_share
-from training.objective import pixel_objective, style_targets
+from training.config import find_file
+from training.evaluation import (
+    GATYS_ITERATIONS,
+    SIZES,
+    evaluate_together,
+    objective_of,
+    same_weights,
+    training_settings,
+)
 from training.registry import Registry
 from training.tracking.store import connect, plain_errors
-
-SIZES = (256, 512, 1024)
-GATYS_ITERATIONS = 100
-LEAST_SIZE = 32
-
-
-@dataclass(frozen=True)
-class PhotoEvaluation:
-    """One photo at one size.
-
-    Attributes:
-        size: side of the square in pixels.
-        losses: "total", "content", "style" and "tv", weighted as in training.
-        gatys_iterations: see `measures.equivalent_iterations`; None when it was not asked for.
-        reached: False when the optimization was ended before it reached the network's loss: `gatys_iterations` is
-            then the iteration it got to, and the truth is more.
-        spot_share: see `measures.spot_share`.
-        milliseconds: that stylizing took.
-    """
-
-    photo: str
-    size: int
-    losses: dict[str, float]
-    gatys_iterations: float | None
-    reached: bool
-    spot_share: float
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class SizeEvaluation:
-    """All photos at one size: means, and the median of the milliseconds. `reached`: for every photo."""
-
-    size: int
-    losses: dict[str, float]
-    gatys_iterations: float | None
-    reached: bool
-    spot_share: float
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One network on all photos at all sizes."""
-
-    name: str
-    iterations: int
-    photos: tuple[PhotoEvaluation, ...]
-
-    def sizes(self) -> list[SizeEvaluation]:
-        """The photos' results put together, one entry a size."""
-        return [
-            _together([photo for photo in self.photos if photo.size == size])
-            for size in dict.fromkeys(photo.size for photo in self.photos)
-        ]
-
-    def metrics(self) -> dict[str, float]:
-        """What MLflow keeps: "eval/total_256", "eval/spot_share_256" and so on for every size.
-
-        "eval/equivalent_gatys_iterations" and "eval/spot_share" are the means over the sizes. Where the
-        optimization was ended early the equivalent is a lower bound.
-        """
-        sizes = self.sizes()
-        if not sizes:
-            return {}
-        metrics = {"eval/spot_share": statistics.mean(each.spot_share for each in sizes)}
-        equivalents = [each.gatys_iterations for each in sizes if each.gatys_iterations is not None]
-        if equivalents:
-            metrics["eval/equivalent_gatys_iterations"] = statistics.mean(equivalents)
-        for each in sizes:
-            metrics |= {f"eval/{name}_{each.size}": value for name, value in each.losses.items()}
-            metrics[f"eval/spot_share_{each.size}"] = each.spot_share
-            metrics[f"eval/milliseconds_{each.size}"] = each.milliseconds
-            if each.gatys_iterations is not None:
-                metrics[f"eval/equivalent_gatys_iterations_{each.size}"] = each.gatys_iterations
-        return metrics
-
-    def table(self) -> str:
-        """A heading and a line for every size, to be printed."""
-        rows: list[tuple[str, ...]] = [("size", "total", "content", "style", "tv", "Gatys iterations", "spots", "ms")]
-        for each in self.sizes():
-            equivalent = "" if each.gatys_iterations is None else f"{each.gatys_iterations:.1f}"
-            rows.append(
-                (
-                    str(each.size),
-                    *(f"{each.losses[name]:.4g}" for name in ("total", "content", "style", "tv")),
-                    equivalent if each.reached else f"over {equivalent}",
-                    f"{each.spot_share:.2%}",
-                    f"{each.milliseconds:.0f}",
-                )
-            )
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        count = len({photo.photo for photo in self.photos})
-        heading = f"{self.name}, {self.iterations} iterations, mean of {count} photos"
-        return "\n".join([heading, *lines])
-
-
-def evaluate(
-    model: StyleModel,
-    photos: Iterable[tuple[str, Tensor]],
-    style: Tensor | None = None,
-    sizes: Sequence[int] = SIZES,
-    *,
-    gatys_iterations: int = GATYS_ITERATIONS,
-    vgg: VGG | None = None,
-    device: str | None = None,
-) -> Evaluation:
-    """Evaluate one network; see `evaluate_together`."""
-    (evaluation,) = evaluate_together(
-        [model], photos, style, sizes, gatys_iterations=gatys_iterations, vgg=vgg, device=device
-    )
-    return evaluation
-
-
-def evaluate_together(
-    models: Sequence[StyleModel],
-    photos: Iterable[tuple[str, Tensor]],
-    style: Tensor | None = None,
-    sizes: Sequence[int] = SIZES,
-    *,
-    gatys_iterations: int = GATYS_ITERATIONS,
-    vgg: VGG | None = None,
-    device: str | None = None,
-) -> list[Evaluation]:
-    """Evaluate networks of one objective, such as the checkpoints of a run: one optimization serves them all.
-
-    Args:
-        photos: name and pixels (3, H, W) in [0, 1]; taken one at a time, so they may be read as they are needed.
-        style: the style picture (3, H, W) in [0, 1]; found by the card when left out.
-        sizes: sides of the squares in pixels.
-        gatys_iterations: L-BFGS goes on until it has reached the loss of every network, but no further than this;
-            0 leaves it out.
-        vgg: the loss network VGG-16; its weights are found as for training when left out.
-        device: "cpu", "cuda", ...; the fastest that is there when left out.
-
-    Raises:
-        StylecoreError: when a network was not trained here, the objectives differ, or there are no photos.
-    """
-    configs = [training_settings(model.card) for model in models]
-    config = configs[0]
-    if any(objective_of(other) != objective_of(config) for other in configs):
-        raise StylecoreError("these networks were trained for different losses; evaluate them one by one.")
-    if not sizes:
-        return [Evaluation(model.card.name, model.card.iterations, ()) for model in models]
-    if min(sizes) < LEAST_SIZE:
-        raise StylecoreError(f"the sizes are {', '.join(map(str, sizes))}, and must be at least {LEAST_SIZE}.")
-    where = choose_device(device)
-    if vgg is None:
-        vgg = load_vgg("vgg16", weights=config.vgg_weights or None)
-    vgg = vgg.to(where).to(memory_format=torch.channels_last)
-    if style is None:
-        style = load_picture(find_file(config.style_image)).pixels
-    targets = style_targets(vgg, style.to(where), config)
-    engines = [Engine(model, device, "torch") for model in models]
-    results: list[list[PhotoEvaluation]] = [[] for _ in models]
-    for name, photo in photos:
-        for size in sizes:
-            content = middle_square(photo, size)
-            if not results[0] or size not in {done.size for done in results[0]}:
-                for engine in engines:  # the first picture of a size also allocates
-                    engine.paint(content)
-            objective = pixel_objective(vgg, content[None].to(where), targets, config)
-            measured = [_stylize(engine, content) for engine in engines]
-            losses = [
-                {
-                    key: value
-                    for key, value in objective.evaluate(stylized[None].to(where))[0].items()
-                    if "/" not in key
-                }
-                for stylized, _ in measured
-            ]
-            curve: list[float] = []
-            if gatys_iterations:
-                curve = loss_curve(objective, size, min(each["total"] for each in losses), gatys_iterations)
-            for result, (stylized, milliseconds), loss in zip(results, measured, losses, strict=True):
-                equivalent = equivalent_iterations(loss["total"], curve)
-                result.append(
-                    PhotoEvaluation(
-                        photo=name,
-                        size=size,
-                        losses=loss,
-                        gatys_iterations=len(curve) - 1 if curve and equivalent is None else equivalent,
-                        reached=equivalent is not None or not curve,
-                        spot_share=spot_share(stylized, content),
-                        milliseconds=milliseconds,
-                    )
-                )
-    if not results[0]:
-        raise StylecoreError("there are no photos to evaluate on.")
-    return [
-        Evaluation(model.card.name, model.card.iterations, tuple(result))
-        for model, result in zip(models, results, strict=True)
-    ]
-
-
-def middle_square(pixels: Tensor, side: int) -> Tensor:
-    """The largest square in the middle of (3, H, W), resized to (3, side, side)."""
-    height, width = pixels.shape[-2:]
-    least = min(height, width)
-    top, left = (height - least) // 2, (width - least) // 2
-    return resize(pixels[..., top : top + least, left : left + least], (side, side))
-
-
-def training_settings(card: StyleCard) -> TrainConfig:
-    """The settings that a network was trained with.
-
-    Raises:
-        StylecoreError: when its card does not have them, as that of an imported network.
-    """
-    if not card.training.get("style_image"):
-        raise StylecoreError(
-            f"the card of {card.name} does not say with which losses it was trained, as imported networks do not; "
-            "only networks trained by training/train.py can be evaluated."
-        )
-    known = {each.name for each in dataclasses.fields(TrainConfig)}
-    settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in card.training.items()
-        if name in known
-    }
-    return TrainConfig(**settings)
-
-
-def objective_of(config: TrainConfig) -> tuple[Any, ...]:
-    """The settings that decide what is minimized; networks that share them can be compared by their losses."""
-    return (
-        config.style_image,
-        config.style_size,
-        config.content_layer,
-        config.content_weight,
-        config.content_normalization,
-        config.style_layers,
-        config.style_weight,
-        config.style_normalization,
-        config.style_layer_weights,
-        config.loss_scales,
-        config.total_variation_weight,
-        config.vgg_weights,
-    )
 
 
 @dataclass(frozen=True)
@@ -306,7 +69,7 @@ def find_candidate(reference: str) -> Candidate:
         for version in registry.versions(model.card.name):
             if version.iterations == model.card.iterations and version.card == model.card:
                 registered = StyleModel.load(registry.weights(version))
-                if _same_weights(registered, model):
+                if same_weights(registered, model):
                     return Candidate(model, (version.name, version.version))
         return Candidate(model, None)
     version = registry.find(reference)
@@ -509,34 +272,6 @@ def _read(photos: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:
 
     for name, file in tqdm(photos.items(), unit="photo", disable=not sys.stderr.isatty()):
         yield name, load_picture(file).pixels
-
-
-def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:
-    began = time.perf_counter()
-    stylized = engine.paint(content)
-    return stylized, (time.perf_counter() - began) * 1000
-
-
-def _same_weights(one: StyleModel, other: StyleModel) -> bool:
-    ones, others = one.network.state_dict(), other.network.state_dict()
-    return ones.keys() == others.keys() and all(torch.equal(ones[name], others[name]) for name in ones)
-
-
-def _losses(objective: Objective, pixels: Tensor) -> dict[str, float]:
-    """Total, content, style and tv, without the single layers."""
-    return {name: value for name, value in objective.evaluate(pixels)[0].items() if "/" not in name}
-
-
-def _together(photos: Sequence[PhotoEvaluation]) -> SizeEvaluation:
-    equivalents = [photo.gatys_iterations for photo in photos if photo.gatys_iterations is not None]
-    return SizeEvaluation(
-        size=photos[0].size,
-        losses={name: statistics.mean(photo.losses[name] for photo in photos) for name in photos[0].losses},
-        gatys_iterations=statistics.mean(equivalents) if equivalents else None,
-        reached=all(photo.reached for photo in photos),
-        spot_share=statistics.mean(photo.spot_share for photo in photos),
-        milliseconds=statistics.median(photo.milliseconds for photo in photos),
-    )
 
 
 if __name__ == "__main__":

@@ -10,15 +10,12 @@ import dataclasses
 import importlib.util
 import math
 import os
-import shlex
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file, by `accelerate launch training/train.py`
@@ -32,19 +29,24 @@ from torch import Tensor, nn
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, add_noise
-from stylecore.pictures.read import fit, load_picture
+from stylecore.pictures.read import load_picture
 from stylecore.vgg.weights import find_weights, load_vgg
-from training.checkpoints import evaluate_checkpoints, preview_photos, register_checkpoints, write_checkpoint
+from training.checkpoints import (
+    Trial,
+    evaluate_checkpoints,
+    preview_photos,
+    register_checkpoints,
+    start_tracker,
+    write_checkpoint,
+)
 from training.config import TrainConfig, find_file, parse_config
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
 from training.state import Progress, State, load_state, newest_state, read_state, save_state
-from training.tracking.tracker import Tracker, environment_tags
+from training.tracking.environment import environment_tags
+from training.tracking.tracker import Tracker
 
-EXPERIMENT = "johnson"
 PRINT_EVERY = 100
-NOTE_PICTURE = 384
-"""Longest side in pixels of the style picture in the run's note."""
 SATURATED = 1 / 255
 """A channel this near to black or white, or beyond, has burnt in."""
 
@@ -55,22 +57,6 @@ class Stopped(Exception):  # noqa: N818 (a request, not an error)
 
 class DivergedError(StylecoreError):
     """The loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What makes a training one trial of a search (sweep.py): its networks are judged instead of registered.
-
-    Attributes:
-        tags: of its MLflow run.
-        command: that trains with the same settings.
-        judge: called by the first process at every checkpoint, with the network and the iteration; what it raises
-            ends the training.
-    """
-
-    tags: Mapping[str, str]
-    command: str
-    judge: Callable[[Tracker, TransformNet, int], None]
 
 
 def main() -> int:
@@ -299,46 +285,6 @@ def output_statistics(stylized: Tensor) -> dict[str, float]:
         "output/mean": float(stylized.float().mean()),
         "output/saturated_share": float(saturated.float().mean()),
     }
-
-
-def start_tracker(
-    config: TrainConfig,
-    accelerator: Accelerator,
-    photos: dict[str, str],
-    style: Tensor,
-    run_id: str,
-    trial: Trial | None = None,
-) -> Tracker:
-    """Begin the MLflow run, or go on with `run_id` if it is not empty."""
-    global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
-    device = accelerator.device.type
-    if device == "cuda":
-        device += f" ({torch.cuda.get_device_name(accelerator.device)})"
-    tags = environment_tags(accelerator.num_processes, device)
-    about = ", ".join(part for part in (config.artist, config.year) if part)
-    command = trial.command if trial else command_line(accelerator.num_processes, tags)
-    return Tracker.start(
-        experiment=EXPERIMENT,
-        run_name=config.run_name or config.name,
-        params={**dataclasses.asdict(config), "global_batch_size": global_batch_size},
-        tags={**tags, **(trial.tags if trial else {})},
-        note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
-        style=fit(style, NOTE_PICTURE),
-        dataset=photos,
-        run_id=run_id or None,
-        folder=config.folder,
-        end_seconds=config.end_seconds,
-    )
-
-
-def command_line(processes: int, tags: dict[str, str]) -> str:
-    """What to type in the repository to repeat this run."""
-    nodes = max(1, processes // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
-    launch = ["accelerate", "launch", "--num_processes", str(processes), "--num_machines", str(nodes)]
-    launch += ["--multi_gpu"] if processes > 1 else []
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # train.py's own flags decide
-    dirty = "  # with changes since" if tags.get("git_dirty") == "true" else ""
-    return f"git checkout {tags['git_commit']}{dirty}\n{shlex.join([*launch, 'training/train.py', *sys.argv[1:]])}"
 
 
 def _refuse_lost_processes(accelerator: Accelerator) -> None:

@@ -1,168 +1,34 @@
 """The second tab: a photo painted after any picture by Gatys' method, step by step before the visitor's eyes."""
 
-import html
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import pandas as pd  # type: ignore[import-untyped]
-from PIL import Image, UnidentifiedImageError
 
 from demo.page import (
     copy_of_sample,
     copy_to_cache,
-    file_name,
     photo_input,
     pick_sample,
     plainly,
-    save_for_browser,
-    seconds_text,
     status_line,
 )
 from demo.services.catalogue import StyleEntry
-from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
+from demo.services.gatys import BALANCE_RANGE, NETWORK, Painter
 from demo.services.limits import LONG
 from demo.services.previews import preview_photo
 from demo.tabs.cards import PICK_SAMPLE, sample_strip
+from demo.tabs.painting import STOP_LABEL, Stop, curve_table, estimate_text, painting
 from stylecore.errors import StylecoreError
-from stylecore.gatys.paint import GatysConfig, GatysStep
-from stylecore.pictures.read import Picture
+from stylecore.gatys.paint import GatysConfig
 from stylecore.samples import sample_photos
 
 ASSETS = Path(__file__).parents[1] / "assets"
 STARRY_NIGHT = ASSETS / "starry_night.jpg"
 
-SECONDS_BETWEEN_PREVIEWS = 0.4
-STOP_LABEL = "Stop and keep it"
 START_CHOICES = [("The photo", "content"), ("The style picture", "style"), ("Noise", "noise")]
 COLOR_CHOICES = [("Of the style", "none"), ("Of the photo", "luminance"), ("Of the photo, blended in", "match")]
-
-
-class Stop:
-    """Set by the Stop button, read between two steps. One a session."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What is shown after a step.
-
-    Attributes:
-        picture: a file in Gradio's cache.
-        status: HTML.
-        curve: step, part, loss.
-        png, jpeg: files, with the last step only.
-        facts: for programs.
-    """
-
-    picture: str
-    status: str
-    curve: list[tuple[int, str, float]]
-    facts: dict[str, Any]
-    png: str | None = None
-    jpeg: str | None = None
-
-
-def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterator[Frame]:
-    """Paint an order; yield a preview now and then, and at the end, or when stopped, the picture reached.
-
-    Between two steps nothing is held that belongs to a thread: Gradio resumes generators on any of its own.
-    """
-    photo = painter.photo(order)
-    device = html.escape(painter.device_name)
-    name = file_name(Path(order.photo).stem, Path(order.style).stem)
-    curve: list[tuple[int, str, float]] = []
-    pause = SECONDS_BETWEEN_PREVIEWS
-    shown_at = -math.inf
-    step = None
-    for step in painter.paint(order, photo):
-        curve += [(step.step, part, step.losses[part]) for part in ("content", "style")]
-        stopped = stop is not None and stop.wanted
-        last = stopped or step.remaining == 0
-        if last:
-            yield _last_frame(order, photo, step, curve, name, device, stopped)
-            return
-        if step.elapsed - shown_at >= pause:
-            shown_at = step.elapsed
-            # A long run shows fewer: its pictures change more slowly, and each has to be sent.
-            pause = max(SECONDS_BETWEEN_PREVIEWS, (step.elapsed + step.remaining) / painter.limits.previews)
-            picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
-            yield Frame(picture, _progress(step, device), curve, _facts(order, step))
-    if step is not None:
-        yield _last_frame(order, photo, step, curve, name, device, False)
-
-
-def _last_frame(
-    order: Order,
-    photo: Picture,
-    step: GatysStep,
-    curve: list[tuple[int, str, float]],
-    name: str,
-    device: str,
-    stopped: bool,
-) -> Frame:
-    pixels = step.picture()
-    settings = {**order.settings(), "steps": step.step}
-    png = save_for_browser(pixels, "PNG", name, alpha=photo.alpha, exif=photo.exif, settings=settings)
-    jpeg = save_for_browser(pixels, "JPEG", name, exif=photo.exif, settings=settings)
-    how = "Stopped" if stopped else "Painted"
-    height, width = pixels.shape[1:]
-    status = (
-        f"<strong>{how} after {step.step} steps</strong> · {width} &times; {height} pixels · "
-        f"{seconds_text(step.elapsed)} on {device}"
-    )
-    shown = png if photo.alpha is None else jpeg
-    return Frame(shown, status_line(status), curve, _facts(order, step), png, jpeg)
-
-
-def _progress(step: GatysStep, device: str) -> str:
-    share = 100 * step.step / step.total_steps
-    left = f"{seconds_text(max(1, step.remaining))} left" if step.step > 1 else f"on {device}"
-    coarse = "" if step.scale == 1 else f" · large strokes first, at 1/{round(1 / step.scale)} of the size"
-    return (
-        status_line(f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}")
-        + f'<div class="gatys-progress" aria-hidden="true"><div style="width: {share:.1f}%"></div></div>'
-    )
-
-
-def _facts(order: Order, step: GatysStep) -> dict[str, Any]:
-    return {
-        "step": step.step,
-        "total_steps": step.total_steps,
-        "losses": step.losses,
-        "elapsed": step.elapsed,
-        "remaining": step.remaining,
-        "command_line": order.command_line(step.step),
-    }
-
-
-def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:
-    """Columns step, loss (its decimal logarithm: it falls through orders of magnitude) and part."""
-    rows = [(step, part, math.log10(loss)) for step, part, loss in curve if loss > 0]
-    return pd.DataFrame(rows, columns=["step", "part", "loss"])
-
-
-def estimate_text(painter: Painter, photo: str | None, longest_side: float, steps: float) -> str:
-    """About how long it will take, as HTML; empty without a readable photo."""
-    if photo is None:
-        return status_line("&nbsp;")
-    try:
-        with Image.open(photo) as image:  # the header only
-            width, height = image.size
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-        return status_line("&nbsp;")
-    scale = min(1.0, longest_side / max(width, height))
-    seconds = painter.estimate(math.ceil(width * scale), math.ceil(height * scale), int(steps))
-    budget = painter.limits.gatys_seconds
-    text = f"About <strong>{seconds_text(min(seconds, budget))}</strong> on {html.escape(painter.device_name)}"
-    if seconds > budget:
-        text += ", then it ends with what is reached. Fewer steps or a smaller size finish in time"
-    return status_line(f"{text}.")
 
 
 def style_pictures() -> dict[str, Path]:

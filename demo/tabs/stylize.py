@@ -1,10 +1,6 @@
 """The first tab: a photo, a style, the result."""
 
-import base64
 import html
-import io
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +9,6 @@ import gradio as gr
 
 from demo.page import (
     file_name,
-    live_input,
     photo_input,
     pick_sample,
     plainly,
@@ -22,36 +17,22 @@ from demo.page import (
     status_line,
 )
 from demo.services.catalogue import Catalogue, StyleEntry, title_of
-from demo.services.limits import BATCH, LIVE, MODEL, Limits
+from demo.services.limits import MODEL, Limits
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylized, Stylizer, settings_of
 from demo.tabs.cards import PICK_SAMPLE, PICK_STYLE, sample_strip, style_cards
-from stylecore.cli.sheet import compose
+from demo.tabs.sheet import QUIET, build_sheet
+from demo.tabs.webcam import build_live
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
-from stylecore.pictures.read import encode_picture, load_picture, to_image
 from stylecore.samples import sample_photos
-
-LIVE_SECONDS_BETWEEN_FRAMES = 0.2
-
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-"""Options of the events that nobody waits for."""
 
 # On a phone the result lies below the cards.
 SHOW_RESULT = """() => {
   if (window.innerWidth <= 640) document.getElementById('result').scrollIntoView({ block: 'center' });
 }"""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """All styles on one photo: how far it is, as HTML, and at the end the files."""
-
-    status: str
-    png: str | None = None
-    jpeg: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,60 +131,6 @@ def limits_text(limits: Limits) -> str:
     )
 
 
-def sheet(stylizer: Stylizer, photo: str | None, strength: float, keep_colors: bool) -> Iterator[Sheet]:
-    """Stylize the photo, or the sample photo while there is none, with every style; say how far it is, then show.
-
-    Raises:
-        StylecoreError: as `Stylizer.stylize`, and where there is no style.
-    """
-    entries = stylizer.catalogue.styles()
-    source = photo or preview_photo()
-    if not entries or source is None:
-        raise StylecoreError(stylizer.catalogue.notice or "there is no style yet.")
-    side = min(stylizer.limits.sheet_side, stylizer.limits.stylize_max_side)
-    cells: list[tuple[str, Any]] = []
-    started = time.perf_counter()
-    for entry in entries:
-        yield Sheet(
-            status_line(f"{len(cells)} of {len(entries)} styles, now <strong>{html.escape(entry.title)}</strong>")
-        )
-        result = stylizer.stylize(source, entry.name, CHAMPION, side)
-        cells.append((entry.title, to_image(result.finish(strength, keep_colors))))
-    seconds = time.perf_counter() - started
-    pixels = compose([("Your photo", to_image(result.content / 255)), *cells])
-    settings = {"command": "sheet", "styles": [entry.name for entry in entries], "strength": strength}
-    name = file_name(Path(source).stem, "all-styles")
-    png = save_for_browser(pixels, "PNG", name, settings=settings)
-    jpeg = save_for_browser(pixels, "JPEG", name, settings=settings)
-    yield Sheet(
-        status_line(f"<strong>{len(entries)} styles</strong> · {seconds_text(seconds)} on {result.device}"), png, jpeg
-    )
-
-
-def live(stylizer: Stylizer, frame: bytes | None, style: str) -> tuple[str, str] | None:
-    """One frame of the webcam, painted: HTML of the picture and of the line below it. None when it was dropped.
-
-    Raises:
-        StylecoreError: when there is no such style, or the frame is no picture.
-    """
-    if frame is None or not style:
-        return None
-    limits = stylizer.limits
-    picture = load_picture(io.BytesIO(frame), max_side=limits.live_side, max_pixels=limits.photo_pixels)
-    started = time.perf_counter()
-    painted = stylizer.live(picture.pixels, style)
-    if painted is None:
-        return None
-    seconds = time.perf_counter() - started
-    content = base64.b64encode(encode_picture(painted, "JPEG")).decode()
-    title = html.escape(stylizer.catalogue.find(style).title)
-    height, width = painted.shape[1:]
-    return (
-        f'<img class="live" alt="Your webcam, painted" src="data:image/jpeg;base64,{content}">',
-        status_line(f"<strong>{title}</strong> · {width} &times; {height} pixels · {seconds:.2f} s a frame"),
-    )
-
-
 def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     """Lay the tab out inside the open `gr.Tab` and connect it. Returns the photo input."""
     catalogue, limits = stylizer.catalogue, stylizer.limits
@@ -275,8 +202,8 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
                     elem_id="version",
                 )
                 card = gr.HTML("", elem_id="about")
-            _build_sheet(stylizer, photo, strength, keep_colors)
-            _build_live(stylizer, style)
+            build_sheet(stylizer, photo, strength, keep_colors)
+            build_live(stylizer, style)
 
     def look(current: str) -> tuple[Any, ...]:
         entries = catalogue.styles()
@@ -335,106 +262,6 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
     return photo
-
-
-def _build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_colors: gr.Checkbox) -> None:
-    """Lay out the accordion with all styles on one photo, and connect it."""
-    with gr.Accordion("All styles on my photo", open=False, elem_id="sheet-more"):
-        sheet_status = gr.HTML(
-            status_line("Your photo in every style, side by side on one sheet."), elem_id="sheet-status"
-        )
-        with gr.Row(elem_classes="actions"):
-            sheet_button = gr.Button("Make the sheet", variant="primary", elem_id="sheet-run")
-            sheet_stop = gr.Button("Stop", elem_id="sheet-stop", interactive=False)
-        sheet_picture = gr.Image(
-            label="All styles",
-            show_label=False,
-            format="jpeg",
-            interactive=False,
-            visible=False,
-            buttons=["fullscreen"],
-            elem_id="sheet",
-            alt_text="Your photo in every style",
-        )
-        with gr.Row(elem_classes="downloads", visible=False) as sheet_files:
-            sheet_png = gr.DownloadButton("Download PNG", elem_id="sheet-png")
-            sheet_jpeg = gr.DownloadButton("Download JPEG", elem_id="sheet-jpeg")
-
-    def make_sheet(photo: str | None, strength: float, keep_colors: bool) -> Iterator[tuple[Any, ...]]:
-        for shown in sheet(stylizer, photo, strength, keep_colors):
-            if shown.png is None:
-                yield shown.status, *(gr.skip() for _ in range(4))
-            else:
-                yield (
-                    shown.status,
-                    gr.Image(shown.jpeg, visible=True),
-                    gr.Row(visible=True),
-                    gr.DownloadButton(value=shown.png),
-                    gr.DownloadButton(value=shown.jpeg),
-                )
-
-    def begin_sheet() -> tuple[Any, ...]:
-        return gr.Button(interactive=False), gr.Button(interactive=True)
-
-    def end_sheet() -> tuple[Any, ...]:
-        return gr.Button(interactive=True), gr.Button(interactive=False)
-
-    def stop_sheet() -> tuple[Any, ...]:
-        return *end_sheet(), status_line("Stopped.")
-
-    sheet_run = sheet_button.click(begin_sheet, None, [sheet_button, sheet_stop], **QUIET).then(
-        plainly(make_sheet),
-        [photo, strength, keep_colors],
-        [sheet_status, sheet_picture, sheet_files, sheet_png, sheet_jpeg],
-        show_progress="minimal",
-        show_progress_on=[sheet_status],
-        concurrency_id=BATCH,
-        api_visibility="private",
-    )
-    # Gradio's page (6.31) does not do after a failure what `then` asks for.
-    sheet_run.success(end_sheet, None, [sheet_button, sheet_stop], **QUIET)
-    sheet_run.failure(end_sheet, None, [sheet_button, sheet_stop], **QUIET)
-    sheet_stop.click(stop_sheet, None, [sheet_button, sheet_stop, sheet_status], cancels=[sheet_run], **QUIET)
-
-
-def _build_live(stylizer: Stylizer, style: gr.State) -> None:
-    """Lay out the accordion with the webcam, and connect it; `style` holds the name of the chosen one."""
-    limits = stylizer.limits
-    with gr.Accordion("Live from the webcam", open=False, elem_id="live-more"):
-        gr.HTML(
-            f"<p class='hint'>You, painted as you move, in the style you chose, by its fast network. Frames are "
-            f"reduced to {limits.live_side} pixels, never stored, and dropped when they come too fast. It stops by "
-            f"itself after {limits.live_seconds:g} seconds.</p>"
-        )
-        with gr.Row(elem_classes="pair"):
-            camera = live_input(
-                label="Webcam",
-                height=230,
-                min_width=140,
-                webcam_options=gr.WebcamOptions(
-                    mirror=True, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
-                ),
-                buttons=[],
-                elem_id="camera",
-            )
-            painted = gr.HTML('<div class="live empty"></div>', min_height=230, elem_id="live")
-        live_status = gr.HTML(status_line("&nbsp;"), elem_id="live-status")
-
-    def paint_frame(frame: bytes | None, style: str) -> tuple[Any, Any]:
-        return live(stylizer, frame, style) or (gr.skip(), gr.skip())
-
-    camera.stream(
-        plainly(paint_frame),
-        [camera, style],
-        [painted, live_status],
-        stream_every=LIVE_SECONDS_BETWEEN_FRAMES,
-        time_limit=limits.live_seconds,
-        show_progress="minimal",
-        show_progress_on=[live_status],
-        concurrency_id=LIVE,
-        concurrency_limit=2,
-        api_visibility="private",
-    )
 
 
 def _of_style(catalogue: Catalogue, style: str) -> tuple[gr.Dropdown, str]:

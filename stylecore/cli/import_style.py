@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from stylecore.errors import StylecoreError
-    from stylecore.importers.importers import import_style
+    from stylecore.importers.import_style import import_style
 
     if not options.output.endswith(".safetensors"):
         raise StylecoreError(f"-o {options.output} must end in .safetensors.")

@@ -1,1 +1,1 @@
-"""Networks that other projects published, as style files."""
+"""Networks that other projects trained, as StyleModels: a module for each project, `import_style` for all of them."""

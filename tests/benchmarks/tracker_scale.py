@@ -33,7 +33,7 @@ import torch
 from mlflow import MlflowClient
 from servers import MLflowServer, Postgres, mlflow_server, postgres_cluster
 
-from demo.services.catalogue import RegistryCatalogue
+from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from training.registry import Registry

@@ -32,9 +32,10 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.vgg.weights import default_cache, find_weights
 from training.config import REPOSITORY
-from training.tracking import sender, tracker
+from training.tracking import sender
 from training.tracking.journal import Journal
-from training.tracking.tracker import Tracker, replay
+from training.tracking.replay import replay
+from training.tracking.tracker import Tracker
 
 VGG_CACHE = default_cache()
 RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "8"))
@@ -50,7 +51,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr(sender, "LONGEST_PAUSE", 1.0)
     monkeypatch.setattr(sender, "GATHER_SECONDS", 0.5)
-    monkeypatch.setattr(tracker, "REPLAY_SECONDS", 10.0)
+    monkeypatch.setattr("training.tracking.replay.REPLAY_SECONDS", 10.0)
 
 
 def tiny_style(iterations: int, name: str = "stripes") -> StyleModel:
@@ -394,8 +395,8 @@ def test_many_runs_at_once_lose_nothing_though_the_database_restarts(
 def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_request(
     serve: Callable[..., MLflowServer], tmp_path: Path
 ) -> None:
-    from demo.services.catalogue import RegistryCatalogue
     from demo.services.limits import Limits
+    from demo.services.registry_catalogue import RegistryCatalogue
     from demo.services.stylize import Stylizer
     from training.registry import Registry
 

@@ -15,8 +15,9 @@ from PIL import Image
 from demo import app
 from demo.app import build_demo, main
 from demo.page import save_for_browser
-from demo.services.catalogue import BundleCatalogue, RegistryCatalogue
+from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
+from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.pictures.read import save_picture
 from tests.demo.conftest import write_bundle
 

@@ -11,7 +11,8 @@ import pytest
 from gradio_client import Client
 
 from demo.app import build_demo, launch_options
-from demo.services.catalogue import BundleCatalogue, Catalogue, RegistryCatalogue
+from demo.services.catalogue import BundleCatalogue, Catalogue
+from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from tests.demo.conftest import make_style, write_bundle
@@ -95,7 +96,8 @@ def test_an_empty_bundle_says_how_to_get_styles(tmp_path: Path) -> None:
 def test_a_bundle_needs_neither_mlflow_nor_training(bundle: Path) -> None:
     code = (
         "import sys; sys.modules['mlflow'] = sys.modules['training'] = None\n"
-        "from demo.services.catalogue import BundleCatalogue, RegistryCatalogue\n"
+        "from demo.services.catalogue import BundleCatalogue\n"
+        "from demo.services.registry_catalogue import RegistryCatalogue\n"
         f"print([entry.name for entry in BundleCatalogue({str(bundle)!r}).styles()])\n"
         "registry = RegistryCatalogue(); print(registry.styles(), registry.notice)\n"
     )
@@ -146,7 +148,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
         demo.close()
 
     # A store that hangs is not waited for; one that fails: what is known is still served, and said to be old.
-    monkeypatch.setattr("demo.services.catalogue.PATIENCE", 0.05)
+    monkeypatch.setattr("demo.services.registry_catalogue.PATIENCE", 0.05)
     versions, hanging = catalogue._registry.versions, threading.Event()  # type: ignore[attr-defined]
     catalogue._registry.versions = lambda: (hanging.wait(60), versions())[1]  # type: ignore[attr-defined]
     assert catalogue.open("night").card.iterations == 20

@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from demo.services.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord, VersionEntry
+from demo.services.catalogue import BundleCatalogue, RunRecord, VersionEntry
 from demo.services.comparisons import (
     Comparison,
     comparisons,
@@ -23,18 +23,10 @@ from demo.services.comparisons import (
     usual_facts,
 )
 from demo.services.limits import Limits
+from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
-from demo.tabs.compare import (
-    Compared,
-    choices_of,
-    chosen_versions,
-    compare,
-    comparison_buttons,
-    comparison_html,
-    loss_text,
-    references_of,
-    sheet,
-)
+from demo.tabs.compare import choices_of, chosen_versions, compare, comparison_buttons, references_of, sheet
+from demo.tabs.comparison_html import Compared, comparison_html, loss_text
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard
 from stylecore.johnson.transform_net import TransformNetConfig

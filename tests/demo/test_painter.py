@@ -13,15 +13,8 @@ from PIL import Image
 from demo.services.catalogue import BundleCatalogue
 from demo.services.gatys import Painter
 from demo.services.stylize import Stylizer
-from demo.tabs.gatys import (
-    Stop,
-    curve_table,
-    estimate_text,
-    painting,
-    start_choices,
-    style_picture_of,
-    style_pictures,
-)
+from demo.tabs.gatys import start_choices, style_picture_of, style_pictures
+from demo.tabs.painting import Stop, curve_table, estimate_text, painting
 from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig

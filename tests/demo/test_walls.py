@@ -63,10 +63,12 @@ def test_the_page_asks_for_nothing_outside(page: tuple[gr.Blocks, str]) -> None:
     assert page[0].analytics_enabled is False
 
 
-def test_the_readmes_program_runs(
+def test_the_documented_program_runs(
     page: tuple[gr.Blocks, str], photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    programs = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     (program,) = (text for text in programs if "gradio_client" in text)
     assert "http://127.0.0.1:7860" in program
     program = program.replace("http://127.0.0.1:7860", page[1]).replace("starry_night", "night")

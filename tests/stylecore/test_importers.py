@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch7_writer import TensorOfStorage, Torch7Writer
 
 from stylecore.errors import StylecoreError
-from stylecore.importers.importers import import_style
+from stylecore.importers.import_style import import_style
 from stylecore.importers.torch7 import Torch7Object
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel

@@ -21,7 +21,8 @@ from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
 from training import evaluate as evaluate_module
 from training.config import TrainConfig
-from training.evaluate import evaluate, evaluate_together, find_photos, main, middle_square
+from training.evaluate import find_photos, main
+from training.evaluation import evaluate, evaluate_together, middle_square
 from training.objective import pixel_objective, style_targets, training_losses
 from training.tracking.store import connect
 from training.tracking.tracker import Tracker

@@ -19,8 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylecore.errors import StylecoreError
+from training.tracking import folder_lock
 from training.tracking import journal as journal_module
-from training.tracking.journal import FOLDER, Journal, Record, plain_number, read_line, set_aside, unsent_folders
+from training.tracking.journal import Journal, set_aside
+from training.tracking.journal_files import FOLDER, unsent_folders
+from training.tracking.record import Record, plain_number, read_line
 
 RECORDS = FOLDER + "/records.jsonl"
 LOCK = FOLDER + "/lock"
@@ -164,7 +167,7 @@ def foreign(path: Path) -> None:
 def test_another_machine_that_lives_is_respected_and_a_dead_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(journal_module, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(folder_lock, "BEAT_SECONDS", 0.1)
     foreign(tmp_path / LOCK)
     ended = threading.Event()
 
@@ -192,7 +195,7 @@ def test_nobody_waits_for_a_machine_that_died_long_ago(tmp_path: Path, monkeypat
 
 
 def test_a_journal_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(journal_module, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(folder_lock, "BEAT_SECONDS", 0.01)
     journal = Journal(tmp_path)
     first = (tmp_path / LOCK).stat().st_mtime_ns
     deadline = time.monotonic() + 30

@@ -16,7 +16,8 @@ from stylecore.pictures.read import save_picture
 from training import quantize as quantize_module
 from training.quantize import choices, main, read_photos
 from training.registry import Registry
-from training.registry.published import publish_run, restore_published
+from training.registry.published import publish_run
+from training.registry.restoring import restore_published
 from training.tracking.tracker import Tracker
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from demo.services.catalogue import BundleCatalogue, RegistryCatalogue, RunRecord
+from demo.services.catalogue import BundleCatalogue, RunRecord
+from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from training.registry import Registry, publish_run, restore_published
@@ -322,7 +323,7 @@ def test_a_photo_that_is_missing_or_another_is_named(store, other_store, tiny_st
 
 def test_an_interrupted_restore_is_done_again(store, other_store, tiny_style, tmp_path: Path, monkeypatch):
     published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
-    from training.registry import published as module
+    from training.registry import restoring as module
 
     working, calls = module.register_checkpoint, []
 

@@ -20,7 +20,8 @@ from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME
 from training.experiments.gatys_grid import paint_ratios
 from training.registry import Registry
-from training.registry.published import PHOTOS, PUBLISHED, publish_run, restore_published
+from training.registry.published import PHOTOS, PUBLISHED, publish_run
+from training.registry.restoring import restore_published
 from training.report import write_report
 from training.report.__main__ import main
 from training.report.data import reached_at, smoothed, value_at

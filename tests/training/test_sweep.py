@@ -19,11 +19,12 @@ from sqlalchemy.exc import OperationalError
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet
+from training.checkpoints import Trial
 from training.config import TrainConfig, parse_config
 from training.experiments import sweep
-from training.experiments.sweep import SweepConfig
+from training.experiments.study import SweepConfig
 from training.tracking.tracker import Tracker
-from training.train import DivergedError, Stopped, Trial
+from training.train import DivergedError, Stopped
 
 Training = Callable[[TrainConfig, Trial], None]
 

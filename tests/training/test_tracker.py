@@ -19,10 +19,11 @@ from mlflow.exceptions import MlflowException
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel, read_card
 from training.tracking import sender as sender_module
-from training.tracking import tracker as tracker_module
 from training.tracking.__main__ import main
+from training.tracking.environment import environment_tags
+from training.tracking.replay import replay
 from training.tracking.store import connect, default_tracking_uri, tracking_uri_of
-from training.tracking.tracker import Tracker, environment_tags, replay
+from training.tracking.tracker import Tracker
 
 
 def start(**changes) -> Tracker:
@@ -240,7 +241,7 @@ def test_a_new_run_in_the_folder_of_an_unsent_one_loses_neither(store: str, tmp_
 
 
 def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setattr(tracker_module, "REPLAY_SECONDS", 0.5)
+    monkeypatch.setattr("training.tracking.replay.REPLAY_SECONDS", 0.5)
     run = start(folder=tmp_path / "living")
     away(tmp_path / "away").finish()
     for arguments, sentence in (

@@ -31,7 +31,7 @@ from stylecore.vgg.weights import find_weights
 from training import objective
 from training import train as train_module
 from training.config import REPOSITORY, parse_config
-from training.tracking.tracker import replay
+from training.tracking.replay import replay
 
 PHOTOS = 6
 

@@ -30,8 +30,10 @@ from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
 from training.config import find_file
-from training.evaluate import find_candidate, find_photos, middle_square
-from training.tracking.tracker import Tracker, environment_tags
+from training.evaluate import find_candidate, find_photos
+from training.evaluation import middle_square
+from training.tracking.environment import environment_tags
+from training.tracking.tracker import Tracker
 
 EXPERIMENT = "benchmarks"
 RUN_NAME = "costs"

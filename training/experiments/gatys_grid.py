@@ -26,7 +26,8 @@ from stylecore.pictures.read import fit, load_picture, output_format, resize, sa
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
-from training.tracking.tracker import Tracker, environment_tags
+from training.tracking.environment import environment_tags
+from training.tracking.tracker import Tracker
 
 EXPERIMENT = "gatys"
 RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)

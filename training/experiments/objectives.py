@@ -27,13 +27,13 @@ from stylecore.losses import StyleNormalization
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import copy_on_cpu, preview_files
+from training.checkpoints import Trial, copy_on_cpu, preview_files
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.judge import SIZES, Judge, judge_style, metrics
 from training.objective import pixel_objective, style_targets
 from training.tracking.tracker import Tracker
-from training.train import Stopped, Trial, train
+from training.train import Stopped, train
 
 COMPARISON = "objectives"
 """Value of the tag `comparison`."""

@@ -17,113 +17,43 @@ networks are not registered: train the best settings with train.py.
 """
 
 import argparse
-import csv
 import dataclasses
-import io
-import json
 import os
 import platform
 import shlex
 import signal
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import optuna
 from mlflow import MlflowClient
-from mlflow.entities import Run
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import FrozenTrial, TrialState
-from PIL import Image
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import SQLAlchemyError
-from torch import Tensor
+from optuna.trial import TrialState
 
-from stylecore.cli.sheet import compose
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
-from stylecore.pictures.read import fit, load_picture, to_image
+from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import copy_on_cpu, preview_files
+from training.checkpoints import EXPERIMENT, Trial, copy_on_cpu, preview_files
 from training.command import run_command
-from training.config import TrainConfig, find_file, parse_config, setting
-from training.evaluate import evaluate
-from training.registry.published import previews_of
-from training.tracking.database import database_address
+from training.config import TrainConfig, find_file, parse_config
+from training.evaluation import evaluate
+from training.experiments.study import SweepConfig, open_study, plain_study_errors, retry, storage_address, wait_for
+from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.tracking.delivery import log_params_and_tags, open_experiment
 from training.tracking.store import (
-    LOCAL_STORE,
     connect,
-    fetch,
-    one_at_a_time,
     plain_errors,
-    tracking_uri_of,
-    without_password,
 )
 from training.tracking.tracker import Tracker
-from training.train import EXPERIMENT, DivergedError, Stopped, Trial, train
+from training.train import DivergedError, Stopped, train
 
-SCHEMA = "sweeps"
-"""Of the study's tables in PostgreSQL: MLflow's own have some of the same names."""
-MAKER_SECONDS = 60
-"""How long to wait for the worker that makes a study to make its run in MLflow too."""
-MISSED_HEARTBEATS = 3
-"""After so many a worker is taken for dead."""
-SHEET_TRIALS = 24
-TABLE_TRIALS = 20
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-_ELSEWHERE = {"photos", "output_dir", "workers", "cpu", "save_minutes", "vgg_weights", "end_seconds"}
-"""Settings in which the machines of one study may differ."""
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """Every setting of a search: its flags are these fields. What is not searched is the recipe's."""
-
-    trials: int = setting(20, "trials of the whole study, whoever makes them")
-    study: str = setting("", "the study's name; that of the style when left out")
-    storage: str = setting("", "database of the study; $OPTUNA_STORAGE, else mlruns/sweeps.db, when left out")
-    style_weights: tuple[float, ...] = setting(
-        (0.1, 10.0), "lowest and highest style weight, as multiples of the recipe's"
-    )
-    style_layers: tuple[str, ...] = setting(
-        (
-            "relu1_2,relu2_2,relu3_3,relu4_3",
-            "relu2_2,relu3_3,relu4_3",
-            "relu1_2,relu2_2,relu3_3",
-            "relu3_3,relu4_3",
-        ),
-        "sets of style layers, commas between the layers of a set",
-    )
-    residual_blocks: tuple[int, ...] = setting((3, 5, 7), "numbers of residual blocks")
-    style_sizes: tuple[int, ...] = setting((256, 384, 512), "short sides of the style picture in pixels")
-    looks: int = setting(5, "times that a trial is measured, evenly along its training")
-    size: int = setting(256, "side in pixels of the squares that are measured on")
-    startup_trials: int = setting(5, "trials that are neither ended early nor chosen by what others showed")
-    heartbeat_seconds: int = setting(60, "between two signs of life of a worker; after three missed it is dead")
-    retries: int = setting(2, "times that the trial of a dead worker is made again")
-
-    def check(self) -> None:
-        """Raise StylecoreError for the first setting that cannot work."""
-        for name in ("trials", "looks", "startup_trials", "heartbeat_seconds"):
-            if getattr(self, name) < 1:
-                raise StylecoreError(f"--{name.replace('_', '-')} is {getattr(self, name)}, and must be at least 1.")
-        if len(self.style_weights) != 2 or not 0 < self.style_weights[0] <= self.style_weights[1] < float("inf"):
-            raise StylecoreError("--style-weights takes two multiples above 0, the lowest and the highest.")
-        for name in ("style_layers", "residual_blocks", "style_sizes"):
-            if not getattr(self, name):
-                raise StylecoreError(f"--{name.replace('_', '-')} is empty; give one value to leave it as it is.")
-        if self.size < 32:
-            raise StylecoreError(f"--size is {self.size}, and must be at least 32.")
 
 
 def sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None] = lambda line: None) -> str:
@@ -147,7 +77,7 @@ def _sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None]
     parent = _parent_run(study, is_new, client, recipe, config)
     worker = _Worker(config, recipe, study, client, parent)
     while worker.make_trial():
-        told(_line(study.trials[worker.number]))
+        told(trial_line(study.trials[worker.number]))
         try:
             publish(study, client, parent)
         except StylecoreError as error:  # the next trial's results bring these along
@@ -160,109 +90,6 @@ def _sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None]
 
 
 # The study
-
-
-def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, bool]:
-    """The study, and whether it was made just now: of workers that begin together one makes it.
-
-    Raises:
-        StylecoreError: when its database does not answer, or it was begun with other settings.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = open_storage(config)
-    name, settings = config.study or recipe.name, _settings(config, recipe)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=config.startup_trials)
-    sampler = optuna.samplers.TPESampler(n_startup_trials=config.startup_trials)
-    try:
-        study = optuna.create_study(storage=storage, study_name=name, sampler=sampler, pruner=pruner)
-        study.set_user_attr("settings", settings)
-        return study, True
-    except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=name, sampler=sampler, pruner=pruner)
-    begun_with = _wait_for(study, "settings") or {}
-    different = sorted(key for key, value in settings.items() if begun_with.get(key) != value)
-    if different:
-        raise StylecoreError(
-            f"the study {name} was begun with other settings ({', '.join(different)}); give it the same ones, "
-            "or begin another by --study."
-        )
-    return study, False
-
-
-def storage_address(config: SweepConfig) -> str:
-    """Of the database of studies, by the driver that is installed."""
-    given = database_address(config.storage or os.environ.get("OPTUNA_STORAGE", ""))
-    return given or f"sqlite:///{LOCAL_STORE / 'sweeps.db'}"
-
-
-def open_storage(config: SweepConfig) -> RDBStorage:
-    """The database of studies, its tables made if it is new; StylecoreError when it cannot be used."""
-    address = storage_address(config)
-    kind = urlsplit(address).scheme.partition("+")[0]
-    if kind not in ("postgresql", "sqlite"):
-        raise StylecoreError(
-            f"--storage is {without_password(address)!r}, and must be postgresql://USER:PASSWORD@HOST/DATABASE or, "
-            "for one machine, sqlite:///FILE."
-        )
-    with plain_study_errors(address):
-        if kind == "sqlite":
-            address = tracking_uri_of(address)
-            with one_at_a_time(address, "opening-sweeps"):
-                return _rdb_storage(address, {"timeout": 60}, config)
-        engine = create_engine(address)
-        with engine.connect() as connection:
-            # Whoever comes first makes the tables; the lock ends with the connection.
-            connection.execute(text("SELECT pg_advisory_lock(hashtext('stylecore.sweep'))"))
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-            connection.commit()
-            storage = _rdb_storage(address, {"options": f"-csearch_path={SCHEMA}"}, config)
-        engine.dispose()
-        return storage
-
-
-@contextmanager
-def plain_study_errors(address: str) -> Iterator[None]:
-    """Turn what the study's database raises, at its opening or while trials are made, into one StylecoreError."""
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
-        raise StylecoreError(f"the study's database {without_password(address)} cannot be used: {reason}.") from error
-
-
-def _rdb_storage(address: str, connect_args: dict[str, Any], config: SweepConfig) -> RDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(
-            address,
-            engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
-            heartbeat_interval=config.heartbeat_seconds,
-            grace_period=MISSED_HEARTBEATS * config.heartbeat_seconds,
-            heartbeat_stale_trial_callback=_retry(config),
-        )
-
-
-def _retry(config: SweepConfig) -> RetryHeartbeatStaleTrialCallback:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RetryHeartbeatStaleTrialCallback(max_retry=config.retries)
-
-
-def _settings(config: SweepConfig, recipe: TrainConfig) -> dict[str, Any]:
-    """What all workers of a study must agree on, as it comes back from the database."""
-    searched = dataclasses.asdict(config)
-    for name in ("trials", "study", "storage", "heartbeat_seconds", "retries"):
-        del searched[name]
-    fixed = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in _ELSEWHERE}
-    return json.loads(json.dumps({**{f"recipe.{name}": value for name, value in fixed.items()}, **searched}))
-
-
-def _wait_for(study: optuna.Study, attribute: str) -> Any:
-    """What the worker that made the study says of it; None when it does not within a minute."""
-    deadline = time.monotonic() + MAKER_SECONDS
-    while attribute not in study.user_attrs and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return study.user_attrs.get(attribute)
 
 
 # Trials
@@ -311,7 +138,7 @@ class _Worker:
         # One that is still taken for running is put back when its signs of life are missed.
         if self.number < 0 or self._study.trials[self.number].state != TrialState.FAIL:
             return False
-        _retry(self._config)(self._study, self._study.trials[self.number])
+        retry(self._config)(self._study, self._study.trials[self.number])
         return True
 
     def _train(self, trial: optuna.Trial) -> float:
@@ -433,7 +260,7 @@ def _parent_run(
     study: optuna.Study, is_new: bool, client: MlflowClient, recipe: TrainConfig, config: SweepConfig
 ) -> str:
     """The run of the whole study, made by the worker that made the study."""
-    run_id = None if is_new else _wait_for(study, "run_id")
+    run_id = None if is_new else wait_for(study, "run_id")
     with plain_errors(client.tracking_uri, "opening the sweep's run"):
         if run_id is None:  # also when the maker of the study died before it came here
             experiment = open_experiment(client, EXPERIMENT)
@@ -444,113 +271,6 @@ def _parent_run(
         else:
             client.update_run(run_id, status="RUNNING")
     return str(run_id)
-
-
-def publish(study: optuna.Study, client: MlflowClient, parent: str) -> None:
-    """Write the table and the contact sheet of the trials that have ended to the study's run."""
-    trials = ranking(study)
-    if not trials:
-        return
-    with plain_errors(client.tracking_uri, "keeping the results of the sweep"):
-        runs = child_runs(client, parent)
-        client.log_text(parent, _csv(trials, runs), "trials.csv")
-        client.set_tag(parent, "mlflow.note.content", _note(study.study_name, trials, runs))
-        best = trials[0]
-        if best.state == TrialState.COMPLETE and best.value is not None:
-            client.log_metric(parent, "reference/best_total", best.value, step=len(trials))
-            client.set_tag(parent, "best_trial", str(best.number))
-        sheet = _sheet(trials[:SHEET_TRIALS], runs, client)
-        if sheet is not None:
-            client.log_image(parent, to_image(sheet), artifact_file="sheet.png")
-
-
-def ranking(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that have ended, best first: the complete ones by their loss, then those ended early by theirs."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return sorted(trials, key=lambda t: (t.state != TrialState.COMPLETE, t.user_attrs.get("loss", float("inf"))))
-
-
-def child_runs(client: MlflowClient, parent: str) -> dict[int, Run]:
-    """Number of the trial to its run."""
-    experiment = client.get_run(parent).info.experiment_id
-    found: dict[int, Run] = {}
-    token = None
-    while True:
-        page = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", page_token=token)
-        found |= {int(run.data.tags["trial"]): run for run in page if "trial" in run.data.tags}
-        token = page.token
-        if not token:
-            return found
-
-
-def _rows(trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    return [
-        {
-            "trial": str(trial.number),
-            "loss": f"{trial.user_attrs['loss']:.5g}" if "loss" in trial.user_attrs else "",
-            "state": trial.user_attrs.get("reason", trial.state.name.lower()),
-            "iterations": str(trial.last_step or ""),
-            **{
-                name: f"{value:.4g}" if isinstance(value, float) else str(value)
-                for name, value in trial.params.items()
-            },
-            "minutes": f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else "",
-            "worker": trial.user_attrs.get("worker", ""),
-        }
-        for trial in trials
-    ]
-
-
-def _csv(trials: Sequence[FrozenTrial], runs: dict[int, Run]) -> str:
-    rows = _rows(trials)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, [*rows[0], "run_id"], restval="", lineterminator="\n")
-    writer.writeheader()
-    for trial, row in zip(trials, rows, strict=True):
-        writer.writerow({**row, "run_id": runs[trial.number].info.run_id if trial.number in runs else ""})
-    return table.getvalue()
-
-
-def _note(name: str, trials: Sequence[FrozenTrial], runs: dict[int, Run]) -> str:
-    """The head of the table as Markdown, for the top of the run's page."""
-    rows = _rows(trials[:TABLE_TRIALS])
-    lines = [
-        f"**{name}**: {len(trials)} trials, best first; all of them in `trials.csv`, pictures in `sheet.png`.",
-        "",
-    ]
-    lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    for trial, row in zip(trials, rows, strict=False):
-        if trial.number in runs:
-            info = runs[trial.number].info
-            row = {**row, "trial": f"[{trial.number}](#/experiments/{info.experiment_id}/runs/{info.run_id})"}
-        lines.append("| " + " | ".join(row.values()) + " |")
-    return "\n".join(lines)
-
-
-def _sheet(trials: Sequence[FrozenTrial], runs: dict[int, Run], client: MlflowClient) -> Tensor | None:
-    """The last picture of every trial, with what made it."""
-    cells = []
-    for trial in trials:
-        previews = previews_of(client, runs[trial.number]) if trial.number in runs else []
-        measured = [preview for preview in previews if preview.step > 0]
-        if not measured:
-            continue
-        last = max(measured, key=lambda preview: preview.step)
-        with tempfile.TemporaryDirectory() as folder, Image.open(fetch(client, last.path, Path(folder))) as image:
-            values = " ".join(_short(value) for value in trial.params.values())
-            cells.append((f"{trial.number}: {trial.user_attrs['loss']:.3g} ({values})", image.convert("RGB")))
-    return compose(cells) if cells else None
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.1e}"
-    return str(value).replace("relu", "").replace(",", "+")
-
-
-def _line(trial: FrozenTrial) -> str:
-    (row,) = _rows([trial])
-    return ", ".join(f"{name} {value}" for name, value in row.items() if value)
 
 
 # The command line

@@ -29,7 +29,8 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.quantization import Quantization, companion_of, write_quantization
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
-from training.registry.published import publish_run, restore_published, swap_folder
+from training.registry.published import publish_run, swap_folder
+from training.registry.restoring import restore_published
 from training.tracking.delivery import INT8_TAG, file_sha256
 from training.tracking.store import connect, fetch, is_server, plain_errors, without_password
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from stylecore.library import CHAMPION
 from training.command import run_command
 from training.registry import Registry
-from training.registry.published import PUBLISHED, publish_run, restore_published
+from training.registry.published import PUBLISHED, publish_run
+from training.registry.restoring import restore_published
 from training.tracking.store import LOCAL_STORE
 
 

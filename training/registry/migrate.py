@@ -14,19 +14,14 @@ taken away there, and no alias from a version that has it. Times of creation of 
 migration's own: MLflow lets nobody set them.
 """
 
-import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import (
-    Dataset,
-    DatasetInput,
     Experiment,
-    InputTag,
     LoggedModel,
     LoggedModelOutput,
     Metric,
@@ -35,10 +30,23 @@ from mlflow.entities import (
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from stylecore.errors import StylecoreError
-from training.tracking.delivery import file_sha256, log_metrics, log_params_and_tags, open_experiment
+from training.registry.records import (
+    ModelRecord,
+    Point,
+    RunRecord,
+    Summary,
+    all_pages,
+    dataset_fields,
+    dataset_input,
+    inverted,
+    metric_points,
+    parents_first,
+    stored_files,
+    translated,
+)
+from training.tracking.delivery import log_metrics, log_params_and_tags, open_experiment
 from training.tracking.store import (
     connect,
-    fetch,
     is_server,
     one_at_a_time,
     plain_errors,
@@ -49,64 +57,6 @@ from training.tracking.store import (
 MIGRATED = "migrated_from"
 _ENDED = {"FINISHED", "FAILED", "KILLED"}
 _SET_BY_A_SERVER = {"mlflow.modelVersions"}
-_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
-
-Point = tuple[int, int, float | str]
-"""Step, timestamp in ms, and the value: "nan" when it is not a number, for nan does not even equal itself."""
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """What a LoggedModel holds. `step`: that of the run's output, None if it is none; `files`: path to SHA-256."""
-
-    name: str
-    status: str
-    model_type: str
-    step: int | None
-    params: dict[str, str]
-    tags: dict[str, str]
-    metrics: dict[str, frozenset[Point]]
-    files: dict[str, str]
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What a run holds, ids being those of the source. `files`: path to SHA-256; `models`: by their ids."""
-
-    name: str
-    status: str
-    start_time: int
-    end_time: int | None
-    params: dict[str, str]
-    tags: dict[str, str]
-    metrics: dict[str, frozenset[Point]]
-    datasets: frozenset[tuple[str, ...]]
-    files: dict[str, str]
-    models: dict[str, ModelRecord]
-
-
-@dataclass
-class Summary:
-    """What the target holds of the source, counted there after the comparison.
-
-    `skipped`: what was left out, one sentence each.
-    """
-
-    runs: int = 0
-    metric_values: int = 0
-    files: int = 0
-    models: int = 0
-    versions: int = 0
-    aliases: int = 0
-    changed: int = 0
-    skipped: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.runs} runs with {self.metric_values} metric values, {self.files} files, {self.models} models, "
-            f"{self.versions} registered versions and {self.aliases} aliases are the same in both stores; "
-            f"{self.changed} runs and versions were moved now"
-        )
 
 
 def migrate(
@@ -148,12 +98,12 @@ class _Migration:
 
     def all(self) -> Summary:
         with plain_errors(self._source.tracking_uri, "listing the experiments"):
-            experiments = list(_pages(self._source.search_experiments))
+            experiments = list(all_pages(self._source.search_experiments))
         for experiment in sorted(experiments, key=lambda each: int(each.experiment_id)):
             self._move_experiment(experiment)
         with plain_errors(self._source.tracking_uri, "listing the registered models"):
-            registered = list(_pages(self._source.search_registered_models))
-            versions = list(_pages(self._source.search_model_versions))
+            registered = list(all_pages(self._source.search_registered_models))
+            versions = list(all_pages(self._source.search_model_versions))
         for model in registered:
             mine = [version for version in versions if version.name == model.name]
             self._move_registered_model(model, sorted(mine, key=lambda version: int(version.version)))
@@ -163,7 +113,7 @@ class _Migration:
 
     def _move_experiment(self, experiment: Experiment) -> None:
         with plain_errors(self._source.tracking_uri, f"listing the runs of {experiment.name}"):
-            runs = list(_pages(self._source.search_runs, [experiment.experiment_id]))
+            runs = list(all_pages(self._source.search_runs, [experiment.experiment_id]))
         if not runs and not experiment.tags:
             return
         there = open_experiment(self._target, experiment.name)
@@ -174,10 +124,10 @@ class _Migration:
                     self._target.set_experiment_tag(there, key, value)
             moved = {
                 run.data.tags[MIGRATED]: run
-                for run in _pages(self._target.search_runs, [there])
+                for run in all_pages(self._target.search_runs, [there])
                 if MIGRATED in run.data.tags
             }
-        for run in _parents_first(runs):
+        for run in parents_first(runs):
             if run.info.status in _ENDED or self._unfinished:
                 self._move_run(run, there, moved.get(run.info.run_id))
             else:
@@ -217,13 +167,13 @@ class _Migration:
 
     def _complete_run(self, moved: Run, wanted: RunRecord, found: RunRecord, folder: Path) -> None:
         run_id = moved.info.run_id
-        there = _inverted(self._runs)
+        there = inverted(self._runs)
         tags = {key: value for key, value in wanted.tags.items() if found.tags.get(key) != value}
-        tags = {key: _translated(value, there) for key, value in tags.items()}
+        tags = {key: translated(value, there) for key, value in tags.items()}
         params = {key: value for key, value in wanted.params.items() if key not in found.params}
         log_params_and_tags(self._target, run_id, params, tags)
         self._add_metrics(run_id, wanted.metrics, found.metrics)
-        datasets = [_dataset_input(entry) for entry in sorted(wanted.datasets - found.datasets)]
+        datasets = [dataset_input(entry) for entry in sorted(wanted.datasets - found.datasets)]
         if datasets:
             self._target.log_inputs(run_id, datasets=datasets)
         for path, digest in wanted.files.items():
@@ -252,7 +202,7 @@ class _Migration:
                 model_type=wanted.model_type or None,
             )
             self._models[made.model_id] = old
-        new = _inverted(self._models)[old]
+        new = inverted(self._models)[old]
         if found is not None and found.tags != wanted.tags:
             self._target.set_logged_model_tags(new, wanted.tags)
         if wanted.files != (found.files if found else {}):
@@ -287,7 +237,7 @@ class _Migration:
         models = {}
         steps = {output.model_id: output.step for output in (run.outputs.model_outputs if run.outputs else [])}
         condition = f"source_run_id = '{run_id}'"
-        for model in _pages(client.search_logged_models, [run.info.experiment_id], condition):
+        for model in all_pages(client.search_logged_models, [run.info.experiment_id], condition):
             old = model.model_id
             if client is self._target:
                 if MIGRATED not in model.tags:
@@ -295,7 +245,7 @@ class _Migration:
                 old = self._models[model.model_id] = model.tags[MIGRATED]
             models[old] = self._read_model(client, model, steps.get(model.model_id), folder / old)
         inputs = run.inputs.dataset_inputs if run.inputs else []
-        tags = {key: _translated(value, ids) for key, value in run.data.tags.items() if key != MIGRATED}
+        tags = {key: translated(value, ids) for key, value in run.data.tags.items() if key != MIGRATED}
         return RunRecord(
             name=run.info.run_name,
             status=run.info.status,
@@ -303,9 +253,9 @@ class _Migration:
             end_time=run.info.end_time,
             params=dict(run.data.params),
             tags=tags,
-            metrics={key: _points(client.get_metric_history(run_id, key)) for key in run.data.metrics},
-            datasets=frozenset(_dataset_fields(entry) for entry in inputs),
-            files=_files(
+            metrics={key: metric_points(client.get_metric_history(run_id, key)) for key in run.data.metrics},
+            datasets=frozenset(dataset_fields(entry) for entry in inputs),
+            files=stored_files(
                 client, run.info.artifact_uri, lambda path: client.list_artifacts(run_id, path or None), folder
             ),
             models=models,
@@ -325,8 +275,8 @@ class _Migration:
             step=step,
             params=dict(whole.params),
             tags={key: value for key, value in whole.tags.items() if key not in {MIGRATED, *_SET_BY_A_SERVER}},
-            metrics={key: _points(points) for key, points in metrics.items()},
-            files=_files(
+            metrics={key: metric_points(points) for key, points in metrics.items()},
+            files=stored_files(
                 client,
                 whole.artifact_location,
                 lambda path: client.list_logged_model_artifacts(whole.model_id, path or None),
@@ -339,10 +289,10 @@ class _Migration:
     def _move_registered_model(self, model: RegisteredModel, versions: Sequence[ModelVersion]) -> None:
         name = model.name
         with plain_errors(self._target.tracking_uri, f"moving the registered model {name}"):
-            there = {each.name: each for each in _pages(self._target.search_registered_models, f"name='{name}'")}
+            there = {each.name: each for each in all_pages(self._target.search_registered_models, f"name='{name}'")}
             if name not in there:
                 self._target.create_registered_model(name, tags=model.tags, description=model.description)
-            present = list(_pages(self._target.search_model_versions, f"name='{name}'"))
+            present = list(all_pages(self._target.search_model_versions, f"name='{name}'"))
             known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags}
             alone = len(known) == len(present)  # nobody else made versions of it there
             numbers: dict[str, str] = {}
@@ -379,7 +329,7 @@ class _Migration:
 
     def _make_version(self, version: ModelVersion, source: tuple[str, str | None], alone: bool) -> ModelVersion:
         """The version with the same number where that can be, which deleted ones before it make longer to reach."""
-        there = _inverted(self._runs)
+        there = inverted(self._runs)
         address, model_id = source
         while True:
             made = self._target.create_model_version(
@@ -400,12 +350,12 @@ class _Migration:
 
     def _new_source(self, version: ModelVersion) -> tuple[str, str | None] | None:
         """Where the version's files are at the target, and its LoggedModel there; None when they were not moved."""
-        new = _inverted(self._models).get(self._addresses.get(version.source, ""))
+        new = inverted(self._models).get(self._addresses.get(version.source, ""))
         if new:
             if is_server(self._target.tracking_uri):
                 return f"models:/{new}", new
             return self._target.get_logged_model(new).artifact_location, new
-        run_id = _inverted(self._runs).get(version.run_id)
+        run_id = inverted(self._runs).get(version.run_id)
         location = f"{self._source.get_run(version.run_id).info.artifact_uri}/" if run_id else ""
         if run_id and version.source.startswith(location):
             artifact_uri = self._target.get_run(run_id).info.artifact_uri
@@ -413,7 +363,7 @@ class _Migration:
         return None
 
     def _check_versions(self, name: str, versions: Sequence[ModelVersion], numbers: dict[str, str]) -> None:
-        there = {str(each.version): each for each in _pages(self._target.search_model_versions, f"name='{name}'")}
+        there = {str(each.version): each for each in all_pages(self._target.search_model_versions, f"name='{name}'")}
         order = [int(numbers[str(version.version)]) for version in versions if str(version.version) in numbers]
         if order != sorted(order):
             raise StylecoreError(f"The versions of {name} came to stand in another order: {order}.")
@@ -434,79 +384,3 @@ def _refuse_difference(what: str, wanted: Any, found: Any) -> None:
             f"{what} is not the same after it was moved: {', '.join(different)} differ; someone may be writing to it. "
             "Migrate again."
         )
-
-
-def _parents_first(runs: Sequence[Run]) -> list[Run]:
-    """In order of time, but no run before its parent, whose new id it needs."""
-    ordered: dict[str, Run] = {}
-    by_id = {run.info.run_id: run for run in runs}
-
-    def add(run: Run) -> None:
-        parent = by_id.pop(run.data.tags.get("mlflow.parentRunId", ""), None)
-        if parent is not None and parent is not run:
-            add(parent)
-        ordered.setdefault(run.info.run_id, run)
-
-    for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
-        add(run)
-    return list(ordered.values())
-
-
-def _inverted(ids: dict[str, str]) -> dict[str, str]:
-    """The ids of the target by those of the source, of what `_Migration` keeps the other way round."""
-    return {old: new for new, old in ids.items()}
-
-
-def _translated(value: str, ids: dict[str, str]) -> str:
-    """The text with every known id in it replaced. Ids are 32 hexadecimal digits, which nothing else looks like."""
-    for old, new in ids.items():
-        if old in value:
-            value = value.replace(old, new)
-    return value
-
-
-def _points(metrics: Sequence[Metric]) -> frozenset[Point]:
-    return frozenset((m.step, m.timestamp, "nan" if math.isnan(m.value) else m.value) for m in metrics)
-
-
-def _dataset_fields(entry: DatasetInput) -> tuple[str, ...]:
-    context = next((tag.value for tag in entry.tags if tag.key == "mlflow.data.context"), "")
-    return (*(getattr(entry.dataset, name) or "" for name in _DATASET), context)
-
-
-def _dataset_input(fields: tuple[str, ...]) -> DatasetInput:
-    *about, context = fields
-    dataset = Dataset(**{name: value or None for name, value in zip(_DATASET, about, strict=True)})
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)] if context else [])
-
-
-def _files(client: MlflowClient, location: str, listing: Callable[[str], list[Any]], folder: Path) -> dict[str, str]:
-    """Path to SHA-256 of everything below an artifact address, and a copy or a link of it in the folder."""
-    digests = {}
-    for path in _walk(listing, ""):
-        kept = folder / path
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        found = fetch(client, f"{location}/{path}", kept.parent)
-        if found != kept:
-            kept.symlink_to(found)
-        digests[path] = file_sha256(kept)
-    return digests
-
-
-def _walk(listing: Callable[[str], list[Any]], path: str) -> Iterator[str]:
-    for entry in listing(path):
-        if entry.is_dir:
-            yield from _walk(listing, entry.path)
-        else:
-            yield entry.path
-
-
-def _pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-    """Everything that a search of MlflowClient finds, page after page."""
-    token = None
-    while True:
-        page = search(*arguments, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

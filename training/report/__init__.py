@@ -21,11 +21,9 @@ from training.report.data import STYLE, Evidence, read_evidence
 from training.report.experiment import (
     EXPERIMENT,
     batches_of_4,
-    half_painted,
     iterations,
     losses,
     one_block,
-    ratios,
     small_style_weight,
     spots,
     stopped_early,
@@ -35,6 +33,7 @@ from training.report.experiment import (
 from training.report.gallery import from_scratch_or_not, gallery, strokes
 from training.report.markdown import Album
 from training.report.objectives import objectives
+from training.report.ratios import half_painted, ratios
 from training.report.widths import FULL, NARROW, fast, narrow
 from training.tracking.store import connect
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from stylecore.library import CHAMPION, FAST
-from training import train
+from training.checkpoints import EXPERIMENT
 from training.experiments import gatys_grid
 from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME as COSTS
@@ -178,7 +178,7 @@ def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Itera
     """
     own = list(experiment)
     names = [*own, *others]
-    trainings = _search(client, train.EXPERIMENT)
+    trainings = _search(client, EXPERIMENT)
     by_name = {name: _newest([run for run in trainings if run.info.run_name == name]) for name in _names(trainings)}
     read: dict[str, ReportRun] = {}
 

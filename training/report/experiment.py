@@ -19,8 +19,7 @@ from training.report.markdown import (
     size_of,
     table,
 )
-from training.report.pictures import Row, blended, contact_sheet, height_for
-from training.report.plots import checkpoint_curves, grid_curves, loss_curves, spot_curves
+from training.report.plots import checkpoint_curves, loss_curves, spot_curves
 
 SEEDS = ("starry_night_seed_0", "starry_night_seed_1")
 ONE_BLOCK = "starry_night_one_block"
@@ -37,8 +36,6 @@ EXPERIMENT = {
     BATCHES_OF_4[1]: "batches of 4, seed 1",
 }
 """The runs of the experiment, and what the report calls them."""
-GRID_WIDTH = 1300
-"""Pixels of a row of ratios."""
 
 
 def the_runs(evidence: Evidence, album: Album) -> list[str]:
@@ -137,7 +134,7 @@ def iterations(evidence: Evidence, album: Album) -> list[str]:
     label = _label(run)
     text = [
         results_table([(label, run, step) for step in run.checkpoints]),
-        *album.by_checkpoint("iterations", [(_count(step), run, step) for step in run.checkpoints], photos=3),
+        *album.by_checkpoint("iterations", [(count_of(step), run, step) for step in run.checkpoints], photos=3),
     ]
     size = size_of([run])
     totals = {step: run.evaluation(step, size).get("total") for step in run.checkpoints}
@@ -178,67 +175,6 @@ def batches_of_4(evidence: Evidence, album: Album) -> list[str]:
     return text
 
 
-def half_painted(evidence: Evidence, album: Album) -> list[str]:
-    """The photo, the mean of both, the stylized picture."""
-    run = reference_run(evidence)
-    if run is None:
-        return [missing_run(SEEDS[0])]
-    text = [
-        "A blend needs no training: each pixel is the mean of the photo's and of the stylized picture's. On the "
-        f"command line it is `python -m stylecore stylize photo.jpg --style {STYLE} --strength 0.5 -o out.jpg`."
-    ]
-    step, rows = max(run.checkpoints, default=0), []
-    for photo in album.photos([(run, step)])[:3] if step else []:
-        content, stylized = album.open(run.previews[photo][0]), album.open(run.previews[photo][step])
-        rows.append(Row("", [content, blended(content, stylized, 0.5), stylized]))
-    if not rows:
-        return [*text, f"`{run.name}` has no sample pictures in this tracker."]
-    sheet = contact_sheet(["photo", "50 %", f"stylized, {_count(step)}"], rows)
-    return [*text, album.sheet("half_painted", sheet, "Photo, half painted, stylized")]
-
-
-def ratios(evidence: Evidence, album: Album) -> list[str]:
-    """The grids of the method of Gatys et al., from most content to most style."""
-    text = [
-        "One photo, painted from noise at a row of ratios of alpha, the weight of the content, to beta, that of the "
-        "style: figure 4 of Gatys et al. (2016). Losses are divided by their weights, so that rows compare."
-    ]
-    if not evidence.grids:
-        return [
-            *text,
-            "There are no such runs in this tracker. To paint them:",
-            "    python -m training.experiments.gatys_grid photo.jpg --style demo/assets/starry_night.jpg -o grid.png",
-        ]
-    for grid, runs in evidence.grids.items():
-        name = f"ratios_{album.file_name(grid)}"
-        text += [f"**{runs[0].params.get('photo', grid)}** in the style of **{runs[0].params.get('style', '?')}**"]
-        rows, points = [], []
-        for run in runs:
-            ratio, last = run.number("ratio"), _last_losses(run)
-            content = last.get("content", float("nan")) / run.number("content_weight")
-            style = last.get("style", float("nan")) / run.number("style_weight")
-            points.append((ratio, content, style))
-            seconds = run.curves.get("perf/seconds", ((0, float("nan")),))[-1][1]
-            share = percent(ratio / (1 + ratio))
-            rows.append((f"{ratio:g}", share, _steps(run), loss_text(content), loss_text(style), f"{seconds:.0f}"))
-        heading = ("alpha / beta", "alpha of both", "steps", "content / alpha", "style / beta", "seconds")
-        cells, labels = album.grid(runs)
-        if cells:
-            sheet = contact_sheet(labels, [Row("", cells)], height_for(cells, GRID_WIDTH))
-            text.append(album.sheet(name, sheet, f"{grid}, from the photo to the style"))
-        text.append(table(heading, rows))
-        if len(points) > 1:
-            (first, content, style), (last_ratio, content_last, style_last) = points[0], points[-1]
-            path = album.path(f"{name}_losses.png")
-            grid_curves([p[0] for p in points], [p[1] for p in points], [p[2] for p in points], path)
-            text += [
-                album.shown(path, "Content and style loss against alpha / beta"),
-                f"From alpha / beta = {first:g} to {last_ratio:g} the content loss changes by a factor of "
-                f"{content_last / content:.3g}, the style loss by one of {style_last / style:.3g}.",
-            ]
-    return text
-
-
 def spots(evidence: Evidence, album: Album) -> list[str]:
     """Burnt-in spots at the checkpoints and while training."""
     text = [
@@ -264,10 +200,10 @@ def spots(evidence: Evidence, album: Album) -> list[str]:
         text.append(
             "No checkpoint of the experiment has any burnt-in spots."
             if value == 0
-            else f"The largest share is {percent(value, 2)} ({label}, {_count(step)})."
+            else f"The largest share is {percent(value, 2)} ({label}, {count_of(step)})."
         )
     changes = [
-        f"- {label}: {percent(first, 2)} at {_count(before)}, {percent(last, 2)} at {_count(after)}"
+        f"- {label}: {percent(first, 2)} at {count_of(before)}, {percent(last, 2)} at {count_of(after)}"
         for label, ((before, first), *_, (after, last)) in (
             (each, curve) for each, curve in curves.items() if curve[1:]
         )
@@ -335,7 +271,7 @@ def _at_last_common(one: ReportRun, other: ReportRun, say: Callable[[float, floa
     for step in sorted(set(one.checkpoints) & set(other.checkpoints), reverse=True):
         first, second = one.evaluation(step, size).get("total"), other.evaluation(step, size).get("total")
         if first and second:
-            return [f"After {_count(step)} {say(first, second)}."]
+            return [f"After {count_of(step)} {say(first, second)}."]
     return []
 
 
@@ -451,13 +387,13 @@ def _short(value: str) -> str:
         return value or "none"
 
 
-def _last_losses(run: ReportRun) -> dict[str, float]:
+def last_losses(run: ReportRun) -> dict[str, float]:
     return {key.removeprefix("loss/"): curve[-1][1] for key, curve in run.curves.items() if key.startswith("loss/")}
 
 
-def _steps(run: ReportRun) -> str:
+def steps_of(run: ReportRun) -> str:
     return str(run.curves["loss/total"][-1][0]) if "loss/total" in run.curves else NONE
 
 
-def _count(step: int) -> str:
+def count_of(step: int) -> str:
     return f"{step} iteration{'' if step == 1 else 's'}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.command import run_command
-from training.tracking.tracker import replay
+from training.tracking.replay import replay
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,82 +17,42 @@ records: they wait in memory, in their order, until the disk or the store takes 
 """
 
 import itertools
-import json
 import logging
-import math
 import os
-import re
-import secrets
 import shutil
-import socket
 import threading
-import time
-import weakref
-import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 from stylecore.errors import StylecoreError
+from training.tracking.folder_lock import FolderLock
+from training.tracking.journal_files import (
+    FILES,
+    FOLDER,
+    LOCK,
+    RECORDS,
+    RESERVE,
+    SENT,
+    file_name,
+    files_of,
+    read_sent,
+    write_sent,
+)
+from training.tracking.record import Record, read_line
 
-FOLDER = "journal"
 END_SECONDS = 60.0
 """How long a run that has ended waits for the store to take what is still on its way."""
-BEAT_SECONDS = 5.0
-"""Between two signs of life in the lock, for processes on other machines that share the disk."""
-MISSED_BEATS = 3
-"""A process on another machine that missed so many has died."""
-LONG_AGO = 600.0
-"""Seconds since the last sign of life that no difference between two machines' clocks explains."""
 MEMORY_BYTES = 64 * 2**20
 """Of pictures and records that a full disk did not take."""
 RESERVE_BYTES = 64 * 2**10
 
-_RECORDS, _FILES, _SENT, _LOCK, _RESERVE = "records.jsonl", "files", "sent.json", "lock", "reserve"
-_SEPARATOR = b', "crc32": "'
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One thing that a run said. `number` counts from 1; `data` is what JSON can hold."""
-
-    number: int
-    kind: str
-    data: dict[str, Any]
-
-    def line(self) -> bytes:
-        """The line of the journal, with its checksum."""
-        text = json.dumps({"number": self.number, "kind": self.kind, "data": self.data}, allow_nan=False)
-        body = text[:-1].encode()
-        return body + _SEPARATOR + f'{zlib.crc32(body):08x}"}}\n'.encode()
-
-
-def read_line(line: bytes) -> Record | None:
-    """The record of a line; None for a line that is damaged or was not written to its end."""
-    body, separator, checksum = line.rpartition(_SEPARATOR)
-    if not separator or checksum != f'{zlib.crc32(body):08x}"}}\n'.encode():
-        return None
-    try:
-        values = json.loads(body + b"}")
-        return Record(int(values["number"]), str(values["kind"]), dict(values["data"]))
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def plain_number(value: float) -> float | str:
-    """A number as a record keeps it: JSON has no word for those that are not finite. `float` reads both."""
-    return value if math.isfinite(value) else repr(value)
 
 
 @dataclass
@@ -125,8 +85,8 @@ class Journal:
         self._guard = threading.Lock()
         self._memory = _Memory()
         try:
-            (self.folder / _FILES).mkdir(parents=True, exist_ok=True)
-            self._lock = FolderLock(self.folder / _LOCK, Path(run_folder))
+            (self.folder / FILES).mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.folder / LOCK, Path(run_folder))
         except OSError as error:
             raise StylecoreError(
                 f"the journal of the run, {self.folder}, cannot be written ({error.strerror}); choose another folder."
@@ -140,13 +100,13 @@ class Journal:
             ) from error
 
     def _open(self) -> None:
-        self.sent, self.answers = _read_sent(self.folder / _SENT)
-        self._file = os.open(self.folder / _RECORDS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.sent, self.answers = read_sent(self.folder / SENT)
+        self._file = os.open(self.folder / RECORDS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end = self._last = self._read_to = damaged = 0
         self._is_full = False
         self._newest = (0, 0)
         needed: set[str] = set()
-        with (self.folder / _RECORDS).open("rb") as file:
+        with (self.folder / RECORDS).open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):  # the process was killed, or the power failed, while it was written
                     break
@@ -159,13 +119,13 @@ class Journal:
                 if record.number <= self.sent:
                     self._read_to = self._end
                 else:
-                    needed |= _files_of(record)
+                    needed |= files_of(record)
         os.ftruncate(self._file, self._end)
         self._last = max(self._last, self.sent)
         self._synced = self._end
         if damaged:
-            _log.warning("%d records of %s are damaged and are passed over.", damaged, self.folder / _RECORDS)
-        for path in (self.folder / _FILES).iterdir():  # what was staged, and its record then never written
+            _log.warning("%d records of %s are damaged and are passed over.", damaged, self.folder / RECORDS)
+        for path in (self.folder / FILES).iterdir():  # what was staged, and its record then never written
             if path.name not in needed:
                 path.unlink()
         self._reserve()
@@ -207,8 +167,8 @@ class Journal:
 
     def stage(self, content: bytes, suffix: str) -> str:
         """Keep the content of a file for one record to name; returns the name, which has its SHA-256."""
-        name = _file_name(content, suffix)
-        path = self.folder / _FILES / name
+        name = file_name(content, suffix)
+        path = self.folder / FILES / name
         try:
             path.write_bytes(content)
         except OSError as error:
@@ -223,9 +183,9 @@ class Journal:
     def stage_file(self, path: Path) -> str:
         """The same for a file on this disk that nobody changes: it is linked, which takes no room."""
         content = path.read_bytes()
-        name = _file_name(content, path.suffix)
+        name = file_name(content, path.suffix)
         try:
-            os.link(path, self.folder / _FILES / name)
+            os.link(path, self.folder / FILES / name)
         except OSError:  # a disk that cannot
             return self.stage(content, path.suffix)
         return name
@@ -240,11 +200,11 @@ class Journal:
             content = self._memory.files.get(name)
         try:
             if content is None:
-                content = (self.folder / _FILES / name).read_bytes()
+                content = (self.folder / FILES / name).read_bytes()
         except FileNotFoundError as error:
             raise StylecoreError(f"the journal {self.folder} has lost its file {name}.") from error
         if sha256(content).hexdigest() != name.partition("-")[0]:
-            raise StylecoreError(f"the journal's file {self.folder / _FILES / name} is damaged.")
+            raise StylecoreError(f"the journal's file {self.folder / FILES / name} is damaged.")
         into.write_bytes(content)
         return into
 
@@ -255,7 +215,7 @@ class Journal:
             if self._file < 0:  # closed while a request was under way
                 return found
             self._write_waiting()
-            with (self.folder / _RECORDS).open("rb") as file:
+            with (self.folder / RECORDS).open("rb") as file:
                 file.seek(self._read_to)
                 while len(found) < most and file.tell() < self._end:
                     record = read_line(file.readline())
@@ -266,7 +226,7 @@ class Journal:
 
     def records(self) -> list[Record]:
         """Every record, those that arrived too."""
-        with self._guard, (self.folder / _RECORDS).open("rb") as file:
+        with self._guard, (self.folder / RECORDS).open("rb") as file:
             written = [read_line(line) for line in file.read(self._end).splitlines(keepends=True)]
             return [record for record in written if record] + [record for record, _ in self._memory.lines]
 
@@ -285,13 +245,13 @@ class Journal:
             self._advance()
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
-            _write_sent(self.folder / _SENT, self.sent, self.answers)
+            write_sent(self.folder / SENT, self.sent, self.answers)
         if keep:
             return
-        for name in {name for record in done for name in _files_of(record)}:
+        for name in {name for record in done for name in files_of(record)}:
             self._memory.files.pop(name, None)
             with suppress(OSError):
-                (self.folder / _FILES / name).unlink()
+                (self.folder / FILES / name).unlink()
 
     def sync(self) -> None:
         """Bring what was written to the disk itself. Called by the sender, so that training does not wait for it."""
@@ -308,7 +268,7 @@ class Journal:
             if self._file < 0:
                 return
             self._write_waiting()
-            _write_sent(self.folder / _SENT, self.sent, self.answers)  # a disk that was full may have room again
+            write_sent(self.folder / SENT, self.sent, self.answers)  # a disk that was full may have room again
             if self._memory.lines or self._memory.files:
                 self._write_the_end()
             with suppress(OSError):
@@ -316,7 +276,7 @@ class Journal:
             os.close(self._file)
             self._file = -1
             with suppress(OSError):
-                (self.folder / _RESERVE).unlink()
+                (self.folder / RESERVE).unlink()
         self._lock.release()
 
     # All below is called with the guard held.
@@ -337,10 +297,10 @@ class Journal:
     def _write_waiting(self) -> None:
         for name in list(self._memory.files):
             try:
-                (self.folder / _FILES / name).write_bytes(self._memory.files[name])
+                (self.folder / FILES / name).write_bytes(self._memory.files[name])
             except OSError:
                 with suppress(OSError):
-                    (self.folder / _FILES / name).unlink()
+                    (self.folder / FILES / name).unlink()
                 return
             del self._memory.files[name]
         while self._memory.lines:
@@ -352,7 +312,7 @@ class Journal:
     def _write_the_end(self) -> None:
         """The disk stays full to the last: in the room that was reserved, say what is lost, and how the run ended."""
         with suppress(OSError):
-            (self.folder / _RESERVE).unlink()
+            (self.folder / RESERVE).unlink()
         waiting = [record for record, _ in self._memory.lines]
         lost = Counter(record.kind for record in waiting if record.kind != "end")
         parts = [f"{count} records of {kind}" for kind, count in sorted(lost.items())]
@@ -378,15 +338,15 @@ class Journal:
 
     def _reserve(self) -> None:
         try:
-            if not (self.folder / _RESERVE).exists():
-                (self.folder / _RESERVE).write_bytes(bytes(RESERVE_BYTES))
+            if not (self.folder / RESERVE).exists():
+                (self.folder / RESERVE).write_bytes(bytes(RESERVE_BYTES))
         except OSError:
             with suppress(OSError):
-                (self.folder / _RESERVE).unlink()
+                (self.folder / RESERVE).unlink()
 
     def _advance(self) -> None:
         """Move the place to read from behind what has arrived."""
-        with (self.folder / _RECORDS).open("rb") as file:
+        with (self.folder / RECORDS).open("rb") as file:
             file.seek(self._read_to)
             while self._read_to < self._end:
                 line = file.readline()
@@ -404,7 +364,7 @@ def set_aside(run_folder: Path) -> Path | None:
         StylecoreError: when a process has it, or it cannot be removed or renamed.
     """
     folder = Path(run_folder) / FOLDER
-    if not (folder / _RECORDS).exists():
+    if not (folder / RECORDS).exists():
         return None
     journal = Journal(run_folder)
     try:
@@ -423,146 +383,3 @@ def set_aside(run_folder: Path) -> Path | None:
             f"the journal of an earlier run, {folder}, cannot be put aside ({error.strerror}); choose another folder."
         ) from error
     return kept
-
-
-def unsent_folders(run_folder: Path) -> list[Path]:
-    """The folders with a journal, the oldest run first: those that `set_aside` kept, and the run's own."""
-    named = ((re.fullmatch(rf"{FOLDER}-(\d+)", path.name), path) for path in run_folder.glob(f"{FOLDER}-*"))
-    aside = {int(match[1]): path for match, path in named if match}
-    folders = (*(aside[number] for number in sorted(aside)), run_folder)
-    return [folder for folder in folders if (folder / FOLDER / _RECORDS).exists()]
-
-
-class FolderLock:
-    """One writer a run: the system's lock on a file, which ends with the process however that ends, and, for a disk
-    that several machines share without sharing locks, signs of life in the same file's time."""
-
-    def __init__(self, path: Path, run_folder: Path) -> None:
-        """Raises StylecoreError, naming the process that has it, and OSError when the file cannot be written."""
-        self._path, self._run_folder = path, run_folder
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        self._ended = threading.Event()
-        try:
-            self._take()
-        except BaseException:
-            os.close(self._file)
-            self._file = None
-            raise
-        # A forked reader of photos would hold the lock on after the trainer was killed.
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_dropping(weakref.ref(self)))
-        threading.Thread(target=self._beat, name="journal-lock", daemon=True).start()
-
-    def release(self) -> None:
-        """Give it back in good order, so that the next process, wherever it runs, need not wait."""
-        self._ended.set()
-        if self._file is not None:
-            with suppress(OSError):
-                os.ftruncate(self._file, 0)
-                if fcntl is not None:
-                    fcntl.flock(self._file, fcntl.LOCK_UN)  # for a child too that was forked this instant
-            self._drop()
-
-    def _take(self) -> None:
-        assert self._file is not None
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise self._taken() from error
-            except OSError:
-                pass  # a shared disk without locks: the signs of life have to do
-        holder = _holder(self._path)
-        if holder and (holder.get("machine") != _machine() or fcntl is None) and self._shows_life():
-            raise self._taken()
-        me = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid()}
-        with suppress(OSError):  # a full disk: the lock itself holds
-            os.ftruncate(self._file, 0)
-            os.lseek(self._file, 0, os.SEEK_SET)
-            os.write(self._file, json.dumps(me).encode())
-        os.utime(self._file)
-
-    def _shows_life(self) -> bool:
-        """Whether another machine's process touches the file while we look. No clocks are compared."""
-        first = _modified(self._path)
-        if abs(time.time() - first / 1e9) > LONG_AGO:
-            return False
-        until = time.monotonic() + MISSED_BEATS * BEAT_SECONDS
-        while time.monotonic() < until:
-            time.sleep(BEAT_SECONDS / 5)
-            if _modified(self._path) != first:
-                return True
-        return False
-
-    def _taken(self) -> StylecoreError:
-        holder = _holder(self._path)
-        who = f"process {holder['pid']} on {holder['host']}" if {"pid", "host"} <= holder.keys() else "another process"
-        return StylecoreError(f"{self._run_folder} is being written by {who}; wait until it ends, or stop it.")
-
-    def _beat(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
-            with suppress(OSError, TypeError):
-                os.utime(self._file or -1)
-
-    def _drop(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
-
-
-def _dropping(lock: "weakref.ref[FolderLock]") -> Callable[[], None]:
-    def drop() -> None:
-        held = lock()
-        if held is not None:
-            held._drop()
-
-    return drop
-
-
-def _machine() -> str:
-    """This machine since it was started last: what ran before that has ended."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return socket.gethostname()
-
-
-def _holder(path: Path) -> dict[str, Any]:
-    try:
-        holder = json.loads(path.read_bytes() or b"{}")
-    except (OSError, ValueError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
-
-
-def _modified(path: Path) -> int:
-    """The file's time, in nanoseconds. It is opened, because a network disk then asks its server."""
-    with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_mtime_ns
-
-
-def _read_sent(path: Path) -> tuple[int, dict[str, Any]]:
-    """Sending again does no harm, so a file that is missing or damaged means: nothing was sent."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return int(values["sent"]), dict(values["answers"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, {}
-
-
-def _write_sent(path: Path, sent: int, answers: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}")
-    try:
-        temporary.write_text(json.dumps({"sent": sent, "answers": answers}, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:  # a full disk; what was sent is then sent again one day
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _file_name(content: bytes, suffix: str) -> str:
-    return f"{sha256(content).hexdigest()}-{secrets.token_hex(4)}{suffix}"
-
-
-def _files_of(record: Record) -> set[str]:
-    name = record.data.get("file")
-    return {name} if isinstance(name, str) else set()

@@ -57,7 +57,8 @@ from training.tracking.delivery import (
     remove_other_runs,
     style_picture_note,
 )
-from training.tracking.journal import Journal, Record
+from training.tracking.journal import Journal
+from training.tracking.record import Record
 from training.tracking.store import connect, plain_errors
 
 GATHER_SECONDS = 10.0

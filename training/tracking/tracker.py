@@ -17,35 +17,32 @@ A checkpoint is kept as three plain files: the safetensors, its card as JSON, an
 flavor `stylecore`. Nothing in it is executable, so nothing fetched from a store is ever run.
 """
 
-import getpass
 import io
 import logging
 import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from mlflow.exceptions import MlflowException
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import to_image
 from training.tracking.delivery import STYLE_PICTURE, param_text, preview_key
-from training.tracking.journal import END_SECONDS, FOLDER, Journal, plain_number, set_aside, unsent_folders
+from training.tracking.environment import user_name
+from training.tracking.journal import END_SECONDS, Journal, set_aside
+from training.tracking.journal_files import FOLDER
+from training.tracking.record import milliseconds, plain_number, plain_numbers
 from training.tracking.sender import Sender
-from training.tracking.store import REPOSITORY, default_tracking_uri, is_server, tracking_uri_of, without_password
+from training.tracking.store import default_tracking_uri, is_server, tracking_uri_of, without_password
+from training.tracking.system_metrics import SystemMetrics, start_system_metrics
 
 LOCAL_PAGE = "http://127.0.0.1:5000"
 """Where `make mlflow-ui` shows a local store."""
@@ -54,14 +51,11 @@ START_SECONDS = 10.0
 """How long a run waits at its start for a store that neither answers nor refuses."""
 STOP_SECONDS = 10.0
 """How long a run that was told to stop waits at its end: who stops it waits no longer than half a minute."""
-REPLAY_SECONDS = 30.0
-"""A replay gives up when so long nothing has arrived."""
 PREVIEW_COMPRESSION = 1
 """PNG's fastest: a fifth larger than by default, in a quarter of the time."""
 NO_ID_YET = "journal:"
 """Begins the `run_id` of a run that MLflow does not know yet; the key of its journal follows."""
 
-_PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "mlflow")
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +73,7 @@ class Tracker:
         self._end_seconds = END_SECONDS
         self._is_temporary = self._has_ended = False
         self._latest: dict[str, tuple[int, float, int]] = {}
-        self._system_metrics: _SystemMetrics | None = None
+        self._system_metrics: SystemMetrics | None = None
 
     @classmethod
     def silent(cls) -> Self:
@@ -140,7 +134,7 @@ class Tracker:
                     "run_name": run_name,
                     "params": {name: param_text(value) for name, value in params.items()},
                     "tags": {
-                        "mlflow.user": _user(),
+                        "mlflow.user": user_name(),
                         "mlflow.source.name": Path(sys.argv[0]).name,
                         "mlflow.source.type": "LOCAL",
                         **{name: str(value) for name, value in tags.items()},
@@ -149,7 +143,7 @@ class Tracker:
                     "style_picture": style is not None,
                     "dataset": {name: str(value) for name, value in (dataset or {}).items()},
                     "tracking_uri": without_password(uri),
-                    "time": _now(),
+                    "time": milliseconds(),
                 },
             )
             sender.start()
@@ -171,7 +165,7 @@ class Tracker:
         if style is not None and not run_id:
             tracker._say("file", {"file": journal.stage(_encoded(style, "JPEG"), ".jpg"), "path": STYLE_PICTURE})
         if system_metrics:
-            tracker._system_metrics = _start_system_metrics(tracker._say, past.system_step)
+            tracker._system_metrics = start_system_metrics(tracker._say, past.system_step)
         return tracker
 
     @property
@@ -191,10 +185,10 @@ class Tracker:
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Note scalars at a step. They are gathered and sent about every 10 s, so this may be called at each step."""
-        now = _now()
+        now = milliseconds()
         numbers = {name: float(value) for name, value in values.items()}
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
-        self._say("metrics", {"values": _plain(numbers), "step": step, "time": now}, at_once=False)
+        self._say("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
 
     def log_preview(self, photo: str, pixels: Tensor, step: int) -> None:
         """Keep a sample picture (3, H, W), sRGB, [0, 1] as image `preview/<photo>` at this step.
@@ -204,7 +198,13 @@ class Tracker:
         if self._journal is None:
             return
         file = self._journal.stage(_encoded(pixels, "PNG", compress_level=PREVIEW_COMPRESSION), ".png")
-        about = {"key": preview_key(photo), "step": step, "time": _now(), "code": str(uuid.uuid4()), "file": file}
+        about = {
+            "key": preview_key(photo),
+            "step": step,
+            "time": milliseconds(),
+            "code": str(uuid.uuid4()),
+            "file": file,
+        }
         self._say("picture", about)
 
     def log_checkpoint(
@@ -218,7 +218,7 @@ class Tracker:
         """
         if self._journal is None:
             return
-        now = _now()
+        now = milliseconds()
         linked = []
         for name, value in metrics.items():
             last_step, last_value, last_time = self._latest.get(name, (None, None, now))
@@ -235,14 +235,14 @@ class Tracker:
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
         """Link metrics to the checkpoint of this step, and keep them with the run."""
         numbers = {name: float(value) for name, value in values.items()}
-        self._say("evaluation", {"values": _plain(numbers), "step": step, "time": _now()})
+        self._say("evaluation", {"values": plain_numbers(numbers), "step": step, "time": milliseconds()})
 
     def flush(self, seconds: float = END_SECONDS) -> None:
         """Wait until everything has arrived; StylecoreError when it has not in so many seconds (nothing is lost)."""
         if self._journal is None or self._sender is None:
             return
         if not self._sender.wait(self._journal.last, seconds):
-            raise StylecoreError(_what_waits(self._journal, self._sender))
+            raise StylecoreError(what_waits(self._journal, self._sender))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
         """End the run. `reason` is kept as the tag `stop_reason`. Of several calls the first one's status holds, and
@@ -260,11 +260,11 @@ class Tracker:
             seconds = 0.0
         else:
             self._has_ended = True
-            self._say("end", {"status": status, "reason": reason, "time": _now()})
+            self._say("end", {"status": status, "reason": reason, "time": milliseconds()})
         arrived = self._sender.wait(self._journal.last, seconds)
         self._sender.stop()
         if not arrived:
-            _log.warning("%s", _what_waits(self._journal, self._sender))
+            _log.warning("%s", what_waits(self._journal, self._sender))
         self._journal.close()
         if arrived and self._is_temporary:
             shutil.rmtree(self._journal.folder.parent, ignore_errors=True)
@@ -301,43 +301,6 @@ class Tracker:
             self._sender.notice(at_once=at_once)
 
 
-class _SystemMetrics:
-    """Samples what MLflow's own monitor does, at its pace, but tells it to the journal: MLflow's would end for good
-    when its server is away once."""
-
-    def __init__(self, say: Callable[..., None], first_step: int) -> None:
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it tells of GPUs that there are not
-        self._monitor = SystemMetricsMonitor("")  # never started: only its meters are used
-        self._say, self._step = say, first_step
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
-        self._thread.start()
-
-    def finish(self) -> None:
-        self._ended.set()
-        self._thread.join(1.0)
-
-    def _sample(self) -> None:
-        monitor = self._monitor
-        prefix = "system/" + (f"{monitor.node_id}/" if monitor.node_id else "")
-        while True:
-            for _ in range(monitor.samples_before_logging):
-                try:
-                    monitor.collect_metrics()
-                except Exception as error:  # a driver that is going away
-                    _log.warning("System metrics are no longer sampled: %s", error)
-                    return
-                if self._ended.wait(monitor.sampling_interval):
-                    return
-            values = {prefix + name: float(value) for name, value in monitor.aggregate_metrics().items()}
-            self._say("metrics", {"values": _plain(values), "step": self._step, "time": _now()}, at_once=False)
-            self._step += 1
-            for each in monitor.monitors:
-                each.clear_metrics()
-
-
 class _Past:
     """What a run had said before it was interrupted."""
 
@@ -350,65 +313,6 @@ class _Past:
                 self.checkpoints.add(record.data["step"])
             elif record.kind == "metrics" and any(name.startswith("system/") for name in record.data["values"]):
                 self.system_step = record.data["step"] + 1
-
-
-def environment_tags(world_size: int, device: str) -> dict[str, str]:
-    """The tags that say what produced a run: git commit and whether files were changed since, devices, versions."""
-    commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    tags = {
-        "git_commit": commit or "unknown",
-        "git_dirty": "unknown" if commit is None else str(bool(changed)).lower(),
-        "world_size": str(world_size),
-        "device": device,
-        "python": platform.python_version(),
-        **{package: version(package) for package in _PACKAGES},
-    }
-    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
-
-
-def replay(run_folder: Path, tracking_uri: str | None = None) -> int:
-    """Send what the runs of a folder have not sent; returns how many records that were.
-
-    Args:
-        tracking_uri: the store; when left out, the one that MLFLOW_TRACKING_URI names, or else the run's.
-
-    Raises:
-        StylecoreError: when there is no journal, a run is still being written, or the store does not take it all.
-    """
-    folders = unsent_folders(run_folder)
-    if not folders:
-        raise StylecoreError(f"{run_folder} holds no journal; give the folder of a run, such as runs/starry_night.")
-    sent = 0
-    for folder in folders:
-        journal = Journal(folder)
-        try:
-            before = journal.sent
-            _replay_one(journal, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
-            sent += journal.sent - before
-        finally:
-            journal.close()
-        if folder != run_folder:  # one that was set aside
-            shutil.rmtree(folder, ignore_errors=True)
-    return sent
-
-
-def _replay_one(journal: Journal, tracking_uri: str | None) -> None:
-    last = journal.last
-    if journal.sent >= last:
-        return
-    said = [record.data["tracking_uri"] for record in journal.records() if record.kind == "run"]
-    if not said:
-        raise StylecoreError(f"the journal {journal.folder} does not say of which run it is; it cannot be sent.")
-    sender = Sender(journal, tracking_uri_of(tracking_uri or said[-1]))
-    sender.start()
-    try:
-        while journal.sent < last:
-            arrived = sender.wait(journal.sent + 1, REPLAY_SECONDS)
-            if sender.is_lost or not arrived:
-                raise StylecoreError(_what_waits(journal, sender))
-    finally:
-        sender.stop()
 
 
 def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
@@ -432,7 +336,7 @@ def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
     return key, run_id
 
 
-def _what_waits(journal: Journal, sender: Sender) -> str:
+def what_waits(journal: Journal, sender: Sender) -> str:
     count = journal.last - journal.sent
     why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""
     return f"MLflow has not taken {count} records of the run{why}: {_how_to_replay(journal.folder.parent)}"
@@ -452,34 +356,3 @@ def _encoded(pixels: Tensor, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     to_image(pixels).save(buffer, form, **options)
     return buffer.getvalue()
-
-
-def _plain(values: Mapping[str, float]) -> dict[str, float | str]:
-    return {name: plain_number(value) for name, value in values.items()}
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _start_system_metrics(say: Callable[..., None], first_step: int) -> _SystemMetrics | None:
-    try:
-        return _SystemMetrics(say, first_step)
-    except (ImportError, MlflowException) as error:  # psutil is optional to MLflow
-        _log.warning("System metrics are not sampled: %s", error)
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container whose user id has no name
-        return "unknown"

@@ -1,0 +1,127 @@
+"""The styles of an MLflow registry, read again while the page runs."""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from demo.services.catalogue import Catalogue, RunRecord, StyleEntry, VersionEntry, title_of
+from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.library import CHAMPION
+
+GATYS_METRIC = "eval/equivalent_gatys_iterations"
+
+
+_log = logging.getLogger(__name__)
+SECONDS_BETWEEN_LOOKS = 15.0
+"""A version that is promoted appears on the page after so long."""
+
+
+PATIENCE = 3.0
+"""Seconds to wait for the registry where the styles are known from before."""
+
+
+class RegistryCatalogue(Catalogue):
+    """The styles of an MLflow registry, looked at again every few seconds.
+
+    When the registry does not answer, the styles known so far are served and `notice` says so.
+
+    Args:
+        tracking_uri: the MLflow store; MLFLOW_TRACKING_URI or the repository's own when left out.
+        seconds_between_looks: how long an answer is believed.
+        mlflow_page: address of MLflow's page, where it is not that of the store.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        seconds_between_looks: float = SECONDS_BETWEEN_LOOKS,
+        mlflow_page: str = "",
+    ) -> None:
+        super().__init__()
+        self._mlflow_page = mlflow_page
+        self._tracking_uri = tracking_uri
+        self._seconds_between_looks = seconds_between_looks
+        self._registry: Any = None
+        self._known: list[StyleEntry] = []
+        self._versions: dict[tuple[str, str], Any] = {}
+        self._cards: dict[tuple[str, str], StyleCard] = {}
+        self._looked = -float("inf")
+        self._looking: threading.Thread | None = None
+
+    def _entries(self) -> list[StyleEntry]:
+        looking = self._looking is not None and self._looking.is_alive()
+        if not looking and time.monotonic() - self._looked > self._seconds_between_looks:
+            self._looking = threading.Thread(target=self._look_again, name="registry", daemon=True)
+            self._looking.start()
+            # A server that does not answer is waited for once; until it does, what is known is served.
+            self._looking.join(PATIENCE if self._known else None)
+        return self._known
+
+    def _look_again(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # whatever it is, the page goes on with what it has
+            _log.warning("The registry cannot be read: %s", error)
+            served = "the styles read before are served" if self._known else "so there are no styles to show"
+            self.notice = f"The registry cannot be read at the moment; {served}."
+        self._looked = time.monotonic()
+
+    def _look(self) -> None:
+        if self._registry is None:
+            try:
+                from training.registry import Registry
+            except ImportError as error:
+                raise StylecoreError(
+                    f"reading the registry needs the package {error.name}; install it, or serve a bundle."
+                ) from error
+            self._registry = Registry(self._tracking_uri)
+        found: dict[str, list[Any]] = {}
+        for version in self._registry.versions():
+            found.setdefault(version.name, []).append(version)
+            self._versions[version.name, version.version] = version
+        known = []
+        for name, versions in found.items():
+            newest_first = tuple(version.version for version in reversed(versions))
+            aliases = {alias: version.version for version in versions for alias in version.aliases}
+            default = (name, aliases.get(CHAMPION, newest_first[0]))
+            try:
+                if default not in self._cards:
+                    self._cards[default] = self._registry.card(self._versions[default])
+            except StylecoreError as error:  # one broken style does not take the others away
+                _log.warning("The style %s is left out: %s", name, error)
+                continue
+            card = self._cards[default]
+            known.append(StyleEntry(name, title_of(card), newest_first, aliases, card))
+        self._known = known
+        self.notice = (
+            ""
+            if known
+            else (
+                "There is no style yet. `python -m training.registry restore` brings the published ones, "
+                "and every training run adds its own."
+            )
+        )
+
+    def _version(self, name: str, version: str) -> VersionEntry:
+        registered = self._versions[name, version]
+        if (name, version) not in self._cards:
+            self._cards[name, version] = self._registry.card(registered)
+        return VersionEntry(name, version, self._cards[name, version], registered.run_name)
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        registered = self._versions.get((name, version))
+        if registered is None:
+            return RunRecord()
+        size, losses = self._registry.evaluated_losses(registered)
+        return RunRecord(
+            self._registry.metric(registered, GATYS_METRIC),
+            self._registry.run_page(registered, self._mlflow_page),
+            losses,
+            size,
+        )
+
+    def _load(self, name: str, version: str) -> StyleModel:
+        return StyleModel.load(self._registry.weights(self._versions[name, version]))

@@ -1,0 +1,191 @@
+"""A comparison of networks as HTML: pictures at one scale, with what tells the networks apart."""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from demo.page import (
+    file_name,
+    save_for_browser,
+    seconds_text,
+)
+from demo.services.catalogue import RunRecord, VersionEntry, title_of
+from demo.services.comparisons import (
+    labels,
+    shared_facts,
+    usual_facts,
+)
+from demo.services.stylize import Stylized
+
+DIALOG = (
+    '<dialog aria-label="The pictures, large"><div class="layers"></div><div class="bar">'
+    '<button type="button" data-step="-1" aria-label="The one before">&larr;</button><p aria-live="polite"></p>'
+    '<button type="button" data-step="1" aria-label="The next one">&rarr;</button>'
+    '<button type="button" class="close">Close</button></div></dialog>'
+)
+
+SHOWN_LOSSES = ("content", "style", "total")
+
+
+WEIGHTS = ("content_weight", "style_weight", "total_variation_weight", "style_size")
+"""Settings that decide what a loss means; losses of networks that differ in them cannot be compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One version's picture, and what is known of it."""
+
+    entry: VersionEntry
+    label: str
+    result: Stylized
+    record: RunRecord
+
+    @property
+    def training_losses(self) -> dict[str, float]:
+        """ "content", "style" and "total" of the last photos in training, weighted; those that the card has."""
+        found = self.entry.card.losses  # cards name them "content", "loss/content" or "eval/content"
+        keys = {name: (name, f"loss/{name}", f"eval/{name}") for name in SHOWN_LOSSES}
+        return {name: found[key] for name, all_keys in keys.items() for key in all_keys[::-1] if key in found}
+
+    def facts(self) -> dict[str, Any]:
+        """For programs."""
+        height, width = self.result.size
+        card = self.entry.card
+        return {
+            "version": f"{self.entry.name}/{self.entry.version}",
+            "label": self.label,
+            "title": title_of(card),
+            "run_name": self.entry.run_name,
+            "iterations": card.iterations,
+            "residual_blocks": card.network.residual_blocks,
+            "style_weight": card.training.get("style_weight"),
+            "seed": card.training.get("seed"),
+            "losses": self.training_losses,
+            "evaluated_losses": dict(self.record.losses),
+            "gatys_iterations": self.record.gatys_iterations,
+            "run_page": self.record.page,
+            "width": width,
+            "height": height,
+            "seconds": self.result.seconds,
+            "device": self.result.device,
+        }
+
+
+def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], best: set[tuple[str, str]]) -> str:
+    """The grid: a figure for every version, those to come showing the photo.
+
+    Args:
+        entries: all that are compared.
+        done: the first of them, at least one.
+        best: name and version of the styles' default versions.
+    """
+    address = _address(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
+    height, width = done[0].result.size
+    photo = f'<img alt="" src="{address}" width="{width}" height="{height}">'  # its place is there before it is
+    losses = shown_losses(done)
+    largest = _largest_total(done, losses)
+    figures = [
+        _figure(each, photo, its_losses, largest, (each.entry.name, each.entry.version) in best)
+        for each, its_losses in zip(done, losses, strict=True)
+    ]
+    waiting = (
+        f'<figure class="waiting"><div class="layers">{photo}</div>'
+        f"<figcaption><strong>{html.escape(label)}</strong></figcaption></figure>"
+        for label in labels(entries)[len(done) :]
+    )
+    grid = "".join([*figures, *waiting])
+    return f'<p class="shared">{_shared(entries, done)}</p><div class="grid">{grid}</div>{DIALOG}'
+
+
+def shown_losses(done: Sequence[Compared]) -> list[dict[str, float]]:
+    """The losses of each: of the same sample photos where all were evaluated on them, else of training."""
+    if _evaluated(done):
+        return [{name: each.record.losses[name] for name in SHOWN_LOSSES} for each in done]
+    return [each.training_losses for each in done]
+
+
+def _evaluated(done: Sequence[Compared]) -> bool:
+    return len({each.record.losses_size for each in done}) == 1 and all(
+        set(SHOWN_LOSSES) <= set(each.record.losses) for each in done
+    )
+
+
+def _figure(each: Compared, photo: str, losses: dict[str, float], largest: float | None, is_best: bool) -> str:
+    picture = _address(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label)))
+    label = html.escape(each.label)
+    best = ' <span class="best">best</span>' if is_best else ""
+    notes = []
+    if each.record.gatys_iterations is not None:
+        notes.append(f"equals {each.record.gatys_iterations:.0f} iterations of Gatys et al.")
+    notes.append(seconds_text(each.result.seconds))
+    lines = [_losses(losses, largest), f'<span class="notes">{" · ".join(notes)}</span>']
+    if each.record.page:
+        address = html.escape(each.record.page)
+        name = html.escape(each.entry.run_name or "its run")
+        lines.append(f'<a href="{address}" target="_blank" rel="noopener">{name} in MLflow</a>')
+    return (
+        f'<figure data-done data-label="{label}"><button type="button" class="large" aria-label="Show large: {label}">'
+        f'<span class="layers">{photo}<img class="after" alt="Stylized: {label}" src="{picture}">'
+        f"</span></button><figcaption><strong>{label}</strong>{best}{''.join(lines)}</figcaption></figure>"
+    )
+
+
+def _losses(losses: dict[str, float], largest: float | None) -> str:
+    if not losses:
+        return ""
+    bar = ""
+    if largest:
+        parts = "".join(
+            f'<i class="{name}" style="width: {100 * losses[name] / largest:.1f}%"></i>'
+            for name in ("content", "style")
+        )
+        bar = f'<span class="losses" aria-hidden="true">{parts}</span>'
+    total = f"total loss {loss_text(losses['total'])}" if "total" in losses else ""
+    addends = (f'<span class="{name}">{name} {loss_text(losses[name])}</span>' for name in losses if name != "total")
+    return f'{bar}<span class="figures">{total}</span><span class="figures">{" ".join(addends)}</span>'
+
+
+def _largest_total(done: Sequence[Compared], all_losses: Sequence[dict[str, float]]) -> float | None:
+    """What the bars are drawn against; None where the losses cannot be compared or drawn."""
+    if not _comparable(done) or any(
+        set(losses) != set(SHOWN_LOSSES) or not all(0 <= value < math.inf for value in losses.values())
+        for losses in all_losses
+    ):
+        return None
+    return max(losses["content"] + losses["style"] for losses in all_losses) or None
+
+
+def _comparable(done: Sequence[Compared]) -> bool:
+    objectives = {(each.entry.name, *(each.entry.card.training.get(name) for name in WEIGHTS)) for each in done}
+    return len(objectives) == 1
+
+
+def _shared(entries: Sequence[VersionEntry], done: Sequence[Compared]) -> str:
+    parts = []
+    common, usual = shared_facts(entries), usual_facts(entries)
+    if common:
+        parts.append(f"{'All' if len(entries) > 1 else 'This'}: {html.escape(', '.join(common))}.")
+    if usual:
+        parts.append(f"Where nothing else is said: {html.escape(', '.join(usual.values()))}.")
+    if len(done) > 1 and all(shown_losses(done)):
+        if not _comparable(done):
+            parts.append("The losses are weighted, and the weights differ: compare the pictures, not the losses.")
+        elif _evaluated(done):
+            parts.append(f"The losses are weighted, of the same sample photos at {done[0].record.losses_size} pixels.")
+        else:
+            parts.append("The losses are weighted, and of the last photos in training: they differ by chance, too.")
+    return " ".join(parts)
+
+
+def loss_text(value: float) -> str:
+    """0.0123, 12.3, 123,000: three digits count."""
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _address(file: str) -> str:
+    return html.escape(f"gradio_api/file={quote(file)}")

@@ -1,0 +1,84 @@
+"""The webcam, stylized live."""
+
+import base64
+import html
+import io
+import time
+from typing import Any
+
+import gradio as gr
+
+from demo.page import (
+    live_input,
+    plainly,
+    status_line,
+)
+from demo.services.limits import LIVE
+from demo.services.stylize import Stylizer
+from stylecore.pictures.read import encode_picture, load_picture
+
+LIVE_SECONDS_BETWEEN_FRAMES = 0.2
+
+
+def live(stylizer: Stylizer, frame: bytes | None, style: str) -> tuple[str, str] | None:
+    """One frame of the webcam, painted: HTML of the picture and of the line below it. None when it was dropped.
+
+    Raises:
+        StylecoreError: when there is no such style, or the frame is no picture.
+    """
+    if frame is None or not style:
+        return None
+    limits = stylizer.limits
+    picture = load_picture(io.BytesIO(frame), max_side=limits.live_side, max_pixels=limits.photo_pixels)
+    started = time.perf_counter()
+    painted = stylizer.live(picture.pixels, style)
+    if painted is None:
+        return None
+    seconds = time.perf_counter() - started
+    content = base64.b64encode(encode_picture(painted, "JPEG")).decode()
+    title = html.escape(stylizer.catalogue.find(style).title)
+    height, width = painted.shape[1:]
+    return (
+        f'<img class="live" alt="Your webcam, painted" src="data:image/jpeg;base64,{content}">',
+        status_line(f"<strong>{title}</strong> · {width} &times; {height} pixels · {seconds:.2f} s a frame"),
+    )
+
+
+def build_live(stylizer: Stylizer, style: gr.State) -> None:
+    """Lay out the accordion with the webcam, and connect it; `style` holds the name of the chosen one."""
+    limits = stylizer.limits
+    with gr.Accordion("Live from the webcam", open=False, elem_id="live-more"):
+        gr.HTML(
+            f"<p class='hint'>You, painted as you move, in the style you chose, by its fast network. Frames are "
+            f"reduced to {limits.live_side} pixels, never stored, and dropped when they come too fast. It stops by "
+            f"itself after {limits.live_seconds:g} seconds.</p>"
+        )
+        with gr.Row(elem_classes="pair"):
+            camera = live_input(
+                label="Webcam",
+                height=230,
+                min_width=140,
+                webcam_options=gr.WebcamOptions(
+                    mirror=True, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
+                ),
+                buttons=[],
+                elem_id="camera",
+            )
+            painted = gr.HTML('<div class="live empty"></div>', min_height=230, elem_id="live")
+        live_status = gr.HTML(status_line("&nbsp;"), elem_id="live-status")
+
+    def paint_frame(frame: bytes | None, style: str) -> tuple[Any, Any]:
+        return live(stylizer, frame, style) or (gr.skip(), gr.skip())
+
+    camera.stream(
+        plainly(paint_frame),
+        [camera, style],
+        [painted, live_status],
+        stream_every=LIVE_SECONDS_BETWEEN_FRAMES,
+        time_limit=limits.live_seconds,
+        show_progress="minimal",
+        show_progress_on=[live_status],
+        concurrency_id=LIVE,
+        concurrency_limit=2,
+        api_visibility="private",
+    )

@@ -1,0 +1,91 @@
+"""What the importers share: how a network of another project is handed over, and how a file is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.johnson.transform_net import TransformNetConfig
+from stylecore.preprocessing import Preprocessing
+
+FORMATS = (
+    "Engstrom's fast-style-transfer (.npz, a folder with manifest.json, a TensorFlow .ckpt), "
+    "PyTorch state dicts of pytorch/examples, gordicaleksa and rrmina (.pth, .model), "
+    "and Johnson's binary .t7"
+)
+
+RGB_255 = Preprocessing("RGB", 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who may use the networks of a project, for their style cards."""
+
+    credit: str
+    license: str
+
+
+@dataclass(frozen=True)
+class ForeignNetwork:
+    """What a file holds: the network's form, and its tensors by our names."""
+
+    config: TransformNetConfig
+    state: dict[str, Tensor]
+    origin: Origin
+
+
+def layer_names(residual_blocks: int, upsampling: str) -> list[str]:
+    """Our names of the layers, each a convolution with its normalization, in the order of the picture's way."""
+    decoder = "layer.1" if upsampling == "nearest" else "layer"
+    return [
+        *(f"encoder.{index}" for index in range(3)),
+        *(f"residual_blocks.{block}.{part}" for block in range(residual_blocks) for part in ("first", "second")),
+        *(f"decoder.{index}.{decoder}" for index in range(2)),
+        "decoder.2",
+    ]
+
+
+def width_of(source: Path, first_weight: np.ndarray | Tensor) -> float:
+    """The config's width, from the number of output channels of the first convolution, the weight's dimension 0."""
+    channels = first_weight.shape[0] if first_weight.ndim else 0
+    if not 2 <= channels <= 128:
+        refuse(source, f"its network is not Johnson's: its first layer has {channels} channels")
+    return channels / 32
+
+
+def checked_blocks(source: Path, count: int) -> int:
+    """The number of residual blocks, refused unless it is 1 to 9."""
+    if not 1 <= count <= 9:
+        refuse(source, f"its network is not Johnson's: it has {count} residual blocks instead of 1 to 9")
+    return count
+
+
+def refuse(source: Path, why: str) -> NoReturn:
+    """Raise the StylecoreError that says why a file cannot be imported, and what can."""
+    raise StylecoreError(f"cannot import {source}: {why}; stylecore imports {FORMATS}.")
+
+
+def float_tensor(source: Path, values: np.ndarray) -> Tensor:
+    """The values as float32; refused unless they are floating-point numbers."""
+    if values.dtype.kind != "f":
+        refuse(source, f"its weights are of type {values.dtype}, not float")
+    return torch.from_numpy(np.array(values, np.float32))
+
+
+def renamed(
+    weights: Mapping[str, Tensor], layers: list[str], convolutions: list[str], normalizations: list[str]
+) -> dict[str, Tensor]:
+    """Our names for theirs; a tensor of no known layer keeps its name, to be refused by it."""
+    names = {theirs: f"{layer}.convolution" for layer, theirs in zip(layers, convolutions, strict=True)}
+    # The last layer is not normalized.
+    names |= {theirs: f"{layer}.normalization" for layer, theirs in zip(layers, normalizations, strict=False)}
+    state = {}
+    for name, tensor in weights.items():
+        module, _, parameter = name.rpartition(".")
+        state[f"{names[module]}.{parameter}" if module in names else name] = tensor
+    return state

@@ -1,0 +1,186 @@
+"""The study of a search: its settings, and the database that workers on several machines share."""
+
+import dataclasses
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from stylecore.errors import StylecoreError
+from training.config import TrainConfig, setting
+from training.tracking.database import database_address
+from training.tracking.store import (
+    LOCAL_STORE,
+    one_at_a_time,
+    tracking_uri_of,
+    without_password,
+)
+
+SCHEMA = "sweeps"
+"""Of the study's tables in PostgreSQL: MLflow's own have some of the same names."""
+
+
+MAKER_SECONDS = 60
+"""How long to wait for the worker that makes a study to make its run in MLflow too."""
+
+
+MISSED_HEARTBEATS = 3
+"""After so many a worker is taken for dead."""
+
+
+_ELSEWHERE = {"photos", "output_dir", "workers", "cpu", "save_minutes", "vgg_weights", "end_seconds"}
+"""Settings in which the machines of one study may differ."""
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Every setting of a search: its flags are these fields. What is not searched is the recipe's."""
+
+    trials: int = setting(20, "trials of the whole study, whoever makes them")
+    study: str = setting("", "the study's name; that of the style when left out")
+    storage: str = setting("", "database of the study; $OPTUNA_STORAGE, else mlruns/sweeps.db, when left out")
+    style_weights: tuple[float, ...] = setting(
+        (0.1, 10.0), "lowest and highest style weight, as multiples of the recipe's"
+    )
+    style_layers: tuple[str, ...] = setting(
+        (
+            "relu1_2,relu2_2,relu3_3,relu4_3",
+            "relu2_2,relu3_3,relu4_3",
+            "relu1_2,relu2_2,relu3_3",
+            "relu3_3,relu4_3",
+        ),
+        "sets of style layers, commas between the layers of a set",
+    )
+    residual_blocks: tuple[int, ...] = setting((3, 5, 7), "numbers of residual blocks")
+    style_sizes: tuple[int, ...] = setting((256, 384, 512), "short sides of the style picture in pixels")
+    looks: int = setting(5, "times that a trial is measured, evenly along its training")
+    size: int = setting(256, "side in pixels of the squares that are measured on")
+    startup_trials: int = setting(5, "trials that are neither ended early nor chosen by what others showed")
+    heartbeat_seconds: int = setting(60, "between two signs of life of a worker; after three missed it is dead")
+    retries: int = setting(2, "times that the trial of a dead worker is made again")
+
+    def check(self) -> None:
+        """Raise StylecoreError for the first setting that cannot work."""
+        for name in ("trials", "looks", "startup_trials", "heartbeat_seconds"):
+            if getattr(self, name) < 1:
+                raise StylecoreError(f"--{name.replace('_', '-')} is {getattr(self, name)}, and must be at least 1.")
+        if len(self.style_weights) != 2 or not 0 < self.style_weights[0] <= self.style_weights[1] < float("inf"):
+            raise StylecoreError("--style-weights takes two multiples above 0, the lowest and the highest.")
+        for name in ("style_layers", "residual_blocks", "style_sizes"):
+            if not getattr(self, name):
+                raise StylecoreError(f"--{name.replace('_', '-')} is empty; give one value to leave it as it is.")
+        if self.size < 32:
+            raise StylecoreError(f"--size is {self.size}, and must be at least 32.")
+
+
+def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, bool]:
+    """The study, and whether it was made just now: of workers that begin together one makes it.
+
+    Raises:
+        StylecoreError: when its database does not answer, or it was begun with other settings.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = open_storage(config)
+    name, settings = config.study or recipe.name, _settings(config, recipe)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=config.startup_trials)
+    sampler = optuna.samplers.TPESampler(n_startup_trials=config.startup_trials)
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, sampler=sampler, pruner=pruner)
+        study.set_user_attr("settings", settings)
+        return study, True
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(storage=storage, study_name=name, sampler=sampler, pruner=pruner)
+    begun_with = wait_for(study, "settings") or {}
+    different = sorted(key for key, value in settings.items() if begun_with.get(key) != value)
+    if different:
+        raise StylecoreError(
+            f"the study {name} was begun with other settings ({', '.join(different)}); give it the same ones, "
+            "or begin another by --study."
+        )
+    return study, False
+
+
+def storage_address(config: SweepConfig) -> str:
+    """Of the database of studies, by the driver that is installed."""
+    given = database_address(config.storage or os.environ.get("OPTUNA_STORAGE", ""))
+    return given or f"sqlite:///{LOCAL_STORE / 'sweeps.db'}"
+
+
+def open_storage(config: SweepConfig) -> RDBStorage:
+    """The database of studies, its tables made if it is new; StylecoreError when it cannot be used."""
+    address = storage_address(config)
+    kind = urlsplit(address).scheme.partition("+")[0]
+    if kind not in ("postgresql", "sqlite"):
+        raise StylecoreError(
+            f"--storage is {without_password(address)!r}, and must be postgresql://USER:PASSWORD@HOST/DATABASE or, "
+            "for one machine, sqlite:///FILE."
+        )
+    with plain_study_errors(address):
+        if kind == "sqlite":
+            address = tracking_uri_of(address)
+            with one_at_a_time(address, "opening-sweeps"):
+                return _rdb_storage(address, {"timeout": 60}, config)
+        engine = create_engine(address)
+        with engine.connect() as connection:
+            # Whoever comes first makes the tables; the lock ends with the connection.
+            connection.execute(text("SELECT pg_advisory_lock(hashtext('stylecore.sweep'))"))
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            connection.commit()
+            storage = _rdb_storage(address, {"options": f"-csearch_path={SCHEMA}"}, config)
+        engine.dispose()
+        return storage
+
+
+@contextmanager
+def plain_study_errors(address: str) -> Iterator[None]:
+    """Turn what the study's database raises, at its opening or while trials are made, into one StylecoreError."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
+        raise StylecoreError(f"the study's database {without_password(address)} cannot be used: {reason}.") from error
+
+
+def _rdb_storage(address: str, connect_args: dict[str, Any], config: SweepConfig) -> RDBStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return RDBStorage(
+            address,
+            engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
+            heartbeat_interval=config.heartbeat_seconds,
+            grace_period=MISSED_HEARTBEATS * config.heartbeat_seconds,
+            heartbeat_stale_trial_callback=retry(config),
+        )
+
+
+def retry(config: SweepConfig) -> RetryHeartbeatStaleTrialCallback:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return RetryHeartbeatStaleTrialCallback(max_retry=config.retries)
+
+
+def _settings(config: SweepConfig, recipe: TrainConfig) -> dict[str, Any]:
+    """What all workers of a study must agree on, as it comes back from the database."""
+    searched = dataclasses.asdict(config)
+    for name in ("trials", "study", "storage", "heartbeat_seconds", "retries"):
+        del searched[name]
+    fixed = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in _ELSEWHERE}
+    return json.loads(json.dumps({**{f"recipe.{name}": value for name, value in fixed.items()}, **searched}))
+
+
+def wait_for(study: optuna.Study, attribute: str) -> Any:
+    """What the worker that made the study says of it; None when it does not within a minute."""
+    deadline = time.monotonic() + MAKER_SECONDS
+    while attribute not in study.user_attrs and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return study.user_attrs.get(attribute)

@@ -1,0 +1,134 @@
+"""What MLflow shows of a search: the table of its trials, and a contact sheet."""
+
+import csv
+import io
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from optuna.trial import FrozenTrial, TrialState
+from PIL import Image
+from torch import Tensor
+
+from stylecore.cli.sheet import compose
+from stylecore.pictures.read import to_image
+from training.registry.published import previews_of
+from training.tracking.store import (
+    fetch,
+    plain_errors,
+)
+
+SHEET_TRIALS = 24
+
+
+TABLE_TRIALS = 20
+
+
+def publish(study: optuna.Study, client: MlflowClient, parent: str) -> None:
+    """Write the table and the contact sheet of the trials that have ended to the study's run."""
+    trials = ranking(study)
+    if not trials:
+        return
+    with plain_errors(client.tracking_uri, "keeping the results of the sweep"):
+        runs = child_runs(client, parent)
+        client.log_text(parent, _csv(trials, runs), "trials.csv")
+        client.set_tag(parent, "mlflow.note.content", _note(study.study_name, trials, runs))
+        best = trials[0]
+        if best.state == TrialState.COMPLETE and best.value is not None:
+            client.log_metric(parent, "reference/best_total", best.value, step=len(trials))
+            client.set_tag(parent, "best_trial", str(best.number))
+        sheet = _sheet(trials[:SHEET_TRIALS], runs, client)
+        if sheet is not None:
+            client.log_image(parent, to_image(sheet), artifact_file="sheet.png")
+
+
+def ranking(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that have ended, best first: the complete ones by their loss, then those ended early by theirs."""
+    trials = [t for t in study.get_trials(deepcopy=False) if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return sorted(trials, key=lambda t: (t.state != TrialState.COMPLETE, t.user_attrs.get("loss", float("inf"))))
+
+
+def child_runs(client: MlflowClient, parent: str) -> dict[int, Run]:
+    """Number of the trial to its run."""
+    experiment = client.get_run(parent).info.experiment_id
+    found: dict[int, Run] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", page_token=token)
+        found |= {int(run.data.tags["trial"]): run for run in page if "trial" in run.data.tags}
+        token = page.token
+        if not token:
+            return found
+
+
+def _rows(trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
+    return [
+        {
+            "trial": str(trial.number),
+            "loss": f"{trial.user_attrs['loss']:.5g}" if "loss" in trial.user_attrs else "",
+            "state": trial.user_attrs.get("reason", trial.state.name.lower()),
+            "iterations": str(trial.last_step or ""),
+            **{
+                name: f"{value:.4g}" if isinstance(value, float) else str(value)
+                for name, value in trial.params.items()
+            },
+            "minutes": f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else "",
+            "worker": trial.user_attrs.get("worker", ""),
+        }
+        for trial in trials
+    ]
+
+
+def _csv(trials: Sequence[FrozenTrial], runs: dict[int, Run]) -> str:
+    rows = _rows(trials)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, [*rows[0], "run_id"], restval="", lineterminator="\n")
+    writer.writeheader()
+    for trial, row in zip(trials, rows, strict=True):
+        writer.writerow({**row, "run_id": runs[trial.number].info.run_id if trial.number in runs else ""})
+    return table.getvalue()
+
+
+def _note(name: str, trials: Sequence[FrozenTrial], runs: dict[int, Run]) -> str:
+    """The head of the table as Markdown, for the top of the run's page."""
+    rows = _rows(trials[:TABLE_TRIALS])
+    lines = [
+        f"**{name}**: {len(trials)} trials, best first; all of them in `trials.csv`, pictures in `sheet.png`.",
+        "",
+    ]
+    lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+    for trial, row in zip(trials, rows, strict=False):
+        if trial.number in runs:
+            info = runs[trial.number].info
+            row = {**row, "trial": f"[{trial.number}](#/experiments/{info.experiment_id}/runs/{info.run_id})"}
+        lines.append("| " + " | ".join(row.values()) + " |")
+    return "\n".join(lines)
+
+
+def _sheet(trials: Sequence[FrozenTrial], runs: dict[int, Run], client: MlflowClient) -> Tensor | None:
+    """The last picture of every trial, with what made it."""
+    cells = []
+    for trial in trials:
+        previews = previews_of(client, runs[trial.number]) if trial.number in runs else []
+        measured = [preview for preview in previews if preview.step > 0]
+        if not measured:
+            continue
+        last = max(measured, key=lambda preview: preview.step)
+        with tempfile.TemporaryDirectory() as folder, Image.open(fetch(client, last.path, Path(folder))) as image:
+            values = " ".join(_short(value) for value in trial.params.values())
+            cells.append((f"{trial.number}: {trial.user_attrs['loss']:.3g} ({values})", image.convert("RGB")))
+    return compose(cells) if cells else None
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1e}"
+    return str(value).replace("relu", "").replace(",", "+")
+
+
+def trial_line(trial: FrozenTrial) -> str:
+    (row,) = _rows([trial])
+    return ", ".join(f"{name} {value}" for name, value in row.items() if value)

@@ -1,0 +1,159 @@
+"""Runs, models and files of an MLflow store as plain records, to be compared and written elsewhere."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Run,
+)
+
+from training.tracking.delivery import file_sha256
+from training.tracking.store import (
+    fetch,
+)
+
+_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
+
+
+Point = tuple[int, int, float | str]
+"""Step, timestamp in ms, and the value: "nan" when it is not a number, for nan does not even equal itself."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a LoggedModel holds. `step`: that of the run's output, None if it is none; `files`: path to SHA-256."""
+
+    name: str
+    status: str
+    model_type: str
+    step: int | None
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, frozenset[Point]]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run holds, ids being those of the source. `files`: path to SHA-256; `models`: by their ids."""
+
+    name: str
+    status: str
+    start_time: int
+    end_time: int | None
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, frozenset[Point]]
+    datasets: frozenset[tuple[str, ...]]
+    files: dict[str, str]
+    models: dict[str, ModelRecord]
+
+
+@dataclass
+class Summary:
+    """What the target holds of the source, counted there after the comparison.
+
+    `skipped`: what was left out, one sentence each.
+    """
+
+    runs: int = 0
+    metric_values: int = 0
+    files: int = 0
+    models: int = 0
+    versions: int = 0
+    aliases: int = 0
+    changed: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.runs} runs with {self.metric_values} metric values, {self.files} files, {self.models} models, "
+            f"{self.versions} registered versions and {self.aliases} aliases are the same in both stores; "
+            f"{self.changed} runs and versions were moved now"
+        )
+
+
+def parents_first(runs: Sequence[Run]) -> list[Run]:
+    """In order of time, but no run before its parent, whose new id it needs."""
+    ordered: dict[str, Run] = {}
+    by_id = {run.info.run_id: run for run in runs}
+
+    def add(run: Run) -> None:
+        parent = by_id.pop(run.data.tags.get("mlflow.parentRunId", ""), None)
+        if parent is not None and parent is not run:
+            add(parent)
+        ordered.setdefault(run.info.run_id, run)
+
+    for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
+        add(run)
+    return list(ordered.values())
+
+
+def inverted(ids: dict[str, str]) -> dict[str, str]:
+    """The ids of the target by those of the source, of what `_Migration` keeps the other way round."""
+    return {old: new for new, old in ids.items()}
+
+
+def translated(value: str, ids: dict[str, str]) -> str:
+    """The text with every known id in it replaced. Ids are 32 hexadecimal digits, which nothing else looks like."""
+    for old, new in ids.items():
+        if old in value:
+            value = value.replace(old, new)
+    return value
+
+
+def metric_points(metrics: Sequence[Metric]) -> frozenset[Point]:
+    return frozenset((m.step, m.timestamp, "nan" if math.isnan(m.value) else m.value) for m in metrics)
+
+
+def dataset_fields(entry: DatasetInput) -> tuple[str, ...]:
+    context = next((tag.value for tag in entry.tags if tag.key == "mlflow.data.context"), "")
+    return (*(getattr(entry.dataset, name) or "" for name in _DATASET), context)
+
+
+def dataset_input(fields: tuple[str, ...]) -> DatasetInput:
+    *about, context = fields
+    dataset = Dataset(**{name: value or None for name, value in zip(_DATASET, about, strict=True)})
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)] if context else [])
+
+
+def stored_files(
+    client: MlflowClient, location: str, listing: Callable[[str], list[Any]], folder: Path
+) -> dict[str, str]:
+    """Path to SHA-256 of everything below an artifact address, and a copy or a link of it in the folder."""
+    digests = {}
+    for path in _walk(listing, ""):
+        kept = folder / path
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        found = fetch(client, f"{location}/{path}", kept.parent)
+        if found != kept:
+            kept.symlink_to(found)
+        digests[path] = file_sha256(kept)
+    return digests
+
+
+def _walk(listing: Callable[[str], list[Any]], path: str) -> Iterator[str]:
+    for entry in listing(path):
+        if entry.is_dir:
+            yield from _walk(listing, entry.path)
+        else:
+            yield entry.path
+
+
+def all_pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """Everything that a search of MlflowClient finds, page after page."""
+    token = None
+    while True:
+        page = search(*arguments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -1,0 +1,51 @@
+"""One record of a journal, and the line of text that it is on the disk."""
+
+import json
+import math
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SEPARATOR = b', "crc32": "'
+
+
+@dataclass(frozen=True)
+class Record:
+    """One thing that a run said. `number` counts from 1; `data` is what JSON can hold."""
+
+    number: int
+    kind: str
+    data: dict[str, Any]
+
+    def line(self) -> bytes:
+        """The line of the journal, with its checksum."""
+        text = json.dumps({"number": self.number, "kind": self.kind, "data": self.data}, allow_nan=False)
+        body = text[:-1].encode()
+        return body + _SEPARATOR + f'{zlib.crc32(body):08x}"}}\n'.encode()
+
+
+def read_line(line: bytes) -> Record | None:
+    """The record of a line; None for a line that is damaged or was not written to its end."""
+    body, separator, checksum = line.rpartition(_SEPARATOR)
+    if not separator or checksum != f'{zlib.crc32(body):08x}"}}\n'.encode():
+        return None
+    try:
+        values = json.loads(body + b"}")
+        return Record(int(values["number"]), str(values["kind"]), dict(values["data"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def plain_number(value: float) -> float | str:
+    """A number as a record keeps it: JSON has no word for those that are not finite. `float` reads both."""
+    return value if math.isfinite(value) else repr(value)
+
+
+def plain_numbers(values: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: plain_number(value) for name, value in values.items()}
+
+
+def milliseconds() -> int:
+    return time.time_ns() // 1_000_000

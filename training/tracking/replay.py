@@ -1,0 +1,59 @@
+"""Send to MLflow what a run could not send."""
+
+import os
+import shutil
+from pathlib import Path
+
+from stylecore.errors import StylecoreError
+from training.tracking.journal import Journal
+from training.tracking.journal_files import unsent_folders
+from training.tracking.sender import Sender
+from training.tracking.store import tracking_uri_of
+from training.tracking.tracker import what_waits
+
+REPLAY_SECONDS = 30.0
+"""A replay gives up when so long nothing has arrived."""
+
+
+def replay(run_folder: Path, tracking_uri: str | None = None) -> int:
+    """Send what the runs of a folder have not sent; returns how many records that were.
+
+    Args:
+        tracking_uri: the store; when left out, the one that MLFLOW_TRACKING_URI names, or else the run's.
+
+    Raises:
+        StylecoreError: when there is no journal, a run is still being written, or the store does not take it all.
+    """
+    folders = unsent_folders(run_folder)
+    if not folders:
+        raise StylecoreError(f"{run_folder} holds no journal; give the folder of a run, such as runs/starry_night.")
+    sent = 0
+    for folder in folders:
+        journal = Journal(folder)
+        try:
+            before = journal.sent
+            _replay_one(journal, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
+            sent += journal.sent - before
+        finally:
+            journal.close()
+        if folder != run_folder:  # one that was set aside
+            shutil.rmtree(folder, ignore_errors=True)
+    return sent
+
+
+def _replay_one(journal: Journal, tracking_uri: str | None) -> None:
+    last = journal.last
+    if journal.sent >= last:
+        return
+    said = [record.data["tracking_uri"] for record in journal.records() if record.kind == "run"]
+    if not said:
+        raise StylecoreError(f"the journal {journal.folder} does not say of which run it is; it cannot be sent.")
+    sender = Sender(journal, tracking_uri_of(tracking_uri or said[-1]))
+    sender.start()
+    try:
+        while journal.sent < last:
+            arrived = sender.wait(journal.sent + 1, REPLAY_SECONDS)
+            if sender.is_lost or not arrived:
+                raise StylecoreError(what_waits(journal, sender))
+    finally:
+        sender.stop()
