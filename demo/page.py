@@ -18,8 +18,8 @@ from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.files import write_whole
 from stylecore.pictures.read import Format, Picture, encode_picture, load_picture
-from stylecore.pictures.write import write_whole
 from stylecore.samples import sample_photos
 
 ERROR_TITLE = "That did not work"

@@ -1,4 +1,4 @@
-"""The command line: python -m stylecore stylize|gatys|sheet|styles|import."""
+"""The command line: python -m stylecore stylize|gatys|sheet|styles|import|patterns."""
 
 import argparse
 import importlib
@@ -13,6 +13,7 @@ COMMANDS = {
     "sheet": "one photo in every style, on one labelled picture",
     "styles": "list the styles at hand",
     "import": "turn a network that another project trained into a style file",
+    "patterns": "draw a style picture by code, in the manner of a craft",
 }
 
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 
+BURNT_IN = 2 / 255
+"""A channel this near to 0 or 1 has burnt in to black or white."""
+
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """Y of the YIQ and YCbCr color spaces (ITU-R BT.601), applied to sRGB values."""
 
@@ -16,13 +19,13 @@ SMALLEST_VARIANCE = 1e-5
 """A direction in which the style's colors vary less (0.003, less than one step of 8 bits) is not stretched."""
 
 
-def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, keep_colors: bool = False) -> Tensor:
+def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, luminance_only: bool = False) -> Tensor:
     """Mix the stylized picture with the content picture.
 
     Args:
         content, stylized: (3, H, W) or (N, 3, H, W) in [0, 1], of equal shape.
         strength: 0 gives the content exactly, 1 the stylized picture exactly.
-        keep_colors: First give the stylized picture the content's colors (`with_colors_of`).
+        luminance_only: First give the stylized picture the content's colors (`with_colors_of`).
 
     Raises:
         StylecoreError: The strength is not a number from 0 to 1.
@@ -31,7 +34,7 @@ def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, keep_colo
         raise StylecoreError(f"the strength of a style must be a number from 0 to 1, not {strength}")
     if content.shape != stylized.shape:
         raise ValueError(f"cannot blend {tuple(content.shape)} with {tuple(stylized.shape)}")
-    if keep_colors:
+    if luminance_only:
         stylized = with_colors_of(content, stylized)
     return torch.lerp(content, stylized, strength)
 

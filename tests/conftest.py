@@ -24,6 +24,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of a folder by its name, where there is such a marker."""
+    for item in items:
+        for folder in {"browser", "cluster"} & set(item.path.relative_to(REPOSITORY).parts):
+            item.add_marker(folder)
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers_in_every_test() -> None:
     torch.manual_seed(0)

@@ -20,12 +20,13 @@ from torch import Tensor
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
-from stylecore.pictures.read import fit, load_picture
+from stylecore.pictures.read import fit, load_picture, to_image
 from stylecore.samples import sample_photos
 from training import judge
 from training.config import TrainConfig, find_file
 from training.evaluate import judge_network
 from training.evaluation import evaluate_together
+from training.registry.versions import log_preview, log_style
 from training.tracking.environment import environment_tags
 from training.tracking.tracker import Tracker
 
@@ -99,8 +100,8 @@ def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], track
         model = StyleModel.load(path)
         engine = Engine(model, runtime="torch")
         for name, pixels in previews.items():
-            tracker.log_preview(name, engine.stylize(pixels), iteration)
-        tracker.log_checkpoint(model, iteration, model.card.losses, path)
+            log_preview(tracker, name, engine.stylize(pixels), iteration)
+        log_style(tracker, model, iteration, model.card.losses, path)
 
 
 def style_files(folder: Path) -> dict[int, Path]:
@@ -159,7 +160,7 @@ def start_tracker(
         params={**dataclasses.asdict(config), "global_batch_size": global_batch_size},
         tags={**tags, **(trial.tags if trial else {})},
         note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
-        style=fit(style, NOTE_PICTURE),
+        note_image=to_image(fit(style, NOTE_PICTURE)),
         dataset=photos,
         run_id=run_id or None,
         folder=config.folder,

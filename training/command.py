@@ -1,19 +1,18 @@
 """How the commands of `training` end: what the user can mend is one sentence on standard error."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable
 
 from stylecore.errors import StylecoreError
+from training.tracking.errors import TrackingError
 
 
 def run_command(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
     """Run it; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted, 1 when nobody reads."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
     try:
         run(options)
-    except StylecoreError as error:
+    except (StylecoreError, TrackingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # as `... list | head` does

@@ -13,7 +13,7 @@ import yaml
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import PAINTED_SIDE
-from stylecore.johnson.transform_net import Normalization, Output, Padding, TransformNetConfig, Upsampling
+from stylecore.johnson.transform_net import NormalizationLayer, Output, Padding, TransformNetConfig, Upsampling
 from stylecore.losses import ContentNormalization, StyleNormalization
 from stylecore.preprocessing import CAFFE, IMAGENET
 from training.tracking.journal import END_SECONDS
@@ -50,7 +50,7 @@ class TrainConfig:
 
     residual_blocks: int = setting(5, "residual blocks of the transformation network, 1 to 9")
     width: float = setting(1.0, "multiplies the network's channels 32, 64, 128")
-    normalization: Normalization = setting("instance", "normalization after every convolution but the last")
+    normalization: NormalizationLayer = setting("instance", "normalization after every convolution but the last")
     padding: Padding = setting("reflect", "reflection in every convolution, or the paper's reflection at the start")
     upsampling: Upsampling = setting("nearest", "nearest neighbor and convolution, or the paper's transposed one")
     output: Output = setting("linear", "form of the output; the paper's scaled tanh burns in white spots early")

@@ -24,8 +24,8 @@ import torch
 from mlflow.entities import Metric
 from torch import Tensor
 
-from stylecore.cli.stylize import PHOTO_SUFFIXES
 from stylecore.errors import StylecoreError
+from stylecore.files import PHOTO_SUFFIXES
 from stylecore.inference.engine import Engine, choose_device
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import load_picture, resize

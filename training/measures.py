@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stylecore.color import BURNT_IN
 from stylecore.gatys.config import GatysConfig
 from stylecore.gatys.objective import Objective
 from stylecore.gatys.optimizer import Descent
 
-BURNT = 2 / 255
-"""A channel this near to black or white has burnt in."""
 SPOT = 5
 """Pixels. Smaller than this, either way, is grain or the edge of a stroke, not a spot."""
 
@@ -55,7 +54,7 @@ def equivalent_iterations(loss: float, curve: Sequence[float]) -> float | None:
 def spot_share(stylized: Tensor, photo: Tensor) -> float:
     """Share of a picture, from 0 to 1, that is covered by burnt-in spots.
 
-    A pixel is burnt where each of its channels is at 0 or 1, within `BURNT`: black, white, or one of the six pure
+    A pixel is burnt where each of its channels is at 0 or 1, within `BURNT_IN`: black, white, or one of the six pure
     colors between, as no paint is. (Fewer channels at their ends are common: of a gold the blue, of a deep blue the
     red.) A spot is what remains of the burnt pixels of one color after a morphological opening with a square of
     `SPOT` pixels, so that grain does not count, and a white square of that size counts with just its area. What the
@@ -78,7 +77,7 @@ def spot_share(stylized: Tensor, photo: Tensor) -> float:
 
 def _burnt(pixels: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """The burnt-in colors of (3, H, W), as (1, 1, 1) for white, each with where it is: (1, H, W) of 0 and 1."""
-    ends = (pixels <= BURNT, pixels >= 1 - BURNT)
+    ends = (pixels <= BURNT_IN, pixels >= 1 - BURNT_IN)
     for color in product((0, 1), repeat=3):
         where = torch.stack([ends[end][channel] for channel, end in enumerate(color)]).all(dim=0, keepdim=True)
         if where.any():

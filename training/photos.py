@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from stylecore.errors import StylecoreError
+from stylecore.files import PHOTO_SUFFIXES
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SHUFFLE_BUFFER = 1000
 """Photos of a stream among which the next one is drawn; they are held undecoded, some 150 MB of COCO's."""
 SPARE_PHOTOS = 8

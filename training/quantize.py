@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.files import PHOTO_SUFFIXES
 from stylecore.inference.engine import Engine, frame
 from stylecore.inference.openvino import OpenVinoNetwork, convolution_names
-from stylecore.johnson.quantization import Quantization, companion_of, network_digest, write_quantization
+from stylecore.johnson.quantization import Quantization, network_digest, sidecar_of, write_quantization
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import add_noise
 from stylecore.library import find_style, find_styles
@@ -41,8 +42,6 @@ SIDE = 512
 LEAST_PSNR = 32.0
 LEAST_MEDIAN_PSNR = 34.0
 """In dB against float32; a difference that nobody sees in a stylized picture."""
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _quantize_all(options: argparse.Namespace) -> None:
 def _quantize_file(file: Path, photos: Photos) -> None:
     model = StyleModel.load(file)
     found = quantize(model, photos)
-    companion = companion_of(file)
+    companion = sidecar_of(file)
     if found is None:
         companion.unlink(missing_ok=True)
     else:

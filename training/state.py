@@ -6,8 +6,6 @@ iteration (see photos.py), and the network draws no random numbers.
 """
 
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stylecore.errors import StylecoreError
+from stylecore.files import replaced_whole
 
 KEPT_STATES = 2
 _PROGRESS_KEY = "stylecore.progress"
@@ -51,14 +50,11 @@ def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimize
         for name, value in values.items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
     path = folder / f"state-{progress.iteration:07d}.safetensors"
-    temporary = folder / f".{path.name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata={_PROGRESS_KEY: json.dumps(asdict(progress))})
-        os.replace(temporary, path)
+        with replaced_whole(path) as temporary:
+            save_file(tensors, temporary, metadata={_PROGRESS_KEY: json.dumps(asdict(progress))})
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise StylecoreError(
             f"cannot save the state of the run to {path}: {getattr(error, 'strerror', None) or error}."
         ) from error

@@ -42,8 +42,10 @@ from training.checkpoints import (
 from training.config import TrainConfig, find_file, parse_config
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
+from training.registry.versions import log_preview
 from training.state import Progress, State, load_state, newest_state, read_state, save_state
 from training.tracking.environment import environment_tags
+from training.tracking.errors import TrackingError
 from training.tracking.tracker import Tracker
 
 PRINT_EVERY = 100
@@ -63,7 +65,7 @@ def main() -> int:
     try:
         config, resume = parse_config()
         train(config, resume=resume == "auto")
-    except StylecoreError as error:
+    except (StylecoreError, TrackingError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except Stopped as stopped:
@@ -144,7 +146,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
         previews = preview_photos(config) if accelerator.is_main_process else {}
         if progress.iteration == 0:
             for name, pixels in previews.items():
-                tracker.log_preview(name, pixels, 0)
+                log_preview(tracker, name, pixels, 0)
         elif accelerator.is_main_process and trial is None:
             register_checkpoints(config, previews, tracker)
         for iteration in range(progress.iteration + 1, config.iterations + 1):

@@ -4,7 +4,6 @@ MLflow and the `training` package are imported by `RegistryCatalogue` alone, whe
 is served, neither needs to be installed.
 """
 
-import hashlib
 import json
 import logging
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 from demo.services.previews import paint_preview, preview_photo
 from stylecore.errors import StylecoreError
+from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleCard, StyleModel, read_card
 from stylecore.library import CHAMPION, FAST
 
@@ -282,11 +282,8 @@ class BundleCatalogue(Catalogue):
     def _load(self, name: str, version: str) -> StyleModel:
         file, digest = self._files[name, version]
         try:
-            with file.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
-                    raise StylecoreError(
-                        f"{file.name} is not the file that the bundle's manifest names; export it again."
-                    )
+            if file_sha256(file) != digest:
+                raise StylecoreError(f"{file.name} is not the file that the bundle's manifest names; export it again.")
         except OSError as error:
             raise StylecoreError(f"the style {name} cannot be read: {error.strerror}.") from error
         return StyleModel.load(file)

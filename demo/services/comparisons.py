@@ -8,7 +8,7 @@ from typing import Any
 
 from demo.services.catalogue import Catalogue, VersionEntry, title_of
 from stylecore.errors import StylecoreError
-from stylecore.library import CHAMPION
+from stylecore.library import CHAMPION, parse_reference
 
 
 @dataclass(frozen=True)
@@ -274,18 +274,12 @@ def find_version(catalogue: Catalogue, reference: str) -> VersionEntry:
     Raises:
         StylecoreError: for what is none of these, and for a style or version that there is not.
     """
-    parsed = re.fullmatch(r"(?:models:/)?([A-Za-z0-9_-]+)(?:[@/]([A-Za-z0-9_-]+))?", reference.strip())
-    if parsed is None:
-        raise StylecoreError(
-            f"{reference!r} does not name a style's version; write NAME, NAME@ALIAS or NAME/VERSION, "
-            "for example starry_night@champion."
-        )
-    name, version_or_alias = parsed[1], parsed[2] or CHAMPION
-    version = catalogue.find(name).resolve(version_or_alias)
-    for entry in catalogue.versions(name):
+    parsed = parse_reference(reference)
+    version = catalogue.find(parsed.name).resolve(parsed.version or parsed.alias or CHAMPION)
+    for entry in catalogue.versions(parsed.name):
         if entry.version == version:
             return entry
-    raise StylecoreError(f"version {version} of {name} cannot be read; choose another one.")
+    raise StylecoreError(f"version {version} of {parsed.name} cannot be read; choose another one.")
 
 
 def number(value: float) -> str:

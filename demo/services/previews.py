@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 from demo.services import zero_gpu
+from stylecore.files import default_cache
 from stylecore.inference.engine import Engine
 from stylecore.johnson.quantization import network_digest
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import encode_picture, fit, load_picture
 from stylecore.samples import sample_photos
-from stylecore.vgg.weights import default_cache
 
 SIDE = 360
 """Longest side in pixels."""

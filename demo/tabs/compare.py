@@ -30,10 +30,10 @@ from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
 from demo.tabs.cards import PICK_SAMPLE, sample_strip
 from demo.tabs.comparison_html import Compared, comparison_html
-from stylecore.cli.sheet import compose
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import to_image
 from stylecore.samples import sample_photos
+from stylecore.sheet import compose
 
 # gr.HTML runs these once; the markup inside is exchanged later, so the listeners sit on what stays.
 PICK_COMPARISON = """

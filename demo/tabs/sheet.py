@@ -19,10 +19,10 @@ from demo.page import (
 from demo.services.limits import BATCH
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
-from stylecore.cli.sheet import compose
 from stylecore.errors import StylecoreError
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import to_image
+from stylecore.sheet import compose
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 """Options of the events that nobody waits for."""

@@ -5,34 +5,14 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from stylecore.cli.stylize import load_options
 from stylecore.errors import StylecoreError
-from stylecore.gatys.config import GatysConfig, KeepColors, Normalization, Optimizer, Start
+from stylecore.gatys.config import CHOICES, DEFAULTS, HELP
 
-DEFAULTS = GatysConfig()
 MAX_SIDE = 512
 """Longest side unless asked otherwise: a step's time and memory grow with the pixels."""
-
-CHOICES = {"normalization": Normalization, "start": Start, "optimizer": Optimizer, "keep_colors": KeepColors}
-HELP = {
-    "content_weight": "alpha: weight of the content",
-    "style_weight": "beta: weight of the style; what counts is alpha / beta",
-    "tv_weight": "weight of the total variation, which smooths",
-    "normalization": "means over activations, as public implementations take them; the paper's equations literally; "
-    "or relative to the pictures' own, with a style weight of 1 to 10",
-    "start": "the picture to begin with; --start-picture gives another",
-    "seed": "of the noise",
-    "optimizer": "L-BFGS as in the paper, or Adam",
-    "learning_rate": "of Adam, in pixels from 0 to 1",
-    "history": "steps that L-BFGS remembers",
-    "steps": "step budget",
-    "seconds": "time budget in seconds; whichever budget ends first",
-    "scales": "sizes to paint at, coarse to fine; more give larger strokes",
-    "style_scale": "size of the brush: 2 doubles the strokes",
-    "keep_colors": "the photo's colors: luminance alone is painted, or the style's colors are matched before",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name.replace('_', '-')}",
             default=default,
             help=meaning,
-            **({"choices": get_args(CHOICES[name])} if name in CHOICES else {"type": _type(default)}),
+            **({"choices": CHOICES[name]} if name in CHOICES else {"type": _type(default)}),
         )
     parser.add_argument("--start-picture", metavar="PICTURE", default=None, help="begin with this picture")
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from typing import Any
 
 from stylecore.cli.stylize import (
     add_blend_arguments,
@@ -11,11 +10,7 @@ from stylecore.cli.stylize import (
     load_options,
 )
 from stylecore.errors import StylecoreError
-
-GAP = 16
-LABEL = 44
-PAPER = (250, 249, 246)
-INK = (40, 38, 34)
+from stylecore.sheet import compose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,30 +47,8 @@ def run(options: argparse.Namespace) -> int:
         model = open_style(reference)
         engine = Engine(model, options.device, options.runtime)
         stylized = engine.stylize(picture.pixels, brush=options.brush, detail=options.detail)
-        stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
+        stylized = blend(picture.pixels, stylized, options.strength, luminance_only=options.keep_colors)
         cells.append((model.card.title or model.card.name, to_image(stylized)))
     settings = {"command": "sheet", "styles": [label for label, _ in cells[1:]], "strength": options.strength}
     save_picture(compose(cells, options.columns), options.output, settings=settings)
     return 0
-
-
-def compose(cells: list[tuple[str, Any]], columns: int | None = None) -> Any:
-    """Lay pictures of one size out in rows, each with its label below, as one picture (3, H, W)."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    from stylecore.pictures.read import picture_from_image
-
-    columns = min(columns or round(len(cells) ** 0.5 + 0.49), len(cells))
-    rows = -(-len(cells) // columns)
-    width, height = cells[0][1].size
-    sheet = Image.new("RGB", (GAP + columns * (width + GAP), GAP + rows * (height + LABEL)), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(20)
-    for index, (label, image) in enumerate(cells):
-        left = GAP + index % columns * (width + GAP)
-        top = GAP + index // columns * (height + LABEL)
-        sheet.paste(image, (left, top))
-        while draw.textlength(label, font) > width and len(label) > 2:
-            label = f"{label[:-2].rstrip()}…"
-        draw.text((left, top + height + 6), label, INK, font)
-    return picture_from_image(sheet).pixels

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from stylecore.errors import StylecoreError
+from stylecore.files import FORMAT_OF_SUFFIX, PHOTO_SUFFIXES
 from stylecore.inference.brush import BRUSH, DETAIL
 
 STANDARD = "-"
 BAR = "{percentage:3.0f} % |{bar}| {elapsed}, {remaining} left"
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp")
-WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="NAME",
         help="torch; openvino, the same but for rounding, faster on CPUs; openvino-int8, faster still, for styles "
-        "that have an 8-bit form; the fastest there is when left out",
+        "that have a quantized network; the fastest there is when left out",
     )
 
 
@@ -145,7 +144,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
         stylized = engine.stylize(
             picture.pixels, lambda share: bar.update(share - bar.n), brush=options.brush, detail=options.detail
         )
-    stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
+    stylized = blend(picture.pixels, stylized, options.strength, luminance_only=options.keep_colors)
     settings = {
         "command": "stylize",
         "style": engine.card.name,
@@ -186,7 +185,7 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
     if not folders and len(photos) == 1 and not (photos[0] != STANDARD and Path(output).is_dir()):
         yield Job(photos[0], output)
         return
-    if output == STANDARD or Path(output).suffix.lower() in WRITABLE_SUFFIXES:
+    if output == STANDARD or Path(output).suffix.lower() in FORMAT_OF_SUFFIX:
         raise StylecoreError(f"several photos need a folder to go to, and -o {output} is none.")
     if STANDARD in photos:
         raise StylecoreError("standard input is one photo; give it alone.")
@@ -200,7 +199,7 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
         pairs = [(Path(photo), Path(output) / Path(photo).name) for photo in photos]
     taken: dict[Path, Path] = {}
     for photo, target in pairs:
-        target = target if target.suffix.lower() in WRITABLE_SUFFIXES else target.with_suffix(".png")
+        target = target if target.suffix.lower() in FORMAT_OF_SUFFIX else target.with_suffix(".png")
         if target in taken:
             target = target.with_name(f"{photo.name}.png")
         if target in taken:

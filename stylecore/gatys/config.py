@@ -8,13 +8,41 @@ from typing import Literal, get_args
 from stylecore.errors import StylecoreError
 
 Layers = Mapping[str, float] | Sequence[str]
-Normalization = Literal["mean", "paper", "relative"]
+LossNormalization = Literal["mean", "paper", "relative"]
 Start = Literal["content", "style", "noise"]
 Optimizer = Literal["lbfgs", "adam"]
 KeepColors = Literal["none", "luminance", "match"]
 
 SMALLEST_COARSE_SIDE = 160
 """Pixels. Below that little of the content is left to begin with: at 128 a face is lost for good."""
+
+
+CHOICES = {
+    "normalization": get_args(LossNormalization),
+    "start": get_args(Start),
+    "optimizer": get_args(Optimizer),
+    "keep_colors": get_args(KeepColors),
+}
+"""The values of the settings that are words."""
+
+HELP = {
+    "content_weight": "alpha: weight of the content",
+    "style_weight": "beta: weight of the style; what counts is alpha / beta",
+    "tv_weight": "weight of the total variation, which smooths",
+    "normalization": "means over activations, as public implementations take them; the paper's equations literally; "
+    "or relative to the pictures' own, with a style weight of 1 to 10",
+    "start": "the picture to begin with; --start-picture gives another",
+    "seed": "of the noise",
+    "optimizer": "L-BFGS as in the paper, or Adam",
+    "learning_rate": "of Adam, in pixels from 0 to 1",
+    "history": "steps that L-BFGS remembers",
+    "steps": "step budget",
+    "seconds": "time budget in seconds; whichever budget ends first",
+    "scales": "sizes to paint at, coarse to fine; more give larger strokes",
+    "style_scale": "size of the brush: 2 doubles the strokes",
+    "keep_colors": "the photo's colors: luminance alone is painted, or the style's colors are matched before",
+}
+"""Each setting in a line, for the commands that have it as a flag."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +56,7 @@ class GatysConfig:
             `losses.total_variation_loss`, which the paper does not have. What counts is their ratio. The
             paper's figures have alpha / beta between 1e-4 and 1e-3. Weights of layers and losses mean the same for
             every VGG: activations count in the units of Oxford's weights, whatever pixels the weights expect
-            (see `gatys_objective.activation_unit`).
+            (see `objective.activation_unit`).
         normalization: "mean" takes means over activations and over Gram matrices divided by C * H * W, as the
             public implementations do; "paper" takes equations 1 and 4 literally. It is "mean" with the
             layers' weights multiplied by `losses.paper_content_scale` and `losses.paper_style_scale`. The paper's
@@ -57,8 +85,8 @@ class GatysConfig:
         border: pixels by which the picture is extended on every side (by reflection) while it is painted; they are cut
             off afterwards. VGG pads with zeros, which otherwise shows as a pale line, one or two pixels wide, around
             the picture. 0 is the paper.
-        keep_colors: "luminance" gives the painted picture the content's colors (`blend.with_colors_of`); "match"
-            gives the style pictures the content's colors before (`blend.match_color`).
+        keep_colors: "luminance" gives the painted picture the content's colors (`color.with_colors_of`); "match"
+            gives the style pictures the content's colors before (`color.match_color`).
 
     Raises:
         StylecoreError: for a value outside what is allowed.
@@ -69,7 +97,7 @@ class GatysConfig:
     content_weight: float = 1.0
     style_weight: float = 1e3
     tv_weight: float = 0.0
-    normalization: Normalization = "mean"
+    normalization: LossNormalization = "mean"
     start: Start = "content"
     seed: int = 0
     optimizer: Optimizer = "lbfgs"
@@ -84,7 +112,7 @@ class GatysConfig:
     keep_colors: KeepColors = "none"
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise StylecoreError(f"{name} {getattr(self, name)!r} is unknown; choose from {', '.join(allowed)}.")
         for name in ("content_weight", "style_weight", "tv_weight"):
@@ -106,14 +134,6 @@ class GatysConfig:
             _check_weights("layer", tuple(layer_weights(layers).values()))
         if self.style_blend:
             _check_weights("style picture", tuple(self.style_blend))
-
-
-_CHOICES = {
-    "normalization": get_args(Normalization),
-    "start": get_args(Start),
-    "optimizer": get_args(Optimizer),
-    "keep_colors": get_args(KeepColors),
-}
 
 
 def layer_weights(layers: Layers) -> dict[str, float]:
@@ -152,3 +172,6 @@ def _check_weights(what: str, weights: tuple[float, ...]) -> None:
         raise StylecoreError(f"the weight of a {what} is not negative; got {', '.join(map(str, weights))}.")
     if not any(weights):
         raise StylecoreError(f"give at least one {what} with a weight above 0.")
+
+
+DEFAULTS = GatysConfig()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylecore.gatys.config import GatysConfig, Normalization, layer_weights
+from stylecore.gatys.config import GatysConfig, LossNormalization, layer_weights
 from stylecore.losses import (
     content_factor,
     content_loss,
@@ -133,7 +133,7 @@ def build_objective(
     return Objective(vgg, content_targets, gram_targets, weights)
 
 
-def _content_scale(target: Tensor, unit: float, normalization: Normalization) -> float:
+def _content_scale(target: Tensor, unit: float, normalization: LossNormalization) -> float:
     """What the content loss of one layer is multiplied by. A relative loss has no unit."""
     if normalization == "relative":
         return float(content_factor(target, "relative"))
@@ -141,7 +141,7 @@ def _content_scale(target: Tensor, unit: float, normalization: Normalization) ->
     return unit**2 * (paper if normalization == "paper" else 1.0)
 
 
-def _style_scale(gram: Tensor, unit: float, normalization: Normalization) -> float:
+def _style_scale(gram: Tensor, unit: float, normalization: LossNormalization) -> float:
     """The same of a style loss."""
     if normalization == "relative":
         return float(style_factor(gram, "relative"))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stylecore.color import LUMA_WEIGHTS
 from stylecore.errors import StylecoreError
 
 BRUSH = 1.0
@@ -16,7 +17,6 @@ BRUSH = 1.0
 LEAST_BRUSH, LARGEST_BRUSH = 0.1, 4.0
 DETAIL = 0.5
 """The share of the photo's fine detail that is laid over an enlarged picture."""
-_LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def painted_size(height: int, width: int, side: int, brush: float) -> tuple[int, int]:
@@ -68,5 +68,5 @@ def lay_detail(painted: Tensor, reduced: Tensor, photo: Tensor, detail: float) -
 
 def _luminance(pixels: Tensor) -> Tensor:
     """(N, 1, H, W)."""
-    red, green, blue = _LUMINANCE
+    red, green, blue = LUMA_WEIGHTS
     return torch.add(pixels[:, :1] * red, pixels[:, 1:2], alpha=green).add_(pixels[:, 2:], alpha=blue)

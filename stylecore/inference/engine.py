@@ -1,5 +1,6 @@
 """Run a StyleModel on pictures: any size in, exactly that size out."""
 
+import copy
 import dataclasses
 import logging
 import platform
@@ -16,7 +17,7 @@ from stylecore.inference import openvino as openvino_runtime
 from stylecore.inference.brush import BRUSH, DETAIL, lay_detail, painted_size
 from stylecore.inference.tiling import hold_statistics, stylize_by_tiles
 from stylecore.johnson.style_model import StyleModel
-from stylecore.johnson.transform_net import TransformNetConfig, add_noise
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig, add_noise
 from stylecore.pictures.read import resize
 
 Runtime = Literal["torch", "openvino", "openvino-int8"]
@@ -27,9 +28,9 @@ RUNTIMES: tuple[str, ...] = ("auto", *get_args(Runtime))
 ALIGNMENT = 4
 """The network halves a picture twice and doubles it twice."""
 
-REACH_OF_OTHER_LAYERS = 16
-"""How far zeros beside the picture reach through all layers but the residual blocks: 8 pixels down to a quarter of
-the size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
+RECEPTIVE_RADIUS_OF_OTHER_LAYERS = 16
+"""Pixels: how far a result sees to each side through all layers but the residual blocks. 8 down to a quarter of the
+size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
 
 BORDER_OF_REFLECTION = 16
 """Pixels of reflected surroundings for networks that reflect in every layer. With so many no frame is seen. More would
@@ -62,7 +63,7 @@ class Engine:
     leaves a visible frame. Where it pads with reflections, some pixels of them keep the frame away; where
     it pads with zeros, the extension is so wide that no zero reaches the picture through any layer.
 
-    Pictures of more than `LARGEST_WHOLE` pixels are stylized by tiles that share their statistics (big_pictures.py):
+    Pictures of more than `LARGEST_WHOLE` pixels are stylized by tiles that share their statistics (tiling.py):
     without seams, in memory that grows by the picture and its result alone. The statistics are estimated from
     samples, so the result is not exactly that of the whole picture at once.
 
@@ -73,6 +74,7 @@ class Engine:
             weights as they are now and as many threads as PyTorch has now.
 
     Attributes:
+        model: the style, its network on the device: the caller's own, or a copy where that is on another device.
         runtime: the one that was chosen.
 
     Raises:
@@ -81,13 +83,13 @@ class Engine:
 
     def __init__(self, model: StyleModel, device: str | None = None, runtime: str = "auto") -> None:
         self.device = choose_device(device)
-        self.model = model
-        self.network = model.network.to(self.device)
+        self.network = network_on(self.device, model.network)
+        self.model = StyleModel(self.network, model.card, model.quantization)
         self.card = model.card
         self.config = model.card.network
         self.runtime: Runtime
         self._stylize: Callable[[Tensor], Tensor]
-        self.runtime, self._stylize = choose_runtime(model, self.device, runtime)
+        self.runtime, self._stylize = choose_runtime(self.model, self.device, runtime)
 
     @torch.no_grad()
     def stylize(
@@ -144,9 +146,9 @@ class Engine:
         held = hold_statistics(self.network, pixels)
         card = dataclasses.replace(self.card, network=held.config)  # without noise: the picture has it by now
         of_tiles = Engine(StyleModel(held, card, self.model.quantization), str(self.device), self.runtime)
-        reach = self.config.border + REACH_OF_OTHER_LAYERS
+        radius = self.config.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS
         try:
-            return stylize_by_tiles(of_tiles.paint, pixels, reach=reach, side=TILE_SIDE, progress=progress)
+            return stylize_by_tiles(of_tiles.paint, pixels, receptive_radius=radius, side=TILE_SIDE, progress=progress)
         finally:
             of_tiles.release_memory()
 
@@ -176,7 +178,7 @@ def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tupl
     quantization = model.quantization if wanted != "openvino" else None
     if wanted == "openvino-int8" and quantization is None:
         raise StylecoreError(
-            f"the style {model.card.name} has no 8-bit form; `python -m training.quantize` makes it, "
+            f"the style {model.card.name} has no quantized network; `python -m training.quantize` makes one, "
             "or choose another runtime."
         )
     if wanted == "auto" and platform.machine() not in X86:
@@ -190,6 +192,14 @@ def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tupl
             raise
         _log.warning("%s is run by PyTorch: %s", model.card.name, error)
         return "torch", model.network
+
+
+def network_on(device: torch.device, network: TransformNet) -> TransformNet:
+    """The network itself where it is on the device already, else a copy on the device."""
+    here = torch.empty(0, device=device).device  # "cuda" is "cuda:0"
+    if all(tensor.device == here for tensor in network.state_dict().values()):
+        return network
+    return copy.deepcopy(network).to(device)
 
 
 def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]:
@@ -207,8 +217,8 @@ def _border(config: TransformNetConfig) -> int:
     if config.padding == "reflect":
         return BORDER_OF_LARGE_STROKES if config.input_noise else BORDER_OF_REFLECTION
     if config.padding == "reflect-start":  # what the residual blocks need the network adds by itself
-        return REACH_OF_OTHER_LAYERS
-    return config.border + REACH_OF_OTHER_LAYERS
+        return RECEPTIVE_RADIUS_OF_OTHER_LAYERS
+    return config.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS
 
 
 def choose_device(name: str | None) -> torch.device:

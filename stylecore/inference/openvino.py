@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import importlib.util
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,14 @@ import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.files import default_cache
 from stylecore.inference.openvino_graph import Array, Ranges, build_graph, convolution_names
 from stylecore.johnson.transform_net import TransformNet
-from stylecore.vgg.weights import default_cache
 
 CACHED_BYTES = 256_000_000
 """Compiled networks that are kept, at most; one takes 2 to 7 MB."""
 
 _FIRST_USE = threading.Lock()
-
-# OpenVINO tells Google Analytics of every import, unasked, through this package; where it is missing it does without.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def is_installed() -> bool:

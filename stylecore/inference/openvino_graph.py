@@ -14,6 +14,7 @@ That takes milliseconds and lets the graph compute the same with less work:
 Sides are dynamic: pictures of all sizes run in one compiled network.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ from torch import nn
 
 from stylecore.johnson.transform_net import ConvolutionLayer, TransformNet, TransposedConvolutionLayer, UpsamplingLayer
 from stylecore.preprocessing import Preprocessing
+
+# OpenVINO tells Google Analytics of every import, unasked, through this package; where it is missing it does without.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 Array = NDArray[Any]
 Ranges = Mapping[str, tuple[float, float]]

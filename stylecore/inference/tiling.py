@@ -3,8 +3,8 @@
 Instance normalization takes mean and variance over the whole picture, so tiles that are stylized by themselves differ
 in color and contrast, and seams show. Here the statistics of every layer are taken once, over samples spread evenly
 over the picture, and held for all tiles: with its statistics held a layer is an affine map, and the network one of
-convolutions alone, whose result at a pixel depends on `reach` pixels around it and no more. Tiles that overlap by
-so much join without a seam.
+convolutions alone, whose result at a pixel depends on its receptive field and no more. Tiles that overlap by its
+radius join without a seam.
 """
 
 import dataclasses
@@ -78,16 +78,17 @@ def stylize_by_tiles(
     stylize: Callable[[Tensor], Tensor],
     pixels: Tensor,
     *,
-    reach: int,
+    receptive_radius: int,
     side: int,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Put the result together from tiles.
 
     Args:
-        stylize: (3, h, w) to (3, h, w); must depend on no more than `reach` pixels around each.
+        stylize: (3, h, w) to (3, h, w); its receptive field is no larger than `receptive_radius` pixels on each side.
         pixels: (3, H, W).
-        reach: a multiple of 4, so that every tile's context begins where the network halves the whole picture.
+        receptive_radius: a multiple of 4, so that every tile's context begins where the network halves the whole
+            picture.
         side: of the largest tile without its context, a multiple of 4.
         progress: called with the share that is done, 0 to 1, after every tile.
     """
@@ -95,8 +96,8 @@ def stylize_by_tiles(
     result = torch.empty((3, height, width), dtype=torch.float32)
     done = 0
     for tile in tiles(height, width, side):
-        top, left = max(0, tile.top - reach), max(0, tile.left - reach)
-        context = pixels[:, top : tile.bottom + reach, left : tile.right + reach]
+        top, left = max(0, tile.top - receptive_radius), max(0, tile.left - receptive_radius)
+        context = pixels[:, top : tile.bottom + receptive_radius, left : tile.right + receptive_radius]
         part = stylize(context)
         result[:, tile.top : tile.bottom, tile.left : tile.right] = part[
             :, tile.top - top : tile.bottom - top, tile.left - left : tile.right - left

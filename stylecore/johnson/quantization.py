@@ -1,4 +1,4 @@
-"""The 8-bit form of a network: a small file beside its .safetensors, `starry_night.int8.json`.
+"""The quantized network: a small sidecar of its .safetensors, `starry_night.int8.json`.
 
 It names the convolutions that are computed in 8 bits and the range of values that each is given; the weights are made
 from those of the network. `python -m training.quantize` measures the ranges and writes it.
@@ -8,12 +8,11 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from stylecore.errors import StylecoreError
+from stylecore.files import replaced_whole
 from stylecore.johnson.transform_net import TransformNet
 
 FORMAT = "stylecore.int8/1"
@@ -22,14 +21,14 @@ SUFFIX = ".int8.json"
 
 @dataclass(frozen=True)
 class Quantization:
-    """The 8-bit form of one network.
+    """How one network is computed in 8 bits.
 
     Attributes:
         network: `network_digest` of the network that it belongs to.
         ranges: name of a convolution ("encoder.0") to the least and largest value of its input; convolutions that
             are not named stay float32.
         psnr_median, psnr_least: over photos that the ranges were not measured on, against float32, in dB, by the
-            processor that it was made on (see `openvino_runtime`: not all have bfloat16).
+            processor that it was made on (see `stylecore.inference.openvino`: not all have bfloat16).
         calibration_photos, held_out_photos: how many.
     """
 
@@ -58,8 +57,8 @@ def network_digest(network: TransformNet) -> str:
     return digest.hexdigest()
 
 
-def companion_of(path: str | Path) -> Path:
-    """Where the 8-bit form of a style file lies: `a/b.int8.json` for `a/b.safetensors`."""
+def sidecar_of(path: str | Path) -> Path:
+    """The sidecar of a style file, which says how its network is quantized: `a/b.int8.json` for `a/b.safetensors`."""
     return Path(path).with_suffix(SUFFIX)
 
 
@@ -70,19 +69,12 @@ def write_quantization(quantization: Quantization, path: Path) -> None:
         StylecoreError: when it cannot be written.
     """
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(quantization)}, indent=1) + "\n"
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with replaced_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StylecoreError(f"cannot write {path}: {error.strerror}.") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def read_quantization(path: Path, network: TransformNet) -> Quantization:
@@ -101,8 +93,8 @@ def read_quantization(path: Path, network: TransformNet) -> Quantization:
         quantization = Quantization(ranges=ranges, **values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StylecoreError(
-            f"{path} is no 8-bit form of a network ({error}); remove it, or `python -m training.quantize` the network "
-            "again."
+            f"{path} is no sidecar of a quantized network ({error}); remove it, or `python -m training.quantize` "
+            "the network again."
         ) from error
     if quantization.network != network_digest(network):
         raise StylecoreError(

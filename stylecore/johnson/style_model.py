@@ -3,11 +3,9 @@
 import dataclasses
 import json
 import logging
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.johnson.quantization import Quantization, companion_of, read_quantization, write_quantization
+from stylecore.files import replaced_whole
+from stylecore.johnson.quantization import Quantization, read_quantization, sidecar_of, write_quantization
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.preprocessing import Preprocessing
 
@@ -71,17 +70,54 @@ class StyleCard:
 
     @classmethod
     def from_json(cls, text: str) -> "StyleCard":
-        """Raises ValueError, TypeError or KeyError when the text is not a card's."""
+        """Raises ValueError, TypeError or KeyError when the text is not a card's, or a field has a wrong type."""
         values = json.loads(text)
         network = values.pop("network")
         for side in ("input_values", "output_values"):
             preprocessing = network[side]
+            _check_types(preprocessing, Preprocessing, f"network.{side}.")
             for statistic in ("mean", "std"):
                 preprocessing[statistic] = tuple(float(value) for value in preprocessing[statistic])
-                if len(preprocessing[statistic]) != 3:
-                    raise ValueError(f"{side} needs 3 values of {statistic}")
             network[side] = Preprocessing(**preprocessing)
+        _check_types(network, TransformNetConfig, "network.")
+        _check_types(values, cls)
         return cls(network=TransformNetConfig(**network), **values)
+
+
+_IN_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict[str, Any]: "a table",
+    dict[str, float]: "a table of numbers",
+    tuple[float, float, float]: "3 numbers",
+}
+
+
+def _check_types(values: dict[str, Any], form: type, prefix: str = "") -> None:
+    """Raises ValueError for the first of these values that is not of the type that the dataclass `form` gives it."""
+    hints = get_type_hints(form)
+    for name, value in values.items():
+        if name in hints and not _is_of_type(value, hints[name]):
+            wanted = _IN_WORDS.get(hints[name]) or " or ".join(map(str, get_args(hints[name])))
+            raise ValueError(f"{prefix}{name} is {value!r:.60}, not {wanted}")
+
+
+def _is_of_type(value: Any, kind: Any) -> bool:
+    """Whether a value that JSON gave is of a dataclass field's type."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin is Literal:
+        return value in parts
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_of_type(each, parts[1]) for each in value.values())
+    if origin is tuple:
+        return isinstance(value, list) and len(value) == len(parts) and all(map(_is_of_type, value, parts))
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, kind)
 
 
 class StyleModel:
@@ -89,7 +125,7 @@ class StyleModel:
 
     Attributes:
         network, card: see there.
-        quantization: the network's 8-bit form, or None when nobody made it.
+        quantization: how the network is quantized, or None when nobody did that.
     """
 
     def __init__(self, network: TransformNet, card: StyleCard, quantization: Quantization | None = None) -> None:
@@ -100,7 +136,7 @@ class StyleModel:
         self.quantization = quantization
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
-        """Write the file, whole or not at all, and its 8-bit form, if there is one, beside it.
+        """Write the file, whole or not at all, and the sidecar of its quantized network, if there is one.
 
         Args:
             path: ends in .safetensors; its folder is made when missing.
@@ -119,28 +155,22 @@ class StyleModel:
         if broken is not None:
             raise StylecoreError(f"{target} was not written: the weights of {broken} are not finite numbers.")
         header = {FORMAT_KEY: FORMAT, CARD_KEY: self.card.to_json()}
-        temporary = None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            os.close(descriptor)
-            save_file(tensors, temporary, metadata=header)
-            os.chmod(temporary, 0o644)
-            companion_of(target).unlink(missing_ok=True)  # of what was here before
-            os.replace(temporary, target)
+            with replaced_whole(target) as temporary:
+                save_file(tensors, temporary, metadata=header)
+                temporary.chmod(0o644)  # save_file lets its owner alone read it
+                sidecar_of(target).unlink(missing_ok=True)  # of what was here before
             if self.quantization is not None:
-                write_quantization(self.quantization, companion_of(target))
+                write_quantization(self.quantization, sidecar_of(target))
         except (OSError, SafetensorError) as error:
             raise StylecoreError(f"cannot write {target}: {_reason(error)}.") from error
-        finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "StyleModel":
-        """Read a file that `save` wrote, with its 8-bit form if that lies beside it.
+        """Read a file that `save` wrote, with its sidecar if there is one.
 
-        An 8-bit form that is damaged or belongs to another network is left out, with a warning.
+        A sidecar that is damaged or belongs to another network is left out, with a warning.
 
         Raises:
             StylecoreError: when there is no such file, it is no StyleModel, or it is damaged.
@@ -204,11 +234,11 @@ def read_card(path: str | Path) -> StyleCard:
 
 
 def _quantization_beside(path: Path, network: TransformNet) -> Quantization | None:
-    companion = companion_of(path)
-    if not companion.is_file():
+    sidecar = sidecar_of(path)
+    if not sidecar.is_file():
         return None
     try:
-        return read_quantization(companion, network)
+        return read_quantization(sidecar, network)
     except StylecoreError as error:
         _log.warning("%s", error)
         return None

@@ -25,7 +25,7 @@ MAX_RESIDUAL_BLOCKS = 9
 BORDER_PER_RESIDUAL_BLOCK = 8
 """Two unpadded 3 x 3 convolutions at a quarter of the size take 2 positions, 8 pixels, off every side."""
 
-Normalization = Literal["instance", "batch"]
+NormalizationLayer = Literal["instance", "batch"]
 Padding = Literal["reflect", "reflect-start", "same"]
 Upsampling = Literal["nearest", "transposed"]
 Output = Literal["linear", "tanh"]
@@ -60,7 +60,7 @@ class TransformNetConfig:
 
     residual_blocks: int = 5
     width: float = 1.0
-    normalization: Normalization = "instance"
+    normalization: NormalizationLayer = "instance"
     padding: Padding = "reflect"
     upsampling: Upsampling = "nearest"
     output: Output = "linear"

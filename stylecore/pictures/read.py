@@ -1,6 +1,6 @@
 """Picture files to pixels and back. A picture is a float32 tensor (3, H, W), sRGB, [0, 1].
 
-This module reads; `picture_writing` writes, and its functions are offered here too.
+This module reads; `stylecore.pictures.write` writes, and its functions are offered here too.
 """
 
 import io
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from stylecore.errors import StylecoreError
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
-from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image, write_whole
+from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -33,7 +33,6 @@ __all__ = [
     "resize",
     "save_picture",
     "to_image",
-    "write_whole",
 ]
 
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -80,7 +79,7 @@ def load_picture(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     keep_location: bool = False,
 ) -> Picture:
-    """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000 or PPM, told by content, not by name.
+    """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000 or PPM, known by content, not by name.
 
     The EXIF orientation is applied, the color profile converted to sRGB, transparency composited on white and
     kept in `alpha`; 16-bit samples are reduced to 8; of an animation the first frame is taken.

@@ -1,27 +1,17 @@
 """Pixels to picture files: 8 bits, alpha put back, sRGB profile, settings inside, all or nothing."""
 
 import io
-import os
-import uuid
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, get_args
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.files import FORMAT_OF_SUFFIX, Format, write_whole
 from stylecore.pictures.metadata import exif_with_settings, png_text_with_settings, srgb_profile
 
-Format = Literal["PNG", "JPEG", "WEBP", "TIFF"]
-FORMAT_OF_SUFFIX: dict[str, Format] = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
 # JPEG: 4:4:4, because a stylized picture is full of colored edges. WebP: the color is lossy at the same quality
 # (a lossless one would be as large as the PNG), the alpha channel lossless. TIFF: not compressed, because Pillow's
 # compressing writer cannot carry an EXIF directory, where the date and the settings live.
@@ -159,21 +149,3 @@ def save_picture(
         return
     chosen = format or output_format(path)
     write_whole(path, encode_picture(pixels, chosen, alpha=alpha, exif=exif, settings=settings))
-
-
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Put a file in its place in one step: written beside it under another name, then renamed.
-
-    Raises:
-        StylecoreError: The folder is missing or full, or may not be written to. Nothing is left behind.
-    """
-    path = Path(os.path.realpath(path))  # a link keeps pointing to the file it points to
-    temporary = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.part")
-    try:
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StylecoreError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -8,8 +8,6 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
@@ -22,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.files import default_cache, file_sha256, replaced_whole
 from stylecore.preprocessing import Preprocessing
 from stylecore.vgg.formats import Features, check_complete, read_features
 from stylecore.vgg.network import VGG, Configuration, Pooling
@@ -117,8 +116,7 @@ def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: st
     Args:
         name: "vgg16" or "vgg19".
         weights: a file in one of the formats of `stylecore.vgg.formats`.
-        cache_dir: folder of converted weights; `$STYLECORE_CACHE`, else `$XDG_CACHE_HOME/stylecore`, else
-            `~/.cache/stylecore`.
+        cache_dir: folder of converted weights; `stylecore.files.default_cache` when left out.
 
     Raises:
         StylecoreError: for a file that does not hold these features, and where no source is to be had.
@@ -153,13 +151,6 @@ def write_weights(name: Name, folder: str | Path) -> Path:
     except (OSError, SafetensorError) as error:
         raise StylecoreError(f"cannot write {path}: {error}.") from error
     return path
-
-
-def default_cache() -> Path:
-    """Folder of converted weights, unless a caller names another."""
-    if folder := os.environ.get("STYLECORE_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore"
 
 
 # --- the places, in order ---
@@ -260,14 +251,9 @@ def _write(weights: VGGWeights, name: Name, path: Path) -> None:
         "tensors_sha256": _tensors_sha256(weights.features.tensors),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    try:
+    with replaced_whole(path) as temporary:
         save_file(weights.features.tensors, temporary, metadata=header)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.chmod(0o644)  # save_file lets its owner alone read it
 
 
 def _canonical(path: Path, name: Name) -> VGGWeights | None:
@@ -322,7 +308,6 @@ def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def _file_sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise StylecoreError(f"{path} cannot be read: {error.strerror}.") from None

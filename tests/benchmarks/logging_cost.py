@@ -24,7 +24,7 @@ from training import train
 from training.config import parse_config
 from training.tracking.tracker import Tracker
 
-COUNTED = ("start", "log_metrics", "log_preview", "log_checkpoint", "finish")
+COUNTED = ("start", "log_metrics", "log_image", "log_checkpoint", "finish")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from comparing import NO_PEERS, PEERS, Contender, Figure, Line, Process, ask, compare, say
 
 from stylecore.errors import StylecoreError
-from stylecore.johnson.quantization import companion_of
+from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import read_card
 from stylecore.library import FAST, find_style, find_styles
 
@@ -43,7 +43,7 @@ def feed_forward(options: argparse.Namespace) -> Iterator[Line]:
     for name, file in files.items():
         for width, height in SIZES:
             where = {"photo": options.photo, "width": width, "height": height}
-            runtimes = ["torch", "openvino"] + ["openvino-int8"] * companion_of(file).is_file()
+            runtimes = ["torch", "openvino"] + ["openvino-int8"] * sidecar_of(file).is_file()
             contenders: dict[str, Contender] = {
                 EAGER: Process(options.threads, contender="eager", style=str(file), **where)
             }

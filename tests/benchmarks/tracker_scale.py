@@ -37,6 +37,7 @@ from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from training.registry import Registry
+from training.registry.versions import log_style
 from training.tracking.tracker import Tracker
 
 PASSWORD = "a long password"
@@ -85,7 +86,7 @@ def fill(postgres: Postgres, options: argparse.Namespace) -> tuple[str, list[str
         tracker.log_metrics({curve: 1.0}, 1)
     for step in (1000, 1500, 3500):
         card = StyleCard(name="style-0", title="Style 0", network=network, iterations=step)
-        tracker.log_checkpoint(StyleModel(TransformNet(network), card), step, {})
+        log_style(tracker, StyleModel(TransformNet(network), card), step, {})
     tracker.finish()
     client = MlflowClient()
     run = client.get_run(tracker.run_id)

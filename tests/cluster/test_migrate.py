@@ -10,12 +10,14 @@ import torch
 from mlflow import MlflowClient
 from servers import MLflowServer
 
+from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import to_image
 from training.registry import Registry
 from training.registry.__main__ import main
 from training.registry.migrate import MIGRATED
-from training.tracking.delivery import file_sha256
+from training.registry.versions import log_preview, log_style
 from training.tracking.store import connect
 from training.tracking.tracker import Tracker
 
@@ -33,18 +35,18 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
         params={"style_weight": 5e9, "name": name},
         tags={"mlflow.parentRunId": parent} if parent else {"kept": "yes"},
         note="note",
-        style=torch.rand(3, 16, 16),
+        note_image=to_image(torch.rand(3, 16, 16)),
         dataset={"name": "photos", "source": "/data/photos", "digest": "abc"},
         tracking_uri=store,
         system_metrics=False,
     )
-    tracker.log_preview("tower", torch.rand(3, 16, 16), 0)
+    log_preview(tracker, "tower", torch.rand(3, 16, 16), 0)
     for step in range(1, 1201):
         tracker.log_metrics({"loss/total": 1 / step}, step)
     tracker.log_metrics({"odd": math.nan}, 1)
     tracker.log_metrics({"odd": math.inf}, 2)
     for step in range(600, 600 * checkpoints + 1, 600):
-        tracker.log_checkpoint(tiny_style(step), step, {"loss/total": 1 / step})
+        log_style(tracker, tiny_style(step), step, {"loss/total": 1 / step})
     tracker.finish()
     return tracker.run_id
 

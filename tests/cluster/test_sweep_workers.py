@@ -19,7 +19,8 @@ from PIL import Image
 from servers import Postgres
 
 from stylecore.errors import StylecoreError
-from stylecore.vgg.weights import default_cache, find_weights
+from stylecore.files import default_cache
+from stylecore.vgg.weights import find_weights
 from training.config import REPOSITORY
 from training.experiments import sweep
 

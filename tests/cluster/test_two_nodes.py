@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from stylecore.errors import StylecoreError
-from stylecore.vgg.weights import default_cache, find_weights
+from stylecore.files import default_cache
+from stylecore.vgg.weights import find_weights
 from training.config import REPOSITORY
 
 VGG_CACHE = default_cache()

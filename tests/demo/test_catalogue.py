@@ -16,6 +16,7 @@ from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from tests.demo.conftest import make_style, write_bundle
+from training.registry.versions import log_style
 
 
 def test_a_bundle_lists_its_styles_with_versions_aliases_card_and_preview(catalogue: BundleCatalogue) -> None:
@@ -121,7 +122,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
 
     for step in (10, 20):
         model = make_style(step, name="night", title="The Night")
-        run.log_checkpoint(StyleModel(model.network, replace(model.card, iterations=step)), step, {"loss/total": 1.0})
+        log_style(run, StyleModel(model.network, replace(model.card, iterations=step)), step, {"loss/total": 1.0})
     run.finish()
     catalogue: Catalogue = RegistryCatalogue(store, seconds_between_looks=0)
     (entry,) = catalogue.styles()

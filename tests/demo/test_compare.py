@@ -31,6 +31,7 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard
 from stylecore.johnson.transform_net import TransformNetConfig
 from tests.demo.conftest import LIMITS, make_style, write_bundle
+from training.registry.versions import log_style
 
 PLANNED = {"iterations": 3500, "style_weight": 1e10, "seed": 0}
 
@@ -193,7 +194,7 @@ def test_versions_are_named_as_mlflow_names_them(catalogue: BundleCatalogue, ref
     [
         ([], "at least one"),
         (["night/1", "night/2", "night/3"], "at most 2 versions to compare at once, not 3"),
-        (["../etc"], "does not name a style's version; write NAME"),
+        (["../etc"], "does not name a style; write NAME"),
         (["nope"], "there is no style 'nope'"),
         (["night/9"], "has no version '9'"),
     ],
@@ -312,7 +313,7 @@ def test_the_registry_tells_runs_evaluations_and_pages(tmp_path: Path) -> None:
             experiment="johnson", run_name=name, params={}, tags={}, tracking_uri=store, system_metrics=False
         )
         model = make_style(seed, name="night", iterations=10, training={"seed": seed})
-        run.log_checkpoint(model, 10, {"eval/equivalent_gatys_iterations": 20.0 + seed})
+        log_style(run, model, 10, {"eval/equivalent_gatys_iterations": 20.0 + seed})
         run.finish()
     catalogue = RegistryCatalogue(store, mlflow_page="http://localhost:5000")
     first, second = catalogue.versions("night")

@@ -57,16 +57,20 @@ def test_held_statistics_of_the_whole_picture_change_nothing() -> None:
 def test_tiles_join_without_a_seam(config: TransformNetConfig) -> None:
     whole = picture(150, 203)
     held = engine(hold_statistics(network(config), whole))
-    reach = config.border + 16
-    together = stylize_by_tiles(held.stylize, whole, reach=reach, side=64)
-    inside = (..., slice(reach, -reach), slice(reach, -reach))  # the edges are extended by reflection of other parts
+    radius = config.border + 16
+    together = stylize_by_tiles(held.stylize, whole, receptive_radius=radius, side=64)
+    inside = (
+        ...,
+        slice(radius, -radius),
+        slice(radius, -radius),
+    )  # edges reflect other parts
     assert (together - held.paint(whole))[inside].abs().max() < 1e-5
 
 
 def test_tiles_with_statistics_of_their_own_would_show_seams() -> None:
     whole = picture(150, 203)
     alone = engine(network(SMALL))
-    together = stylize_by_tiles(alone.stylize, whole, reach=24, side=64)
+    together = stylize_by_tiles(alone.stylize, whole, receptive_radius=24, side=64)
     assert (together - alone.paint(whole)).abs().max() > 0.02
 
 
@@ -97,7 +101,7 @@ def test_samples_are_few_and_reach_every_edge(height: int, width: int) -> None:
 
 def test_progress_ends_at_one() -> None:
     shares: list[float] = []
-    stylize_by_tiles(lambda part: part, picture(70, 90), reach=8, side=32, progress=shares.append)
+    stylize_by_tiles(lambda part: part, picture(70, 90), receptive_radius=8, side=32, progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(shares) > 4
@@ -114,5 +118,5 @@ def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.Monkey
     assert shares[-1] == 1
     assert torch.equal(stylist.paint(torch.stack([whole, whole]))[1], by_tiles)
     monkeypatch.undo()
-    by_themselves = stylize_by_tiles(stylist.stylize, whole, reach=24, side=64)
+    by_themselves = stylize_by_tiles(stylist.stylize, whole, receptive_radius=24, side=64)
     assert (by_tiles - at_once).square().mean() < 0.5 * (by_themselves - at_once).square().mean()

@@ -27,9 +27,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two small styles on the shelf; "waves" in two stages of training."""
-    folder = tmp_path / "shelf"
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two small styles in the library; "waves" in two stages of training."""
+    folder = tmp_path / "library"
     network = TransformNetConfig(residual_blocks=1, width=0.25)
     for name, iterations in (("waves", 10), ("waves", 200), ("stars", 10)):
         card = StyleCard(name=name, title=f"The {name}", artist="Nobody", network=network, iterations=iterations)
@@ -61,23 +61,23 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_one_photo_keeps_its_size_and_says_how_it_was_made(shelf: Path, photo: Path, tmp_path: Path) -> None:
+def test_one_photo_keeps_its_size_and_says_how_it_was_made(library: Path, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "out.png"
     assert main(["stylize", str(photo), "--style", "waves", "-o", str(out), "--strength", "0.5"]) == 0
     assert Image.open(out).size == (51, 37)
     settings = read_settings(out)
     assert settings is not None
     assert (settings["style"], settings["iterations"], settings["strength"]) == ("waves", 200, 0.5)
-    assert settings["runtime"] in ("torch", "openvino")  # a style without an 8-bit form
+    assert settings["runtime"] in ("torch", "openvino")  # a style that is not quantized
 
 
-def test_strength_zero_is_the_photo(shelf: Path, photo: Path, tmp_path: Path) -> None:
+def test_strength_zero_is_the_photo(library: Path, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     assert main(["stylize", str(photo), "--style", "waves@iterations-10", "-o", str(out), "--strength", "0"]) == 0
     assert np.array_equal(np.asarray(Image.open(out)), np.asarray(Image.open(photo)))
 
 
-def test_transparency_comes_back(shelf: Path, tmp_path: Path) -> None:
+def test_transparency_comes_back(library: Path, tmp_path: Path) -> None:
     rgba = np.zeros((20, 30, 4), np.uint8)
     rgba[:, :15, 3] = 255
     Image.fromarray(rgba).save(tmp_path / "a.png")
@@ -86,7 +86,7 @@ def test_transparency_comes_back(shelf: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_mirrored_what_is_done_skipped_and_a_bad_file_reported(
-    shelf: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    library: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     (source / "sub").mkdir(parents=True)
@@ -111,7 +111,7 @@ def test_a_folder_is_mirrored_what_is_done_skipped_and_a_bad_file_reported(
 
 
 def test_json_is_one_object_a_photo(
-    shelf: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    library: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = tmp_path / "again.jpg"
     again.write_bytes(photo.read_bytes())
@@ -124,7 +124,7 @@ def test_json_is_one_object_a_photo(
     ]
 
 
-def test_standard_input_to_standard_output(shelf: Path, photo: Path) -> None:
+def test_standard_input_to_standard_output(library: Path, photo: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "stylecore", "stylize", "-", "--style", "waves", "-o", "-"],
         input=photo.read_bytes(),
@@ -138,7 +138,7 @@ def test_standard_input_to_standard_output(shelf: Path, photo: Path) -> None:
 
 
 def test_mistakes_are_one_sentence_and_leave_nothing(
-    shelf: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    library: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty").mkdir()
@@ -147,7 +147,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     style = ["--style", "waves", "-o"]
     cases: list[tuple[list[str | Path], str]] = [
         (["stylize", photo, "--style", "clouds", "-o", out], "there are stars, waves"),
-        (["stylize", photo, "--style", shelf / "torn.safetensors", "-o", out], "torn.safetensors"),
+        (["stylize", photo, "--style", library / "torn.safetensors", "-o", out], "torn.safetensors"),
         (["stylize", photo, "--style", tmp_path / "no.safetensors", "-o", out], "no.safetensors"),
         (["stylize", tmp_path / "none.jpg", *style, out], "none.jpg"),
         (["stylize", tmp_path / "text.jpg", *style, out], "text.jpg"),
@@ -177,22 +177,52 @@ def test_photos_that_would_become_one_picture_are_kept_apart() -> None:
         list(plan(["a/x.png", "b/x.png", "c/x.png"], "out"))
 
 
-def test_styles_are_listed(shelf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_for_each_style(
+    library: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["styles"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [
+    assert [(line.split()[0], line.split()[-2]) for line in lines] == [("stars", "10"), ("waves", "200")]
+    assert "The waves, Nobody" in lines[1]
+    monkeypatch.setenv("STYLECORE_STYLES", str(library / "nothing"))
+    assert main(["styles"]) == 0
+    assert "No styles yet" in capsys.readouterr().out
+
+
+def test_every_version_is_listed_where_asked_for(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["styles", "--versions"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
         "stars@iterations-10",
         "waves@iterations-10",
         "waves@iterations-200",
     ]
     assert main(["styles", "--json"]) == 0
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["stars", "waves", "waves"]
-    monkeypatch.setenv("STYLECORE_STYLES", str(shelf / "nothing"))
+
+
+def test_a_style_is_listed_with_the_aliases_of_its_versions(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = library / "run" / "checkpoints"
+    run.mkdir(parents=True)
+    for iterations in (10, 200):
+        (library / "waves" / f"iterations-{iterations}.safetensors").rename(
+            run / f"iterations-{iterations}.safetensors"
+        )
+    checkpoints = [{"step": 10, "aliases": ["fast", "iterations-10"]}, {"step": 200, "aliases": ["champion"]}]
+    (run.parent / "run.json").write_text(json.dumps({"checkpoints": checkpoints}))
     assert main(["styles"]) == 0
-    assert "No styles yet" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["iterations", "@fast"]
 
 
-def test_a_sheet_has_the_photo_and_every_style_once(shelf: Path, photo: Path, tmp_path: Path) -> None:
+def test_a_file_with_a_card_of_wrong_types_is_passed_over(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = library / "stars" / "iterations-10.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(rb"\"iterations\": 10,", rb"\"iterations\": [],"))
+    assert path.read_bytes() != content
+    assert main(["styles"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["waves"]
+
+
+def test_a_sheet_has_the_photo_and_every_style_once(library: Path, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     assert main(["sheet", str(photo), "-o", str(out), "--columns", "3"]) == 0
     sheet = Image.open(out)

@@ -192,3 +192,17 @@ def test_the_noise_is_as_strong_as_asked_and_gray() -> None:
     assert torch.equal(noise[0], noise[1])
     assert torch.equal(noise[:, 0], noise[:, 2])
     assert torch.equal(add_noise(noise, 0.0), noise)
+
+
+def test_the_caller_s_network_stays_on_its_device() -> None:
+    config = FORMS["reflect"]
+    model = StyleModel(TransformNet(config), StyleCard(name="test", network=config))
+    engine = Engine(model, device="meta", runtime="torch")
+    assert {tensor.device.type for tensor in engine.network.state_dict().values()} == {"meta"}
+    assert {tensor.device.type for tensor in model.network.state_dict().values()} == {"cpu"}
+
+
+def test_on_the_same_device_the_weights_are_shared() -> None:
+    config = FORMS["reflect"]
+    model = StyleModel(TransformNet(config), StyleCard(name="test", network=config))
+    assert Engine(model, device="cpu", runtime="torch").network is model.network

@@ -1,4 +1,4 @@
-"""The 8-bit form of a network: its file, and what the engine does with it."""
+"""The quantized network: its sidecar, and what the engine does with it."""
 
 import dataclasses
 import importlib.util
@@ -17,9 +17,9 @@ from stylecore.inference.engine import X86, Engine, frame
 from stylecore.inference.openvino import OpenVinoNetwork, convolution_names
 from stylecore.johnson.quantization import (
     Quantization,
-    companion_of,
     network_digest,
     read_quantization,
+    sidecar_of,
     write_quantization,
 )
 from stylecore.johnson.style_model import StyleCard, StyleModel
@@ -35,7 +35,7 @@ def make_model(config: TransformNetConfig = TINY, seed: int = 0) -> StyleModel:
 
 
 def form_of(model: StyleModel, ranges: dict[str, tuple[float, float]] | None = None) -> Quantization:
-    """An 8-bit form; without ranges nothing is in 8 bits."""
+    """A quantized network; without ranges nothing is in 8 bits."""
     return Quantization(network_digest(model.network), ranges or {}, 40.0, 35.5, 20, 10)
 
 
@@ -56,7 +56,7 @@ def test_the_file_holds_it(tmp_path: Path) -> None:
     model.save(tmp_path / "a.safetensors", half=True)
     assert {path.name for path in tmp_path.iterdir()} == {"a.safetensors", "a.int8.json"}
     assert StyleModel.load(tmp_path / "a.safetensors").quantization == form
-    assert companion_of("b/c.d.safetensors") == Path("b/c.d.int8.json")
+    assert sidecar_of("b/c.d.safetensors") == Path("b/c.d.int8.json")
 
 
 def test_saving_another_network_there_removes_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -79,7 +79,7 @@ def test_what_belongs_to_another_network_is_refused(tmp_path: Path, caplog: pyte
     assert loaded.quantization is None
     (record,) = caplog.records
     assert "belongs to another network" in record.getMessage()
-    with pytest.raises(StylecoreError, match="has no 8-bit form"):
+    with pytest.raises(StylecoreError, match="has no quantized network"):
         Engine(loaded, "cpu", "openvino-int8")
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, change: Change) -> None:
     values = json.loads(path.read_text())
     change(values)
     path.write_text(json.dumps(values))
-    with pytest.raises(StylecoreError, match="is no 8-bit form"):
+    with pytest.raises(StylecoreError, match="is no sidecar of a quantized network"):
         read_quantization(path, model.network)
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, change: Change) -> None:
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.int8.json"
     path.write_bytes(content)
-    with pytest.raises(StylecoreError, match="is no 8-bit form"):
+    with pytest.raises(StylecoreError, match="is no sidecar of a quantized network"):
         read_quantization(path, make_model().network)
 
 

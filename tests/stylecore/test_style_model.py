@@ -211,6 +211,10 @@ def change(**network: Any) -> str:
     return json.dumps(card)
 
 
+def change_card(**fields: Any) -> str:
+    return json.dumps(json.loads(make_model().card.to_json()) | fields)
+
+
 @pytest.mark.parametrize(
     ("card", "why"),
     [
@@ -219,10 +223,23 @@ def change(**network: Any) -> str:
         ("{}", "'network' is missing"),
         ("[" * 100_000, "cannot be read"),
         (change(residual_blocks=0), "1 to 9 residual blocks"),
-        (change(residual_blocks=1.5), "1 to 9 residual blocks"),
-        (change(width="wide"), "cannot be read"),
+        (change(residual_blocks=1.5), "network.residual_blocks is 1.5, not a whole number"),
+        (change(width="wide"), "network.width is 'wide', not a number"),
+        (change(bias=1), "network.bias is 1, not true or false"),
+        (change(output=["tanh"]), "network.output is ['tanh'], not linear or tanh"),
         (change(dilation=2), "dilation"),
-        (change(input_values={"channel_order": "RGB", "scale": 1.0, "mean": [0.0], "std": [1.0]}), "3 values of mean"),
+        (
+            change(input_values={"channel_order": "RGB", "scale": 1.0, "mean": [0.0], "std": [1.0]}),
+            "input_values.mean is [0.0], not 3 numbers",
+        ),
+        (change_card(title=7), "title is 7, not text"),
+        (change_card(year=["1889"]), "year is ['1889'], not text"),
+        (change_card(iterations="many"), "iterations is 'many', not a whole number"),
+        (change_card(iterations=True), "iterations is True, not a whole number"),
+        (change_card(painted_side=640.5), "painted_side is 640.5, not a whole number"),
+        (change_card(losses={"total": "low"}), "losses is {'total': 'low'}, not a table of numbers"),
+        (change_card(training=[1]), "training is [1], not a table"),
+        (change_card(git_commit=None), "git_commit is None, not text"),
         (make_model().card.to_json().replace("starry-night_2", "../starry"), "letters"),
     ],
 )

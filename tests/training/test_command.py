@@ -8,10 +8,15 @@ import pytest
 
 from stylecore.errors import StylecoreError
 from training.command import run_command
+from training.tracking.errors import TrackingError
 
 
 def mistaken(options: argparse.Namespace) -> None:
     raise StylecoreError("there is no photo.")
+
+
+def untracked(options: argparse.Namespace) -> None:
+    raise TrackingError("the server does not answer.")
 
 
 def interrupted(options: argparse.Namespace) -> None:
@@ -27,6 +32,7 @@ def unread(options: argparse.Namespace) -> None:
     [
         (lambda options: None, 0, ""),
         (mistaken, 2, "error: there is no photo.\n"),
+        (untracked, 2, "error: the server does not answer.\n"),
         (
             lambda options: Path("/proc/there/is/none").mkdir(),
             2,

@@ -24,6 +24,7 @@ from training.config import TrainConfig
 from training.evaluate import find_photos, main
 from training.evaluation import evaluate, evaluate_together, middle_square
 from training.objective import pixel_objective, style_targets, training_losses
+from training.registry.versions import log_style
 from training.tracking.store import connect
 from training.tracking.tracker import Tracker
 
@@ -217,7 +218,7 @@ def workplace(tmp_path: Path, vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> Path
 def run_of(model: StyleModel, folder: Path) -> tuple[Tracker, Path]:
     """Registers the network as a training run does, and writes its file."""
     tracker = Tracker.start(experiment="johnson", run_name="first", params={}, tags={}, system_metrics=False)
-    tracker.log_checkpoint(model, model.card.iterations, {"loss/total": 1.0})
+    log_style(tracker, model, model.card.iterations, {"loss/total": 1.0})
     tracker.finish()
     file = folder / f"{model.card.iterations}.safetensors"
     model.save(file)

@@ -1,5 +1,6 @@
 """The journal of a run: what it keeps when processes die, disks fill, and two want to write."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -18,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylecore.errors import StylecoreError
 from training.tracking import folder_lock
 from training.tracking import journal as journal_module
+from training.tracking.errors import TrackingError
 from training.tracking.journal import Journal, set_aside
 from training.tracking.journal_files import FOLDER, unsent_folders
 from training.tracking.record import Record, plain_number, read_line
@@ -102,10 +103,10 @@ def test_a_file_that_was_damaged_is_not_given(tmp_path: Path):
     weights.unlink()  # it was linked
     assert journal.fetch(name, tmp_path / "copy").read_bytes() == b"weights"
     (tmp_path / FOLDER / "files" / name).write_bytes(b"weightz")
-    with pytest.raises(StylecoreError, match="is damaged"):
+    with pytest.raises(TrackingError, match="is damaged"):
         journal.fetch(name, tmp_path / "copy")
     (tmp_path / FOLDER / "files" / name).unlink()
-    with pytest.raises(StylecoreError, match="has lost its file"):
+    with pytest.raises(TrackingError, match="has lost its file"):
         journal.fetch(name, tmp_path / "copy")
     journal.close()
 
@@ -133,7 +134,7 @@ def test_killed_while_it_writes_a_journal_holds_all_that_was_said(tmp_path: Path
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     said = [int(process.stdout.readline()) for _ in range(200)]
-    with pytest.raises(StylecoreError, match=rf"is being written by process {process.pid} on .*; wait until it ends"):
+    with pytest.raises(TrackingError, match=rf"is being written by process {process.pid} on .*; wait until it ends"):
         Journal(tmp_path)
     process.kill()
     said += [int(line) for line in process.stdout.read().splitlines()]
@@ -146,7 +147,7 @@ def test_killed_while_it_writes_a_journal_holds_all_that_was_said(tmp_path: Path
 
 def test_a_journal_is_open_once_and_a_forked_child_does_not_hold_it(tmp_path: Path):
     journal = Journal(tmp_path)
-    with pytest.raises(StylecoreError, match=f"is being written by process {os.getpid()} on "):
+    with pytest.raises(TrackingError, match=f"is being written by process {os.getpid()} on "):
         Journal(tmp_path)
     child = multiprocessing.get_context("fork").Process(target=signal.pause)
     child.start()
@@ -178,7 +179,7 @@ def test_another_machine_that_lives_is_respected_and_a_dead_one_is_not(
     other = threading.Thread(target=live)
     other.start()
     try:
-        with pytest.raises(StylecoreError, match="process 7 on node-b"):
+        with pytest.raises(TrackingError, match="process 7 on node-b"):
             Journal(tmp_path)
     finally:
         ended.set()
@@ -266,6 +267,47 @@ def test_a_disk_that_is_full_to_the_end_still_says_what_is_lost(small_disk: Path
     again.close()
 
 
+def test_a_picture_may_arrive_while_another_record_writes_it_to_a_disk_that_was_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    journal = Journal(tmp_path)
+    write_bytes, files_of = Path.write_bytes, journal_module.files_of
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", lambda path, content: fail_as_a_full_disk())
+        name = journal.stage(b"picture", ".png")
+        journal.append("picture", {"file": name})
+    noted, writing, arrived = threading.Event(), threading.Event(), threading.Event()
+
+    def wait_for_the_writer(record: Record) -> set[str]:
+        noted.set()
+        writing.wait(0.5)  # in vain: nothing is written while it arrives
+        return files_of(record)
+
+    def wait_for_the_arrival(path: Path, content: bytes) -> int:
+        writing.set()
+        arrived.wait(0.5)
+        return write_bytes(path, content)
+
+    def arrive() -> None:
+        journal.arrived([Record(1, "picture", {"file": name})], {})
+        arrived.set()
+
+    monkeypatch.setattr(journal_module, "files_of", wait_for_the_writer)
+    monkeypatch.setattr(Path, "write_bytes", wait_for_the_arrival)
+    sender = threading.Thread(target=arrive)
+    sender.start()
+    noted.wait()
+    assert journal.append("metrics", {"step": 1}) == 2
+    sender.join()
+    assert numbers(journal) == [2]
+    assert not list((tmp_path / FOLDER / "files").iterdir())
+    journal.close()
+
+
+def fail_as_a_full_disk() -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_memory_still_takes_the_end(small_disk: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(journal_module, "MEMORY_BYTES", 1000)
     journal = Journal(small_disk)
@@ -304,7 +346,7 @@ def test_a_file_that_may_not_grow_is_as_a_full_disk(tmp_path: Path):
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StylecoreError, match=r"cannot be written \(Not a directory\)"):
+    with pytest.raises(TrackingError, match=r"cannot be written \(Not a directory\)"):
         Journal(tmp_path / "file")
 
 

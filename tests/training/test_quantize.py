@@ -10,14 +10,15 @@ import torch
 
 from demo.services.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
-from stylecore.johnson.quantization import Quantization, companion_of, network_digest
+from stylecore.johnson.quantization import Quantization, network_digest, sidecar_of
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.read import save_picture, to_image
 from training import quantize as quantize_module
 from training.quantize import choices, main, read_photos
 from training.registry import Registry
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
+from training.registry.versions import log_style
 from training.tracking.tracker import Tracker
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
@@ -67,7 +68,7 @@ def test_a_file_a_folder_and_a_name(
         assert (len(form.ranges), form.calibration_photos, form.held_out_photos) == (8, 12, 3)
         assert form.ranges["encoder.0"] == (0.0, 1.0)
         assert 10 < form.psnr_least <= form.psnr_median < 60
-    assert not companion_of(tmp_path / "more" / "one.safetensors").exists()
+    assert not sidecar_of(tmp_path / "more" / "one.safetensors").exists()
 
 
 @with_openvino
@@ -95,10 +96,10 @@ def test_what_is_not_near_enough_stays_float32(
     monkeypatch.setattr(quantize_module, "LEAST_PSNR", 90.0)
     file = tmp_path / "a.safetensors"
     tiny_style().save(file)
-    companion_of(file).write_text("{}")  # an older form goes
+    sidecar_of(file).write_text("{}")  # an older form goes
     assert main([str(file), "--photos", str(photos)]) == 0
     assert "stays in float32" in capsys.readouterr().out
-    assert not companion_of(file).exists()
+    assert not sidecar_of(file).exists()
 
 
 def test_choices() -> None:
@@ -133,13 +134,13 @@ def trained(store: str, tiny_style: MakeStyle) -> Tracker:
         params={},
         tags={"git_commit": "abc"},
         note="",
-        style=torch.rand(3, 8, 12),
+        note_image=to_image(torch.rand(3, 8, 12)),
         dataset={"name": "photos", "source": "/data/photos"},
         tracking_uri=store,
         system_metrics=False,
     )
     for step in (10, 20):
-        run.log_checkpoint(tiny_style(iterations=step), step, {})
+        log_style(run, tiny_style(iterations=step), step, {})
     run.finish()
     return run
 

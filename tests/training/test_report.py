@@ -15,6 +15,7 @@ from torch import nn
 from stylecore.color import blend
 from stylecore.gatys.paint import GatysConfig
 from stylecore.pictures.read import picture_from_image, to_image
+from stylecore.sheet import Row, contact_sheet
 from stylecore.vgg.network import VGG
 from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME
@@ -22,11 +23,12 @@ from training.experiments.gatys_grid import paint_ratios
 from training.registry import Registry
 from training.registry.published import PHOTOS, PUBLISHED, publish_run
 from training.registry.restoring import restore_published
+from training.registry.versions import log_preview, log_style
 from training.report import write_report
 from training.report.__main__ import main
 from training.report.data import reached_at, smoothed, value_at
 from training.report.markdown import difference, loss_text, percent, plain
-from training.report.pictures import Row, blended, contact_sheet
+from training.report.pictures import blended
 from training.tracking.store import connect
 from training.tracking.tracker import Tracker
 
@@ -40,7 +42,7 @@ def train(uri: str, run: str, style: str, model, *, starts_at: float = 1000, len
         run_name=run,
         params={**SETTINGS, "iterations": length, "title": style.title(), **params},
         tags={"device": "cpu"},
-        style=torch.rand(3, 8, 12),
+        note_image=to_image(torch.rand(3, 8, 12)),
         tracking_uri=uri,
         system_metrics=False,
     )
@@ -50,8 +52,8 @@ def train(uri: str, run: str, style: str, model, *, starts_at: float = 1000, len
         tracker.log_metrics({"loss/total": loss, "loss/content": loss / 2, "loss/style": loss / 2, **layers}, step)
         tracker.log_metrics({"perf/images_per_second": 2.0, "output/saturated_share": 1 / step}, step)
     for step in (0, length):
-        tracker.log_preview("amber", torch.full((3, 16, 24), step / 1000), step)
-    tracker.log_checkpoint(model(style, length), length, {})
+        log_preview(tracker, "amber", torch.full((3, 16, 24), step / 1000), step)
+    log_style(tracker, model(style, length), length, {})
     for key, value in (("total", 123456.0), ("equivalent_gatys_iterations", 31.5), ("spot_share", 0.0123)):
         tracker.log_metrics({f"eval/{key}_256": value, f"eval/{key}": value}, length)
     tracker.finish()

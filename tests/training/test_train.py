@@ -4,139 +4,30 @@ import io
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pytest
 import torch
-import training_runs
-from accelerate.state import AcceleratorState
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from PIL import Image
 from safetensors.torch import load_file
+from train_script import PHOTOS, arguments, curve, folder, only_run, photo, runs_of, start, train_here, vgg16  # noqa: F401 - fixtures
 from training_runs import VGG_CACHE, Running
 
-from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
-from stylecore.vgg.weights import find_weights
-from training import objective
 from training import train as train_module
-from training.config import REPOSITORY, parse_config
-from training.tracking.replay import replay
-
-PHOTOS = 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _vgg16() -> None:
-    try:
-        find_weights("vgg16", cache_dir=VGG_CACHE)
-    except StylecoreError as error:
-        pytest.skip(f"VGG-16's weights are not here: {error}")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for index in range(PHOTOS):
-        photo(index).save(photos / f"{index}.png")
-    photo(0).save(tmp_path / "style.png")
-    return tmp_path
-
-
-def photo(index: int) -> Image.Image:
-    coarse = np.random.default_rng(index).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC)
-
+from training.config import REPOSITORY
 
 RELATIVE = [
     *("--style-normalization", "relative", "--content-normalization", "relative", "--loss-scales", "1", "2"),
     *("--style-weight", "1", "--content-weight", "1", "--input-noise", "0.05", "--steadiness-weight", "10"),
 ]
 """All that the objective can have beside what the paper has."""
-
-
-def arguments(folder: Path, *more: object) -> list[str]:
-    flags = {
-        "--name": "stripes",
-        "--style-image": folder / "style.png",
-        "--photos": folder / "photos",
-        "--output-dir": folder / "runs",
-        "--preview-photos": folder / "photos" / "0.png",
-        "--width": 0.25,
-        "--residual-blocks": 1,
-        "--style-size": 48,
-        "--crop": 32,
-        "--batch-size": 2,
-        "--workers": 0,
-        "--log-every": 1,
-    }
-    # The evaluation has tests of its own.
-    return [str(part) for pair in flags.items() for part in pair] + [
-        "--cpu",
-        "--evaluate-sizes",
-        *map(str, more),
-    ]
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Callable[..., Running]]:
-    """Starts train.py with the arguments above and these; what a failed test leaves running is killed."""
-    started: list[Running] = []
-
-    def start(*more: object, processes: int = 1) -> Running:
-        output = folder / f"output-{len(started)}.txt"
-        started.append(training_runs.start(arguments(folder, *more), output, processes=processes))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.kill()
-
-
-@pytest.fixture
-def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Calls `train` in this process, for tests that look into it or break something in it."""
-    monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def call(*more: object) -> None:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        config, resume = parse_config(arguments(folder, *more))
-        train_module.train(config, resume=resume == "auto")
-
-    yield call
-    AcceleratorState._reset_state(reset_partial_state=True)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
-def runs_of(store: str) -> tuple[MlflowClient, dict[str, Run]]:
-    client = MlflowClient(store)
-    found = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
-    assert len({run.info.run_name for run in found}) == len(found)
-    return client, {run.info.run_name: run for run in found}
-
-
-def only_run(store: str) -> tuple[MlflowClient, Run]:
-    client, runs = runs_of(store)
-    (run,) = runs.values()
-    return client, run
-
-
-def curve(client: MlflowClient, run: Run, metric: str) -> list[float]:
-    history = client.get_metric_history(run.info.run_id, metric)
-    return [point.value for point in sorted(history, key=lambda point: point.step)]
 
 
 def weights(folder: Path, run: str, iterations: int) -> dict[str, torch.Tensor]:
@@ -330,150 +221,3 @@ def test_a_network_of_another_form_learns_from_a_teacher(
     assert curve(client, runs["less"], "loss/teacher")[0] == pytest.approx(losses[0] / 1e4)
     assert "loss/teacher" not in runs["teacher"].data.metrics
     assert StyleModel.load(folder / "runs" / "student" / "iterations-30.safetensors").card.training["teacher"]
-
-
-def test_bfloat16_trains_with_gram_matrices_in_float32(
-    store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = set()
-
-    def spied(activation: torch.Tensor) -> torch.Tensor:
-        gram = original(activation)
-        if activation.requires_grad:
-            seen.add((activation.dtype, gram.dtype))
-        return gram
-
-    original = objective.gram_matrix
-    monkeypatch.setattr(objective, "gram_matrix", spied)
-    train_here("--mixed-precision", "bf16", "--iterations", 3)
-    assert seen == {(torch.bfloat16, torch.float32)}
-    client, run = only_run(store)
-    losses = curve(client, run, "loss/total")
-    assert len(losses) == 3
-    assert np.isfinite(losses).all()
-
-
-def test_the_form_of_the_paper_trains(folder: Path, store: str, train_here: Callable[..., None]) -> None:
-    paper = "--padding reflect-start --upsampling transposed --output tanh --normalization batch"
-    train_here(*paper.split(), "--total-variation-weight", 10, "--iterations", 2)
-    client, run = only_run(store)
-    assert np.isfinite(curve(client, run, "loss/total")).all()
-    assert run.data.metrics["loss/tv"] > 0
-    model = StyleModel.load(folder / "runs" / "stripes" / "iterations-2.safetensors")
-    assert (model.card.network.normalization, model.card.network.output) == ("batch", "tanh")
-    assert Engine(model).stylize(torch.rand(3, 33, 47)).shape == (3, 33, 47)
-
-
-def test_compiled_training_has_the_same_losses(store: str, train_here: Callable[..., None]) -> None:
-    if not os.environ.get("STYLECORE_TEST_COMPILE"):
-        pytest.skip("compiling takes a minute; STYLECORE_TEST_COMPILE=1 tests it")
-    if not shutil.which(os.environ.get("CXX", "g++")):
-        pytest.skip("there is no C++ compiler for torch.compile")
-    train_here("--iterations", 2, "--run-name", "plain")
-    train_here("--iterations", 2, "--run-name", "compiled", "--compile")
-    client, runs = runs_of(store)
-    plain, compiled = (curve(client, runs[name], "loss/total") for name in ("plain", "compiled"))
-    assert compiled == pytest.approx(plain, rel=1e-3)
-
-
-def test_compiling_without_a_compiler_is_one_sentence(
-    train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(StylecoreError, match="--compile needs a C"):
-        train_here("--compile")
-
-
-def test_what_a_failing_store_missed_is_sent_later(
-    folder: Path, store: str, train_here: Callable[..., None], capsys, caplog
-) -> None:
-    def failing(self: MlflowClient, *arguments: object, **named: object) -> object:
-        raise MlflowException("Max retries exceeded with url")
-
-    flags = ("--iterations", 3, "--checkpoints", 1, 2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MlflowClient, "create_logged_model", failing)
-        train_here(*flags, "--end-seconds", 0.1)
-    assert f"done; the checkpoints are in {folder}/runs/stripes.\n" in capsys.readouterr().out
-    assert f"`python -m training.tracking replay {folder}/runs/stripes` sends them." in caplog.text
-    assert not MlflowClient(store).search_registered_models()
-    assert only_run(store)[1].info.status == "RUNNING"
-    assert replay(folder / "runs" / "stripes") > 0
-    client, run = only_run(store)
-    assert run.info.status == "FINISHED"
-    versions = {"iterations-1": 1, "iterations-2": 2, "iterations-3": 3, "champion": 3}
-    assert client.get_registered_model("stripes").aliases == versions
-    assert len(client.search_model_versions("name='stripes'")) == 3
-    assert len(curve(client, run, "loss/total")) == 3
-
-
-def test_a_diverged_run_stops_in_one_sentence_and_is_marked_failed(store: str, start: Callable[..., Running]) -> None:
-    output = start("--iterations", 50, "--learning-rate", 1e30).wait(2)
-    assert "diverged" in output
-    assert "Traceback" not in output
-    training = only_run(store)[1]
-    assert training.info.status == "FAILED"
-    assert "diverged" in training.data.tags["stop_reason"]
-    assert not MlflowClient(store).search_registered_models()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a file system in memory with these options."""
-    mounted = []
-
-    def mount(options: str) -> Path:
-        folder = tmp_path / "disk"
-        folder.mkdir()
-        if not shutil.which("mount"):
-            pytest.skip("there is no mount to make a small disk with")
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-        if made.returncode:
-            pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def test_a_full_disk_is_one_sentence_and_fails_the_run(
-    store: str, start: Callable[..., Running], small_disk: Callable[[str], Path]
-) -> None:
-    disk = small_disk("size=600k")
-    output = start("--output-dir", disk, "--iterations", 50, "--save-minutes", 0).wait(2)
-    assert output.splitlines()[-1].startswith(f"train.py: cannot save the state of the run to {disk}/stripes/state-")
-    assert "Traceback" not in output
-    kept = sorted(path.name[:7] for path in (disk / "stripes").iterdir())
-    assert kept == ["journal", "state-0"]  # the last good one, nothing half
-    training = only_run(store)[1]
-    assert training.info.status == "FAILED"
-    assert "No space left" in training.data.tags["stop_reason"]
-
-
-def test_a_read_only_disk_is_one_sentence_before_the_run_begins(
-    store: str, start: Callable[..., Running], small_disk: Callable[[str], Path]
-) -> None:
-    output = start("--output-dir", small_disk("ro")).wait(2)
-    assert "cannot be written (Read-only file system); choose another --output-dir." in output
-    assert MlflowClient(store).get_experiment_by_name("johnson") is None
-
-
-def test_mistakes_are_one_sentence(
-    folder: Path, store: str, start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    missing = start("--photos", folder / "nowhere")
-    (folder / "empty").mkdir()
-    empty = start("--photos", folder / "empty")
-    monkeypatch.setenv("WORLD_SIZE", "2")  # launched by two, where neither looks for the other
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
-    alone = training_runs.start([flag for flag in arguments(folder) if flag != "--cpu"], folder / "alone.txt")
-    for running, sentence in (
-        (missing, "there is no photo folder"),
-        (empty, "the photo folder"),
-        (alone, "2 processes"),
-    ):
-        lines = running.wait(2).strip().splitlines()
-        assert lines[-1].startswith(f"train.py: {sentence}")
-        assert not any("Traceback" in line for line in lines)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylecore.vgg.weights import default_cache
+from stylecore.files import default_cache
 from training import train
 from training.config import REPOSITORY
 

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylecore.cli.gatys import DEFAULTS
 from stylecore.errors import StylecoreError
+from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import Engine, choose_device
 from stylecore.johnson.style_model import StyleModel

@@ -12,20 +12,20 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from torch import Tensor
 from torch.nn import functional
 
-from stylecore.cli.gatys import CHOICES, DEFAULTS, HELP
-from stylecore.cli.sheet import compose
 from stylecore.errors import StylecoreError
+from stylecore.gatys.config import CHOICES, DEFAULTS, HELP
 from stylecore.gatys.paint import GatysConfig, GatysStep, paint
 from stylecore.inference.engine import choose_device
 from stylecore.pictures.read import fit, load_picture, output_format, resize, save_picture, to_image
+from stylecore.sheet import compose
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
+from training.registry.versions import log_preview
 from training.tracking.environment import environment_tags
 from training.tracking.tracker import Tracker
 
@@ -37,7 +37,7 @@ SETTINGS = dataclasses.replace(DEFAULTS, start="noise")
 MAX_SIDE = 256
 STYLE_SIDE = 384
 """Longest side in pixels of the style picture that is kept with a run."""
-PAPER = 0.975
+BACKGROUND = 0.975
 """Gray around a style picture of another shape, near that of the sheet."""
 
 
@@ -89,7 +89,7 @@ def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures
     cells = [
         ("Photo", content),
         *((f"alpha / beta = {ratio:g}", picture) for ratio, picture in zip(ratios, pictures, strict=True)),
-        ("Style", functional.pad(fitted, margins, value=PAPER)),
+        ("Style", functional.pad(fitted, margins, value=BACKGROUND)),
     ]
     return compose([(label, to_image(pixels)) for label, pixels in cells], columns=len(cells))
 
@@ -137,17 +137,17 @@ def _paint_one(
             params={**about, "ratio": ratio, **dataclasses.asdict(config)},
             tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
             note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
-            style=fit(style, STYLE_SIDE),
+            note_image=to_image(fit(style, STYLE_SIDE)),
         )
     last: GatysStep | None = None
     with tracker.finishing():
-        tracker.log_preview(about["photo"], content, 0)
+        log_preview(tracker, about["photo"], content, 0)
         for last in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
             losses = {f"loss/{term}": value for term, value in last.losses.items()}
             tracker.log_metrics({**losses, "perf/seconds": last.elapsed}, last.step)
         assert last is not None  # paint yields at least one step
         picture = last.picture()
-        tracker.log_preview(about["photo"], picture, last.step)
+        log_preview(tracker, about["photo"], picture, last.step)
     return picture
 
 
@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         default = getattr(SETTINGS, name)
         flag = f"--{name.replace('_', '-')}"
         if name in CHOICES:
-            parser.add_argument(flag, choices=get_args(CHOICES[name]), default=default, help=HELP[name])
+            parser.add_argument(flag, choices=CHOICES[name], default=default, help=HELP[name])
         else:
             kind = float if default is None else type(default)
             parser.add_argument(flag, type=kind, default=default, help=HELP[name])

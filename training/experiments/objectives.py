@@ -32,6 +32,7 @@ from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.judge import SIZES, Judge, judge_style, metrics
 from training.objective import pixel_objective, style_targets
+from training.registry.versions import log_preview
 from training.tracking.tracker import Tracker
 from training.train import Stopped, train
 
@@ -99,7 +100,7 @@ def compare(recipe: TrainConfig) -> None:
             engine = Engine(StyleModel(copy_on_cpu(network), card), "cpu" if config.cpu else None)
             tracker.log_metrics(metrics(judge_style(engine.paint, photos.items(), judge, SIZES[:1])), iteration)
             for name, photo in photos.items():
-                tracker.log_preview(name, engine.paint(fit(photo, config.preview_size)), iteration)
+                log_preview(tracker, name, engine.paint(fit(photo, config.preview_size)), iteration)
 
         train(
             config,

@@ -45,7 +45,9 @@ from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
 from training.experiments.study import SweepConfig, open_study, plain_study_errors, retry, storage_address, wait_for
 from training.experiments.sweep_results import child_runs, publish, trial_line
+from training.registry.versions import log_preview
 from training.tracking.delivery import log_params_and_tags, open_experiment
+from training.tracking.errors import TrackingError
 from training.tracking.store import (
     connect,
     plain_errors,
@@ -80,7 +82,7 @@ def _sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None]
         told(trial_line(study.trials[worker.number]))
         try:
             publish(study, client, parent)
-        except StylecoreError as error:  # the next trial's results bring these along
+        except (StylecoreError, TrackingError) as error:  # the next trial's results bring these along
             told(f"the table waits: {error}")
     publish(study, client, parent)
     if all(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
@@ -182,7 +184,7 @@ class _Worker:
         losses = evaluation.sizes()[0].losses
         tracker.log_metrics({f"reference/{name}": value for name, value in losses.items()}, iteration)
         name, photo = next(iter(self._photos.items()))
-        tracker.log_preview(name, Engine(model, device).stylize(fit(photo, recipe.preview_size)), iteration)
+        log_preview(tracker, name, Engine(model, device).stylize(fit(photo, recipe.preview_size)), iteration)
         trial.report(losses["total"], iteration)
         trial.set_user_attr("loss", losses["total"])
         if iteration < recipe.iterations and trial.should_prune():
@@ -193,7 +195,7 @@ class _Worker:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
-        with suppress(StylecoreError), plain_errors(self._client.tracking_uri, "ending the runs of dead workers"):
+        with suppress(TrackingError), plain_errors(self._client.tracking_uri, "ending the runs of dead workers"):
             for number, run in child_runs(self._client, self._parent).items():
                 trials = self._study.get_trials(deepcopy=False)
                 if run.info.status == "RUNNING" and trials[number].state == TrialState.FAIL:

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
 from torch import Tensor
 
-from stylecore.cli.sheet import compose
 from stylecore.pictures.read import to_image
+from stylecore.sheet import compose
 from training.registry.published import previews_of
 from training.tracking.store import (
     fetch,

@@ -10,38 +10,35 @@ writes them, with or without `models:/`:
 As a command, `python -m training.registry` (__main__.py).
 """
 
-import json
 import logging
-import os
 import re
-import shutil
 import tempfile
-import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from stylecore.errors import StylecoreError
-from stylecore.johnson.quantization import Quantization, companion_of, write_quantization
+from stylecore.files import file_sha256
+from stylecore.johnson.quantization import Quantization, sidecar_of, write_quantization
 from stylecore.johnson.style_model import StyleCard
-from stylecore.library import CHAMPION
-from training.registry.published import publish_run, swap_folder
+from stylecore.library import CHAMPION, parse_reference
+from training.registry.bundle import write_bundle
+from training.registry.cache import VersionFiles
+from training.registry.errors import as_stylecore_errors
+from training.registry.published import publish_run
 from training.registry.restoring import restore_published
-from training.tracking.delivery import INT8_TAG, file_sha256
-from training.tracking.store import connect, fetch, is_server, plain_errors, without_password
+from training.registry.versions import INT8_TAG
+from training.tracking.store import connect, is_server, plain_errors, without_password
 
-__all__ = ["BUNDLE_FORMAT", "RegisteredVersion", "Registry", "publish_run", "restore_published"]
-
-BUNDLE_FORMAT = "stylecore.bundle/1"
-MANIFEST = "manifest.json"
+__all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
 
 _log = logging.getLogger(__name__)
-GATYS_METRIC = "eval/equivalent_gatys_iterations"
-"""As many iterations of Gatys et al. reach the same loss (`training.evaluate`)."""
+OTHERS_SECONDS = 600.0
+"""So long a version without a card is believed to be no style; it may be that its files could not be read."""
 LOSSES = ("total", "content", "style")
 """Of what `training.evaluate` measures: the metrics `eval/total_256` and so on, weighted as in training."""
 
@@ -49,7 +46,7 @@ LOSSES = ("total", "content", "style")
 @dataclass(frozen=True)
 class RegisteredVersion:
     """One version of one style. `iterations`, `run_id` and `run_name` are empty when nobody recorded them; `int8` is
-    the SHA-256 of the file of its 8-bit form, empty when it has none."""
+    the SHA-256 of the sidecar of its quantized network, empty when it has none."""
 
     name: str
     version: str
@@ -74,17 +71,18 @@ class Registry:
     machine are used where they lie.
     """
 
+    @as_stylecore_errors()
     def __init__(self, tracking_uri: str | None = None, cache_dir: Path | None = None) -> None:
         self._client = connect(tracking_uri)
-        self._cache_dir = cache_dir or _user_cache()
-        self._fetching = threading.Lock()
-        self._artifact_uris: dict[tuple[str, str], str] = {}
+        self._files = VersionFiles(self._client, cache_dir)
+        self._others: dict[tuple[str, str], float] = {}
 
     @property
     def tracking_uri(self) -> str:
         """The store's address, fit to be shown."""
         return without_password(self._client.tracking_uri)
 
+    @as_stylecore_errors()
     def versions(self, name: str | None = None) -> list[RegisteredVersion]:
         """Every version of the style, or of all styles, by name and number; models that are no styles are left out."""
         with plain_errors(self._client.tracking_uri, "listing the styles"):
@@ -114,18 +112,13 @@ class Registry:
 
     def find(self, reference: str) -> RegisteredVersion:
         """The version that a reference means; StylecoreError, saying what there is, when there is none."""
-        parsed = re.fullmatch(r"(?:models:/)?([A-Za-z0-9_-]+)(?:@([A-Za-z0-9_-]+)|/(\d+))?", reference.strip())
-        if parsed is None:
-            raise StylecoreError(
-                f"{reference!r} does not name a style; write NAME, NAME@ALIAS or NAME/VERSION, "
-                "for example starry_night@champion."
-            )
-        name, alias, number = parsed[1], parsed[2], parsed[3]
+        parsed = parse_reference(reference)
+        name, alias, number = parsed.name, parsed.alias, parsed.version
         versions = self.versions(name)
         if not versions:
             raise self.unknown_style(name)
-        if number is not None:
-            chosen = [v for v in versions if v.version == str(int(number))]
+        if number:
+            chosen = [v for v in versions if v.version == number]
         else:
             chosen = [v for v in versions if (alias or CHAMPION) in v.aliases]
         if not chosen:
@@ -140,14 +133,15 @@ class Registry:
 
     def weights(self, version: RegisteredVersion) -> Path:
         """The local `.safetensors` of a version, with its 8-bit form beside it, if it has one."""
-        path = self._artifact(version.name, version.version, f"{self.card(version).name}.safetensors")
+        path = self._files.fetch(version.name, version.version, f"{self.card(version).name}.safetensors")
         if version.int8:
             try:
-                self._artifact(version.name, version.version, companion_of(path).name, version.int8)
+                self._files.fetch(version.name, version.version, sidecar_of(path).name, version.int8)
             except StylecoreError as error:
                 _log.warning("%s/%s is used without its 8-bit form: %s", version.name, version.version, error)
         return path
 
+    @as_stylecore_errors()
     def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
         """Keep the 8-bit form of a version with its weights, in the place of an older one."""
         with plain_errors(self._client.tracking_uri, f"keeping the 8-bit form of {version.name}/{version.version}"):
@@ -158,7 +152,7 @@ class Registry:
                     f"{version.name}/{version.version} was not registered by this project; quantize its file instead."
                 )
             with tempfile.TemporaryDirectory() as folder:
-                companion = companion_of(Path(folder) / f"{self.card(version).name}.safetensors")
+                companion = sidecar_of(Path(folder) / f"{self.card(version).name}.safetensors")
                 write_quantization(quantization, companion)
                 self._client.log_model_artifacts(models[version.iterations], folder)
                 self._client.set_model_version_tag(
@@ -168,12 +162,13 @@ class Registry:
 
     def card(self, version: RegisteredVersion) -> StyleCard:
         """The card of a version, without fetching its weights."""
-        path = self._artifact(version.name, version.version, "card.json")
+        path = self._files.fetch(version.name, version.version, "card.json")
         try:
             return StyleCard.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StylecoreError(f"The card of {version.name}/{version.version} cannot be read: {error}.") from error
 
+    @as_stylecore_errors()
     def metric(self, version: RegisteredVersion, key: str) -> float | None:
         """The newest value of a metric that its run has at the version's iteration; None where there is none."""
         if not version.run_id:
@@ -183,6 +178,7 @@ class Registry:
         values = [metric for metric in history if metric.step == version.iterations]
         return max(values, key=lambda metric: metric.timestamp).value if values else None
 
+    @as_stylecore_errors()
     def evaluated_losses(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
         """The smallest size in pixels that `training.evaluate` measured the version at, and its `LOSSES`; 0 and none
         where it did not."""
@@ -198,6 +194,7 @@ class Registry:
                 return size, losses
         return 0, {}
 
+    @as_stylecore_errors()
     def run_page(self, version: RegisteredVersion, page: str = "") -> str:
         """Address of the version's run at MLflow's page: at `page`, or at the store when that is a server; else ""."""
         if not page and is_server(self._client.tracking_uri):
@@ -208,6 +205,7 @@ class Registry:
             experiment = self._client.get_run(version.run_id).info.experiment_id
         return f"{page.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
 
+    @as_stylecore_errors()
     def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION) -> RegisteredVersion:
         """Give the alias to a version, taking it from the one that has it."""
         separator = "/" if version_or_alias.isdigit() else "@"
@@ -224,37 +222,8 @@ class Registry:
         *,
         all_versions: bool = False,
     ) -> Path:
-        """Write a bundle: the styles' files and a manifest, to be served without MLflow. Returns the manifest.
-
-        Of each style the version with the alias is written; with `all_versions` every version of the named styles,
-        or of all styles that have any alias.
-
-        The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
-        gatys_iterations, evaluated_size, evaluated_losses, file, sha256, bytes, card}]}, `file` being a name in the
-        folder, and `gatys_iterations` null and `evaluated_size` 0 where they were not evaluated. The folder appears
-        whole or not at all; one that holds another bundle is replaced, any other is refused.
-        """
-        out_dir = Path(out_dir).absolute()
-        if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
-            raise StylecoreError(f"{out_dir} exists and is no bundle; give an empty folder, or remove it yourself.")
-        chosen = self._every_version(names) if all_versions else self._with_alias(names, alias)
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}.") as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
-            manifest = {
-                "format": BUNDLE_FORMAT,
-                "exported": datetime.now(UTC).isoformat(timespec="seconds"),
-                "styles": [
-                    # A dot is in no style's name, so no two versions meet in one file.
-                    self._export_style(v, new, f"{v.name}.{v.version}" if all_versions else v.name)
-                    for v in chosen
-                ],
-            }
-            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-            (new / MANIFEST).write_text(text, encoding="utf-8")
-            swap_folder(new, out_dir)
-        return out_dir / MANIFEST
+        """Write a bundle: the styles' files and a manifest, to be served without MLflow (bundle.py)."""
+        return write_bundle(self, out_dir, names, alias, all_versions=all_versions)
 
     def unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
         """The error that says which styles there are, for a name that none has, or for `which` none is."""
@@ -267,83 +236,16 @@ class Registry:
             )
         return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
 
-    def _with_alias(self, names: Sequence[str] | None, alias: str) -> list[RegisteredVersion]:
-        if names is None:
-            chosen = [v for v in self.versions() if alias in v.aliases]
-        else:
-            chosen = [self.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
-        if not chosen:
-            raise self.unknown_style(None, f"with the alias {alias!r}")
-        return chosen
-
-    def _every_version(self, names: Sequence[str] | None) -> list[RegisteredVersion]:
-        versions = self.versions()
-        there = {v.name for v in versions}
-        for name in names or ():
-            if name not in there:
-                raise self.unknown_style(name)
-        wanted = {v.name for v in versions if v.aliases} if names is None else set(names)
-        if not wanted:
-            raise self.unknown_style(None, "with an alias")
-        return [v for v in versions if v.name in wanted]
-
-    def _export_style(self, version: RegisteredVersion, folder: Path, stem: str) -> dict[str, Any]:
-        file = folder / f"{stem}.safetensors"
-        weights = self.weights(version)
-        evaluated_size, evaluated_losses = self.evaluated_losses(version)
-        shutil.copyfile(weights, file)
-        if companion_of(weights).is_file():
-            shutil.copyfile(companion_of(weights), companion_of(file))
-        return {
-            "name": version.name,
-            "title": version.card.title,
-            "version": version.version,
-            "aliases": list(version.aliases),
-            "iterations": version.iterations,
-            "run_id": version.run_id,
-            "run_name": version.run_name,
-            "gatys_iterations": self.metric(version, GATYS_METRIC),
-            "evaluated_size": evaluated_size,
-            "evaluated_losses": evaluated_losses,
-            "file": file.name,
-            "sha256": file_sha256(file),
-            "bytes": file.stat().st_size,
-            "card": json.loads(version.card.to_json()),
-        }
-
     def _is_style(self, name: str, version: str) -> bool:
-        try:
-            return self._artifact(name, version, "card.json").is_file()
-        except StylecoreError:
+        """Whether a version that this project did not register has a card. A server is not asked each time: there may
+        be many models of other people, and to look for a card takes a request each."""
+        if time.monotonic() < self._others.get((name, version), 0.0):
             return False
-
-    def _artifact(self, name: str, version: str, file: str, digest: str = "") -> Path:
-        with self._fetching:
-            folder = self._artifact_uris.get((name, version))
-            if folder is None:
-                with plain_errors(self._client.tracking_uri, f"locating {name}/{version}"):
-                    folder = self._client.get_model_version_download_uri(name, version)
-                self._artifact_uris[name, version] = folder
-        return self._cached(f"{folder.rstrip('/')}/{file}", digest)
-
-    def _cached(self, uri: str, digest: str) -> Path:
-        """The local file for an artifact address.
-
-        The address holds a random id, so its content never changes, unless its SHA-256 says so.
-        """
-        with self._fetching:
-            kept = self._cache_dir / sha256(uri.rpartition("/")[0].encode()).hexdigest()[:16] / uri.rpartition("/")[2]
-            if kept.is_file() and digest in ("", file_sha256(kept)):
-                return kept
-            with tempfile.TemporaryDirectory() as temporary:
-                fetched = fetch(self._client, uri, Path(temporary))
-                if Path(temporary) not in fetched.parents:
-                    return fetched
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                arriving = kept.with_name(f".{kept.name}.{os.getpid()}")
-                shutil.move(fetched, arriving)
-                os.replace(arriving, kept)
-            return kept
+        try:
+            return self._files.fetch(name, version, "card.json").is_file()
+        except StylecoreError:
+            self._others[name, version] = time.monotonic() + OTHERS_SECONDS
+            return False
 
 
 def _all_pages(search: Any, condition: str | None) -> list[Any]:
@@ -363,7 +265,3 @@ def _checked_name(name: str) -> str:
 
 def _whole_number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore" / "registry"

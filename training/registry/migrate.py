@@ -30,6 +30,7 @@ from mlflow.entities import (
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from stylecore.errors import StylecoreError
+from training.registry.errors import as_stylecore_errors
 from training.registry.records import (
     ModelRecord,
     Point,
@@ -59,6 +60,7 @@ _ENDED = {"FINISHED", "FAILED", "KILLED"}
 _SET_BY_A_SERVER = {"mlflow.modelVersions"}
 
 
+@as_stylecore_errors()
 def migrate(
     source: str, target: str, *, unfinished: bool = False, told: Callable[[str], None] = lambda line: None
 ) -> Summary:

@@ -42,16 +42,12 @@ from mlflow.entities import Run
 from PIL import Image
 
 from stylecore.errors import StylecoreError
-from stylecore.johnson.quantization import companion_of
+from stylecore.files import file_sha256, write_whole
+from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.write import write_whole
-from training.tracking.delivery import (
-    INT8_TAG,
-    JOURNAL_TAG,
-    STYLE_PICTURE,
-    file_sha256,
-    log_params_and_tags,
-)
+from training.registry.errors import as_stylecore_errors
+from training.registry.versions import INT8_TAG
+from training.tracking.delivery import JOURNAL_TAG, NOTE_IMAGE, log_params_and_tags
 from training.tracking.store import LOCAL_STORE, connect, fetch, plain_errors
 
 PUBLISHED = LOCAL_STORE / "published"
@@ -76,6 +72,7 @@ class Preview:
     path: str
 
 
+@as_stylecore_errors()
 def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tracking_uri: str | None = None) -> Path:
     """Write a finished run to `out_dir/<run name>/`, replacing what that folder held; returns the folder.
 
@@ -193,14 +190,14 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
         with tempfile.TemporaryDirectory() as temporary:
             weights = fetch(client, f"{model.artifact_location}/{model.name}.safetensors", Path(temporary))
             if any(version.tags.get(INT8_TAG) for version in versions if (version.name, str(version.version)) in mine):
-                fetch(client, f"{model.artifact_location}/{companion_of(weights).name}", Path(temporary))
+                fetch(client, f"{model.artifact_location}/{sidecar_of(weights).name}", Path(temporary))
             if half:
                 StyleModel.load(weights).save(path, half=True)
             else:
                 path.parent.mkdir(exist_ok=True)
                 shutil.copyfile(weights, path)
-                if companion_of(weights).is_file():
-                    shutil.copyfile(companion_of(weights), companion_of(path))
+                if sidecar_of(weights).is_file():
+                    shutil.copyfile(sidecar_of(weights), sidecar_of(path))
         records.append(
             {
                 "step": step,
@@ -267,14 +264,14 @@ def _share(photo: Image.Image, name: str, photos: Path) -> str:
 
 
 def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
-    path = Path(STYLE_PICTURE)
+    path = Path(NOTE_IMAGE)
     with plain_errors(client.tracking_uri, "looking for the style picture"):
         kept = {file.path for file in client.list_artifacts(run.info.run_id, str(path.parent))}
-    if STYLE_PICTURE in kept:
+    if NOTE_IMAGE in kept:
         (folder / path.parent).mkdir()
         with tempfile.TemporaryDirectory() as temporary:
-            picture = fetch(client, f"{run.info.artifact_uri}/{STYLE_PICTURE}", Path(temporary))
-            shutil.copyfile(picture, folder / STYLE_PICTURE)
+            picture = fetch(client, f"{run.info.artifact_uri}/{NOTE_IMAGE}", Path(temporary))
+            shutil.copyfile(picture, folder / NOTE_IMAGE)
 
 
 # Restoring

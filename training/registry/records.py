@@ -15,7 +15,7 @@ from mlflow.entities import (
     Run,
 )
 
-from training.tracking.delivery import file_sha256
+from stylecore.files import file_sha256
 from training.tracking.store import (
     fetch,
 )

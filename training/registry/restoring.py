@@ -2,36 +2,47 @@
 
 import csv
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, Metric, Run
+from mlflow.entities import Metric, Run
+from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 
 from stylecore.errors import StylecoreError
+from stylecore.files import file_sha256
+from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import read_card
 from stylecore.library import CHAMPION
+from training.registry.errors import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
+from training.registry.versions import description_of, int8_tag, preview_key
 from training.tracking.delivery import (
-    STYLE_PICTURE,
-    file_sha256,
+    NOTE_IMAGE,
     log_datasets,
     log_metrics,
     log_params_and_tags,
     open_experiment,
-    preview_key,
     register_checkpoint,
 )
 from training.tracking.store import connect, one_at_a_time, plain_errors
 
+RESTORED_ALIASES = "restored_aliases"
+"""Tag of a version: the aliases that a restore gave it. Any other is given by hand."""
 
+_log = logging.getLogger(__name__)
+
+
+@as_stylecore_errors()
 def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None = None) -> list[str]:
     """Put every published run that the store lacks into it; returns their names.
 
-    Safe to repeat and to interrupt. A run whose folder changed since it was restored is replaced. No alias is
-    taken from a version that has it: a `champion` promoted by hand stays.
+    Safe to repeat and to interrupt. A run whose folder changed since it was restored is replaced, but for versions
+    with an alias that was given by hand: they stay, and a warning names them. No alias is taken from a version that
+    has it: a `champion` promoted by hand stays.
     """
     folders = sorted(path.parent for path in Path(published_dir).glob("*/run.json"))
     if not folders:
@@ -60,7 +71,7 @@ def _restore_run(client: MlflowClient, folder: Path) -> bool:
             return False
         for run in known:
             if run.data.tags.get("restored") == "true":
-                _remove_run(client, run)
+                _remove_run(client, run, folder.name, record)
         created = client.create_run(
             experiment_id,
             start_time=record["start_time"],
@@ -71,8 +82,8 @@ def _restore_run(client: MlflowClient, folder: Path) -> bool:
         note = {"mlflow.note.content": record["note"].replace(RUN_ID, run_id)} if record["note"] else {}
         log_params_and_tags(client, run_id, record["params"], {**record["tags"], **note})
         log_datasets(client, run_id, record["datasets"])
-        if (folder / STYLE_PICTURE).is_file():
-            client.log_artifact(run_id, str(folder / STYLE_PICTURE), str(Path(STYLE_PICTURE).parent))
+        if (folder / NOTE_IMAGE).is_file():
+            client.log_artifact(run_id, str(folder / NOTE_IMAGE), str(Path(NOTE_IMAGE).parent))
         log_metrics(client, run_id, metrics)
         for preview in record["previews"]:
             with Image.open(preview_file(folder, preview)) as image:
@@ -102,25 +113,31 @@ def _restore_checkpoint(
         run_name=run_name,
         experiment_id=experiment_id,
         weights=weights,
-        card=card,
+        model=description_of(card),
         step=checkpoint["step"],
         metrics=[Metric(m["key"], m["value"], m["timestamp"], m["step"]) for m in checkpoint["metrics"]],
+        tags=int8_tag(weights),
+        sidecars={sidecar_of(f"{card.name}.safetensors").name: sidecar_of(weights)} if int8_tag(weights) else {},
     )
-    taken = client.get_registered_model(card.name).aliases
-    for alias in checkpoint["aliases"]:
-        if alias not in taken:
-            client.set_registered_model_alias(card.name, alias, number)
+    _give_aliases(client, card.name, dict.fromkeys(checkpoint["aliases"], number))
 
 
 def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
     """`iterations-<n>` to the newest version of n iterations, `champion` to the most trained, where nobody has it."""
-    taken = client.get_registered_model(name).aliases
     numbers = {int(v.tags["iterations"]): str(v.version) for v in _versions(client, name) if "iterations" in v.tags}
     wanted = {f"iterations-{iterations}": number for iterations, number in numbers.items()}
     if numbers:
         wanted[CHAMPION] = numbers[max(numbers)]
+    _give_aliases(client, name, wanted)
+
+
+def _give_aliases(client: MlflowClient, name: str, wanted: Mapping[str, str]) -> None:
+    """Give versions, by their numbers, those of these aliases that no version has, and note in a tag that we did."""
+    taken = client.get_registered_model(name).aliases
     for alias, number in wanted.items():
         if alias not in taken:
+            given = client.get_model_version(name, number).tags.get(RESTORED_ALIASES, "").split()
+            client.set_model_version_tag(name, number, RESTORED_ALIASES, " ".join(sorted({*given, alias})))
             client.set_registered_model_alias(name, alias, number)
 
 
@@ -160,16 +177,51 @@ def _checkpoint_file(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
     return folder / "checkpoints" / f"iterations-{int(checkpoint['step'])}.safetensors"
 
 
-def _remove_run(client: MlflowClient, run: Run) -> None:
-    """Take back what a restore made: its versions (their aliases with them), its LoggedModels, the run."""
+def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str, Any]) -> None:
+    """Take back what a restore made: its versions (their aliases with them), its LoggedModels, the run.
+
+    A version that has an alias given by hand is kept with that alias, its LoggedModel and the run.
+    """
     run_id = run.info.run_id
-    for version in client.search_model_versions(f"run_id='{run_id}'"):
-        client.delete_model_version(version.name, version.version)
-    for model in _logged_models(client, run):
-        client.delete_logged_model(model.model_id)
-    client.delete_run(run_id)
+    versions = client.search_model_versions(f"run_id='{run_id}'")
+    last = max((_step(version) for version in versions), default=0)
+    published = {checkpoint["step"]: set(checkpoint["aliases"]) for checkpoint in record["checkpoints"]}
+    kept_sources = set()
+    for version in versions:
+        number = str(version.version)
+        table = client.get_registered_model(version.name).aliases
+        aliases = {alias for alias, owner in table.items() if str(owner) == number}
+        by_hand = aliases - _given_by_restore(version, published.get(_step(version), set()), last)
+        if not by_hand:
+            client.delete_model_version(version.name, number)
+            continue
+        kept_sources.add(version.source)
+        for alias in aliases - by_hand:  # the version that takes its place gets them
+            client.delete_registered_model_alias(version.name, alias)
+        _log.warning(
+            "The published run %s has changed; its old version %s of %s stays: it has the alias %s, given by hand.",
+            folder,
+            number,
+            version.name,
+            ", ".join(sorted(by_hand)),
+        )
+    condition = f"source_run_id = '{run_id}'"
+    for model in client.search_logged_models([run.info.experiment_id], filter_string=condition):
+        if not kept_sources & {model.artifact_location, f"models:/{model.model_id}"}:
+            client.delete_logged_model(model.model_id)
+    if not kept_sources:
+        client.delete_run(run_id)
+    elif "published_digest" in run.data.tags:
+        client.delete_tag(run_id, "published_digest")  # it is no longer all that was published
 
 
-def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
-    found = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
-    return list(found)
+def _given_by_restore(version: ModelVersion, published: set[str], last: int) -> set[str]:
+    """The aliases that a restore gave a version; of one restored before that was noted, those that it would give."""
+    if RESTORED_ALIASES in version.tags:
+        return set(version.tags[RESTORED_ALIASES].split())
+    step = _step(version)
+    return published | {f"iterations-{step}"} | ({CHAMPION} if step == last else set())
+
+
+def _step(version: ModelVersion) -> int:
+    return int(version.tags.get("iterations", 0))

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from stylecore.cli.gatys import DEFAULTS
+from stylecore.gatys.config import DEFAULTS
 from training.experiments.costs import GATYS, STYLIZE, spread
 from training.report.data import Evidence, ReportRun, measured_sizes, seconds_per_500
 from training.report.markdown import NONE, Album, table

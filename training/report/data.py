@@ -18,7 +18,7 @@ from training.experiments.costs import RUN_NAME as COSTS
 from training.experiments.objectives import COMPARISON
 from training.registry import RegisteredVersion, Registry
 from training.registry.published import SYSTEM_METRICS, previews_of
-from training.tracking.delivery import STYLE_PICTURE
+from training.tracking.delivery import NOTE_IMAGE
 from training.tracking.store import plain_errors
 
 STYLE = "starry_night"
@@ -301,8 +301,8 @@ def _read_run(client: MlflowClient, run: Run, others: Iterable[Run] = ()) -> Rep
     with plain_errors(client.tracking_uri, f"reading the run {run.info.run_name}"):
         keys = [key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)]
         curves = {key: _curve(client.get_metric_history(run_id, key)) for key in keys}
-        folder, _, _ = STYLE_PICTURE.partition("/")
-        has_style = any(file.path == STYLE_PICTURE for file in client.list_artifacts(run_id, folder))
+        folder, _, _ = NOTE_IMAGE.partition("/")
+        has_style = any(file.path == NOTE_IMAGE for file in client.list_artifacts(run_id, folder))
     return ReportRun(
         name=run.info.run_name,
         run_id=run_id,
@@ -314,7 +314,7 @@ def _read_run(client: MlflowClient, run: Run, others: Iterable[Run] = ()) -> Rep
         tags=dict(run.data.tags),
         curves=curves,
         previews=previews,
-        style_picture=f"{run.info.artifact_uri}/{STYLE_PICTURE}" if has_style else "",
+        style_picture=f"{run.info.artifact_uri}/{NOTE_IMAGE}" if has_style else "",
     )
 
 

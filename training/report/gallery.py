@@ -1,9 +1,9 @@
 """The report's sections on the other styles: the gallery, and those trained both ways."""
 
+from stylecore.sheet import Row, contact_sheet
 from training.judge import SIZES as JUDGED_SIZES
 from training.report.data import EARLIER, SMOOTHING, Evidence, GalleryStyle, Twins, reached_at, smoothed, value_at
 from training.report.markdown import NONE, Album, loss_text, named, percent, size_of, table
-from training.report.pictures import Row, contact_sheet
 from training.report.plots import twin_curves
 
 HEIGHT = 150

@@ -8,8 +8,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 from PIL import Image
 
+from stylecore.sheet import Row, contact_sheet
 from training.report.data import Evidence, ReportRun
-from training.report.pictures import QUALITY, Row, contact_sheet, open_picture
+from training.report.pictures import QUALITY, open_picture
 
 NONE = "-"
 Entry = tuple[str, ReportRun, int]

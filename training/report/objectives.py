@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from stylecore.sheet import Row, contact_sheet
 from training.experiments.objectives import PHOTO_LOSS
 from training.judge import SIZES
 from training.report.data import Evidence, ReportRun
 from training.report.markdown import NONE, Album, table
-from training.report.pictures import Row, contact_sheet
 
 HEIGHT = 256
 """Pixels of a picture on the sheet."""

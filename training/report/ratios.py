@@ -1,5 +1,6 @@
 """The report's sections on ratios of content and style: by the method of Gatys et al., and by blending."""
 
+from stylecore.sheet import Row, contact_sheet, height_for
 from training.report.data import STYLE, Evidence
 from training.report.experiment import SEEDS, count_of, last_losses, reference_run, steps_of
 from training.report.markdown import (
@@ -9,7 +10,7 @@ from training.report.markdown import (
     percent,
     table,
 )
-from training.report.pictures import Row, blended, contact_sheet, height_for
+from training.report.pictures import blended
 from training.report.plots import grid_curves
 
 GRID_WIDTH = 1300

@@ -1,8 +1,8 @@
 """The report's sections on narrow networks: of The Starry Night, alone and taught, and of every style."""
 
+from stylecore.sheet import Row, contact_sheet
 from training.report.data import Evidence, GalleryStyle, ReportRun
 from training.report.markdown import NONE, Album, difference, missing_run, percent, results_table, size_of, table
-from training.report.pictures import Row, contact_sheet
 
 FULL = "starry_night_bolder"
 """The run of full width that the narrow ones are compared with, and learned from."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.command import run_command
+from training.tracking.errors import TrackingError
 from training.tracking.replay import replay
 
 
@@ -18,12 +18,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "run_folder", type=Path, metavar="RUN_DIR", help="the run's folder, such as runs/starry_night"
     )
     command.add_argument("--tracking-uri", default=None, help="the store; the run's own when left out")
-    return run_command(_run_replay, parser.parse_args(arguments))
-
-
-def _run_replay(options: argparse.Namespace) -> None:
-    sent = replay(options.run_folder, options.tracking_uri)
+    options = parser.parse_args(arguments)
+    try:
+        sent = replay(options.run_folder, options.tracking_uri)
+    except TrackingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
     print(f"{options.run_folder}: {sent} records sent; everything is in MLflow.")
+    return 0
 
 
 if __name__ == "__main__":

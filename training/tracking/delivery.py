@@ -7,13 +7,13 @@ a run by the tag `journal`, the others by their run and step; and should a store
 (it was slow, and did what it was asked after we had looked), the later ones are removed.
 """
 
-import dataclasses
 import hashlib
 import json
 import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,27 +35,46 @@ from mlflow.models import Model
 from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
-from stylecore.errors import StylecoreError
-from stylecore.johnson.quantization import companion_of
-from stylecore.johnson.style_model import StyleCard
-from stylecore.library import CHAMPION
+from training.tracking.errors import TrackingError
 from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
 
-STYLE_PICTURE = "style/picture.jpg"
+NOTE_IMAGE = "style/picture.jpg"
+"""Where a run keeps the picture that its note shows."""
+CHAMPION = "champion"
+"""The alias of the version of a model that is used where none is named."""
 METRICS_A_CALL = 1000
 """MLflow's own limit for one log_batch."""
 PARAMS_A_CALL = 100
 """MLflow's own limit, for params and for tags."""
-INT8_TAG = "int8"
-"""Of a version that has an 8-bit form: SHA-256 of that file."""
 JOURNAL_TAG = "journal"
 """Names the journal of a run, which had it before the run had an id."""
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What the store is told of a checkpoint beside its weights.
+
+    Attributes:
+        name: of the registered model, and of the file of weights.
+        about: the registered model's description, if it is new.
+        kind: MLflow's type of model.
+        flavor: what `MLmodel` calls the form of the files.
+        params: of the LoggedModel.
+        texts: small files that lie beside the weights, by their names; `MLmodel` lists them by their stems.
+    """
+
+    name: str
+    about: str
+    kind: str
+    flavor: str
+    params: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
     """The id of the experiment, made if it is new, with its files beside a local store (not for a server)."""
     if not re.fullmatch(r"[\w. -]+", name):
-        raise StylecoreError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
+        raise TrackingError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
     with plain_errors(client.tracking_uri, f"opening the experiment {name!r}"):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
@@ -68,12 +87,12 @@ def open_experiment(client: MlflowClient, name: str) -> str:
                 if experiment is None:
                     raise
     if experiment.lifecycle_stage != "active":
-        raise StylecoreError(
+        raise TrackingError(
             f"The experiment {name!r} was deleted in MLflow; bring it back with "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
         )
     if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
-        raise StylecoreError(
+        raise TrackingError(
             f"The experiment {name!r} was made through an MLflow server, which keeps its files; "
             "set MLFLOW_TRACKING_URI to that server's address."
         )
@@ -115,12 +134,12 @@ def continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]
         except MlflowException as error:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
-            raise StylecoreError(
+            raise TrackingError(
                 f"The MLflow store at {without_password(client.tracking_uri)} has no run {run_id!r} to continue; "
                 "set MLFLOW_TRACKING_URI to the store that the interrupted training wrote to."
             ) from error
         if run.info.lifecycle_stage != "active":
-            raise StylecoreError(
+            raise TrackingError(
                 f"The run {run_id} was deleted in MLflow and cannot be continued; "
                 f"bring it back with `mlflow runs restore --run-id {run_id}`."
             )
@@ -143,26 +162,31 @@ def register_checkpoint(
     run_name: str,
     experiment_id: str,
     weights: Path,
-    card: StyleCard,
+    model: ModelDescription,
     step: int,
     metrics: Sequence[Metric],
+    tags: Mapping[str, str] | None = None,
+    sidecars: Mapping[str, Path] | None = None,
 ) -> str:
-    """LoggedModel, its metrics and the registered version for one `.safetensors`; returns the version number.
+    """LoggedModel, its metrics and the registered version for one file of weights; returns the version number.
 
     A run has one checkpoint a step: what it has of this one is kept, what is missing is made. `metrics` keep their
-    timestamps; the run gets them too, once. Aliases are the caller's to give.
+    timestamps; the run gets them too, once. `tags` are the version's, beside those that every version has;
+    `sidecars` are files to keep with the weights, by their names. Aliases are the caller's to give.
     """
-    name, uri = card.name, client.tracking_uri
+    name, uri = model.name, client.tracking_uri
     with plain_errors(uri, f"keeping the checkpoint of step {step}"), tempfile.TemporaryDirectory() as folder:
         logged = find_logged_model(client, experiment_id, run_id, step) or client.create_logged_model(
             experiment_id,
             name=name,
             source_run_id=run_id,
-            params={"iterations": str(step), **{k: str(v) for k, v in dataclasses.asdict(card.network).items()}},
+            params={"iterations": str(step), **model.params},
             tags={"iterations": str(step), "run_name": run_name},
-            model_type="style",
+            model_type=model.kind,
         )
-        _write_model_folder(Path(folder), weights, card, logged.model_id, run_id)
+        for file_name, sidecar in (sidecars or {}).items():
+            shutil.copyfile(sidecar, Path(folder) / file_name)
+        _write_model_folder(Path(folder), weights, model, logged.model_id, run_id)
         client.log_model_artifacts(logged.model_id, folder)
         client.finalize_logged_model(logged.model_id, "READY")
         outputs = client.get_run(run_id).outputs
@@ -170,7 +194,7 @@ def register_checkpoint(
             client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
         log_model_metrics(client, run_id, logged.model_id, metrics)
 
-        _ensure_registered_model(client, card)
+        _ensure_registered_model(client, model)
         number = find_version(client, run_id, name, step)
         if number is None:
             # Without a server, MLflow looks a `models:/` source up in the process-wide store, maybe another one.
@@ -179,7 +203,7 @@ def register_checkpoint(
                 name,
                 source,
                 run_id=run_id,
-                tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights)} | int8_tag(weights),
+                tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights), **(tags or {})},
                 await_creation_for=0,
                 model_id=logged.model_id,
             )
@@ -249,14 +273,9 @@ def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step
         client.set_tag(run_id, "mlflow.loggedImages", True)
 
 
-def style_picture_note(run_id: str) -> str:
-    """The Markdown that shows the style picture, as MLflow's own server serves it."""
-    return f"\n![the style picture](get-artifact?path={quote(STYLE_PICTURE, safe='')}&run_uuid={run_id})\n"
-
-
-def preview_key(photo: str) -> str:
-    """The image key of a sample photo: `preview/<photo>`, with what MLflow does not take replaced."""
-    return "preview/" + re.sub(r"[^A-Za-z0-9_.-]", "_", photo)
+def note_of_image(run_id: str) -> str:
+    """The Markdown that shows the note's picture, as MLflow's own server serves it."""
+    return f"\n![the style picture](get-artifact?path={quote(NOTE_IMAGE, safe='')}&run_uuid={run_id})\n"
 
 
 def file_sha256(path: Path) -> str:
@@ -303,31 +322,24 @@ def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def int8_tag(weights: Path) -> dict[str, str]:
-    """The tag of a version that has an 8-bit form: that file's SHA-256."""
-    companion = companion_of(weights)
-    return {INT8_TAG: file_sha256(companion)} if companion.is_file() else {}
-
-
-def _write_model_folder(folder: Path, weights: Path, card: StyleCard, model_id: str, run_id: str) -> None:
-    (folder / f"{card.name}.safetensors").write_bytes(weights.read_bytes())
-    if companion_of(weights).is_file():
-        shutil.copyfile(companion_of(weights), companion_of(folder / f"{card.name}.safetensors"))
-    (folder / "card.json").write_text(card.to_json() + "\n", encoding="utf-8")
+def _write_model_folder(folder: Path, weights: Path, model: ModelDescription, model_id: str, run_id: str) -> None:
+    file = folder / f"{model.name}{weights.suffix}"
+    shutil.copyfile(weights, file)
+    for name, text in model.texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
     description = Model(run_id=run_id, model_id=model_id)
-    description.add_flavor("stylecore", weights=f"{card.name}.safetensors", card="card.json")
+    description.add_flavor(model.flavor, weights=file.name, **{Path(name).stem: name for name in model.texts})
     description.save(str(folder / "MLmodel"))
 
 
-def _ensure_registered_model(client: MlflowClient, card: StyleCard) -> None:
+def _ensure_registered_model(client: MlflowClient, model: ModelDescription) -> None:
     try:
-        client.get_registered_model(card.name)
+        client.get_registered_model(model.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        about = ", ".join(part for part in (card.title, card.artist, card.year) if part)
         try:
-            client.create_registered_model(card.name, description=about)
+            client.create_registered_model(model.name, description=model.about)
         except MlflowException as other:
             if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
                 raise

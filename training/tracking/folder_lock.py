@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stylecore.errors import StylecoreError
+from training.tracking.errors import TrackingError
 
 try:
     import fcntl
@@ -35,7 +35,7 @@ class FolderLock:
     that several machines share without sharing locks, signs of life in the same file's time."""
 
     def __init__(self, path: Path, run_folder: Path) -> None:
-        """Raises StylecoreError, naming the process that has it, and OSError when the file cannot be written."""
+        """Raises TrackingError, naming the process that has it, and OSError when the file cannot be written."""
         self._path, self._run_folder = path, run_folder
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         self._ended = threading.Event()
@@ -91,10 +91,10 @@ class FolderLock:
                 return True
         return False
 
-    def _taken(self) -> StylecoreError:
+    def _taken(self) -> TrackingError:
         holder = _holder(self._path)
         who = f"process {holder['pid']} on {holder['host']}" if {"pid", "host"} <= holder.keys() else "another process"
-        return StylecoreError(f"{self._run_folder} is being written by {who}; wait until it ends, or stop it.")
+        return TrackingError(f"{self._run_folder} is being written by {who}; wait until it ends, or stop it.")
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):

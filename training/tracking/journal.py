@@ -29,7 +29,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from stylecore.errors import StylecoreError
+from training.tracking.errors import TrackingError
 from training.tracking.folder_lock import FolderLock
 from training.tracking.journal_files import (
     FILES,
@@ -79,7 +79,7 @@ class Journal:
         """Open the journal in a run's folder, or begin one.
 
         Raises:
-            StylecoreError: when another process has it, or the folder cannot be written.
+            TrackingError: when another process has it, or the folder cannot be written.
         """
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
@@ -88,14 +88,14 @@ class Journal:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder / LOCK, Path(run_folder))
         except OSError as error:
-            raise StylecoreError(
+            raise TrackingError(
                 f"the journal of the run, {self.folder}, cannot be written ({error.strerror}); choose another folder."
             ) from error
         try:
             self._open()
         except OSError as error:
             self._lock.release()
-            raise StylecoreError(
+            raise TrackingError(
                 f"the journal of the run, {self.folder}, cannot be read or written ({error.strerror})."
             ) from error
 
@@ -194,7 +194,7 @@ class Journal:
         """Put a staged file at the path `into`, checked against its name; returns `into`.
 
         Raises:
-            StylecoreError: when it is gone or damaged.
+            TrackingError: when it is gone or damaged.
         """
         with self._guard:
             content = self._memory.files.get(name)
@@ -202,9 +202,9 @@ class Journal:
             if content is None:
                 content = (self.folder / FILES / name).read_bytes()
         except FileNotFoundError as error:
-            raise StylecoreError(f"the journal {self.folder} has lost its file {name}.") from error
+            raise TrackingError(f"the journal {self.folder} has lost its file {name}.") from error
         if sha256(content).hexdigest() != name.partition("-")[0]:
-            raise StylecoreError(f"the journal's file {self.folder / FILES / name} is damaged.")
+            raise TrackingError(f"the journal's file {self.folder / FILES / name} is damaged.")
         into.write_bytes(content)
         return into
 
@@ -246,12 +246,12 @@ class Journal:
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
             write_sent(self.folder / SENT, self.sent, self.answers)
-        if keep:
-            return
-        for name in {name for record in done for name in files_of(record)}:
-            self._memory.files.pop(name, None)
-            with suppress(OSError):
-                (self.folder / FILES / name).unlink()
+            if keep:
+                return
+            for name in {name for record in done for name in files_of(record)}:
+                self._memory.files.pop(name, None)
+                with suppress(OSError):
+                    (self.folder / FILES / name).unlink()
 
     def sync(self) -> None:
         """Bring what was written to the disk itself. Called by the sender, so that training does not wait for it."""
@@ -361,7 +361,7 @@ def set_aside(run_folder: Path) -> Path | None:
     other is kept beside it, for a replay; returns where.
 
     Raises:
-        StylecoreError: when a process has it, or it cannot be removed or renamed.
+        TrackingError: when a process has it, or it cannot be removed or renamed.
     """
     folder = Path(run_folder) / FOLDER
     if not (folder / RECORDS).exists():
@@ -379,7 +379,7 @@ def set_aside(run_folder: Path) -> Path | None:
         kept.mkdir()
         folder.rename(kept / FOLDER)
     except OSError as error:
-        raise StylecoreError(
+        raise TrackingError(
             f"the journal of an earlier run, {folder}, cannot be put aside ({error.strerror}); choose another folder."
         ) from error
     return kept

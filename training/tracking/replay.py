@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from stylecore.errors import StylecoreError
+from training.tracking.errors import TrackingError
 from training.tracking.journal import Journal
 from training.tracking.journal_files import unsent_folders
 from training.tracking.sender import Sender
@@ -22,11 +22,11 @@ def replay(run_folder: Path, tracking_uri: str | None = None) -> int:
         tracking_uri: the store; when left out, the one that MLFLOW_TRACKING_URI names, or else the run's.
 
     Raises:
-        StylecoreError: when there is no journal, a run is still being written, or the store does not take it all.
+        TrackingError: when there is no journal, a run is still being written, or the store does not take it all.
     """
     folders = unsent_folders(run_folder)
     if not folders:
-        raise StylecoreError(f"{run_folder} holds no journal; give the folder of a run, such as runs/starry_night.")
+        raise TrackingError(f"{run_folder} holds no journal; give the folder of a run, such as runs/starry_night.")
     sent = 0
     for folder in folders:
         journal = Journal(folder)
@@ -47,13 +47,13 @@ def _replay_one(journal: Journal, tracking_uri: str | None) -> None:
         return
     said = [record.data["tracking_uri"] for record in journal.records() if record.kind == "run"]
     if not said:
-        raise StylecoreError(f"the journal {journal.folder} does not say of which run it is; it cannot be sent.")
+        raise TrackingError(f"the journal {journal.folder} does not say of which run it is; it cannot be sent.")
     sender = Sender(journal, tracking_uri_of(tracking_uri or said[-1]))
     sender.start()
     try:
         while journal.sent < last:
             arrived = sender.wait(journal.sent + 1, REPLAY_SECONDS)
             if sender.is_lost or not arrived:
-                raise StylecoreError(what_waits(journal, sender))
+                raise TrackingError(what_waits(journal, sender))
     finally:
         sender.stop()

@@ -3,63 +3,19 @@
 What a store does not take for now (it is away, overloaded, its database or its disk is) is tried again until it does
 or the sender is stopped; what it will never take (a value that it refuses) is set aside, and the run says so. After
 an answer that was lost a record is sent again: everything in delivery.py may be.
-
-The kinds of records, with their data:
-
-    run         key, run_id ("" when unknown), continued, experiment, run_name, params, tags, note, style_picture
-                (whether one follows), dataset, tracking_uri, time
-    metrics     values, step, time
-    picture     key, step, time, code, file
-    file        file, path
-    checkpoint  file, step, run_name, metrics: [name, value, time] each
-    evaluation  values, step, time
-    missing     what: words for what a full disk lost
-    end         status, reason, time
-
-Times are milliseconds since 1970. "file" names a file of the journal.
 """
 
 import dataclasses
 import logging
-import os
 import random
-import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
-from requests import HTTPError
-from sqlalchemy.exc import DatabaseError
-
-from stylecore.errors import StylecoreError
-from stylecore.johnson.style_model import read_card
-from training.tracking.delivery import (
-    METRICS_A_CALL,
-    continue_run,
-    dataset_fields,
-    find_logged_model,
-    find_or_create_run,
-    log_datasets,
-    log_metrics,
-    log_model_metrics,
-    log_params_and_tags,
-    log_picture,
-    name_version,
-    open_experiment,
-    register_checkpoint,
-    registered_steps,
-    remove_other_runs,
-    style_picture_note,
-)
+from training.tracking.delivery import METRICS_A_CALL
 from training.tracking.journal import Journal
 from training.tracking.record import Record
-from training.tracking.store import connect, plain_errors
+from training.tracking.sending import Answers, Lost, Refused, Store
 
 GATHER_SECONDS = 10.0
 """How long metrics are gathered before they are sent together; everything else goes at once."""
@@ -67,54 +23,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 """Between two attempts while the store is away; the pause doubles from the first to the longest."""
 
-_REFUSALS = frozenset(
-    [
-        "BAD_REQUEST",
-        "FEATURE_DISABLED",
-        "INVALID_PARAMETER_VALUE",
-        "MALFORMED_REQUEST",
-        "NOT_FOUND",
-        "NOT_IMPLEMENTED",
-        "RESOURCE_ALREADY_EXISTS",
-        "RESOURCE_DOES_NOT_EXIST",
-        "RESOURCE_LIMIT_EXCEEDED",
-    ]
-)
-_NO_ENTRY = frozenset(["PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"])
-_RACES = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
-"""Two runs wrote the same row, a dataset's for instance, in one instant (PostgreSQL, sqlite, MySQL): MLflow calls that
-a bad request, and finds the row the next time."""
-_LATER = frozenset([401, 403, 404, 408, 425, 429])
-"""Answers to an upload that say nothing about the file."""
-
 _log = logging.getLogger(__name__)
-
-
-class Refused(Exception):  # noqa: N818 (an answer)
-    """The store will never take this record."""
-
-
-class Lost(Exception):  # noqa: N818 (an answer)
-    """The store does not let us in, or the run is not there (any more): someone has to mend that first."""
-
-
-@dataclass
-class Answers:
-    """What the store answered so far, as sent.json keeps it.
-
-    Attributes:
-        key: of the journal, which the run bears as its tag `journal`.
-        versions: step of every checkpoint that is registered to the number of its version.
-        refused: what the store refused, in words.
-        lost: how many records were damaged or lost before they could be sent.
-    """
-
-    key: str = ""
-    run_id: str = ""
-    experiment_id: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
-    lost: int = 0
 
 
 class Sender:
@@ -169,7 +78,7 @@ class Sender:
         self._thread.join(1.0)
 
     def _run(self) -> None:
-        store: _Store | None = None
+        store: Store | None = None
         pause = FIRST_PAUSE
         while self._wait_for_work():
             records: list[Record] = []
@@ -178,7 +87,7 @@ class Sender:
                 records = _together(self._journal.pending(METRICS_A_CALL))
                 if not records:
                     continue
-                store = store or _Store(self._uri, self._journal, self.answers)
+                store = store or Store(self._uri, self._journal, self.answers)
                 store.send(records)
                 self._arrived(records)
                 pause = FIRST_PAUSE
@@ -223,145 +132,6 @@ class Sender:
             self._changed.notify_all()
 
 
-class _Store:
-    """One store, and how each kind of record is sent to it."""
-
-    def __init__(self, tracking_uri: str, journal: Journal, answers: Answers) -> None:
-        # MLflow reads this from nowhere but the environment. Its own repetitions know nothing of what they repeat:
-        # they would make a second run after the first one's answer was lost.
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-        self._journal, self._answers = journal, answers
-        try:
-            self._client: MlflowClient = connect(tracking_uri)
-        except StylecoreError as error:
-            judged = _judged(error)
-            raise (Lost(str(error)) if isinstance(judged, Refused) else judged) from error
-
-    def send(self, records: Sequence[Record]) -> None:
-        """Send one record, or several of metrics.
-
-        Raises:
-            Refused, Lost: see there.
-            StylecoreError: when the store cannot take it now.
-        """
-        record, data = records[0], records[0].data
-        try:
-            with plain_errors(self._client.tracking_uri, f"taking {record.kind}"):
-                if record.kind == "metrics":
-                    self._send_metrics([each.data for each in records])
-                elif record.kind == "run":
-                    self._send_run(data)
-                elif record.kind in ("picture", "file", "checkpoint"):
-                    with tempfile.TemporaryDirectory(prefix="stylecore-sending-") as folder:
-                        self._send_file(record.kind, data, Path(folder))
-                elif record.kind == "evaluation":
-                    self._send_evaluation(data)
-                elif record.kind == "missing":
-                    self._client.set_tag(self._answers.run_id, "missing", data["what"][:5000])
-                elif record.kind == "end":
-                    self._send_end(data)
-                else:
-                    raise Refused(f"this version of the program does not know the record {record.kind!r}.")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Refused(f"the record cannot be understood ({type(error).__name__}: {error}).") from error
-        except StylecoreError as error:
-            judged = _judged(error)
-            if isinstance(judged, Refused) and (record.kind == "run" or not self._run_is_there()):
-                judged = Lost(str(error))
-            raise judged from error
-
-    def _send_run(self, data: Mapping[str, Any]) -> None:
-        client, answers = self._client, self._answers
-        answers.key = data["key"]
-        run_id = data["run_id"] or answers.run_id
-        new, tags = False, dict(data["tags"])
-        known: dict[str, str] = {}
-        if not run_id:
-            answers.experiment_id = open_experiment(client, data["experiment"])
-            run_id, new = find_or_create_run(
-                client, answers.experiment_id, answers.key, run_name=data["run_name"], start_time=data["time"]
-            )
-        answers.run_id = run_id
-        if not new:
-            answers.experiment_id, known = continue_run(client, run_id)
-        if data["continued"] and not new:
-            answers.versions = {str(k): v for k, v in registered_steps(client, run_id).items()} | answers.versions
-        else:
-            note = data["note"] + (style_picture_note(run_id) if data["style_picture"] else "")
-            tags |= {"mlflow.note.content": note} if note else {}
-        params = data["params"]
-        tags |= {f"resumed/{k}": v for k, v in params.items() if k in known and known[k] != v[:6000]}
-        new_params = {key: value for key, value in params.items() if key not in known}
-        log_params_and_tags(client, run_id, new_params, tags)
-        if data["dataset"] and not (data["continued"] and not new):
-            log_datasets(client, run_id, [dataset_fields(data["dataset"])])
-
-    def _send_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
-        metrics = [
-            Metric(name, float(value), data["time"], data["step"])
-            for data in records
-            for name, value in data["values"].items()
-        ]
-        log_metrics(self._client, self._answers.run_id, metrics)
-
-    def _send_file(self, kind: str, data: Mapping[str, Any], folder: Path) -> None:
-        client, run_id, step = self._client, self._answers.run_id, data.get("step", 0)
-        try:
-            name = Path(data["path"]).name if kind == "file" else f"file{Path(data['file']).suffix}"
-            file = self._journal.fetch(data["file"], folder / name)
-            card = read_card(file) if kind == "checkpoint" else None
-        except StylecoreError as error:
-            raise Refused(str(error)) from error
-        if kind == "file":
-            client.log_artifact(run_id, str(file), str(Path(data["path"]).parent))
-        elif kind == "picture":
-            log_picture(client, run_id, file, data["key"], step, data["time"], data["code"])
-        elif card is not None:
-            number = register_checkpoint(
-                client,
-                run_id=run_id,
-                run_name=data["run_name"],
-                experiment_id=self._answers.experiment_id,
-                weights=file,
-                card=card,
-                step=step,
-                metrics=[Metric(name, float(value), at, step) for name, value, at in data["metrics"]],
-            )
-            name_version(client, run_id, card.name, step, number)
-            self._answers.versions[str(step)] = number
-
-    def _send_evaluation(self, data: Mapping[str, Any]) -> None:
-        client, run_id, step = self._client, self._answers.run_id, data["step"]
-        model = find_logged_model(client, self._answers.experiment_id, run_id, step)
-        if model is None:
-            raise Refused(f"the checkpoint of step {step} was deleted in MLflow.")
-        metrics = [Metric(name, float(value), data["time"], step) for name, value in data["values"].items()]
-        log_model_metrics(client, run_id, model.model_id, metrics)
-
-    def _send_end(self, data: Mapping[str, Any]) -> None:
-        client, answers = self._client, self._answers
-        tags = {"stop_reason": data["reason"][:5000]} if data["reason"] else {}
-        if not data["reason"] and "stop_reason" in client.get_run(answers.run_id).data.tags:
-            client.delete_tag(answers.run_id, "stop_reason")  # of before it was resumed
-        if answers.refused:
-            tags["refused"] = "; ".join(answers.refused)[:5000]
-        if answers.lost:
-            tags["lost"] = f"{answers.lost} records of the run's journal were damaged or found no room on the disk"
-        log_params_and_tags(client, answers.run_id, {}, tags)
-        if answers.key:
-            remove_other_runs(client, answers.experiment_id, answers.key, answers.run_id)
-        client.set_terminated(answers.run_id, data["status"], data["time"])
-
-    def _run_is_there(self) -> bool:
-        """Whether a refusal is about the record: the store has the run, and it can be written to."""
-        if not self._answers.run_id:
-            return False
-        try:
-            return bool(self._client.get_run(self._answers.run_id).info.lifecycle_stage == "active")
-        except Exception:
-            return False
-
-
 def _together(records: Sequence[Record]) -> list[Record]:
     """The first record, or as many of metrics as one call takes."""
     taken: list[Record] = []
@@ -374,26 +144,3 @@ def _together(records: Sequence[Record]) -> list[Record]:
             break
         taken.append(record)
     return taken
-
-
-def _judged(error: StylecoreError) -> Exception:
-    """What an error of the store means for what was to be sent: `Refused`, `Lost`, or itself: later."""
-    origin = error.__cause__
-    if isinstance(origin, MlflowException):
-        if any(sign in str(origin) for sign in _RACES):
-            return error
-        if origin.error_code in _REFUSALS:
-            return Refused(str(error))
-        if origin.error_code in _NO_ENTRY:
-            return Lost(str(error))
-    if isinstance(origin, HTTPError) and origin.response is not None:
-        status = origin.response.status_code
-        if status in (401, 403):
-            return Lost(str(error))
-        if 400 <= status < 500 and status not in _LATER:
-            return Refused(str(error))
-    if type(origin) is DatabaseError:  # a file that is no database; what passes is an OperationalError
-        return Lost(str(error))
-    if origin is None:  # said by us: a deleted experiment, an address that cannot be used
-        return Refused(str(error))
-    return error

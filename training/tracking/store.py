@@ -4,6 +4,7 @@ Everything else in this package speaks to MLflow through the client opened here,
 it touches MLflow's process-wide "active run" or tracking address.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from stylecore.errors import StylecoreError
 from training.tracking.database import database_address
+from training.tracking.errors import TrackingError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCAL_STORE = REPOSITORY / "mlruns"
@@ -42,14 +43,14 @@ def default_tracking_uri() -> str:
 def tracking_uri_of(address: str) -> str:
     """The address with its sqlite path made absolute and the folder of that file created.
 
-    A relative sqlite path counts from the current directory, as everywhere in MLflow. Raises StylecoreError for
+    A relative sqlite path counts from the current directory, as everywhere in MLflow. Raises TrackingError for
     a folder of files: MLflow no longer writes those.
     """
     scheme = urlsplit(address).scheme.partition("+")[0]
     if scheme in _SERVERS:
         return address.rstrip("/")
     if scheme not in _DATABASES:
-        raise StylecoreError(
+        raise TrackingError(
             f"The MLflow store {address!r} (MLFLOW_TRACKING_URI) is not one this project can write; "
             "use a server (http://host:5000), or a database such as sqlite:///mlruns/mlflow.db."
         )
@@ -59,7 +60,7 @@ def tracking_uri_of(address: str) -> str:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StylecoreError(
+        raise TrackingError(
             f"The folder of the MLflow store {file} cannot be created ({error.strerror}); "
             "set MLFLOW_TRACKING_URI to a place you may write to."
         ) from error
@@ -74,6 +75,7 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
     uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
     with plain_errors(uri, "opening it"), one_at_a_time(uri, "opening"):  # the first one makes the tables
         return MlflowClient(tracking_uri=uri)
@@ -81,17 +83,17 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
 
 @contextmanager
 def plain_errors(tracking_uri: str, doing: str) -> Iterator[None]:
-    """Turn what MLflow, its database and its disk raise into one StylecoreError sentence that names the store."""
+    """Turn what MLflow, its database and its disk raise into one TrackingError sentence that names the store."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         where, what = without_password(tracking_uri), re.sub(r"://[^/\s@]*@", "://", str(error))
         if "Max retries exceeded" in what or "Connection refused" in what or "timed out" in what:
-            raise StylecoreError(
+            raise TrackingError(
                 f"The MLflow server at {where} does not answer; start it, or set MLFLOW_TRACKING_URI to one that does."
             ) from error
         first_line = re.sub(r"\s+", " ", what.strip().partition("\n")[0])[:300].rstrip(". ")
-        raise StylecoreError(f"The MLflow store at {where} failed while {doing}: {first_line}.") from error
+        raise TrackingError(f"The MLflow store at {where} failed while {doing}: {first_line}.") from error
 
 
 def without_password(tracking_uri: str) -> str:
@@ -114,7 +116,7 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / f".{doing}.lock", os.O_CREAT | os.O_RDWR, 0o666)
     except OSError as error:
-        raise StylecoreError(
+        raise TrackingError(
             f"The folder {folder} of the MLflow store cannot be written ({error.strerror})."
         ) from error
     try:
@@ -127,19 +129,19 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
 def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
     """The file or folder at an artifact address: where it lies when that is this machine, else downloaded `into`.
 
-    Raises StylecoreError when it is not there.
+    Raises TrackingError when it is not there.
     """
     parts = urlsplit(artifact_uri)
     if parts.scheme in ("", "file"):
         path = Path(url2pathname(parts.path))
         if not path.exists():
-            raise StylecoreError(
+            raise TrackingError(
                 f"The MLflow store at {without_password(client.tracking_uri)} expects {path}, which is not there: "
                 "its files were moved or removed; start from an empty store and restore the published runs."
             )
         return path
     if parts.scheme == "mlflow-artifacts" and not is_server(client.tracking_uri):
-        raise StylecoreError(
+        raise TrackingError(
             f"{artifact_uri} was kept by an MLflow server; set MLFLOW_TRACKING_URI to that server's address."
         )
     with plain_errors(client.tracking_uri, f"fetching {artifact_uri}"):
@@ -175,7 +177,7 @@ def artifact_folder(tracking_uri: str) -> Path | None:
 def _sqlite_file(uri: str) -> Path:
     path = urlsplit(uri).path[1:]  # sqlite:///relative.db, sqlite:////absolute.db
     if not path or path == ":memory:":
-        raise StylecoreError(
+        raise TrackingError(
             f"The MLflow store {uri!r} names no file, so nothing would be kept; use sqlite:///mlruns/mlflow.db."
         )
     return Path(path).expanduser().absolute()

@@ -1,4 +1,4 @@
-"""What training tells MLflow: parameters, losses, sample pictures, and one registered model version per checkpoint.
+"""What a run tells MLflow: parameters, losses, pictures, and one registered model version per checkpoint.
 
     python -m training.tracking replay RUN_DIR     # send what a run that has ended could not send
 
@@ -8,13 +8,11 @@ so the training loop has no "if main process" around its lines.
 Nothing here waits for the store. What is said is written to a journal on this machine's disk (journal.py) and sent
 from there by a thread (sender.py), so a store that is away, slow or broken costs no number and no step.
 
-Names: metrics `loss/...`, `opt/...`, `perf/...`, `eval/...`, `data/...` and images `preview/<photo>`, which MLflow's
-page groups by the part before the slash; one LoggedModel per checkpoint, with its step; the registered model bears
-the name of the style, its versions the tags `iterations` and `run_name` and the aliases `iterations-<step>` and
-`champion`.
-
-A checkpoint is kept as three plain files: the safetensors, its card as JSON, and an `MLmodel` that names our own
-flavor `stylecore`. Nothing in it is executable, so nothing fetched from a store is ever run.
+Names: MLflow's page groups metrics and images by the part of their name before the slash, as `loss/` in `loss/total`.
+A checkpoint is a LoggedModel of its step and a version of a registered model; the version has the tags `iterations`
+(the step) and `run_name` and the aliases `iterations-<step>` and `champion`. It is kept as plain files: the weights,
+the texts beside them, and an `MLmodel` that says which they are. Nothing in it is executable, so nothing fetched from
+a store is ever run.
 """
 
 import io
@@ -23,26 +21,23 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from torch import Tensor
+from PIL import Image
 
-from stylecore.errors import StylecoreError
-from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import to_image
-from training.tracking.delivery import STYLE_PICTURE, param_text, preview_key
-from training.tracking.environment import user_name
+from training.tracking.delivery import NOTE_IMAGE, ModelDescription, param_text
+from training.tracking.environment import SystemMetrics, start_system_metrics, user_name
+from training.tracking.errors import TrackingError
 from training.tracking.journal import END_SECONDS, Journal, set_aside
 from training.tracking.journal_files import FOLDER
 from training.tracking.record import milliseconds, plain_number, plain_numbers
 from training.tracking.sender import Sender
 from training.tracking.store import default_tracking_uri, is_server, tracking_uri_of, without_password
-from training.tracking.system_metrics import SystemMetrics, start_system_metrics
 
 LOCAL_PAGE = "http://127.0.0.1:5000"
 """Where `make mlflow-ui` shows a local store."""
@@ -51,7 +46,7 @@ START_SECONDS = 10.0
 """How long a run waits at its start for a store that neither answers nor refuses."""
 STOP_SECONDS = 10.0
 """How long a run that was told to stop waits at its end: who stops it waits no longer than half a minute."""
-PREVIEW_COMPRESSION = 1
+PNG_COMPRESSION = 1
 """PNG's fastest: a fifth larger than by default, in a quarter of the time."""
 NO_ID_YET = "journal:"
 """Begins the `run_id` of a run that MLflow does not know yet; the key of its journal follows."""
@@ -89,7 +84,7 @@ class Tracker:
         params: Mapping[str, Any],
         tags: Mapping[str, str],
         note: str = "",
-        style: Tensor | None = None,
+        note_image: Image.Image | None = None,
         dataset: Mapping[str, str] | None = None,
         run_id: str | None = None,
         tracking_uri: str | None = None,
@@ -99,18 +94,18 @@ class Tracker:
     ) -> Self:
         """Begin a run, or continue the run `run_id` (after an interruption).
 
-        `note` is Markdown, shown at the top of the run's page, followed by the picture `style` (3, H, W), sRGB,
-        [0, 1]; a continued run keeps those it has. `dataset` describes the content photos: `name` is
-        required, `source` (address or folder) and `digest` are used when given, everything else is kept as its
-        profile. A continued run keeps the parameters it began with; one that changed since is kept as the tag
-        `resumed/<parameter>`. With `system_metrics`, processor, memory and GPU use are sampled every 10 s.
+        `note` is Markdown, shown at the top of the run's page, followed by `note_image`; a continued run keeps those
+        it has. `dataset` describes what the run reads: `name` is required, `source` (address or folder) and `digest`
+        are used when given, everything else is kept as its profile. A continued run keeps the parameters it began
+        with; one that changed since is kept as the tag `resumed/<parameter>`. With
+        `system_metrics`, processor, memory and GPU use are sampled every 10 s.
 
         The journal is kept in the run's `folder`; without one in a folder of its own, which goes when everything has
         arrived. `end_seconds` is how long `finish` waits for that. A store that is away stops nothing: the run then
         gets its id later, and until then `run_id` is a name that this method takes as well.
 
         Raises:
-            StylecoreError: when the store answers and refuses (it does not know `run_id`, is no database, does not
+            TrackingError: when the store answers and refuses (it does not know `run_id`, is no database, does not
                 let us in), or another process writes this run.
         """
         uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
@@ -140,7 +135,7 @@ class Tracker:
                         **{name: str(value) for name, value in tags.items()},
                     },
                     "note": note,
-                    "style_picture": style is not None,
+                    "style_picture": note_image is not None,
                     "dataset": {name: str(value) for name, value in (dataset or {}).items()},
                     "tracking_uri": without_password(uri),
                     "time": milliseconds(),
@@ -151,7 +146,7 @@ class Tracker:
             if sender.is_lost:
                 sender.stop()
                 journal.retract(began)
-                raise StylecoreError(sender.trouble)
+                raise TrackingError(sender.trouble)
         except BaseException:
             journal.close()
             if folder is None:
@@ -162,8 +157,8 @@ class Tracker:
         tracker = cls(journal, sender, key, run_name, uri)
         tracker._end_seconds, tracker._is_temporary = end_seconds, folder is None
         tracker.checkpoints = past.checkpoints | tracker.versions.keys()
-        if style is not None and not run_id:
-            tracker._say("file", {"file": journal.stage(_encoded(style, "JPEG"), ".jpg"), "path": STYLE_PICTURE})
+        if note_image is not None and not run_id:
+            tracker._say("file", {"file": journal.stage(_encoded(note_image, "JPEG"), ".jpg"), "path": NOTE_IMAGE})
         if system_metrics:
             tracker._system_metrics = start_system_metrics(tracker._say, past.system_step)
         return tracker
@@ -190,16 +185,16 @@ class Tracker:
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
         self._say("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
 
-    def log_preview(self, photo: str, pixels: Tensor, step: int) -> None:
-        """Keep a sample picture (3, H, W), sRGB, [0, 1] as image `preview/<photo>` at this step.
+    def log_image(self, key: str, image: Image.Image, step: int) -> None:
+        """Keep a picture, without loss, as the image `key` of this step: letters, digits, `_ . -` and `/`.
 
-        Log one at step 0 for every photo: the slider of MLflow's page starts there.
+        Log one of each key at step 0: the slider of MLflow's page starts there.
         """
         if self._journal is None:
             return
-        file = self._journal.stage(_encoded(pixels, "PNG", compress_level=PREVIEW_COMPRESSION), ".png")
+        file = self._journal.stage(_encoded(image, "PNG", compress_level=PNG_COMPRESSION), ".png")
         about = {
-            "key": preview_key(photo),
+            "key": key,
             "step": step,
             "time": milliseconds(),
             "code": str(uuid.uuid4()),
@@ -207,14 +202,12 @@ class Tracker:
         }
         self._say("picture", about)
 
-    def log_checkpoint(
-        self, model: StyleModel, step: int, metrics: Mapping[str, float], file: Path | None = None
-    ) -> None:
-        """Keep the model as a LoggedModel of this step and as a new version of the registered model `card.name`.
+    def log_checkpoint(self, file: Path, model: ModelDescription, step: int, metrics: Mapping[str, float]) -> None:
+        """Keep a file of weights as a LoggedModel of this step and as a new version of the model `model.name`.
 
         `metrics` are linked to the model (a value already logged at this step is not logged twice). The version
         gets the alias `iterations-<step>`, and `champion` unless another run has it. A run has one checkpoint a
-        step. `file` is where the model is saved already, if it is; it may be removed later, but must not change.
+        step. `file` may be removed later, but must not change.
         """
         if self._journal is None:
             return
@@ -224,12 +217,8 @@ class Tracker:
             last_step, last_value, last_time = self._latest.get(name, (None, None, now))
             same = last_step == step and last_value == float(value)
             linked.append([name, plain_number(float(value)), last_time if same else now])
-        with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
-            if file is None:
-                file = Path(folder) / f"{model.card.name}.safetensors"
-                model.save(file)
-            staged = self._journal.stage_file(file)
-        self._say("checkpoint", {"file": staged, "step": step, "run_name": self._run_name, "metrics": linked})
+        about = {"step": step, "run_name": self._run_name, "metrics": linked, "model": asdict(model)}
+        self._say("checkpoint", {"file": self._journal.stage_file(file), **about})
         self.checkpoints.add(step)
 
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
@@ -238,11 +227,11 @@ class Tracker:
         self._say("evaluation", {"values": plain_numbers(numbers), "step": step, "time": milliseconds()})
 
     def flush(self, seconds: float = END_SECONDS) -> None:
-        """Wait until everything has arrived; StylecoreError when it has not in so many seconds (nothing is lost)."""
+        """Wait until everything has arrived; TrackingError when it has not in so many seconds (nothing is lost)."""
         if self._journal is None or self._sender is None:
             return
         if not self._sender.wait(self._journal.last, seconds):
-            raise StylecoreError(what_waits(self._journal, self._sender))
+            raise TrackingError(what_waits(self._journal, self._sender))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
         """End the run. `reason` is kept as the tag `stop_reason`. Of several calls the first one's status holds, and
@@ -329,7 +318,7 @@ def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
         key = past.key or uuid.uuid4().hex
         is_same = journal.answers.get("run_id") in (None, "", run_id)
     if not is_same:
-        raise StylecoreError(
+        raise TrackingError(
             f"the journal {journal.folder} is of another run than the saved state beside it; move the journal away, "
             "or train under another --run-name."
         )
@@ -352,7 +341,7 @@ def _own_folder(run_name: str) -> Path:
     return state / "stylecore" / "runs" / f"{name}-{uuid.uuid4().hex[:8]}"
 
 
-def _encoded(pixels: Tensor, form: str, **options: Any) -> bytes:
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    to_image(pixels).save(buffer, form, **options)
+    image.save(buffer, form, **options)
     return buffer.getvalue()

@@ -8,24 +8,24 @@ import pytest
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.library import find_styles, open_style, what_opens
+from stylecore.library import StyleReference, find_styles, open_style, parse_reference, what_opens
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.0625)
 
 
-def publish(shelf: Path, run: str, aliases: dict[int, list[str]]) -> None:
+def publish(library: Path, run: str, aliases: dict[int, list[str]]) -> None:
     """A published run of the style "waves": a checkpoint for each of these iterations; its title is the run."""
     for iterations in aliases:
         card = StyleCard(name="waves", title=run, network=NETWORK, iterations=iterations)
-        path = shelf / run / "checkpoints" / f"iterations-{iterations}.safetensors"
+        path = library / run / "checkpoints" / f"iterations-{iterations}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         StyleModel(TransformNet(NETWORK), card).save(path)
     checkpoints = [{"step": step, "aliases": names} for step, names in aliases.items()]
-    (shelf / run / "run.json").write_text(json.dumps({"checkpoints": checkpoints}))
+    (library / run / "run.json").write_text(json.dumps({"checkpoints": checkpoints}))
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Path:
+def library(tmp_path: Path) -> Path:
     publish(tmp_path, "first", {10: ["iterations-10"], 20: ["champion", "iterations-20"]})
     publish(tmp_path, "second", {10: [], 20: ["small-style-weight"], 30: []})
     return tmp_path
@@ -41,25 +41,25 @@ def shelf(tmp_path: Path) -> Path:
         ("waves@small-style-weight", "second", 20),
     ],
 )
-def test_names_open_the_checkpoint_that_bears_them(shelf: Path, reference: str, run: str, iterations: int) -> None:
-    card = open_style(reference, [shelf]).card
+def test_names_open_the_checkpoint_that_bears_them(library: Path, reference: str, run: str, iterations: int) -> None:
+    card = open_style(reference, [library]).card
     assert (card.title, card.iterations) == (run, iterations)
 
 
-def test_every_listed_reference_opens_its_own_file_where_one_bears_an_alias(shelf: Path) -> None:
-    for style in find_styles([shelf]):
+def test_every_listed_reference_opens_its_own_file_where_one_bears_an_alias(library: Path) -> None:
+    for style in find_styles([library]):
         if style.aliases:
-            card = open_style(style.reference, [shelf]).card
+            card = open_style(style.reference, [library]).card
             assert (card.title, card.iterations) == (style.card.title, style.card.iterations)
 
 
-def test_what_is_listed_opens_its_own_file(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(shelf, "third", {10: [], 40: []})
-    monkeypatch.chdir(shelf)
-    styles = find_styles([shelf])
+def test_what_is_listed_opens_its_own_file(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(library, "third", {10: [], 40: []})
+    monkeypatch.chdir(library)
+    styles = find_styles([library])
     listed = [what_opens(style, styles) for style in styles]
     for style, name in zip(styles, listed, strict=True):
-        card = open_style(name, [shelf]).card
+        card = open_style(name, [library]).card
         assert (card.title, card.iterations) == (style.card.title, style.card.iterations)
     assert {"waves", "waves@iterations-10", "waves@iterations-40"} <= set(listed)
     assert str(Path("third", "checkpoints", "iterations-10.safetensors")) in listed
@@ -71,6 +71,30 @@ def test_without_a_champion_the_most_trained_is_opened(tmp_path: Path) -> None:
     assert open_style("waves", [tmp_path]).card.iterations == 40
 
 
-def test_an_unknown_alias_is_answered_with_those_there_are(shelf: Path) -> None:
+def test_an_unknown_alias_is_answered_with_those_there_are(library: Path) -> None:
     with pytest.raises(StylecoreError, match=r"there are .*waves@small-style-weight"):
-        open_style("waves@large-style-weight", [shelf])
+        open_style("waves@large-style-weight", [library])
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("waves", StyleReference("waves")),
+        ("waves@fast", StyleReference("waves", alias="fast")),
+        ("waves/007", StyleReference("waves", version="7")),
+        (" models:/waves@iterations-10 ", StyleReference("waves", alias="iterations-10")),
+    ],
+)
+def test_the_grammar_of_names(text: str, reference: StyleReference) -> None:
+    assert parse_reference(text) == reference
+
+
+@pytest.mark.parametrize("text", ["", "two waves", "waves@", "waves/", "waves/fast", "waves@fast/1", "../waves"])
+def test_what_names_no_style_is_answered_with_the_grammar(text: str) -> None:
+    with pytest.raises(StylecoreError, match="NAME, NAME@ALIAS or NAME/VERSION"):
+        parse_reference(text)
+
+
+def test_files_have_no_version_numbers(library: Path) -> None:
+    with pytest.raises(StylecoreError, match=r"no style 'waves/1': there are .*waves@small-style-weight"):
+        open_style("waves/1", [library])

@@ -1,204 +1,34 @@
-"""Style pictures drawn by code, each in the manner of a craft: free of rights, and the same for the same seed.
+"""The patterns, each in the manner of a craft.
 
-    python -m stylecore.patterns NAME -o FILE [--size 768] [--seed 0]
-    python -m stylecore.patterns --list
-
-A pattern is a function of random numbers and a side in pixels; x and y run from 0 to 1 over the picture, y downward,
-so that a pattern looks the same at every size. `draw` renders it larger and reduces it, which smooths all edges.
+A pattern is a function of random numbers and a side in pixels; it looks the same at every size.
 """
 
-import argparse
-import os
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from stylecore.errors import StylecoreError
-from training.command import run_command
+from stylecore.patterns.shapes import (
+    Array,
+    at,
+    bytes_of,
+    disc,
+    grid,
+    hill,
+    jittered,
+    layers,
+    mix,
+    noise,
+    ramp,
+    rgb,
+    ribbon,
+    scatter,
+    smoothstep,
+    to_image,
+    trace,
+    voronoi,
+    window_around,
+)
 
-Array = NDArray[Any]
-Pattern = Callable[[np.random.Generator, int], Image.Image]
-SIZE = 768
-SMALLEST, LARGEST = 16, 2048
-SUPERSAMPLING = 3
-JPEG_QUALITY = 92
 INK = (26, 22, 20)
-
-
-def draw(name: str, size: int = SIZE, seed: int = 0) -> Image.Image:
-    """The pattern `name` as an RGB image of `size` by `size` pixels.
-
-    Raises:
-        StylecoreError: for an unknown name, or a size or seed out of range.
-    """
-    if name not in PATTERNS:
-        raise StylecoreError(f"there is no pattern {name}; there are {', '.join(PATTERNS)}.")
-    if not SMALLEST <= size <= LARGEST:
-        raise StylecoreError(f"--size is {size}, and must be {SMALLEST} to {LARGEST}.")
-    if seed < 0:
-        raise StylecoreError(f"--seed is {seed}, and must be at least 0.")
-    large = PATTERNS[name](np.random.default_rng(seed), size * SUPERSAMPLING)
-    return large.resize((size, size), Image.Resampling.BOX)
-
-
-# What the patterns share.
-
-
-def grid(side: int) -> tuple[Array, Array]:
-    """x and y of every pixel, (side, side) each."""
-    line = (np.arange(side, dtype=np.float32) + 0.5) / side
-    x, y = np.meshgrid(line, line)
-    return x, y
-
-
-def noise(rng: np.random.Generator, side: int, across: int, down: int | None = None) -> Array:
-    """Smooth random hills in [-1, 1], about `across` of them over the width and `down` over the height."""
-    coarse = rng.uniform(-1, 1, ((down or across) + 1, across + 1)).astype(np.float32)
-    hills = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(hills), -1, 1)
-
-
-def smoothstep(low: float, high: float, values: Array) -> Array:
-    """From 0 at `low` to 1 at `high`, which may be the smaller one, without corners."""
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def mix(one: Array, other: Array, share: Array) -> Array:
-    """Colors (..., 3) of `one`, with as much of `other` as `share` (...) says."""
-    return one + (other - one) * share[..., None]
-
-
-def rgb(*codes: str) -> Array:
-    """Hexadecimal colors as (n, 3) in [0, 1]."""
-    return np.array([tuple(bytes.fromhex(code)) for code in codes], np.float32) / 255
-
-
-def ramp(colors: Array, t: Array) -> Array:
-    """Colors (..., 3) along a gradient of evenly spaced colors (n, 3), at t (...) from 0 to 1."""
-    stops = np.linspace(0, 1, len(colors))
-    return np.stack([np.interp(t, stops, channel) for channel in colors.T], -1).astype(np.float32)
-
-
-def bytes_of(color: Array) -> tuple[int, ...]:
-    """One color for Pillow to draw with."""
-    return tuple(int(value) for value in np.clip(color, 0, 1) * 255 + 0.5)
-
-
-def to_image(pixels: Array) -> Image.Image:
-    """(H, W, 3) in [0, 1], what is beyond cut off, in 8 bits."""
-    return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8), "RGB")
-
-
-def at(field: Array, points: Array) -> Array:
-    """Values of a field of the whole picture at points (..., 2); beyond the edge, those of the edge."""
-    side = field.shape[0]
-    column, row = np.moveaxis(np.clip(np.nan_to_num(points) * side, 0, side - 1).astype(int), -1, 0)
-    return field[row, column]
-
-
-def scatter(rng: np.random.Generator, spacing: Callable[[Array], Array], tries: int) -> Array:
-    """Points (n, 2) in and just around the picture, random, but no two closer than the spacing there."""
-    candidates = rng.uniform(-0.08, 1.08, (tries, 2)).astype(np.float32)
-    gaps = spacing(candidates)
-    kept, count = np.empty_like(candidates), 0
-    for point, gap in zip(candidates, gaps, strict=True):
-        offsets = kept[:count] - point
-        if (np.hypot(offsets[:, 0], offsets[:, 1]) > gap).all():
-            kept[count] = point
-            count += 1
-    return kept[:count]
-
-
-def jittered(rng: np.random.Generator, spacing: float) -> Array:
-    """Points (n, 2) over the picture in random order, on a lattice and then moved by up to half its spacing."""
-    line = np.arange(-spacing, 1 + spacing, spacing, dtype=np.float32)
-    points = np.stack(np.meshgrid(line, line), -1)
-    points[1::2, :, 0] += spacing / 2
-    moved = points + rng.uniform(-spacing / 2, spacing / 2, points.shape)
-    return rng.permutation(moved.reshape(-1, 2)).astype(np.float32)
-
-
-def voronoi(points: Array, side: int, reach: float) -> tuple[NDArray[np.int32], Array]:
-    """For every pixel its nearest point, and about how far it is from the border of that point's cell."""
-    x, y = grid(side)
-    index = np.zeros((side, side), np.int32)
-    near = np.full((side, side), 2 * reach, np.float32)
-    second = near.copy()
-    for k, (px, py) in enumerate(points):
-        window = _window(px, py, reach, side)
-        distance = np.hypot(x[window] - px, y[window] - py)
-        closer = distance < near[window]
-        second[window] = np.where(closer, near[window], np.minimum(second[window], distance))
-        near[window] = np.minimum(near[window], distance)
-        index[window][closer] = k
-    return index, (second - near) / 2
-
-
-def _window(x: float, y: float, reach: float, side: int) -> tuple[slice, slice]:
-    """Rows and columns of the pixels within `reach` of a point."""
-    rows, columns = (slice(max(0, int((at - reach) * side)), max(0, int((at + reach) * side) + 1)) for at in (y, x))
-    return rows, columns
-
-
-def layers(distances: Sequence[Array]) -> tuple[NDArray[np.int32], Array]:
-    """Shapes laid over one another like cut paper, by their signed distances (negative inside), the topmost last.
-
-    Returns:
-        For every pixel the shape seen there, 0 for none and else its place counted from 1, and the distance to the
-        nearest edge that can be seen.
-    """
-    label = np.zeros(distances[0].shape, np.int32)
-    edge = np.full(distances[0].shape, 1, np.float32)
-    for k, distance in enumerate(distances, 1):
-        edge = np.where(distance < 0, -distance, np.minimum(edge, distance))
-        label[distance < 0] = k
-    return label, edge
-
-
-def disc(x: Array, y: Array, center: tuple[float, float], radius: float) -> Array:
-    """Signed distance from a disc."""
-    return np.hypot(x - center[0], y - center[1]) - radius
-
-
-def hill(x: Array, y: Array, height: float, swing: float, waves: float, phase: float) -> Array:
-    """Signed distance, nearly, from all that lies below a wavy horizon."""
-    angle = 2 * np.pi * waves * x + phase
-    slope = 2 * np.pi * waves * swing * np.cos(angle)
-    return (height + swing * np.sin(angle) - y) / np.sqrt(1 + slope * slope)
-
-
-def ribbon(pen: ImageDraw.ImageDraw, path: Array, width: Array, color: tuple[int, ...] | int) -> None:
-    """A stroke along a path (n, 2), with its width at each point, both in pixels."""
-    along = np.gradient(path, axis=0)
-    along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
-    across = np.stack([-along[:, 1], along[:, 0]], 1) * width[:, None] / 2
-    pen.polygon([tuple(point) for point in np.concatenate([path + across, (path - across)[::-1]])], fill=color)
-
-
-def trace(starts: Array, angle: Array, region: NDArray[np.int32], step: float, steps: int) -> list[Array]:
-    """Paths (n, 2), n at least 3, from the starts both ways along the angle, while the region is theirs and not 0."""
-    home = at(region, starts)
-    halves = []
-    for sign in (-1, 1):
-        points, alive = [starts], home > 0
-        for _ in range(steps):
-            turn = at(angle, points[-1])
-            ahead = points[-1] + sign * step * np.stack([np.cos(turn), np.sin(turn)], -1)
-            alive = alive & (at(region, ahead) == home)
-            points.append(np.where(alive[:, None], ahead, np.nan))
-        halves.append(np.stack(points, 1))
-    paths = np.concatenate([halves[0][:, :0:-1], halves[1]], 1)
-    whole = [path[~np.isnan(path[:, 0])] for path in paths[home > 0]]
-    return [path for path in whole if len(path) >= 3]
-
-
-# The patterns.
 
 
 def stained_glass(rng: np.random.Generator, side: int) -> Image.Image:
@@ -436,8 +266,8 @@ def _stone(
     """One stone between two radii: its own shade, a dark lower and a light upper edge."""
     middle = center + np.mean(radii) * np.array([np.cos(bearing), np.sin(bearing)])
     turns = bearing + half * np.array([-1, -1, 1, 1])
-    reach = np.array([radii[0], radii[1], radii[1], radii[0]])
-    corners = center + reach[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
+    distances = np.array([radii[0], radii[1], radii[1], radii[0]])
+    corners = center + distances[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
     corners = middle + (corners - middle) * rng.uniform(0.78, 0.92, (4, 1))
     shade = color * rng.uniform(0.72, 1.12) + rng.normal(0, 0.035, 3)
     for shift, tint in ((0.0022, 0.35 * shade), (-0.0008, 0.6 * shade + 0.4), (0.0006, shade)):
@@ -461,7 +291,7 @@ def batik(rng: np.random.Generator, side: int) -> Image.Image:
     ]
     cloth = np.zeros((side, side, 3), np.float32)
     for cx, cy in fans:
-        window = _window(cx, cy, radius + 0.03, side)
+        window = window_around(cx, cy, radius + 0.03, side)
         far, bearing = np.hypot(u[window] - cx, v[window] - cy), np.arctan2(v[window] - cy, u[window] - cx)
         scheme = schemes[rng.integers(len(schemes))]
         edges = np.cumsum(rng.uniform(0.6, 1.4, 9))
@@ -490,7 +320,7 @@ def watercolor(rng: np.random.Generator, side: int) -> Image.Image:
     light = rgb("fbf6ea")[0] * (1 + 0.025 * grain[..., None])
     for k, (cx, cy) in enumerate(scatter(rng, lambda p: np.full(len(p), 0.105), 900)):
         radius = rng.uniform(0.05, 0.14)
-        window = _window(cx, cy, radius * 1.5, side)
+        window = window_around(cx, cy, radius * 1.5, side)
         turn, squeeze = rng.uniform(0, np.pi), rng.uniform(0.55, 1)
         across = (x[window] - cx) * np.cos(turn) + (y[window] - cy) * np.sin(turn)
         down = (y[window] - cy) * np.cos(turn) - (x[window] - cx) * np.sin(turn)
@@ -500,57 +330,3 @@ def watercolor(rng: np.random.Generator, side: int) -> Image.Image:
         density = np.clip(density, 0.08, 2.2) * smoothstep(-0.0012, 0.0012, inside) * rng.uniform(0.5, 1.2)
         light[window] *= np.power(paints[rng.integers(len(paints))] + 0.02, density[..., None] * 0.8)
     return to_image(light)
-
-
-PATTERNS: dict[str, Pattern] = {
-    "stained_glass": stained_glass,
-    "ink_hatching": ink_hatching,
-    "woodcut": woodcut,
-    "pointillism": pointillism,
-    "mosaic": mosaic,
-    "batik": batik,
-    "watercolor": watercolor,
-}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
-    return run_command(run, _parser().parse_args(arguments))
-
-
-def run(options: argparse.Namespace) -> None:
-    """What the command line asks for; StylecoreError when it cannot be done."""
-    if options.list:
-        for name, pattern in PATTERNS.items():
-            print(f"{name:15} {(pattern.__doc__ or '').splitlines()[0]}")
-        return
-    if not options.name or not options.output:
-        raise StylecoreError("which pattern, and where to? Pass a NAME and -o FILE; --list lists the names.")
-    output = Path(options.output)
-    if output.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise StylecoreError(f"{output} must end in .jpg or .png.")
-    _save(draw(options.name, options.size, options.seed), output)
-
-
-def _save(image: Image.Image, output: Path) -> None:
-    partial = output.with_name(f".{output.stem}.partial{output.suffix}")
-    try:
-        image.save(partial, quality=JPEG_QUALITY, optimize=True)
-        os.replace(partial, output)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StylecoreError(f"cannot write {output}: {error.strerror or error}.") from error
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stylecore.patterns", description="Draw a style picture.")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="the pattern")
-    parser.add_argument("-o", "--output", metavar="FILE", help="picture to write (.jpg .png)")
-    parser.add_argument("--size", type=int, default=SIZE, help="width and height in pixels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="decides what is random in it (default: %(default)s)")
-    parser.add_argument("--list", action="store_true", help="list the patterns and end")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

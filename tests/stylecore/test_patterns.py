@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylecore.__main__ import main
+from stylecore.cli.patterns import JPEG_QUALITY
 from stylecore.errors import StylecoreError
-from stylecore.patterns import JPEG_QUALITY, PATTERNS, SIZE, draw, main
+from stylecore.patterns import PATTERNS, SIZE, draw
 from training.config import REPOSITORY, read_recipe
 
 TINY = 96
@@ -63,8 +65,8 @@ def test_the_published_picture_is_the_command_s_and_its_recipe_names_it(name: st
 
 
 def test_the_command_writes_the_pattern_and_nothing_else(tmp_path: Path) -> None:
-    assert main(["woodcut", "-o", str(tmp_path / "a.png"), "--size", "48", "--seed", "3"]) == 0
-    assert main(["woodcut", "-o", str(tmp_path / "a.jpg"), "--size", "48"]) == 0
+    assert main(["patterns", "woodcut", "-o", str(tmp_path / "a.png"), "--size", "48", "--seed", "3"]) == 0
+    assert main(["patterns", "woodcut", "-o", str(tmp_path / "a.jpg"), "--size", "48"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.png"]
     with Image.open(tmp_path / "a.png") as image:
         assert image.tobytes() == draw("woodcut", 48, seed=3).tobytes()
@@ -73,12 +75,12 @@ def test_the_command_writes_the_pattern_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_the_list_names_every_pattern(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--list"]) == 0
+    assert main(["patterns", "--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(PATTERNS)
 
 
 def test_an_unknown_pattern_is_one_sentence_with_the_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plaid", "-o", str(tmp_path / "a.png")]) == 2
+    assert main(["patterns", "plaid", "-o", str(tmp_path / "a.png")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "plaid" in line
     assert all(name in line for name in PATTERNS)
@@ -104,7 +106,7 @@ def test_what_cannot_be_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
+    assert main(["patterns", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert word in line
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,74 @@
+"""Files: written whole or not at all, recognized by their SHA-256, and the user's cache folder."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from stylecore.errors import StylecoreError
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp")
+"""Files of a folder that are taken for photos."""
+
+Format = Literal["PNG", "JPEG", "WEBP", "TIFF"]
+FORMAT_OF_SUFFIX: dict[str, Format] = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+"""Pictures that are written, by suffix. The formats have Pillow's names."""
+
+
+@contextmanager
+def replaced_whole(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path`, for the block to write; it takes the place of `path` when the block ends.
+
+    If the block fails, the temporary file goes and `path` stays as it was. A link keeps pointing to the file it
+    points to.
+
+    Raises:
+        OSError: the folder is missing or full, or may not be written to.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name[:50]}.{uuid.uuid4().hex}.part")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        StylecoreError: The folder is missing or full, or may not be written to. Nothing is left behind.
+    """
+    try:
+        with replaced_whole(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise StylecoreError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def default_cache() -> Path:
+    """The folder of what can be made anew: `$STYLECORE_CACHE`, `$XDG_CACHE_HOME/stylecore` or `~/.cache/stylecore`."""
+    if folder := os.environ.get("STYLECORE_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore"

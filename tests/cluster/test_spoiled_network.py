@@ -1,0 +1,263 @@
+"""A network that spoils requests, many runs at once, a page under load."""
+
+import http.client
+import os
+import random
+import re
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from outages import check_that_all_is_there_once, impatient, photos, replay_until_all_is_sent  # noqa: F401 - fixtures
+from PIL import Image
+from servers import S3, MLflowServer, Postgres
+
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import to_image
+from training.registry.versions import log_preview, log_style
+from training.tracking.tracker import Tracker
+
+RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "8"))
+SECONDS = float(os.environ.get("STYLECORE_TEST_SECONDS", "15"))
+STEP_SECONDS = float(os.environ.get("STYLECORE_TEST_STEP_SECONDS", "0.05"))
+"""Of many runs at once; 32 runs, 300 seconds and 1 second a step are the long form, with S3 away for a minute."""
+
+
+def tiny_style(iterations: int, name: str = "stripes") -> StyleModel:
+    config = TransformNetConfig(residual_blocks=1, width=0.25)
+    return StyleModel(TransformNet(config), StyleCard(name=name, network=config, iterations=iterations))
+
+
+def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
+    """A run that says something of every kind for so long; returns how long each step's metrics took to say."""
+    run = Tracker.start(
+        experiment="johnson",
+        run_name=folder.name,
+        params={"seed": 1, "width": 0.25},
+        tags={"device": "cpu"},
+        note="why",
+        note_image=to_image(torch.rand(3, 16, 16)),
+        dataset={"name": "photos"},
+        folder=folder,
+        system_metrics=False,
+        end_seconds=0.5,
+        **settings,  # type: ignore[arg-type]
+    )
+    took = []
+    until = time.monotonic() + seconds
+    step = 0
+    while time.monotonic() < until or step < 20:
+        values = {f"loss/{name}": random.random() for name in ("total", "content", "style", "tv")}
+        began = time.perf_counter()
+        run.log_metrics(values, step)
+        took.append(time.perf_counter() - began)
+        if step % 20 == 0:
+            log_preview(run, "amber", torch.rand(3, 32, 48), step)
+        if step % 100 == 10:
+            log_style(run, tiny_style(step, folder.name), step, values)
+            run.log_evaluation({"eval/total": 1.0}, step)
+        step += 1
+        time.sleep(STEP_SECONDS)
+    run.finish()
+    return took
+
+
+class Proxy(ThreadingHTTPServer):
+    """Passes requests on to a server, and spoils a share of them."""
+
+    daemon_threads = True
+    faults = ("500", "429", "slow", "no request", "no answer")
+
+    def __init__(self, target: str, share: float) -> None:
+        self.target, self.share, self.chance = urlsplit(target), share, random.Random(5)
+        self.spoiled: dict[str, int] = dict.fromkeys(self.faults, 0)
+        super().__init__(("127.0.0.1", 0), _ProxyHandler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, address: object) -> None:
+        """A client that went away is what this is about."""
+
+
+class _ProxyHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def _pass_on(self) -> None:
+        proxy = self.server
+        fault = proxy.chance.choice(proxy.faults) if proxy.chance.random() < proxy.share else ""
+        if fault:
+            proxy.spoiled[fault] += 1
+        body = self._body()
+        if fault in ("500", "429"):
+            self._answer(int(fault), {}, b"spoiled")
+            return
+        if fault == "slow":
+            time.sleep(1.0)
+        if fault == "no request":
+            self._hang_up()
+            return
+        connection = http.client.HTTPConnection(proxy.target.hostname or "", proxy.target.port, timeout=60)
+        headers = {key: value for key, value in self.headers.items() if key.lower() != "transfer-encoding"}
+        connection.request(self.command, self.path, body, headers | {"Host": proxy.target.netloc})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        if fault == "no answer":  # but the server has done what it was asked
+            self._hang_up()
+            return
+        kept = {key: value for key, value in answer.getheaders() if key.lower() == "content-type"}
+        self._answer(answer.status, kept, content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 (http.server's names)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+    def log_message(self, *arguments: object) -> None:
+        """Not on the tests' screen."""
+
+
+@contextmanager
+def spoiling(target: str, share: float) -> Iterator[Proxy]:
+    with Proxy(target, share) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        yield proxy
+        proxy.shutdown()
+        thread.join()
+
+
+def test_through_a_network_that_spoils_a_third_of_all_requests_everything_arrives_once(
+    serve: Callable[..., MLflowServer], tmp_path: Path
+) -> None:
+    server = serve()
+    folder = tmp_path / "spoiled"
+    with spoiling(server.url, share=1 / 3) as proxy:
+        took = a_run(folder, 8.0, tracking_uri=proxy.url)
+        proxy.share = 1 / 6
+        replay_until_all_is_sent(folder, proxy.url)
+        assert all(proxy.spoiled.values()), proxy.spoiled
+    assert statistics.median(took) < 0.05  # a step waits for no request
+    check_that_all_is_there_once(MlflowClient(server.url), folder)
+
+
+@pytest.mark.timeout(600 + 6 * SECONDS)
+def test_many_runs_at_once_lose_nothing_though_the_database_restarts(
+    serve: Callable[..., MLflowServer], postgres: Postgres, s3: S3, tmp_path: Path, record_property
+) -> None:
+    server = serve()
+    took: dict[int, list[float]] = {}
+
+    def one(number: int) -> None:
+        took[number] = a_run(tmp_path / f"run_{number}", SECONDS)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(RUNS)]
+    for thread in threads:
+        thread.start()
+    time.sleep(SECONDS / 3)
+    postgres.kill()
+    postgres.start()
+    time.sleep(SECONDS / 6)
+    s3.pause()
+    time.sleep(SECONDS / 5)
+    s3.resume()
+    for thread in threads:
+        thread.join()
+    assert len(took) == RUNS
+    for number in range(RUNS):
+        replay_until_all_is_sent(tmp_path / f"run_{number}")
+        check_that_all_is_there_once(MlflowClient(server.url), tmp_path / f"run_{number}")
+    every = sorted(seconds for of_run in took.values() for seconds in of_run)
+    latency = (
+        f"{statistics.median(every) * 1000:.2f} ms, 99 of 100 below {every[len(every) * 99 // 100] * 1000:.1f} ms"
+    )
+    print(f"\n{RUNS} runs, {len(every)} steps: saying a step's metrics took {latency}")
+    record_property("latency", latency)
+
+
+def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_request(
+    serve: Callable[..., MLflowServer], tmp_path: Path
+) -> None:
+    from demo.services.limits import Limits
+    from demo.services.registry_catalogue import RegistryCatalogue
+    from demo.services.stylize import Stylizer
+    from training.registry import Registry
+
+    server = serve()
+    run = Tracker.start(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
+    for step in (10, 20, 30):
+        log_style(run, tiny_style(step), step, {"loss/total": 1.0})
+    run.finish()
+    assert run.versions == {10: "1", 20: "2", 30: "3"}
+    stylizer = Stylizer(RegistryCatalogue(server.url, seconds_between_looks=0), Limits())
+    ended = threading.Event()
+    served: list[str] = []
+    failed: list[BaseException] = []
+
+    def ask(seed: int) -> None:
+        photo = tmp_path / f"{seed}.png"
+        while not ended.is_set():
+            Image.fromarray(np.random.randint(0, 255, (24, 24, 3), dtype=np.uint8)).save(photo)
+            try:
+                served.append(stylizer.stylize(photo, "stripes").version)
+            except BaseException as error:
+                failed.append(error)
+
+    askers = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    for asker in askers:
+        asker.start()
+    registry = Registry(server.url)
+    promoted = set()
+    for turn in range(12):
+        promoted.add(registry.promote("stripes", str(turn % 3 + 1)).version)
+        before = len(served)
+        while len(served) < before + 4 and not failed:
+            time.sleep(0.05)
+    ended.set()
+    for asker in askers:
+        asker.join()
+    assert not failed
+    assert promoted == set(served) == {"1", "2", "3"}
+
+
+def test_a_run_that_begins_without_its_server_is_complete_when_it_comes(
+    serve: Callable[..., MLflowServer], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+    server.kill()
+    took = a_run(tmp_path / "early", 1.0)
+    assert max(took) < 1
+    sentence = re.search(r"`python -m training.tracking replay (\S+)` sends them", caplog.text)
+    assert sentence
+    server.start()
+    replay_until_all_is_sent(Path(sentence[1]))
+    check_that_all_is_there_once(MlflowClient(server.url), tmp_path / "early")

@@ -1,0 +1,59 @@
+"""Published runs: written, restored, and the registry's command line."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from stylecore.pictures.read import to_image
+from training.registry import Registry
+from training.registry.versions import log_preview, log_style
+from training.tracking.tracker import Tracker
+
+
+def train(
+    tiny_style, run_name: str = "waves-a", style: str = "tiny_waves", steps=(10, 20), uri: str | None = None
+) -> Tracker:
+    """What a training run leaves behind, without training."""
+    run = Tracker.start(
+        experiment="johnson",
+        run_name=run_name,
+        params={"style_weight": 1e10, "seed": 7},
+        tags={"git_commit": "abc"},
+        note="a *note*",
+        note_image=to_image(torch.rand(3, 8, 12)),
+        dataset={"name": "photos", "source": "/data/photos"},
+        tracking_uri=uri,
+        system_metrics=False,
+    )
+    for step in range(max(steps) + 1):
+        run.log_metrics({"loss/total": 1 / (step + 3), "opt/lr": 1e-3}, step)
+    for step in (0, *steps):
+        log_preview(run, "amber", torch.full((3, 8, 12), step / 40), step)
+    for step in steps:
+        log_style(run, tiny_style(style, step), step, {"eval/total": 1 / step})
+    run.finish()
+    return run
+
+
+def train_two_styles(uri: str, tiny_style) -> Registry:
+    """tiny_waves with two versions, the first of them promoted, and tiny_stars with one."""
+    train(tiny_style, uri=uri)
+    Registry(uri).promote("tiny_waves", "1")
+    train(tiny_style, uri=uri, run_name="stars-a", style="tiny_stars", steps=(10,))
+    return Registry(uri)
+
+
+@pytest.fixture(scope="module")
+def registry(migrated_store: Path, tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Registry:
+    """Two styles, for tests that only read."""
+    file = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    shutil.copyfile(migrated_store, file)
+    return train_two_styles(f"sqlite:///{file}", tiny_style)
+
+
+@pytest.fixture
+def own_registry(store: str, tiny_style) -> Registry:
+    """Two styles, for tests that change something."""
+    return train_two_styles(store, tiny_style)

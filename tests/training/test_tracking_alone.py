@@ -1,0 +1,73 @@
+"""The tracking stands alone: other projects may use it, and it knows nothing of styles."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tracked_runs import away
+
+from stylecore.errors import StylecoreError
+from training.registry.versions import log_style
+from training.tracking.delivery import ModelDescription
+from training.tracking.errors import TrackingError
+from training.tracking.record import Record, read_line
+from training.tracking.replay import replay
+from training.tracking.store import connect
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_it_imports_nothing_of_the_rest() -> None:
+    modules = sorted(path.stem for path in (REPOSITORY / "training" / "tracking").glob("[a-z]*.py"))
+    program = "import importlib, json, sys\n" + "".join(
+        f"importlib.import_module('training.tracking.{module}')\n" for module in [*modules, "__main__"]
+    )
+    program += (
+        "print(json.dumps([name for name in sys.modules if name.partition('.')[0] in ('stylecore', 'training')]))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    others = [name for name in json.loads(run.stdout) if not f"{name}.".startswith("training.tracking.")]
+    assert others == ["training"]  # the package itself, which is empty
+    assert not issubclass(TrackingError, StylecoreError)
+
+
+def test_any_file_of_weights_can_be_a_checkpoint(store: str, tmp_path: Path) -> None:
+    weights = tmp_path / "epoch-3.bin"
+    weights.write_bytes(b"weights")
+    run = away(tmp_path)
+    about = ModelDescription(
+        "forest", "A forest of trees", "classifier", "trees", {"depth": "4"}, {"notes.txt": "oak"}
+    )
+    run.log_checkpoint(weights, about, 3, {"loss/total": 1.0})
+    weights.unlink()
+    run.finish()
+    replay(tmp_path)
+    client = connect(store)
+    version = client.get_model_version_by_alias("forest", "iterations-3")
+    assert client.get_registered_model("forest").description == "A forest of trees"
+    folder = Path(client.get_model_version_download_uri("forest", version.version).removeprefix("file://"))
+    assert {path.name for path in folder.iterdir()} == {"MLmodel", "forest.bin", "notes.txt"}
+    assert (folder / "forest.bin").read_bytes() == b"weights"
+    (model,) = client.search_logged_models([client.get_experiment_by_name("johnson").experiment_id])
+    assert (model.model_type, model.params) == ("classifier", {"iterations": "3", "depth": "4"})
+
+
+def test_a_journal_of_an_earlier_version_can_be_replayed(store: str, tmp_path: Path, tiny_style) -> None:
+    """Its records of checkpoints do not say what the file is."""
+    run = away(tmp_path)
+    model = tiny_style()
+    log_style(run, model, 10, {"loss/total": 1.0})
+    run.finish()
+    file = tmp_path / "journal" / "records.jsonl"
+    records = [read_line(line) for line in file.read_bytes().splitlines(keepends=True)]
+    assert [record.kind for record in records if record] == ["run", "checkpoint", "end"]
+    lines = [Record(r.number, r.kind, {k: v for k, v in r.data.items() if k != "model"}).line() for r in records if r]
+    file.write_bytes(b"".join(lines))
+    replay(tmp_path)
+    client = connect(store)
+    (version,) = client.search_model_versions("name='tiny_waves'")
+    folder = Path(client.get_model_version_download_uri("tiny_waves", version.version).removeprefix("file://"))
+    assert json.loads((folder / "card.json").read_text()) == json.loads(model.card.to_json())
+    assert client.get_registered_model("tiny_waves").description == "Tiny waves, Nobody, 1900"
+    assert client.get_model_version_by_alias("tiny_waves", "champion").tags["iterations"] == "10"

@@ -1,0 +1,117 @@
+"""Training in other precisions and forms, on full disks, and with mistakes."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import training_runs
+from accelerate.state import AcceleratorState
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+from training_runs import VGG_CACHE, Running
+
+from stylecore.errors import StylecoreError
+from stylecore.vgg.weights import find_weights
+from training import train as train_module
+from training.config import parse_config
+
+PHOTOS = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vgg16() -> None:
+    try:
+        find_weights("vgg16", cache_dir=VGG_CACHE)
+    except StylecoreError as error:
+        pytest.skip(f"VGG-16's weights are not here: {error}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(PHOTOS):
+        photo(index).save(photos / f"{index}.png")
+    photo(0).save(tmp_path / "style.png")
+    return tmp_path
+
+
+def photo(index: int) -> Image.Image:
+    coarse = np.random.default_rng(index).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC)
+
+
+def arguments(folder: Path, *more: object) -> list[str]:
+    flags = {
+        "--name": "stripes",
+        "--style-image": folder / "style.png",
+        "--photos": folder / "photos",
+        "--output-dir": folder / "runs",
+        "--preview-photos": folder / "photos" / "0.png",
+        "--width": 0.25,
+        "--residual-blocks": 1,
+        "--style-size": 48,
+        "--crop": 32,
+        "--batch-size": 2,
+        "--workers": 0,
+        "--log-every": 1,
+    }
+    # The evaluation has tests of its own.
+    return [str(part) for pair in flags.items() for part in pair] + [
+        "--cpu",
+        "--evaluate-sizes",
+        *map(str, more),
+    ]
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Running]]:
+    """Starts train.py with the arguments above and these; what a failed test leaves running is killed."""
+    started: list[Running] = []
+
+    def start(*more: object, processes: int = 1) -> Running:
+        output = folder / f"output-{len(started)}.txt"
+        started.append(training_runs.start(arguments(folder, *more), output, processes=processes))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+@pytest.fixture
+def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Calls `train` in this process, for tests that look into it or break something in it."""
+    monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def call(*more: object) -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        config, resume = parse_config(arguments(folder, *more))
+        train_module.train(config, resume=resume == "auto")
+
+    yield call
+    AcceleratorState._reset_state(reset_partial_state=True)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def runs_of(store: str) -> tuple[MlflowClient, dict[str, Run]]:
+    client = MlflowClient(store)
+    found = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    assert len({run.info.run_name for run in found}) == len(found)
+    return client, {run.info.run_name: run for run in found}
+
+
+def only_run(store: str) -> tuple[MlflowClient, Run]:
+    client, runs = runs_of(store)
+    (run,) = runs.values()
+    return client, run
+
+
+def curve(client: MlflowClient, run: Run, metric: str) -> list[float]:
+    history = client.get_metric_history(run.info.run_id, metric)
+    return [point.value for point in sorted(history, key=lambda point: point.step)]

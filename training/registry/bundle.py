@@ -1,0 +1,111 @@
+"""A bundle: styles as plain files with a manifest, to be served without MLflow."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylecore.errors import StylecoreError
+from stylecore.files import file_sha256
+from stylecore.johnson.quantization import sidecar_of
+from stylecore.library import CHAMPION
+from training.registry.published import swap_folder
+
+if TYPE_CHECKING:
+    from training.registry import RegisteredVersion, Registry
+
+BUNDLE_FORMAT = "stylecore.bundle/1"
+MANIFEST = "manifest.json"
+GATYS_METRIC = "eval/equivalent_gatys_iterations"
+"""As many iterations of Gatys et al. reach the same loss (`training.evaluate`)."""
+
+
+def write_bundle(
+    registry: "Registry",
+    out_dir: Path,
+    names: Sequence[str] | None = None,
+    alias: str = CHAMPION,
+    *,
+    all_versions: bool = False,
+) -> Path:
+    """Write a bundle: the styles' files and a manifest, to be served without MLflow. Returns the manifest.
+
+    Of each style the version with the alias is written; with `all_versions` every version of the named styles,
+    or of all styles that have any alias.
+
+    The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
+    gatys_iterations, evaluated_size, evaluated_losses, file, sha256, bytes, card}]}, `file` being a name in the
+    folder, and `gatys_iterations` null and `evaluated_size` 0 where they were not evaluated. The folder appears
+    whole or not at all; one that holds another bundle is replaced, any other is refused.
+    """
+    out_dir = Path(out_dir).absolute()
+    if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
+        raise StylecoreError(f"{out_dir} exists and is no bundle; give an empty folder, or remove it yourself.")
+    chosen = _every_version(registry, names) if all_versions else _with_alias(registry, names, alias)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}.") as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        manifest = {
+            "format": BUNDLE_FORMAT,
+            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+            "styles": [
+                # A dot is in no style's name, so no two versions meet in one file.
+                _export_version(registry, v, new, f"{v.name}.{v.version}" if all_versions else v.name)
+                for v in chosen
+            ],
+        }
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        (new / MANIFEST).write_text(text, encoding="utf-8")
+        swap_folder(new, out_dir)
+    return out_dir / MANIFEST
+
+
+def _with_alias(registry: "Registry", names: Sequence[str] | None, alias: str) -> list["RegisteredVersion"]:
+    if names is None:
+        chosen = [v for v in registry.versions() if alias in v.aliases]
+    else:
+        chosen = [registry.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
+    if not chosen:
+        raise registry.unknown_style(None, f"with the alias {alias!r}")
+    return chosen
+
+
+def _every_version(registry: "Registry", names: Sequence[str] | None) -> list["RegisteredVersion"]:
+    versions = registry.versions()
+    there = {v.name for v in versions}
+    for name in names or ():
+        if name not in there:
+            raise registry.unknown_style(name)
+    wanted = {v.name for v in versions if v.aliases} if names is None else set(names)
+    if not wanted:
+        raise registry.unknown_style(None, "with an alias")
+    return [v for v in versions if v.name in wanted]
+
+
+def _export_version(registry: "Registry", version: "RegisteredVersion", folder: Path, stem: str) -> dict[str, Any]:
+    file = folder / f"{stem}.safetensors"
+    weights = registry.weights(version)
+    evaluated_size, evaluated_losses = registry.evaluated_losses(version)
+    shutil.copyfile(weights, file)
+    if sidecar_of(weights).is_file():
+        shutil.copyfile(sidecar_of(weights), sidecar_of(file))
+    return {
+        "name": version.name,
+        "title": version.card.title,
+        "version": version.version,
+        "aliases": list(version.aliases),
+        "iterations": version.iterations,
+        "run_id": version.run_id,
+        "run_name": version.run_name,
+        "gatys_iterations": registry.metric(version, GATYS_METRIC),
+        "evaluated_size": evaluated_size,
+        "evaluated_losses": evaluated_losses,
+        "file": file.name,
+        "sha256": file_sha256(file),
+        "bytes": file.stat().st_size,
+        "card": json.loads(version.card.to_json()),
+    }
