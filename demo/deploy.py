@@ -21,13 +21,12 @@ from huggingface_hub import HfApi, SpaceHardware, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
+from stylecore.command import run_command
 from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos
 from stylecore.vgg.weights import write_weights
-from training.command import run_command
 from training.registry import Registry, restore_published
-from training.registry.published import swap_folder
-from training.tracking.environment import environment_tags
+from training.registry.published import commit_of_the_code, swap_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATES = REPOSITORY / "demo" / "space"
@@ -108,12 +107,6 @@ def _requirements(pins: dict[str, str], hardware: str) -> str:
     # No "+cpu" in the version: pip prefers the CPU build where there is one, and takes PyPI's where there is none.
     index = f"--extra-index-url {CPU_WHEELS}\n" if hardware.startswith("cpu") else ""
     return index + "".join(f"{name}=={pins[name]}\n" for name in names)
-
-
-def commit_of_the_code() -> str:
-    """The checkout's commit, shortened; "unknown" outside of one."""
-    tags = environment_tags(1, "")
-    return tags["git_commit"][:10] + (" with changes" if tags["git_dirty"] == "true" else "")
 
 
 def files_of(folder: Path) -> dict[str, int]:

@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from stylecore.errors import StylecoreError
+from stylecore.command import run_command
 
 COMMANDS = {
     "stylize": "apply a trained style to photos",
@@ -32,16 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
-    try:
-        return options.run(options)
-    except StylecoreError as error:
-        print(f"stylecore: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stylecore: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 1
+    return run_command(options.run, options)
 
 
 if __name__ == "__main__":

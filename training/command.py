@@ -1,27 +1,13 @@
-"""How the commands of `training` end: what the user can mend is one sentence on standard error."""
+"""How the commands of `training` end: as all commands do, and a sentence of the tracker is one for the user, too."""
 
 import argparse
-import sys
 from collections.abc import Callable
 
+from stylecore import command
 from stylecore.errors import StylecoreError
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 
 
-def run_command(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run it; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted, 1 when nobody reads."""
-    try:
-        run(options)
-    except (StylecoreError, TrackingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # as `... list | head` does
-        return 1
-    except OSError as error:  # a disk that is full, a folder that may not be read or written
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"error: {what}.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    return 0
+def run_command(run: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
+    """Run it; returns the exit status, see stylecore.command."""
+    return command.run_command(run, options, mistakes=(StylecoreError, TrackingError))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mlflow.entities import Metric
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
@@ -43,7 +42,11 @@ from training.evaluation import (
     training_settings,
 )
 from training.registry import Registry
-from training.tracking.store import connect, plain_errors
+from training.tracking.store import (
+    Metric,
+    connect,
+    plain_errors,
+)
 
 
 @dataclass(frozen=True)

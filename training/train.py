@@ -44,8 +44,8 @@ from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
 from training.registry.versions import log_preview
 from training.state import Progress, State, load_state, newest_state, read_state, save_state
+from training.tracking import TrackingError
 from training.tracking.environment import environment_tags
-from training.tracking.errors import TrackingError
 from training.tracking.tracker import Tracker
 
 PRINT_EVERY = 100

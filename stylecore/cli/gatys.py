@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     save(last.picture(), last.step)
     if status:
         print(
-            f"stylecore: interrupted; the picture reached in {last.step} steps is in {options.output}.",
+            f"error: interrupted; the picture reached in {last.step} steps is in {options.output}.",
             file=sys.stderr,
         )
     return status

@@ -119,11 +119,11 @@ def run(options: argparse.Namespace) -> int:
                 raise
             failures += 1
             report = {"photo": job.photo, "error": str(error)}
-            tqdm.write(f"stylecore: {error}", file=sys.stderr)
+            tqdm.write(f"error: {error}", file=sys.stderr)
         if options.json:
             print(json.dumps(report, ensure_ascii=False), flush=True)
     if failures:
-        print(f"stylecore: {failures} of {len(todo)} photos failed, see above.", file=sys.stderr)
+        print(f"error: {failures} of {len(todo)} photos failed, see above.", file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -161,7 +161,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
     else:
         save_picture(stylized, job.output, **save)
     for notice in picture.notices:
-        print(f"stylecore: {job.photo}: {notice}", file=sys.stderr)
+        print(f"note: {job.photo}: {notice}", file=sys.stderr)
     height, width = stylized.shape[-2:]
     return {
         "photo": job.photo,

@@ -8,8 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from training.tracking import sender
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError, sender
 from training.tracking.journal import Journal
 from training.tracking.replay import replay
 

@@ -24,7 +24,7 @@ from stylecore.files import default_cache
 from stylecore.johnson.style_model import StyleModel
 from stylecore.vgg.weights import find_weights
 from training.config import REPOSITORY
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 from training.tracking.replay import replay
 
 VGG_CACHE = default_cache()

@@ -53,7 +53,7 @@ def fails(arguments: list[str | Path], capsys: pytest.CaptureFixture[str]) -> st
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.strip().splitlines()
-    assert line.startswith("stylecore: ")
+    assert line.startswith("error: ")
     return line
 
 

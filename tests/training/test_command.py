@@ -8,7 +8,7 @@ import pytest
 
 from stylecore.errors import StylecoreError
 from training.command import run_command
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 
 
 def mistaken(options: argparse.Namespace) -> None:

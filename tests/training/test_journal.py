@@ -19,9 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.tracking import folder_lock
+from training.tracking import TrackingError, folder_lock
 from training.tracking import journal as journal_module
-from training.tracking.errors import TrackingError
 from training.tracking.journal import Journal, set_aside
 from training.tracking.journal_files import FOLDER, unsent_folders
 from training.tracking.record import Record, plain_number, read_line

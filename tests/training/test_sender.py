@@ -5,7 +5,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 from requests import HTTPError
 
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 from training.tracking.sending import Lost, Refused, judged_answer
 from training.tracking.store import plain_errors
 

@@ -15,9 +15,9 @@ from tracked_runs import away, start
 
 from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
+from training.tracking import TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
-from training.tracking.errors import TrackingError
 from training.tracking.replay import replay
 from training.tracking.store import connect
 from training.tracking.tracker import Tracker

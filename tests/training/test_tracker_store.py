@@ -15,10 +15,10 @@ from tracked_runs import away, start
 
 from stylecore.johnson.style_model import StyleModel, read_card
 from training.registry.versions import log_preview, log_style
+from training.tracking import TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
 from training.tracking.environment import environment_tags
-from training.tracking.errors import TrackingError
 from training.tracking.replay import replay
 from training.tracking.store import connect, default_tracking_uri, tracking_uri_of
 from training.tracking.tracker import Tracker

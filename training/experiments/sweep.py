@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from stylecore.errors import StylecoreError
@@ -46,9 +45,10 @@ from training.evaluation import evaluate
 from training.experiments.study import SweepConfig, open_study, plain_study_errors, retry, storage_address, wait_for
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
+from training.tracking import TrackingError
 from training.tracking.delivery import log_params_and_tags, open_experiment
-from training.tracking.errors import TrackingError
 from training.tracking.store import (
+    MlflowClient,
     connect,
     plain_errors,
 )

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-from mlflow import MlflowClient
-from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
 from torch import Tensor
@@ -17,6 +15,8 @@ from stylecore.pictures.read import to_image
 from stylecore.sheet import compose
 from training.registry.published import previews_of
 from training.tracking.store import (
+    MlflowClient,
+    Run,
     fetch,
     plain_errors,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stylecore.errors import StylecoreError
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 
 
 @contextmanager

@@ -48,6 +48,7 @@ from stylecore.johnson.style_model import StyleModel
 from training.registry.errors import as_stylecore_errors
 from training.registry.versions import INT8_TAG
 from training.tracking.delivery import JOURNAL_TAG, NOTE_IMAGE, log_params_and_tags
+from training.tracking.environment import environment_tags
 from training.tracking.store import LOCAL_STORE, connect, fetch, plain_errors
 
 PUBLISHED = LOCAL_STORE / "published"
@@ -286,3 +287,9 @@ def preview_file(folder: Path, preview: Mapping[str, Any]) -> Path:
 
 def photo_file(photos: Path, name: str, sha256: str) -> Path:
     return photos / f"{name}-{sha256[:8]}.jpg"
+
+
+def commit_of_the_code() -> str:
+    """The checkout's commit, shortened; "unknown" outside of one."""
+    tags = environment_tags(1, "")
+    return tags["git_commit"][:10] + (" with changes" if tags["git_dirty"] == "true" else "")

@@ -12,8 +12,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mlflow import MlflowClient
-
 from stylecore.errors import StylecoreError
 from training.registry.published import swap_folder
 from training.report.costs import costs
@@ -35,7 +33,10 @@ from training.report.markdown import Album
 from training.report.objectives import objectives
 from training.report.ratios import half_painted, ratios
 from training.report.widths import FULL, NARROW, fast, narrow
-from training.tracking.store import connect
+from training.tracking.store import (
+    MlflowClient,
+    connect,
+)
 
 _INTRODUCTION = """\
 # The experiment, repeated

@@ -7,9 +7,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlflow import MlflowClient
-from mlflow.entities import Run
-
 from stylecore.library import CHAMPION, FAST
 from training.checkpoints import EXPERIMENT
 from training.experiments import gatys_grid
@@ -19,7 +16,11 @@ from training.experiments.objectives import COMPARISON
 from training.registry import RegisteredVersion, Registry
 from training.registry.published import SYSTEM_METRICS, previews_of
 from training.tracking.delivery import NOTE_IMAGE
-from training.tracking.store import plain_errors
+from training.tracking.store import (
+    MlflowClient,
+    Run,
+    plain_errors,
+)
 
 STYLE = "starry_night"
 """The registered model that the experiment is about; champions of other runs are the gallery."""

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow import MlflowClient
 from PIL import Image
 
 from stylecore.sheet import Row, contact_sheet
 from training.report.data import Evidence, ReportRun
 from training.report.pictures import QUALITY, open_picture
+from training.tracking.store import MlflowClient
 
 NONE = "-"
 Entry = tuple[str, ReportRun, int]

@@ -3,11 +3,14 @@
 import tempfile
 from pathlib import Path
 
-from mlflow import MlflowClient
 from PIL import Image
 
 from stylecore.errors import StylecoreError
-from training.tracking.store import fetch, without_password
+from training.tracking.store import (
+    MlflowClient,
+    fetch,
+    without_password,
+)
 
 QUALITY = 78
 

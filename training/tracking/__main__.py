@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 from training.tracking.replay import replay
 
 

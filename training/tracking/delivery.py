@@ -35,7 +35,7 @@ from mlflow.models import Model
 from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
 
 NOTE_IMAGE = "style/picture.jpg"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 
 try:
     import fcntl

@@ -29,7 +29,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 from training.tracking.folder_lock import FolderLock
 from training.tracking.journal_files import (
     FILES,

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from training.tracking.errors import TrackingError
+from training.tracking import TrackingError
 from training.tracking.journal import Journal
 from training.tracking.journal_files import unsent_folders
 from training.tracking.sender import Sender

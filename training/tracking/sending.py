@@ -31,6 +31,7 @@ from requests import HTTPError
 from safetensors import SafetensorError, safe_open
 from sqlalchemy.exc import DatabaseError
 
+from training.tracking import TrackingError
 from training.tracking.delivery import (
     ModelDescription,
     continue_run,
@@ -49,7 +50,6 @@ from training.tracking.delivery import (
     registered_steps,
     remove_other_runs,
 )
-from training.tracking.errors import TrackingError
 from training.tracking.journal import Journal
 from training.tracking.record import Record
 from training.tracking.store import connect, plain_errors

@@ -22,11 +22,31 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while ml
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
+from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from training.tracking import TrackingError
 from training.tracking.database import database_address
-from training.tracking.errors import TrackingError
+
+__all__ = [
+    "LOCAL_STORE",
+    "REPOSITORY",
+    "Metric",
+    "MlflowClient",
+    "Run",
+    "artifact_folder",
+    "connect",
+    "default_tracking_uri",
+    "fetch",
+    "is_server",
+    "one_at_a_time",
+    "plain_errors",
+    "store_exists",
+    "tracking_uri_of",
+    "without_password",
+]
+"""With the names of MLflow that others need: they do not import it themselves."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCAL_STORE = REPOSITORY / "mlruns"

@@ -30,9 +30,9 @@ from typing import Any, Literal, Self
 
 from PIL import Image
 
+from training.tracking import TrackingError
 from training.tracking.delivery import NOTE_IMAGE, ModelDescription, param_text
 from training.tracking.environment import SystemMetrics, start_system_metrics, user_name
-from training.tracking.errors import TrackingError
 from training.tracking.journal import END_SECONDS, Journal, set_aside
 from training.tracking.journal_files import FOLDER
 from training.tracking.record import milliseconds, plain_number, plain_numbers
