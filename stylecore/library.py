@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylecore.errors import StylecoreError
+from stylecore.files import write_whole
 from stylecore.johnson.style_model import StyleCard, StyleModel, read_card
 
 STYLES_VARIABLE = "STYLECORE_STYLES"
+LOCAL_STORE = Path(__file__).resolve().parent.parent / "mlruns"
+"""The published networks, and the aliases that were given on this machine."""
+ALIASES_FILE = "aliases.json"
+"""Of a folder of styles: {"starry_night": {"champion": "starry_night_strokes/3200", ...}, ...}, each alias with the
+folder of the run and the iterations of the network that bears it. Beside the local store it holds the aliases that
+were given here by hand; they go before the published ones."""
 CHAMPION = "champion"
 """Alias of the network of a style that is taken where none is named."""
 FAST = "fast"
@@ -73,7 +80,7 @@ def library_folders() -> tuple[Path, ...]:
     named = os.environ.get(STYLES_VARIABLE)
     if named:
         return tuple(Path(folder) for folder in named.split(os.pathsep) if folder)
-    return (Path(__file__).resolve().parent.parent / "mlruns" / "published", Path("runs"))
+    return (LOCAL_STORE / "published", Path("runs"))
 
 
 def find_styles(folders: Sequence[Path] | None = None) -> list[StyleFile]:
@@ -81,15 +88,51 @@ def find_styles(folders: Sequence[Path] | None = None) -> list[StyleFile]:
 
     By name; of one name the champion comes last, and before it those with more iterations come later.
     """
-    found = []
-    for folder in library_folders() if folders is None else folders:
+    searched = library_folders() if folders is None else folders
+    named_in = [folder / ALIASES_FILE for folder in searched]
+    if folders is None and not os.environ.get(STYLES_VARIABLE):
+        named_in.append(LOCAL_STORE / ALIASES_FILE)
+    cards: dict[Path, StyleCard] = {}
+    for folder in searched:
         for path in sorted(folder.rglob("*.safetensors")):
             try:
-                card = read_card(path)
+                cards[path] = read_card(path)
             except StylecoreError:
                 continue  # a run's saved state, or a file that is being written
-            found.append(StyleFile(path, card, _published_aliases(path, card.iterations)))
+    there = {(card.name, _checkpoint(path, card)) for path, card in cards.items()}
+    bearers: dict[tuple[str, str], str] = {}
+    for file in named_in:
+        for name, table in read_aliases(file).items():
+            bearers |= {(name, alias): which for alias, which in table.items() if (name, which) in there}
+    found = []
+    for path, card in cards.items():
+        this = (card.name, _checkpoint(path, card))
+        aliases = sorted(alias for (name, alias), which in bearers.items() if (name, which) == this)
+        found.append(StyleFile(path, card, tuple(aliases)))
     return sorted(found, key=lambda style: (style.card.name, CHAMPION in style.aliases, style.card.iterations))
+
+
+def read_aliases(file: Path) -> dict[str, dict[str, str]]:
+    """The content of an `ALIASES_FILE`; nothing where there is none, or it is damaged."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            str(name): {str(alias): str(which) for alias, which in table.items()} for name, table in content.items()
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def write_alias(file: Path, name: str, alias: str, which: str) -> None:
+    """Give an alias in an `ALIASES_FILE` to "RUN/ITERATIONS", taking it from the network that has it.
+
+    Raises:
+        StylecoreError: the file cannot be written.
+    """
+    content = read_aliases(file)
+    content.setdefault(name, {})[alias] = which
+    ordered = {name: dict(sorted(table.items())) for name, table in sorted(content.items())}
+    write_whole(file, (json.dumps(ordered, indent=2) + "\n").encode())
 
 
 def open_style(reference: str, folders: Sequence[Path] | None = None) -> StyleModel:
@@ -147,19 +190,7 @@ def _named(reference: str, styles: Sequence[StyleFile]) -> StyleFile | None:
     return matching[-1] if matching else None
 
 
-def _published_aliases(path: Path, iterations: int) -> tuple[str, ...]:
-    """The aliases that a published run gives its checkpoint of so many iterations; none for other files.
-
-    A published run is a folder with `checkpoints/*.safetensors` and run.json, which is here read as
-    {"checkpoints": [{"step": 1000, "aliases": ["champion"]}, ...]}. Style files themselves hold no aliases.
-    """
-    try:
-        record = json.loads((path.parent.parent / "run.json").read_text(encoding="utf-8"))
-        return tuple(
-            alias
-            for checkpoint in record["checkpoints"]
-            if checkpoint["step"] == iterations
-            for alias in checkpoint["aliases"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
+def _checkpoint(path: Path, card: StyleCard) -> str:
+    """RUN/ITERATIONS of a file: published ones lie in RUN/checkpoints, those trained here in RUN."""
+    run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    return f"{run.name}/{card.iterations}"

@@ -207,8 +207,8 @@ def test_a_style_is_listed_with_the_aliases_of_its_versions(library: Path, capsy
         (library / "waves" / f"iterations-{iterations}.safetensors").rename(
             run / f"iterations-{iterations}.safetensors"
         )
-    checkpoints = [{"step": 10, "aliases": ["fast", "iterations-10"]}, {"step": 200, "aliases": ["champion"]}]
-    (run.parent / "run.json").write_text(json.dumps({"checkpoints": checkpoints}))
+    aliases = {"fast": "run/10", "iterations-10": "run/10", "champion": "run/200"}
+    (library / "aliases.json").write_text(json.dumps({"waves": aliases}))
     assert main(["styles"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["iterations", "@fast"]
 

@@ -1,6 +1,5 @@
 """Which file a style's name opens."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.library import StyleReference, find_styles, open_style, parse_reference, what_opens
+from stylecore.library import StyleReference, find_styles, open_style, parse_reference, what_opens, write_alias
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.0625)
 
@@ -20,8 +19,8 @@ def publish(library: Path, run: str, aliases: dict[int, list[str]]) -> None:
         path = library / run / "checkpoints" / f"iterations-{iterations}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         StyleModel(TransformNet(NETWORK), card).save(path)
-    checkpoints = [{"step": step, "aliases": names} for step, names in aliases.items()]
-    (library / run / "run.json").write_text(json.dumps({"checkpoints": checkpoints}))
+        for alias in aliases[iterations]:
+            write_alias(library / "aliases.json", "waves", alias, f"{run}/{iterations}")
 
 
 @pytest.fixture
@@ -67,7 +66,6 @@ def test_what_is_listed_opens_its_own_file(library: Path, monkeypatch: pytest.Mo
 
 def test_without_a_champion_the_most_trained_is_opened(tmp_path: Path) -> None:
     publish(tmp_path, "only", {10: [], 40: [], 20: []})
-    (tmp_path / "only" / "run.json").unlink()
     assert open_style("waves", [tmp_path]).card.iterations == 40
 
 

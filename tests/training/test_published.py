@@ -113,12 +113,14 @@ def test_publishing_a_restored_run_writes_the_same_record(store: str, other_stor
     assert records[0] == records[1]
     publish_run(run_id, first.parent, tracking_uri=other_store)  # over the old one
     assert len(list((first.parent / "photos").iterdir())) == 1  # the same pixels: not compressed again
-    assert sorted(path.name for path in first.parent.iterdir()) == ["photos", "waves-a"]
+    assert sorted(path.name for path in first.parent.iterdir()) == ["aliases.json", "photos", "waves-a"]
 
 
 def test_a_photo_that_is_missing_or_another_is_named(store, other_store, tiny_style, tmp_path: Path):
     published = publish_run(train(tiny_style, run_name="photos").run_id, tmp_path / "published").parent
-    assert len([path for path in published.iterdir() if path.name != "photos"]) == 1  # no run takes their folder
+    assert (
+        len([path for path in published.iterdir() if path.name not in ("photos", "aliases.json")]) == 1
+    )  # no run takes their folder
     (photo,) = (published / "photos").iterdir()
     photo.write_bytes(b"another")
     with pytest.raises(StylecoreError, match=f"{photo.name} is missing or damaged"):

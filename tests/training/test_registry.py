@@ -12,12 +12,13 @@ from registered import own_registry, registry  # noqa: F401 - fixtures
 
 from demo.services.catalogue import BundleCatalogue, RunRecord
 from demo.services.registry_catalogue import RegistryCatalogue
+from stylecore import library
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from training import registry as registry_module
 from training.registry import Registry, cache
 from training.registry.published import folder_digest
-from training.tracking.store import connect, fetch
+from training.tracking.store import connect, fetch, folder_of_store
 
 
 def test_versions_say_what_they_are(registry: Registry):
@@ -196,3 +197,35 @@ def test_an_export_touches_no_foreign_folder_and_leaves_the_old_bundle_on_failur
     with pytest.raises(StylecoreError, match="with the alias 'best'"):
         registry.export(bundle, alias="best")
     assert folder_digest(bundle) == before
+
+
+def test_the_command_line_takes_the_network_that_was_promoted(
+    own_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = Path(folder_of_store(own_registry.tracking_uri) or "")
+    for run_id in {version.run_id for version in own_registry.versions()}:
+        registry_module.publish_run(run_id, folder / "published", tracking_uri=own_registry.tracking_uri)
+    monkeypatch.setattr(library, "LOCAL_STORE", folder)
+    monkeypatch.delenv(library.STYLES_VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def answers() -> tuple[int | None, int]:
+        return own_registry.find("tiny_waves").iterations, library.open_style("tiny_waves").card.iterations
+
+    assert answers() == (10, 10)
+    own_registry.promote("tiny_waves", "iterations-20")
+    assert answers() == (20, 20)
+    monkeypatch.setenv(library.STYLES_VARIABLE, str(folder / "published"))
+    assert library.open_style("tiny_waves").card.iterations == 10, "what was promoted here is not in another library"
+
+
+def test_a_store_that_was_made_anew_knows_nothing_of_what_was_promoted_in_the_old_one(
+    own_registry: Registry, tmp_path: Path
+):
+    for run_id in {version.run_id for version in own_registry.versions()}:
+        registry_module.publish_run(run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
+    aliases = tmp_path / "new" / library.ALIASES_FILE
+    aliases.parent.mkdir()
+    library.write_alias(aliases, "tiny_waves", "champion", "waves-a/20")
+    registry_module.restore_published(tmp_path / "published", f"sqlite:///{tmp_path}/new/mlflow.db")
+    assert not aliases.exists()

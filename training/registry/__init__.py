@@ -25,14 +25,14 @@ from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import Quantization, sidecar_of, write_quantization
 from stylecore.johnson.style_model import StyleCard
-from stylecore.library import CHAMPION, parse_reference
+from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
 from training.registry.bundle import write_bundle
 from training.registry.cache import VersionFiles
 from training.registry.errors import as_stylecore_errors
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG
-from training.tracking.store import connect, is_server, plain_errors, without_password
+from training.tracking.store import connect, folder_of_store, is_server, plain_errors, without_password
 
 __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
 
@@ -207,11 +207,16 @@ class Registry:
 
     @as_stylecore_errors()
     def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION) -> RegisteredVersion:
-        """Give the alias to a version, taking it from the one that has it."""
+        """Give the alias to a version, taking it from the one that has it.
+
+        Beside a store on this machine it is written down for the command line, too, which knows no store.
+        """
         separator = "/" if version_or_alias.isdigit() else "@"
         version = self.find(f"{name}{separator}{version_or_alias}")
         with plain_errors(self._client.tracking_uri, f"naming {name}/{version.version} {alias!r}"):
             self._client.set_registered_model_alias(name, alias, version.version)
+        if folder := folder_of_store(self._client.tracking_uri):
+            write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
         return self.find(f"{name}/{version.version}")
 
     def export(

@@ -15,6 +15,10 @@ and the photos themselves, their previews of step 0, which most runs have in com
 
     mlruns/published/photos/<photo>-<first 8 digits of its SHA-256>.jpg
 
+and the aliases once more, as `stylecore` reads them (library.py):
+
+    mlruns/published/aliases.json
+
 In run.json a checkpoint is {step, sha256, aliases, metrics: [{key, value, step, timestamp}]}, a preview is
 {photo, step, timestamp}, with {sha256} where its file is among the photos; their files follow from these names.
 
@@ -44,7 +48,8 @@ from PIL import Image
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256, write_whole
 from stylecore.johnson.quantization import sidecar_of
-from stylecore.johnson.style_model import StyleModel
+from stylecore.johnson.style_model import StyleModel, read_card
+from stylecore.library import ALIASES_FILE, write_alias
 from training.registry.errors import as_stylecore_errors
 from training.registry.versions import INT8_TAG
 from training.tracking.delivery import JOURNAL_TAG, NOTE_IMAGE, log_params_and_tags
@@ -112,6 +117,12 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (folder / "run.json").write_text(text, encoding="utf-8")
         swap_folder(folder, target)
+    for checkpoint in record["checkpoints"]:
+        for alias in checkpoint["aliases"]:
+            file = target / "checkpoints" / f"iterations-{checkpoint['step']}.safetensors"
+            write_alias(
+                target.parent / ALIASES_FILE, read_card(file).name, alias, f"{target.name}/{checkpoint['step']}"
+            )
     tags = {"published_as": target.name, "published_digest": folder_digest(target)}
     log_params_and_tags(client, run_id, {}, tags)
     return target

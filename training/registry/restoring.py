@@ -16,7 +16,7 @@ from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import read_card
-from stylecore.library import CHAMPION
+from stylecore.library import ALIASES_FILE, CHAMPION
 from training.registry.errors import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
@@ -28,7 +28,7 @@ from training.tracking.delivery import (
     open_experiment,
     register_checkpoint,
 )
-from training.tracking.store import connect, one_at_a_time, plain_errors
+from training.tracking.store import connect, folder_of_store, one_at_a_time, plain_errors
 
 RESTORED_ALIASES = "restored_aliases"
 """Tag of a version: the aliases that a restore gave it. Any other is given by hand."""
@@ -50,6 +50,7 @@ def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None 
     client = connect(tracking_uri)
     restored = []
     with one_at_a_time(client.tracking_uri, "restoring"):
+        _forget_aliases_of_an_earlier_store(client)
         for folder in folders:
             if _restore_run(client, folder):
                 restored.append(folder.name)
@@ -58,6 +59,14 @@ def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None 
                 for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
                     _fill_missing_aliases(client, name)
     return restored
+
+
+def _forget_aliases_of_an_earlier_store(client: MlflowClient) -> None:
+    folder = folder_of_store(client.tracking_uri)
+    if folder is not None and (folder / ALIASES_FILE).is_file():
+        with plain_errors(client.tracking_uri, "listing the styles"):
+            if not client.search_registered_models(max_results=1):
+                (folder / ALIASES_FILE).unlink(missing_ok=True)
 
 
 def _restore_run(client: MlflowClient, folder: Path) -> bool:

@@ -39,6 +39,7 @@ __all__ = [
     "connect",
     "default_tracking_uri",
     "fetch",
+    "folder_of_store",
     "is_server",
     "one_at_a_time",
     "plain_errors",
@@ -168,6 +169,11 @@ def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
         return Path(
             download_artifacts(artifact_uri=artifact_uri, dst_path=str(into), tracking_uri=client.tracking_uri)
         )
+
+
+def folder_of_store(tracking_uri: str) -> Path | None:
+    """The folder of a store that is a file on this machine; None for servers."""
+    return _sqlite_file(tracking_uri).parent if urlsplit(tracking_uri).scheme.startswith("sqlite") else None
 
 
 def is_server(tracking_uri: str) -> bool:
