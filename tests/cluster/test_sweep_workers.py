@@ -23,6 +23,7 @@ from stylecore.files import default_cache
 from stylecore.vgg.weights import find_weights
 from training.config import REPOSITORY
 from training.experiments import sweep
+from training.experiments.study import open_storage
 
 VGG_CACHE = default_cache()
 WORKER = """
@@ -107,7 +108,7 @@ def test_workers_share_a_study_and_make_up_for_a_killed_one(
     assert [worker.returncode for worker in pair] == [0, 0], "\n".join(outputs)
 
     config = sweep.SweepConfig(study="stripes", storage=mlflow_database)
-    study = optuna.load_study(study_name="stripes", storage=sweep.open_storage(config))
+    study = optuna.load_study(study_name="stripes", storage=open_storage(config))
     dead, *others = study.trials
     assert dead.state == TrialState.FAIL
     ended = [trial for trial in others if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]

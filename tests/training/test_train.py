@@ -209,15 +209,15 @@ def test_a_network_of_another_form_learns_from_a_teacher(
     file = folder / "runs" / "teacher" / "iterations-1.safetensors"
     teacher_alone = ("--content-weight", 0, "--style-weight", 0, "--teacher", file)
     train_here("--run-name", "itself", "--iterations", 1, *teacher_alone, "--init-from", file)
-    student = (*teacher_alone, "--residual-blocks", 2, "--learning-rate", 1e-3, "--iterations", 30)
+    student = (*teacher_alone, "--residual-blocks", 2, "--learning-rate", 1e-3, "--iterations", 15)
     train_here("--run-name", "student", *student)
-    train_here("--run-name", "less", *student, "--teacher-weight", 1e4)
+    train_here("--run-name", "less", *student, "--teacher-weight", 1e4, "--iterations", 1)
     client, runs = runs_of(store)
     (itself,) = curve(client, runs["itself"], "loss/teacher")
     losses = curve(client, runs["student"], "loss/teacher")
     assert itself < losses[0] / 100  # not 0: the teacher's pixels are clipped
-    assert max(losses[-3:]) < 0.5 * losses[0]
+    assert max(losses[-3:]) < 0.6 * losses[0]
     assert curve(client, runs["student"], "loss/total") == pytest.approx(losses)
     assert curve(client, runs["less"], "loss/teacher")[0] == pytest.approx(losses[0] / 1e4)
     assert "loss/teacher" not in runs["teacher"].data.metrics
-    assert StyleModel.load(folder / "runs" / "student" / "iterations-30.safetensors").card.training["teacher"]
+    assert StyleModel.load(folder / "runs" / "student" / "iterations-15.safetensors").card.training["teacher"]
