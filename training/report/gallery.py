@@ -1,5 +1,8 @@
 """The report's sections on the other styles: the gallery, and those trained both ways."""
 
+import statistics
+from collections.abc import Sequence
+
 from stylecore.sheet import Row, contact_sheet
 from training.judge import SIZES as JUDGED_SIZES
 from training.report.data import EARLIER, SMOOTHING, Evidence, GalleryStyle, Twins, reached_at, smoothed, value_at
@@ -62,25 +65,44 @@ def strokes(evidence: Evidence, album: Album) -> list[str]:
     pairs = [(evidence.earlier[name], style) for name, style in evidence.champions.items() if name in evidence.earlier]
     if not pairs:
         return [*text, f"No style has a version with the alias `{EARLIER}` in this tracker."]
-    size = JUDGED_SIZES[0]  # the sample photos are no larger
-    heading = ["style", *(f"{what}, {size} px" for what in ("style error", "content change", "grid"))]
+    heading = ["style", *(f"{what}, {size} px" for what in _JUDGED for size in JUDGED_SIZES), "photos"]
     rows, sheet = [], []
     for pair in pairs:
         title = pair[1].run.params.get("title") or pair[1].name
         for label, style in zip(("before", "now"), pair, strict=True):
-            rows.append((f"{title}, {label}", *_judged(style, size)))
+            rows.append((f"{title}, {label}", *_judged(style)))
         shown = [album.open(pair[1].run.style_picture)] if pair[1].run.style_picture else []
         for photo in album.photos([(style.run, style.iterations) for style in pair])[:PHOTOS]:
             shown += [album.open(style.run.previews[photo][style.iterations]) for style in pair]
         sheet.append(Row(title, [*shown, *[None] * (1 + 2 * PHOTOS - len(shown))]))
+    without = [style for name, style in evidence.champions.items() if name not in evidence.earlier]
+    rows += [(f"{style.run.params.get('title') or style.name}, new", *_judged(style)) for style in without]
     image = contact_sheet(["painting", *["before", "now"] * PHOTOS], sheet, HEIGHT)
-    return [*text, table(heading, rows), album.sheet("strokes", image, "Sample photos before and now")]
+    ratios = [sentence for size in JUDGED_SIZES if (sentence := _mean_ratio(pairs, size))]
+    return [*text, table(heading, rows), *ratios, album.sheet("strokes", image, "Sample photos before and now")]
 
 
-def _judged(style: GalleryStyle, size: int) -> list[str]:
-    found = style.run.evaluation(style.iterations, size)
-    digits = {"style_error": 3, "content_change": 2, "grid": 0}
-    return [NONE if found.get(name) is None else f"{found[name]:.{places}f}" for name, places in digits.items()]
+_JUDGED = {"style error": ("style_error", 3), "content change": ("content_change", 2), "grid": ("grid", 0)}
+"""Heading to metric and digits."""
+
+
+def _judged(style: GalleryStyle) -> list[str]:
+    found = {size: style.run.evaluation(style.iterations, size) for size in JUDGED_SIZES}
+    values = [(found[size].get(name), digits) for name, digits in _JUDGED.values() for size in JUDGED_SIZES]
+    photos = " / ".join(f"{found[size].get('judged_photos', 0):.0f}" for size in JUDGED_SIZES)
+    return [*(NONE if value is None else f"{value:.{digits}f}" for value, digits in values), photos]
+
+
+def _mean_ratio(pairs: Sequence[tuple[GalleryStyle, GalleryStyle]], size: int) -> str:
+    """How the style error and the content change have altered, over the styles that were judged before and now."""
+    said = []
+    for label, name in (("style error", "style_error"), ("content change", "content_change")):
+        found = [[style.run.evaluation(style.iterations, size).get(name) for style in pair] for pair in pairs]
+        ratios = [now / before for before, now in found if before and now]
+        if ratios:
+            span = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            said.append(f"the {label} is {statistics.mean(ratios):.2f} times that of before ({span})")
+    return f"At {size} pixels, on average over {len(pairs)} styles, {' and '.join(said)}." if said else ""
 
 
 def from_scratch_or_not(evidence: Evidence, album: Album) -> list[str]:
