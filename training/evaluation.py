@@ -17,7 +17,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.pictures.read import load_picture, resize
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
-from training.config import TrainConfig, find_file
+from training.config import EARLIER_DEFAULTS, TrainConfig, find_file
 from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
 
@@ -245,7 +245,7 @@ def training_settings(card: StyleCard) -> TrainConfig:
         for name, value in card.training.items()
         if name in known
     }
-    return TrainConfig(**settings)
+    return TrainConfig(**{**EARLIER_DEFAULTS, **settings})
 
 
 def objective_of(config: TrainConfig) -> tuple[Any, ...]:

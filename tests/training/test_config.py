@@ -16,7 +16,7 @@ def test_every_setting_has_a_flag_with_its_default_in_the_help(capsys: pytest.Ca
     text = " ".join(capsys.readouterr().out.split())
     for field in dataclasses.fields(TrainConfig):
         assert f"--{field.name.replace('_', '-')}" in text
-    assert "(default: 100000.0)" in text
+    assert "(default: 0.001)" in text
     assert "(default: 1000 1500 3500)" in text
 
 

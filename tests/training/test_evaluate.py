@@ -22,7 +22,7 @@ from stylecore.vgg.network import VGG
 from training import evaluate as evaluate_module
 from training.config import TrainConfig
 from training.evaluate import find_photos, main
-from training.evaluation import evaluate, evaluate_together, middle_square
+from training.evaluation import evaluate, evaluate_together, middle_square, training_settings
 from training.objective import pixel_objective, style_targets, training_losses
 from training.registry.versions import log_style
 from training.tracking.store import connect
@@ -348,3 +348,10 @@ def test_photos_of_one_name_stay_apart(tmp_path: Path):
         (tmp_path / folder).mkdir()
         save_picture(STYLE, tmp_path / folder / "same.png")
     assert len(find_photos([str(tmp_path / "a"), str(tmp_path / "b")])) == 2
+
+
+def test_networks_from_before_relative_losses_keep_the_losses_that_they_were_trained_with(tiny_style) -> None:
+    settings = training_settings(trained(tiny_style()).card)
+    assert (settings.style_normalization, settings.content_normalization) == ("mean", "mean")
+    assert (settings.loss_scales, settings.steadiness_weight) == ((1,), 0.0)
+    assert training_settings(trained(tiny_style(), loss_scales=[1, 2]).card).loss_scales == (1, 2)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from stylecore.library import CHAMPION, FAST
 from training.checkpoints import EXPERIMENT
+from training.config import EARLIER_DEFAULTS
 from training.experiments import gatys_grid
 from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME as COSTS
@@ -53,13 +54,10 @@ OBJECTIVE = (
 )
 """The settings that decide what is minimized."""
 BEFORE_THE_SETTING = {
-    "content_normalization": "mean",
-    "style_normalization": "mean",
-    "style_layer_weights": "",
-    "loss_scales": "1",
-    "steadiness_weight": "0.0",
+    name: " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    for name, value in EARLIER_DEFAULTS.items()
 }
-"""What runs had that were made before there were these settings."""
+"""`EARLIER_DEFAULTS` as MLflow has parameters."""
 TRAINING_PICTURES = (
     "photos",
     "crop",
