@@ -7,9 +7,10 @@ it touches MLflow's process-wide "active run" or tracking address.
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
@@ -32,6 +33,7 @@ __all__ = [
     "Metric",
     "MlflowClient",
     "Run",
+    "all_pages",
     "artifact_folder",
     "connect",
     "default_tracking_uri",
@@ -142,6 +144,18 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def all_pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> list[Any]:
+    """Everything that a search of MlflowClient finds, page after page."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(*arguments, **options, page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return found
 
 
 def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
