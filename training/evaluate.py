@@ -99,7 +99,7 @@ def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str
         client.log_batch(run_id, metrics=metrics, synchronous=True)
 
 
-def find_photos(sources: Sequence[str]) -> dict[str, Path]:
+def photo_files(sources: Sequence[str]) -> dict[str, Path]:
     """Name to file of the photos in a folder or a list of files; the sample photos when there is no source."""
     if not sources:
         photos = sample_photos()
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> None:
     """What the command line asks for; StylecoreError when it cannot be done."""
     if options.gatys_iterations < 0:
         raise StylecoreError(f"--gatys-iterations is {options.gatys_iterations}, and must be at least 0.")
-    photos = find_photos(options.photos)
+    photos = photo_files(options.photos)
     style = load_picture(options.style_image).pixels if options.style_image else None
     pictures = [Path(each) for each in options.styles if Path(each).suffix.lower() in PHOTO_SUFFIXES]
     candidates = [find_candidate(each) for each in options.styles if Path(each) not in pictures]

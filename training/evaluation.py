@@ -17,6 +17,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.pictures.read import load_picture, resize
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
+from training.command import text_table
 from training.config import EARLIER_DEFAULTS, TrainConfig, find_file
 from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
@@ -115,11 +116,9 @@ class Evaluation:
                     f"{each.milliseconds:.0f}",
                 )
             )
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         count = len({photo.photo for photo in self.photos})
         heading = f"{self.name}, {self.iterations} iterations, mean of {count} photos"
-        return "\n".join([heading, *lines])
+        return f"{heading}\n{text_table(rows)}"
 
 
 def evaluate(
@@ -188,14 +187,7 @@ def evaluate_together(
                     engine.paint(content)
             objective = pixel_objective(vgg, content[None].to(where), targets, config)
             measured = [_stylize(engine, content) for engine in engines]
-            losses = [
-                {
-                    key: value
-                    for key, value in objective.evaluate(stylized[None].to(where))[0].items()
-                    if "/" not in key
-                }
-                for stylized, _ in measured
-            ]
+            losses = [_losses(objective, stylized[None].to(where)) for stylized, _ in measured]
             curve: list[float] = []
             if gatys_iterations:
                 curve = loss_curve(objective, size, min(each["total"] for each in losses), gatys_iterations)

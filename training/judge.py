@@ -24,6 +24,7 @@ from stylecore.gatys.objective import reduce_picture
 from stylecore.losses import content_loss, gram_matrix, style_loss
 from stylecore.pictures.read import fit, resize
 from stylecore.vgg.network import VGG
+from training.command import text_table
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_2"
@@ -190,8 +191,7 @@ def table(rows: Sequence[tuple[str, JudgedSize]]) -> str:
         change = "" if each.content_change is None else f"{each.content_change:.3f}"
         errors = (f"{each.style_errors[scale]:.3f}" for scale in SCALES)
         cells.append((name, str(each.size), f"{each.style_error:.3f}", *errors, change, f"{each.grid:.1f}"))
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return text_table(cells)
 
 
 def grid_peak(pixels: Tensor, period: int) -> float:

@@ -1,6 +1,6 @@
 """What a transformation network is trained to minimize: Johnson et al. (2016), equation 5, and its variants.
 
-    total = content_weight * content(y, x) + tv_weight * tv(y)
+    total = content_weight * content(y, x) + total_variation_weight * tv(y)
             + style_weight * sum over scales s, sum over layers l of w_l * style(G_l(y / s), G_l(painting / s))
 
 with y the network's picture of the photo x, and y / s that picture reduced to 1 / s of its size. The paper has the one

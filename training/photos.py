@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     unreadable: tuple[str, ...]
 
 
-def find_photos(source: str, streaming: bool = False) -> Any:
+def open_photos(source: str, streaming: bool = False) -> Any:
     """The photos of a folder (its subfolders too), or of the training split of a dataset.
 
     Args:
@@ -135,7 +135,7 @@ def batches(
     read before.
 
     Args:
-        photos: what `find_photos` returns.
+        photos: what `open_photos` returns.
         crop: side of the squares in pixels.
         smallest_crop: the square's side before resizing is this share to all of the photo's short side.
         seed: decides everything.

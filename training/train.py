@@ -41,7 +41,7 @@ from training.checkpoints import (
 )
 from training.config import TrainConfig, find_file, parse_config
 from training.objective import move, shift_at, style_targets, training_losses
-from training.photos import UnreadablePhotos, batches, describe_photos, find_photos
+from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
 from training.state import Progress, State, load_state, newest_state, read_state, save_state
 from training.tracking import TrackingError
@@ -93,7 +93,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
         _refuse_missing_compiler(accelerator)
     torch.manual_seed(config.seed)
 
-    photos = find_photos(config.photos, config.streaming)
+    photos = open_photos(config.photos, config.streaming)
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     vgg_weights = find_weights("vgg16", weights=config.vgg_weights or None)
     vgg = load_vgg("vgg16", weights=config.vgg_weights or None).to(accelerator.device)

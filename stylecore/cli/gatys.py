@@ -9,7 +9,7 @@ from typing import Any
 
 from stylecore.cli.stylize import load_options
 from stylecore.errors import StylecoreError
-from stylecore.gatys.config import CHOICES, DEFAULTS, HELP
+from stylecore.gatys.config import DEFAULTS, HELP, add_flags
 
 MAX_SIDE = 512
 """Longest side unless asked otherwise: a step's time and memory grow with the pixels."""
@@ -30,14 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=list(getattr(DEFAULTS, layers)),
             help="layers of VGG-19 by name",
         )
-    for name, meaning in HELP.items():
-        default = getattr(DEFAULTS, name)
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            default=default,
-            help=meaning,
-            **({"choices": CHOICES[name]} if name in CHOICES else {"type": _type(default)}),
-        )
+    add_flags(parser, DEFAULTS)
     parser.add_argument("--start-picture", metavar="PICTURE", default=None, help="begin with this picture")
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
     parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
@@ -125,7 +118,3 @@ def parse_layers(words: list[str]) -> dict[str, float] | tuple[str, ...]:
         except ValueError:
             raise StylecoreError(f"{word} is no layer with a weight; write for example relu1_1=0.5.") from None
     return weights
-
-
-def _type(default: Any) -> Any:
-    return float if default is None else type(default)

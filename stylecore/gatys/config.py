@@ -1,9 +1,10 @@
 """Every setting of the optimization of Gatys et al. (2016), with its default, in one place."""
 
+import argparse
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from stylecore.errors import StylecoreError
 
@@ -18,7 +19,7 @@ SMALLEST_COARSE_SIDE = 160
 
 
 CHOICES = {
-    "normalization": get_args(LossNormalization),
+    "loss_normalization": get_args(LossNormalization),
     "start": get_args(Start),
     "optimizer": get_args(Optimizer),
     "keep_colors": get_args(KeepColors),
@@ -28,9 +29,9 @@ CHOICES = {
 HELP = {
     "content_weight": "alpha: weight of the content",
     "style_weight": "beta: weight of the style; what counts is alpha / beta",
-    "tv_weight": "weight of the total variation, which smooths",
-    "normalization": "means over activations, as public implementations take them; the paper's equations literally; "
-    "or relative to the pictures' own, with a style weight of 1 to 10",
+    "total_variation_weight": "weight of the total variation, which smooths",
+    "loss_normalization": "mean over activations, as in public implementations; the paper's equations literally; or "
+    "relative to the pictures' own activations, with a style weight of 1 to 10",
     "start": "the picture to begin with; --start-picture gives another",
     "seed": "of the noise",
     "optimizer": "L-BFGS as in the paper, or Adam",
@@ -44,6 +45,9 @@ HELP = {
 }
 """Each setting in a line, for the commands that have it as a flag."""
 
+EARLIER_FLAGS = {"total_variation_weight": "--tv-weight", "loss_normalization": "--normalization"}
+"""Flags that settings had under another name; they still work, and the help does not show them."""
+
 
 @dataclass(frozen=True)
 class GatysConfig:
@@ -52,12 +56,12 @@ class GatysConfig:
     Attributes:
         content_layers, style_layers: names of VGG's layers, weighing 1 / n each as in the paper, or a mapping from
             name to weight.
-        content_weight, style_weight, tv_weight: alpha and beta of the paper's equation 7, and the weight of
-            `losses.total_variation_loss`, which the paper does not have. What counts is their ratio. The
-            paper's figures have alpha / beta between 1e-4 and 1e-3. Weights of layers and losses mean the same for
-            every VGG: activations count in the units of Oxford's weights, whatever pixels the weights expect
-            (see `objective.activation_unit`).
-        normalization: "mean" takes means over activations and over Gram matrices divided by C * H * W, as the
+        content_weight, style_weight, total_variation_weight: alpha and beta of the paper's equation 7, and the weight
+            of `losses.total_variation_loss`, which the paper does not have. Only their ratios count. The paper's
+            figures have alpha / beta between 1e-4 and 1e-3. Weights of layers and losses mean the same for every VGG:
+            activations count in the units of Oxford's weights, whatever pixels the weights expect (see
+            `objective.activation_unit`).
+        loss_normalization: "mean" takes means over activations and over Gram matrices divided by C * H * W, as the
             public implementations do; "paper" takes equations 1 and 4 literally. It is "mean" with the
             layers' weights multiplied by `losses.paper_content_scale` and `losses.paper_style_scale`. The paper's
             constants let the content count for more, the more pixels the picture has: multiply style_weight by
@@ -96,8 +100,8 @@ class GatysConfig:
     style_layers: Layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     content_weight: float = 1.0
     style_weight: float = 1e3
-    tv_weight: float = 0.0
-    normalization: LossNormalization = "mean"
+    total_variation_weight: float = 0.0
+    loss_normalization: LossNormalization = "mean"
     start: Start = "content"
     seed: int = 0
     optimizer: Optimizer = "lbfgs"
@@ -115,7 +119,7 @@ class GatysConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise StylecoreError(f"{name} {getattr(self, name)!r} is unknown; choose from {', '.join(allowed)}.")
-        for name in ("content_weight", "style_weight", "tv_weight"):
+        for name in ("content_weight", "style_weight", "total_variation_weight"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise StylecoreError(f"{name} is {getattr(self, name)}; give a number that is not negative.")
         for name in ("learning_rate", "style_scale"):
@@ -128,12 +132,27 @@ class GatysConfig:
             raise StylecoreError(f"border is {self.border}; give at least 0.")
         if self.seconds is not None and not self.seconds > 0:
             raise StylecoreError(f"seconds is {self.seconds}; give a number above 0, or nothing for no time limit.")
-        if not any(weight > 0 for weight in (self.content_weight, self.style_weight, self.tv_weight)):
+        if not any(weight > 0 for weight in (self.content_weight, self.style_weight, self.total_variation_weight)):
             raise StylecoreError("every weight is 0, so there is nothing to paint; raise style_weight.")
         for layers in (self.content_layers, self.style_layers):
             _check_weights("layer", tuple(layer_weights(layers).values()))
         if self.style_blend:
             _check_weights("style picture", tuple(self.style_blend))
+
+
+def add_flags(parser: argparse.ArgumentParser, defaults: GatysConfig, without: Sequence[str] = ()) -> None:
+    """Add a flag for each setting of `HELP`, except those in `without`."""
+    for name, meaning in HELP.items():
+        if name in without:
+            continue
+        default = getattr(defaults, name)
+        kind: dict[str, Any] = {"type": float if default is None else type(default)}
+        if name in CHOICES:
+            kind = {"choices": CHOICES[name]}
+        parser.add_argument(f"--{name.replace('_', '-')}", default=default, help=meaning, **kind)
+        if name in EARLIER_FLAGS:
+            hidden = argparse.SUPPRESS
+            parser.add_argument(EARLIER_FLAGS[name], dest=name, default=hidden, help=hidden, **kind)
 
 
 def layer_weights(layers: Layers) -> dict[str, float]:

@@ -123,13 +123,13 @@ def build_objective(
     unit = activation_unit(vgg.preprocessing)
     weights: dict[str, float] = {}
     for layer, target in content_targets.items():
-        factor = _content_scale(target, unit, config.normalization)
+        factor = _content_scale(target, unit, config.loss_normalization)
         weights[f"content/{layer}"] = config.content_weight * content_layers[layer] * factor
     for term, gram in gram_targets.items():
-        factor = _style_scale(gram, unit, config.normalization)
+        factor = _style_scale(gram, unit, config.loss_normalization)
         weights[str(term)] = config.style_weight * style_layers[term.layer] * factor
-    if config.tv_weight > 0:
-        weights["tv"] = config.tv_weight
+    if config.total_variation_weight > 0:
+        weights["tv"] = config.total_variation_weight
     return Objective(vgg, content_targets, gram_targets, weights)
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.instance_norm import InstanceNorm
@@ -272,23 +273,9 @@ class ResidualBlock(nn.Module):
 
 def count_multiply_adds(config: TransformNetConfig, height: int, width: int) -> int:
     """Multiplications with addition that the convolutions take for one picture of height x width."""
-    total = 0
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-        # A convolution uses its kernel once for every output position, a transposed one for every input position.
-        positions = output if isinstance(module, nn.Conv2d) else inputs[0]
-        total += module.weight.numel() * positions.shape[-2] * positions.shape[-1]
-
-    with torch.device("meta"):
-        network = TransformNet(config)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                module.register_forward_hook(count)
-        with torch.no_grad():
-            network(torch.empty(1, 3, height, width))
-    return total
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        TransformNet(config)(torch.empty(1, 3, height, width))
+    return counter.get_total_flops() // 2  # a multiplication and an addition are two operations
 
 
 def _normalization(channels: int, config: TransformNetConfig) -> nn.Module:

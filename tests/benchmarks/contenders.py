@@ -144,10 +144,10 @@ def training_step(style: str, photos: str, crop: int, batch: int, mode: str) -> 
     from stylecore.vgg.weights import load_vgg
     from training.config import TrainConfig
     from training.objective import style_targets, training_losses
-    from training.photos import batches, find_photos
+    from training.photos import batches, open_photos
 
     config = TrainConfig(name="benchmark", style_image=style, photos=photos, crop=crop, batch_size=batch)
-    stream = batches(find_photos(photos, False), batch, crop=crop, smallest_crop=0.5, seed=0)
+    stream = batches(open_photos(photos, False), batch, crop=crop, smallest_crop=0.5, seed=0)
     contents = [next(stream).pixels for _ in range(4)]
     picture = load_picture(style).pixels
     vgg, network = load_vgg("vgg16"), TransformNet(config.network)
@@ -185,9 +185,9 @@ def training_step(style: str, photos: str, crop: int, batch: int, mode: str) -> 
 
 def loading(photos: str, crop: int, batch: int) -> Prepared:
     """One batch of photos, decoded and cut in this process."""
-    from training.photos import batches, find_photos
+    from training.photos import batches, open_photos
 
-    stream: Iterator[Any] = batches(find_photos(photos, False), batch, crop=crop, smallest_crop=0.5, seed=0)
+    stream: Iterator[Any] = batches(open_photos(photos, False), batch, crop=crop, smallest_crop=0.5, seed=0)
     return timed(lambda: next(stream)), {"images": batch}
 
 

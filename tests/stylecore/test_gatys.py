@@ -37,7 +37,7 @@ def test_the_loss_falls_from_every_start(vgg: VGG, optimizer: str, start: str) -
 
 
 def test_losses_are_those_of_the_picture_and_add_up(vgg: VGG) -> None:
-    config = replace(SHALLOW, tv_weight=10.0, border=0)
+    config = replace(SHALLOW, total_variation_weight=10.0, border=0)
     *_, step = paint(CONTENT, STYLE, vgg, config)
     losses = step.losses
     assert set(losses) == {
@@ -93,7 +93,7 @@ def _objective(vgg: VGG, config: GatysConfig, styles: list[Tensor] | None = None
 def test_the_paper_is_the_mean_times_the_scales(vgg: VGG) -> None:
     pixels = soft_picture(32, 40, seed=3)[None]
     mean, _ = _objective(vgg, SHALLOW).evaluate(pixels)
-    paper, _ = _objective(vgg, replace(SHALLOW, normalization="paper")).evaluate(pixels)
+    paper, _ = _objective(vgg, replace(SHALLOW, loss_normalization="paper")).evaluate(pixels)
     scales = {
         "content/relu2_1": paper_content_scale(128, 16 * 20),
         "style/relu1_1": paper_style_scale(64),
@@ -104,7 +104,7 @@ def test_the_paper_is_the_mean_times_the_scales(vgg: VGG) -> None:
 
 
 def test_relative_losses_of_an_empty_picture_would_be_their_weights(vgg: VGG) -> None:
-    objective = _objective(vgg, replace(SHALLOW, normalization="relative", content_weight=3.0, style_weight=8.0))
+    objective = _objective(vgg, replace(SHALLOW, loss_normalization="relative", content_weight=3.0, style_weight=8.0))
     (target,) = objective.content_targets.values()
     assert objective.weights["content/relu2_1"] * float(target.square().mean()) == pytest.approx(3)
     for term, gram in objective.gram_targets.items():
@@ -113,7 +113,7 @@ def test_relative_losses_of_an_empty_picture_would_be_their_weights(vgg: VGG) ->
 
 def test_the_paper_is_equations_1_and_4(vgg: VGG) -> None:
     """Written out as the paper has them, with its unnormalized Gram matrices."""
-    config = replace(SHALLOW, normalization="paper", content_weight=3.0, style_weight=7.0)
+    config = replace(SHALLOW, loss_normalization="paper", content_weight=3.0, style_weight=7.0)
     vgg_caffe = _with_preprocessing(vgg, CAFFE)
     pixels = soft_picture(32, 40, seed=3)[None]
     style = soft_picture(32, 40, seed=4)

@@ -21,7 +21,7 @@ from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
 from training import evaluate as evaluate_module
 from training.config import TrainConfig
-from training.evaluate import find_photos, main
+from training.evaluate import main, photo_files
 from training.evaluation import evaluate, evaluate_together, middle_square, training_settings
 from training.objective import pixel_objective, style_targets, training_losses
 from training.registry.versions import log_style
@@ -347,7 +347,7 @@ def test_photos_of_one_name_stay_apart(tmp_path: Path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         save_picture(STYLE, tmp_path / folder / "same.png")
-    assert len(find_photos([str(tmp_path / "a"), str(tmp_path / "b")])) == 2
+    assert len(photo_files([str(tmp_path / "a"), str(tmp_path / "b")])) == 2
 
 
 def test_networks_from_before_relative_losses_keep_the_losses_that_they_were_trained_with(tiny_style) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from stylecore.errors import StylecoreError
-from training.photos import Batch, Cut, PhotoCrops, batches, describe_photos, find_photos
+from training.photos import Batch, Cut, PhotoCrops, batches, describe_photos, open_photos
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def gray(pixels: torch.Tensor) -> list[int]:
 
 
 def test_every_photo_is_seen_once_an_epoch_in_another_order_each_time(folder: Path) -> None:
-    stream = stream_of(find_photos(str(folder)), 7)
+    stream = stream_of(open_photos(str(folder)), 7)
     first, second = gray(next(stream).pixels), gray(next(stream).pixels)
     assert sorted(first) == sorted(second) == list(range(7))
     assert first != second
 
 
 def test_two_processes_share_the_sequence_of_one(folder: Path) -> None:
-    photos = find_photos(str(folder))
+    photos = open_photos(str(folder))
     alone = stream_of(photos, 4)
     first = stream_of(photos, 2, process=0, processes=2)
     second = stream_of(photos, 2, process=1, processes=2)
@@ -50,15 +50,15 @@ def test_two_processes_share_the_sequence_of_one(folder: Path) -> None:
 
 
 def test_a_resumed_stream_goes_on_with_the_same_crops(folder: Path) -> None:
-    straight = stream_of(find_photos(str(folder)), 3, workers=1)
+    straight = stream_of(open_photos(str(folder)), 3, workers=1)
     skipped = [next(straight) for _ in range(4)]
-    resumed = stream_of(find_photos(str(folder)), 3, first_batch=4)
+    resumed = stream_of(open_photos(str(folder)), 3, first_batch=4)
     assert torch.equal(next(straight).pixels, next(resumed).pixels)
     assert len(skipped) == 4
 
 
 def test_the_seed_decides(folder: Path) -> None:
-    photos = find_photos(str(folder))
+    photos = open_photos(str(folder))
     orders = [[PhotoCrops(photos, Cut(32, 0.5, seed)).photo_of(n) for n in range(7)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
 
@@ -66,7 +66,7 @@ def test_the_seed_decides(folder: Path) -> None:
 def test_crops_are_squares_of_the_photo_and_mirrored_half_the_time(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(200, dtype=np.uint8), (100, 1))
     Image.fromarray(np.stack([ramp] * 3, -1)).save(tmp_path / "ramp.png")
-    crops = PhotoCrops(find_photos(str(tmp_path)), Cut(32, 0.5, seed=0))
+    crops = PhotoCrops(open_photos(str(tmp_path)), Cut(32, 0.5, seed=0))
     rises = Counter()
     for sample in range(60):
         row = crops[sample][0][0, 16] * 255
@@ -80,7 +80,7 @@ def test_an_unreadable_photo_is_named_and_replaced(folder: Path) -> None:
     (folder / "a" / "1.png").write_bytes(b"no picture")
     whole = (folder / "a" / "3.png").read_bytes()
     (folder / "a" / "3.png").write_bytes(whole[: len(whole) // 2])
-    batch = next(stream_of(find_photos(str(folder)), 7))
+    batch = next(stream_of(open_photos(str(folder)), 7))
     assert batch.pixels.shape == (7, 3, 32, 32)
     assert {Path(name).name for name in batch.unreadable} >= {"1.png", "3.png"}
     assert not {1, 3} & set(gray(batch.pixels))
@@ -92,7 +92,7 @@ def test_rotated_jpegs_are_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
     image.save(tmp_path / "p.jpg", exif=exif)
-    crops = PhotoCrops(find_photos(str(tmp_path)), Cut(32, 1.0, seed=0))
+    crops = PhotoCrops(open_photos(str(tmp_path)), Cut(32, 1.0, seed=0))
     pixels = crops[0][0]
     assert pixels[:, 0].mean() < 0.1
     assert pixels[:, -1].mean() > 0.9
@@ -101,27 +101,27 @@ def test_rotated_jpegs_are_turned_upright(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["empty", "missing"])
 def test_a_folder_without_photos_is_one_sentence(tmp_path: Path, case: str) -> None:
     with pytest.raises(StylecoreError, match="folder"):
-        find_photos(str(tmp_path if case == "empty" else tmp_path / "nowhere"))
+        open_photos(str(tmp_path if case == "empty" else tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_no_readable_photo_at_all_is_one_sentence(tmp_path: Path, workers: int) -> None:
     (tmp_path / "x.jpg").write_bytes(b"")
     with pytest.raises(StylecoreError, match=r"^none of the training photos[^\n]*x.jpg\.$"):
-        next(stream_of(find_photos(str(tmp_path)), 2, workers=workers))
+        next(stream_of(open_photos(str(tmp_path)), 2, workers=workers))
 
 
 def test_mlflow_is_told_the_folder_the_number_and_a_digest_of_the_photos(folder: Path) -> None:
-    about = describe_photos(find_photos(str(folder)), str(folder))
+    about = describe_photos(open_photos(str(folder)), str(folder))
     assert (about["name"], about["source"], about["photos"]) == (folder.name, str(folder), "7")
-    assert describe_photos(find_photos(str(folder)), str(folder)) == about
+    assert describe_photos(open_photos(str(folder)), str(folder)) == about
     (folder / "a" / "1.png").write_bytes(b"")
-    assert describe_photos(find_photos(str(folder)), str(folder))["digest"] != about["digest"]
+    assert describe_photos(open_photos(str(folder)), str(folder))["digest"] != about["digest"]
 
 
 def test_a_hub_dataset_that_cannot_be_had_is_one_sentence() -> None:
     with pytest.raises(StylecoreError, match="detection-datasets/coco"):
-        find_photos("detection-datasets/coco")
+        open_photos("detection-datasets/coco")
 
 
 class TestStream:
@@ -156,14 +156,14 @@ class TestStream:
         return [round(float(each.mean()) * 17) for _ in range(count) for each in next(stream).pixels]
 
     def test_every_photo_comes_once_an_epoch_in_another_order_each_time(self, dataset: Path) -> None:
-        stream = stream_of(find_photos(str(dataset), streaming=True), 13)
+        stream = stream_of(open_photos(str(dataset), streaming=True), 13)
         epochs = [self.shades(stream, 1) for _ in range(2)]
         assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(13))
         assert epochs[0] != epochs[1]
 
     @pytest.mark.parametrize("processes", [2, 3])  # each a file, or each a part of both
     def test_processes_see_different_photos_and_together_all(self, dataset: Path, processes: int) -> None:
-        photos = find_photos(str(dataset), streaming=True)
+        photos = open_photos(str(dataset), streaming=True)
         streams = [stream_of(photos, 1, process=process, processes=processes) for process in range(processes)]
         together = 13 // processes
         seen = [self.shades(stream, together) for stream in streams]
@@ -172,30 +172,30 @@ class TestStream:
         assert first.union(*(self.shades(stream, 1) for stream in streams)) == set(range(13))
 
     def test_same_seed_same_order_whatever_the_number_of_workers(self, dataset: Path) -> None:
-        photos = find_photos(str(dataset), streaming=True)
+        photos = open_photos(str(dataset), streaming=True)
         orders = [self.shades(stream_of(photos, 4, seed, workers=w), 8) for seed, w in ((0, 0), (0, 2), (1, 0))]
         assert orders[0] == orders[1] != orders[2]
 
     @pytest.mark.parametrize("first", [2, 5])  # in the first epoch and beyond it
     def test_a_resumed_stream_goes_on_with_the_same_crops(self, dataset: Path, first: int) -> None:
         place = {"process": 1, "processes": 2}
-        straight = stream_of(find_photos(str(dataset), streaming=True), 3, **place)
+        straight = stream_of(open_photos(str(dataset), streaming=True), 3, **place)
         for _ in range(first):
             next(straight)
-        resumed = stream_of(find_photos(str(dataset), streaming=True), 3, first_batch=first, **place)
+        resumed = stream_of(open_photos(str(dataset), streaming=True), 3, first_batch=first, **place)
         assert all(torch.equal(next(straight).pixels, next(resumed).pixels) for _ in range(4))
 
     def test_an_unreadable_photo_is_named_and_replaced(self, dataset: Path) -> None:
         self.write(dataset / "a.parquet", range(7), damaged=(2, 5))
         (dataset / "b.parquet").unlink()
-        stream = stream_of(find_photos(str(dataset), streaming=True), 2)
+        stream = stream_of(open_photos(str(dataset), streaming=True), 2)
         seen = [next(stream) for _ in range(7)]
         assert {name for batch in seen for name in batch.unreadable} == {"2.png", "5.png"}
         shades = {round(float(each.mean()) * 17) for batch in seen for each in batch.pixels}
         assert shades == {0, 1, 3, 4, 6}
 
     def test_the_same_files_can_be_read_before(self, dataset: Path) -> None:
-        photos = find_photos(str(dataset))
+        photos = open_photos(str(dataset))
         assert sorted(self.shades(stream_of(photos, 13), 1)) == list(range(13))
         assert describe_photos(photos, str(dataset))["photos"] == "13"
 
@@ -203,24 +203,24 @@ class TestStream:
     def test_a_dataset_without_images_is_one_sentence(self, tmp_path: Path, streaming: bool) -> None:
         datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "a.parquet")
         with pytest.raises(StylecoreError, match="no column 'image', only text"):
-            find_photos(str(tmp_path), streaming=streaming)
+            open_photos(str(tmp_path), streaming=streaming)
 
     @pytest.mark.parametrize("streaming", [False, True])
     def test_an_empty_or_broken_dataset_is_one_sentence(self, tmp_path: Path, streaming: bool) -> None:
         (tmp_path / "a.parquet").write_bytes(b"PAR1")
         with pytest.raises(StylecoreError, match="cannot be read"):
-            find_photos(str(tmp_path), streaming=streaming)
+            open_photos(str(tmp_path), streaming=streaming)
         self.write(tmp_path / "a.parquet", range(0))
         with pytest.raises(StylecoreError, match=r"is empty|no data"):
-            find_photos(str(tmp_path), streaming=streaming)
+            open_photos(str(tmp_path), streaming=streaming)
 
     def test_fewer_photos_than_processes_is_one_sentence(self, dataset: Path) -> None:
-        photos = find_photos(str(dataset), streaming=True)
+        photos = open_photos(str(dataset), streaming=True)
         with pytest.raises(StylecoreError, match="fewer photos than"):
             next(stream_of(photos, 1, process=13, processes=14))
 
     def test_a_stream_that_breaks_off_is_one_sentence(self, dataset: Path) -> None:
-        photos = find_photos(str(dataset), streaming=True)
+        photos = open_photos(str(dataset), streaming=True)
         (dataset / "a.parquet").unlink()
         with pytest.raises(StylecoreError, match="broke off"):
             next(stream_of(photos, 1))

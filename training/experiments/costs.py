@@ -30,7 +30,7 @@ from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
 from training.config import find_file
-from training.evaluate import find_candidate, find_photos
+from training.evaluate import find_candidate, photo_files
 from training.evaluation import middle_square
 from training.tracking.environment import environment_tags
 from training.tracking.tracker import Tracker
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
     """What the command line asks for; StylecoreError when it cannot be done."""
     _check(options)
     model = find_candidate(options.style).model
-    photo_name, photo_file = next(iter(find_photos([options.photo] if options.photo else []).items()))
+    photo_name, photo_file = next(iter(photo_files([options.photo] if options.photo else []).items()))
     photo = load_picture(photo_file).pixels
     style = load_picture(find_file(STYLE_PICTURE)).pixels
     device = choose_device(options.device)

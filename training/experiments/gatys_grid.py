@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylecore.errors import StylecoreError
-from stylecore.gatys.config import CHOICES, DEFAULTS, HELP
+from stylecore.gatys.config import DEFAULTS, HELP, add_flags
 from stylecore.gatys.paint import GatysConfig, GatysStep, paint
 from stylecore.inference.engine import choose_device
 from stylecore.pictures.read import fit, load_picture, output_format, resize, save_picture, to_image
@@ -34,6 +34,8 @@ RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)
 """From almost the photo to almost nothing but style, with the weights' meaning that `GatysConfig` has."""
 SETTINGS = dataclasses.replace(DEFAULTS, start="noise")
 """As in the paper: begun with the photo, hundreds of steps at any ratio do not paint it over."""
+WEIGHTS = ("content_weight", "style_weight")
+"""Settings that the ratio decides; the others are flags."""
 MAX_SIDE = 256
 STYLE_SIDE = 384
 """Longest side in pixels of the style picture that is kept with a run."""
@@ -101,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """What the command line asks for; StylecoreError when it cannot be done."""
-    config = GatysConfig(**{name: getattr(options, name) for name in _settings()})
+    config = GatysConfig(**{name: getattr(options, name) for name in HELP if name not in WEIGHTS})
     if options.max_side < 1:
         raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
     output_format(options.output)
@@ -151,11 +153,6 @@ def _paint_one(
     return picture
 
 
-def _settings() -> list[str]:
-    """The settings that are flags: those of `python -m stylecore gatys` but the two weights, which are the ratio."""
-    return [name for name in HELP if name not in ("content_weight", "style_weight")]
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.experiments.gatys_grid",
@@ -171,14 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ratios", nargs="+", type=float, default=RATIOS, metavar="RATIO", help="alpha / beta, content to style"
     )
     parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of each picture in pixels")
-    for name in _settings():
-        default = getattr(SETTINGS, name)
-        flag = f"--{name.replace('_', '-')}"
-        if name in CHOICES:
-            parser.add_argument(flag, choices=CHOICES[name], default=default, help=HELP[name])
-        else:
-            kind = float if default is None else type(default)
-            parser.add_argument(flag, type=kind, default=default, help=HELP[name])
+    add_flags(parser, SETTINGS, without=WEIGHTS)
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
     parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")

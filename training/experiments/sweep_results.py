@@ -17,6 +17,7 @@ from training.registry.published import previews_of
 from training.tracking.store import (
     MlflowClient,
     Run,
+    all_pages,
     fetch,
     plain_errors,
 )
@@ -54,14 +55,8 @@ def ranking(study: optuna.Study) -> list[FrozenTrial]:
 def child_runs(client: MlflowClient, parent: str) -> dict[int, Run]:
     """Number of the trial to its run."""
     experiment = client.get_run(parent).info.experiment_id
-    found: dict[int, Run] = {}
-    token = None
-    while True:
-        page = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", page_token=token)
-        found |= {int(run.data.tags["trial"]): run for run in page if "trial" in run.data.tags}
-        token = page.token
-        if not token:
-            return found
+    runs = all_pages(client.search_runs, [experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    return {int(run.data.tags["trial"]): run for run in runs if "trial" in run.data.tags}
 
 
 def _rows(trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
@@ -32,7 +31,7 @@ from training.registry.errors import as_stylecore_errors
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG
-from training.tracking.store import connect, folder_of_store, is_server, plain_errors, without_password
+from training.tracking.store import all_pages, connect, folder_of_store, is_server, plain_errors, without_password
 
 __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
 
@@ -87,8 +86,8 @@ class Registry:
         """Every version of the style, or of all styles, by name and number; models that are no styles are left out."""
         with plain_errors(self._client.tracking_uri, "listing the styles"):
             condition = None if name is None else f"name='{_checked_name(name)}'"
-            models = _all_pages(self._client.search_registered_models, condition)
-            found = _all_pages(self._client.search_model_versions, condition)
+            models = all_pages(self._client.search_registered_models, condition)
+            found = all_pages(self._client.search_model_versions, condition)
         aliases: dict[tuple[str, str], list[str]] = {}
         for model in models:
             for alias, number in model.aliases.items():
@@ -251,15 +250,6 @@ class Registry:
         except StylecoreError:
             self._others[name, version] = time.monotonic() + OTHERS_SECONDS
             return False
-
-
-def _all_pages(search: Any, condition: str | None) -> list[Any]:
-    page = search(condition)
-    found = list(page)
-    while page.token:
-        page = search(condition, page_token=page.token)
-        found.extend(page)
-    return found
 
 
 def _checked_name(name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stylecore.library import CHAMPION
-from training.command import run_command
+from training.command import run_command, text_table
 from training.registry import Registry
 from training.registry.published import PUBLISHED, publish_run
 from training.registry.restoring import restore_published
@@ -39,9 +39,7 @@ def _list(options: argparse.Namespace) -> None:
         raise registry.unknown_style(options.name)
     rows = [("STYLE", "VERSION", "ITERATIONS", "RUN", "ALIASES")]
     rows += [(v.name, v.version, str(v.iterations or ""), v.run_name, ", ".join(v.aliases)) for v in versions]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(text_table(rows, right=False))
 
 
 def _promote(options: argparse.Namespace) -> None:

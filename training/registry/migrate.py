@@ -36,9 +36,8 @@ from training.registry.records import (
     Point,
     RunRecord,
     Summary,
-    all_pages,
-    dataset_fields,
     dataset_input,
+    dataset_record,
     inverted,
     metric_points,
     parents_first,
@@ -47,6 +46,7 @@ from training.registry.records import (
 )
 from training.tracking.delivery import log_metrics, log_params_and_tags, open_experiment
 from training.tracking.store import (
+    all_pages,
     connect,
     is_server,
     one_at_a_time,
@@ -100,12 +100,12 @@ class _Migration:
 
     def all(self) -> Summary:
         with plain_errors(self._source.tracking_uri, "listing the experiments"):
-            experiments = list(all_pages(self._source.search_experiments))
+            experiments = all_pages(self._source.search_experiments)
         for experiment in sorted(experiments, key=lambda each: int(each.experiment_id)):
             self._move_experiment(experiment)
         with plain_errors(self._source.tracking_uri, "listing the registered models"):
-            registered = list(all_pages(self._source.search_registered_models))
-            versions = list(all_pages(self._source.search_model_versions))
+            registered = all_pages(self._source.search_registered_models)
+            versions = all_pages(self._source.search_model_versions)
         for model in registered:
             mine = [version for version in versions if version.name == model.name]
             self._move_registered_model(model, sorted(mine, key=lambda version: int(version.version)))
@@ -115,7 +115,7 @@ class _Migration:
 
     def _move_experiment(self, experiment: Experiment) -> None:
         with plain_errors(self._source.tracking_uri, f"listing the runs of {experiment.name}"):
-            runs = list(all_pages(self._source.search_runs, [experiment.experiment_id]))
+            runs = all_pages(self._source.search_runs, [experiment.experiment_id])
         if not runs and not experiment.tags:
             return
         there = open_experiment(self._target, experiment.name)
@@ -256,7 +256,7 @@ class _Migration:
             params=dict(run.data.params),
             tags=tags,
             metrics={key: metric_points(client.get_metric_history(run_id, key)) for key in run.data.metrics},
-            datasets=frozenset(dataset_fields(entry) for entry in inputs),
+            datasets=frozenset(dataset_record(entry) for entry in inputs),
             files=stored_files(
                 client, run.info.artifact_uri, lambda path: client.list_artifacts(run_id, path or None), folder
             ),
@@ -294,7 +294,7 @@ class _Migration:
             there = {each.name: each for each in all_pages(self._target.search_registered_models, f"name='{name}'")}
             if name not in there:
                 self._target.create_registered_model(name, tags=model.tags, description=model.description)
-            present = list(all_pages(self._target.search_model_versions, f"name='{name}'"))
+            present = all_pages(self._target.search_model_versions, f"name='{name}'")
             known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags}
             alone = len(known) == len(present)  # nobody else made versions of it there
             numbers: dict[str, str] = {}

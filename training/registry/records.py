@@ -16,9 +16,7 @@ from mlflow.entities import (
 )
 
 from stylecore.files import file_sha256
-from training.tracking.store import (
-    fetch,
-)
+from training.tracking.store import fetch
 
 _DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
 
@@ -114,7 +112,7 @@ def metric_points(metrics: Sequence[Metric]) -> frozenset[Point]:
     return frozenset((m.step, m.timestamp, "nan" if math.isnan(m.value) else m.value) for m in metrics)
 
 
-def dataset_fields(entry: DatasetInput) -> tuple[str, ...]:
+def dataset_record(entry: DatasetInput) -> tuple[str, ...]:
     context = next((tag.value for tag in entry.tags if tag.key == "mlflow.data.context"), "")
     return (*(getattr(entry.dataset, name) or "" for name in _DATASET), context)
 
@@ -146,14 +144,3 @@ def _walk(listing: Callable[[str], list[Any]], path: str) -> Iterator[str]:
             yield from _walk(listing, entry.path)
         else:
             yield entry.path
-
-
-def all_pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-    """Everything that a search of MlflowClient finds, page after page."""
-    token = None
-    while True:
-        page = search(*arguments, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -20,6 +20,7 @@ from training.tracking.delivery import NOTE_IMAGE
 from training.tracking.store import (
     MlflowClient,
     Run,
+    all_pages,
     plain_errors,
 )
 
@@ -37,7 +38,6 @@ SMOOTHING = 100
 Curve = Sequence[tuple[int, float]]
 """Steps, rising, each with its value."""
 
-_RUNS_A_PAGE = 1000
 OBJECTIVE = (
     "content_layer",
     "content_weight",
@@ -274,11 +274,7 @@ def _search(client: MlflowClient, experiment: str) -> list[Run]:
         found = client.get_experiment_by_name(experiment)
         if found is None or found.lifecycle_stage != "active":
             return []
-        page = client.search_runs([found.experiment_id], max_results=_RUNS_A_PAGE)
-        runs = list(page)
-        while page.token:
-            page = client.search_runs([found.experiment_id], max_results=_RUNS_A_PAGE, page_token=page.token)
-            runs.extend(page)
+        runs = all_pages(client.search_runs, [found.experiment_id])
     return sorted(runs, key=lambda run: run.info.start_time)
 
 

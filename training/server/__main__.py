@@ -13,6 +13,7 @@ and nothing is run on the server's side (MLflow's jobs).
 """
 
 import argparse
+import io
 import os
 import re
 import secrets
@@ -66,9 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help="the environment file")
     options, more = parser.parse_known_args(arguments)  # what is left over is for `mlflow server`
     try:
-        settings = read_settings(options.settings) | dict(os.environ)
-        if options.do == "settings":
+        if options.do == "settings":  # needs no packages: Docker's host may have none
+            make_settings(options.settings)
             return 0
+        settings = read_settings(options.settings) | dict(os.environ)
         folder = Path(settings.get("TRACKER_FOLDER") or FOLDER).absolute()
         if options.do == "upgrade":
             upgrade(backend_store(settings, folder))
@@ -86,39 +88,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def read_settings(path: Path) -> dict[str, str]:
     """The variables of an environment file, which is made from the example if it is missing.
 
-    A line is NAME=VALUE, as in a shell and in Docker Compose; quotes around a value are taken off.
+    A line is NAME=VALUE, as in Docker Compose: quotes around a value are taken off, and a comment after it, too.
 
     Raises:
         StylecoreError: when it cannot be read, or a line is something else.
     """
+    from dotenv.parser import parse_stream
+
+    make_settings(path)
     try:
-        if not path.exists():
-            make_settings(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StylecoreError(f"the settings {path} cannot be read or made ({error}).") from error
+        raise StylecoreError(f"the settings {path} cannot be read ({error}).") from error
     settings = {}
-    for number, line in enumerate(lines, start=1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        name, separator, value = stripped.removeprefix("export ").partition("=")
-        if not separator or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name.strip()):
-            raise StylecoreError(f"line {number} of {path} is not NAME=VALUE.")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        if value:  # left empty is not set
-            settings[name.strip()] = value
+    for line in parse_stream(io.StringIO(text)):
+        if line.error or (line.key is not None and (line.value is None or not line.key.isidentifier())):
+            blank, _, _ = line.original.string.partition(line.original.string.strip())
+            raise StylecoreError(f"line {line.original.line + blank.count(chr(10))} of {path} is not NAME=VALUE.")
+        if line.key and line.value:  # a name without a value is not set
+            settings[line.key] = line.value
     return settings
 
 
 def make_settings(path: Path) -> None:
-    """Copy the example to a file that only its owner can read, with random secrets in it."""
+    """Copy the example to a file that only its owner can read, with random secrets in it; a file that exists stays."""
+    if path.exists():
+        return
     text = EXAMPLE.read_text(encoding="utf-8")
     for name in ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY", "POSTGRES_PASSWORD", "S3_SECRET_KEY"):
         text = re.sub(rf"(?m)^{name}=$", f"{name}={secrets.token_urlsafe(24)}", text)
-    _write_private(path, text)
+    try:
+        _write_private(path, text)
+    except OSError as error:
+        raise StylecoreError(f"the settings {path} cannot be made ({error.strerror}).") from error
     print(f"{path} is made; the password of the user admin is in it.", file=sys.stderr)
 
 

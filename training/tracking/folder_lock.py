@@ -5,82 +5,69 @@ import os
 import socket
 import threading
 import time
-import weakref
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from training.tracking import TrackingError
+from filelock import FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from training.tracking import TrackingError
 
 BEAT_SECONDS = 5.0
 """Between two signs of life in the lock, for processes on other machines that share the disk."""
-
-
 MISSED_BEATS = 3
 """A process on another machine that missed so many has died."""
-
-
 LONG_AGO = 600.0
 """Seconds since the last sign of life that no difference between two machines' clocks explains."""
 
 
 class FolderLock:
-    """One writer a run: the system's lock on a file, which ends with the process however that ends, and, for a disk
-    that several machines share without sharing locks, signs of life in the same file's time."""
+    """One writer for each run.
+
+    The operating system's lock on a file ends with the process, however the process ends. Some disks are shared by
+    several machines without sharing locks: for them the holder updates the file's time again and again.
+    """
 
     def __init__(self, path: Path, run_folder: Path) -> None:
-        """Raises TrackingError, naming the process that has it, and OSError when the file cannot be written."""
+        """Raises TrackingError, which names the process that has it, and OSError when the file cannot be written."""
         self._path, self._run_folder = path, run_folder
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
         self._ended = threading.Event()
+        self._pid = os.getpid()
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))  # an OSError of the lock alone is not one of the file
         try:
-            self._take()
+            self._lock.acquire()
+        except Timeout as error:
+            raise self._taken() from error
+        except OSError:
+            pass  # a shared disk without locks: the signs of life have to do
+        try:
+            self._write_holder()
         except BaseException:
-            os.close(self._file)
-            self._file = None
+            self._lock.release()
             raise
-        # A forked reader of photos would hold the lock on after the trainer was killed.
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=dropping(weakref.ref(self)))
         threading.Thread(target=self._beat, name="journal-lock", daemon=True).start()
 
     def release(self) -> None:
-        """Give it back in good order, so that the next process, wherever it runs, need not wait."""
+        """Empty the file and unlock it, so that the next process, on any machine, need not wait."""
+        if self._ended.is_set() or os.getpid() != self._pid:  # a forked child holds nothing
+            return
         self._ended.set()
-        if self._file is not None:
-            with suppress(OSError):
-                os.ftruncate(self._file, 0)
-                if fcntl is not None:
-                    fcntl.flock(self._file, fcntl.LOCK_UN)  # for a child too that was forked this instant
-            self._drop()
+        with suppress(OSError):
+            os.truncate(self._path, 0)
+        self._lock.release()
 
-    def _take(self) -> None:
-        assert self._file is not None
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise self._taken() from error
-            except OSError:
-                pass  # a shared disk without locks: the signs of life have to do
+    def _write_holder(self) -> None:
         holder = _holder(self._path)
-        if holder and (holder.get("machine") != _machine() or fcntl is None) and self._shows_life():
+        if holder and (holder.get("machine") != _machine() or not self._lock.is_locked) and self._shows_life():
             raise self._taken()
         me = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid()}
         with suppress(OSError):  # a full disk: the lock itself holds
-            os.ftruncate(self._file, 0)
-            os.lseek(self._file, 0, os.SEEK_SET)
-            os.write(self._file, json.dumps(me).encode())
-        os.utime(self._file)
+            self._path.write_text(json.dumps(me))
+        os.utime(self._path)
 
     def _shows_life(self) -> bool:
-        """Whether another machine's process touches the file while we look. No clocks are compared."""
+        """Whether another machine's process touches the file while we wait. No clocks are compared."""
         first = _modified(self._path)
         if abs(time.time() - first / 1e9) > LONG_AGO:
             return False
@@ -98,17 +85,12 @@ class FolderLock:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
-            with suppress(OSError, TypeError):
-                os.utime(self._file or -1)
-
-    def _drop(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+            with suppress(OSError):
+                os.utime(self._path)
 
 
 def _machine() -> str:
-    """This machine since it was started last: what ran before that has ended."""
+    """This machine since its last start: what ran before that has ended."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return socket.gethostname()
@@ -126,12 +108,3 @@ def _modified(path: Path) -> int:
     """The file's time, in nanoseconds. It is opened, because a network disk then asks its server."""
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime_ns
-
-
-def dropping(lock: "weakref.ref[FolderLock]") -> Callable[[], None]:
-    def drop() -> None:
-        held = lock()
-        if held is not None:
-            held._drop()
-
-    return drop

@@ -7,16 +7,14 @@ it touches MLflow's process-wide "active run" or tracking address.
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
@@ -35,6 +33,7 @@ __all__ = [
     "Metric",
     "MlflowClient",
     "Run",
+    "all_pages",
     "artifact_folder",
     "connect",
     "default_tracking_uri",
@@ -130,21 +129,33 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
     The demo and MLflow's page, started together, both make the tables and both restore the published runs.
     """
     folder = artifact_folder(tracking_uri)
-    if folder is None or fcntl is None:
+    if folder is None:
         yield
         return
+    lock = FileLock(folder / f".{doing}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / f".{doing}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+        lock.acquire()
     except OSError as error:
         raise TrackingError(
             f"The folder {folder} of the MLflow store cannot be written ({error.strerror})."
         ) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system gives it back when the process ends, however it ends
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
+
+
+def all_pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> list[Any]:
+    """Everything that a search of MlflowClient finds, page after page."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(*arguments, **options, page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return found
 
 
 def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
