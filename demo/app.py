@@ -20,7 +20,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo.server.queue import take_turns
+from demo.server.queue import limit_queue
 from demo.server.refusals import NothingFetched
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
@@ -32,7 +32,7 @@ from demo.tabs.api import build_api
 from demo.tabs.compare import build_compare_api, build_compare_tab
 from demo.tabs.gatys import build_gatys_api, build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
-from demo.theme import CSS, HEADER, theme
+from demo.theme import STYLE_SHEETS, header, theme
 from stylecore.errors import StylecoreError
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg as pretrained_vgg
@@ -59,7 +59,7 @@ def build_demo(
     stylizer = Stylizer(catalogue, limits)
     painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits, stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
-        gr.HTML(HEADER)
+        gr.HTML(header())
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
                 photo = build_stylize_tab(stylizer, page)
@@ -70,9 +70,9 @@ def build_demo(
         build_api(stylizer)
         build_compare_api(stylizer)
         build_gatys_api(painter)
-    # `take_turns` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
+    # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
     page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
-    take_turns(page, limits)
+    limit_queue(page, limits)
     return page
 
 
@@ -80,7 +80,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
     """What `Blocks.launch` is given besides address and port."""
     return {
         "theme": theme(),
-        "css": CSS,
+        "css_paths": STYLE_SHEETS,
         "ssr_mode": False,
         "enable_monitoring": False,
         "max_file_size": (limits or Limits()).file_size,
@@ -202,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         "--behind-proxy",
         action="store_true",
         default="SPACE_ID" in os.environ,
-        help="tell visitors apart by the address that a reverse proxy passes on (default: on a Space)",
+        help="distinguish visitors by the address that a reverse proxy passes on (default: on a Space)",
     )
     parser.add_argument("--inbrowser", action="store_true", help="open the page in a browser, where there is one")
     return parser

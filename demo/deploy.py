@@ -204,7 +204,7 @@ def _ask(doing: str, request: Callable[..., Any], *arguments: Any, **named: Any)
         raise StylecoreError(f"{doing} failed: {_answer(error)}.") from error
     except (httpx2.HTTPError, OSError) as error:
         raise StylecoreError(
-            f"{doing} failed: {constants.ENDPOINT} does not answer ({error}); look to the network, or try again later."
+            f"{doing} failed: {constants.ENDPOINT} does not answer ({error}); check the network, or try again later."
         ) from error
     except ValueError as error:  # front matter that the hub does not accept
         raise StylecoreError(f"{doing} failed: {' '.join(str(error).split()).rstrip('.')}.") from error

@@ -1,32 +1,22 @@
-"""What the tabs share: errors as one sentence, the photo input, pictures to files, looks."""
+"""What the tabs share: the photo input, pictures to files, the line of status."""
 
 import base64
-import functools
-import html
-import inspect
-import io
-import logging
-import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
 from gradio.processing_utils import hash_bytes
 from gradio.utils import get_upload_folder
 from torch import Tensor
 
+from demo.errors import ERROR_TITLE
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
-from stylecore.pictures.read import Format, Picture, encode_picture, load_picture
+from stylecore.pictures.read import Format, encode_picture
 from stylecore.samples import sample_photos
 
-ERROR_TITLE = "That did not work"
 LARGEST_FRAME = 4_000_000
 """Characters of a webcam's frame."""
-
-_log = logging.getLogger(__name__)
 
 
 def photo_input(**options: Any) -> gr.Image:
@@ -77,72 +67,6 @@ def _uploaded_file(payload: Any) -> str | None:
     return str(path)
 
 
-def plainly(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a handler so that a StylecoreError becomes its one sentence, and anything unexpected a friendly one.
-
-    What was unexpected is logged with its traceback.
-    """
-
-    if inspect.isgeneratorfunction(handler):
-
-        @functools.wraps(handler)
-        def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            try:
-                yield from handler(*args, **kwargs)
-            except Exception as error:
-                raise _shown(error) from error
-
-        return generate
-
-    @functools.wraps(handler)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return handler(*args, **kwargs)
-        except Exception as error:
-            raise _shown(error) from error
-
-    return call
-
-
-def _shown(error: Exception) -> gr.Error:
-    if isinstance(error, gr.Error):
-        return error
-    if isinstance(error, StylecoreError):
-        sentence = str(error)
-    elif isinstance(error, torch.OutOfMemoryError | MemoryError):
-        sentence = "There is not enough memory for this size; choose a smaller one."
-    else:
-        _log.error("A request failed", exc_info=error)
-        sentence = "Something went wrong here, not with your picture; please try again."
-    sentence = sentence[:1].upper() + sentence[1:]
-    # The browser shows the text as HTML.
-    return gr.Error(
-        html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False),
-        title=ERROR_TITLE,
-        print_exception=False,
-    )
-
-
-class _Upload(io.BytesIO):
-    name = "this file"  # in messages, instead of the server's path
-
-
-def read_photo(file: str | Path, *, max_side: int | None, max_pixels: int) -> Picture:
-    """A visitor's picture file.
-
-    Raises:
-        StylecoreError: as `load_picture`, the path (of the server's folders) and the command line's flags left out.
-    """
-    try:
-        content = Path(file).read_bytes()
-    except OSError:
-        raise StylecoreError("the picture is no longer there; upload it again") from None
-    try:
-        return load_picture(_Upload(content), max_side=max_side, max_pixels=max_pixels)
-    except StylecoreError as error:
-        raise StylecoreError(str(error).partition(", or raise the limit")[0]) from error
-
-
 def save_for_browser(
     pixels: Tensor,
     format: Format,
@@ -191,26 +115,6 @@ def _cached(content: bytes, name: str) -> str:
     file = folder / name
     write_whole(file, content)
     return str(file.resolve())
-
-
-def file_name(*parts: str) -> str:
-    """A tidy name for a download, without suffix: `holiday-starry_night`."""
-    tidy = (re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:60] for part in parts)
-    return "-".join(part for part in tidy if part) or "picture"
-
-
-def device_name(device: torch.device | str) -> str:
-    """ "the CPU", or the GPU's name."""
-    device = torch.device(device)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
-
-
-def seconds_text(seconds: float) -> str:
-    """ "0.4 s", "12 s", "2 min 5 s"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def status_line(text: str, *, kind: str = "") -> str:

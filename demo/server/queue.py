@@ -1,4 +1,4 @@
-"""Whose turn it is: how many may wait, and how much of the queue one person may take.
+"""Limits of the queue: how many requests may wait, and how many of them one person may have.
 
 Gradio's queue admits whoever comes first, so that one person could fill it. What is refused is refused before it
 waits, and answered with one sentence.
@@ -13,10 +13,10 @@ from fastapi import Request
 from demo.services.limits import BATCH, LIVE, LONG, MODEL, Limits
 
 EXCLUSIVE = (LONG, BATCH, LIVE)
-"""Lanes of which a person has one request at a time."""
+"""Concurrency ids of which a person has one request at a time."""
 
 
-def take_turns(page: gr.Blocks, limits: Limits) -> None:
+def limit_queue(page: gr.Blocks, limits: Limits) -> None:
     """Make the page's queue fair. Call it after `Blocks.queue`, which makes the queue anew.
 
     Gradio (6.31) offers no hook between a request's arrival and its place in the queue but the validator of each
@@ -27,9 +27,9 @@ def take_turns(page: gr.Blocks, limits: Limits) -> None:
 
     async def admit(body: Any, request: Request, username: str | None) -> Any:
         handler = page.fns.get(body.fn_index)
-        lane = handler.concurrency_id if handler is not None else None
+        concurrency_id = handler.concurrency_id if handler is not None else None
         request.state.person = person_of(request, body.session_hash, limits.behind_proxy)
-        refusal = refuse(queue, lane, request.state.person, limits)
+        refusal = refuse(queue, concurrency_id, request.state.person, limits)
         if refusal is None:
             return await push(body=body, request=request, username=username)
         # Programs recognize a full queue by its own status; the browser shows the sentence of any other.
@@ -38,13 +38,13 @@ def take_turns(page: gr.Blocks, limits: Limits) -> None:
     queue.push = admit
 
 
-def refuse(queue: Any, lane: str | None, person: str, limits: Limits) -> str | None:
-    """One sentence for a person who may not wait in this lane now; None for one who may."""
-    if lane not in (MODEL, *EXCLUSIVE):
+def refuse(queue: Any, concurrency_id: str | None, person: str, limits: Limits) -> str | None:
+    """One sentence for a person who may not wait in this queue now; None for one who may."""
+    if concurrency_id not in (MODEL, *EXCLUSIVE):
         return None
-    waiting = list(_waiting(queue, lane))
-    own = sum(event.request.state.person == person for event in [*waiting, *_running(queue, lane)])
-    if lane in EXCLUSIVE and own:
+    waiting = list(_waiting(queue, concurrency_id))
+    own = sum(event.request.state.person == person for event in [*waiting, *_running(queue, concurrency_id)])
+    if concurrency_id in EXCLUSIVE and own:
         return "Your last request of this kind is still under way; wait until it ends, or stop it first."
     if own >= limits.waiting_each:
         return f"{own} of your pictures are waiting already; ask again when one of them is there."
@@ -65,12 +65,12 @@ def person_of(request: Request, session: str | None, behind_proxy: bool) -> str:
     return session or (request.client.host if request.client else "")
 
 
-def _waiting(queue: Any, lane: str) -> Iterator[Any]:
-    line = queue.event_queue_per_concurrency_id.get(lane)
+def _waiting(queue: Any, concurrency_id: str) -> Iterator[Any]:
+    line = queue.event_queue_per_concurrency_id.get(concurrency_id)
     yield from line.queue if line is not None else ()
 
 
-def _running(queue: Any, lane: str) -> Iterator[Any]:
+def _running(queue: Any, concurrency_id: str) -> Iterator[Any]:
     for job in queue.active_jobs:
         # One whose tab was closed is not anyone's any more.
-        yield from (event for event in job or () if event.concurrency_id == lane and event.alive)
+        yield from (event for event in job or () if event.concurrency_id == concurrency_id and event.alive)

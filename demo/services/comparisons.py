@@ -1,4 +1,4 @@
-"""What a style's versions can teach: in which settings they differ, and which of them to set side by side."""
+"""The settings in which a style's versions differ, and which of them to compare."""
 
 import re
 from collections import Counter
@@ -64,7 +64,7 @@ SETTINGS = (
     Setting(
         "Teacher",
         lambda entry: entry.card.training.get("teacher") or None,
-        lambda value: f"taught by {value.removeprefix('models:/')}",
+        lambda value: f"distilled from {value.removeprefix('models:/')}",
     ),
     SEED,
 )
@@ -88,7 +88,7 @@ class Comparison:
 
 
 def facts(entry: VersionEntry) -> dict[str, str]:
-    """Setting's title to words, for the settings that the card tells."""
+    """Setting's title to words, for the settings that the card has."""
     values = ((setting, setting.value(entry)) for setting in SETTINGS)
     return {setting.title: setting.words(value) for setting, value in values if value is not None}
 
@@ -97,62 +97,64 @@ def shared_facts(entries: Sequence[VersionEntry]) -> list[str]:
     """What all of them have in common, beginning with the style's title."""
     styles = {entry.name for entry in entries}
     common = [title_of(entries[0].card)] if len(styles) == 1 else []
-    told = [facts(entry) for entry in entries]
-    return common + [words for title, words in told[0].items() if all(each.get(title) == words for each in told)]
+    described = [facts(entry) for entry in entries]
+    return common + [
+        words for title, words in described[0].items() if all(each.get(title) == words for each in described)
+    ]
 
 
 def usual_facts(entries: Sequence[VersionEntry]) -> dict[str, str]:
     """Setting's title to the words of more than half of them, where several settings differ: then a label
-    need only tell the others. The iterations are always told."""
-    told = [facts(entry) for entry in entries]
-    differing = [title for title in _differing(told) if title != ITERATIONS.title]
+    names only the others. The iterations are always named."""
+    described = [facts(entry) for entry in entries]
+    differing = [title for title in _differing(described) if title != ITERATIONS.title]
     if len(differing) < 2:
         return {}
-    usual = {title: Counter(each.get(title, "") for each in told).most_common(1)[0] for title in differing}
+    usual = {title: Counter(each.get(title, "") for each in described).most_common(1)[0] for title in differing}
     return {title: words for title, (words, count) in usual.items() if words and count > len(entries) / 2}
 
 
 def labels(entries: Sequence[VersionEntry]) -> list[str]:
-    """What tells each of them from the others: "1 residual block", "seed 0", "The Great Wave, 500 iterations".
+    """What distinguishes each of them from the others: "1 residual block", "seed 0", "The Great Wave, 500 iterations".
 
     The run's name or the version's number is added where the settings are the same.
     """
-    told = [facts(entry) for entry in entries]
+    described = [facts(entry) for entry in entries]
     usual = usual_facts(entries)
-    titles = _differing(told)
+    titles = _differing(described)
     several_styles = len({entry.name for entry in entries}) > 1
-    if len({entry.name for entry in entries}) == len(entries) > 1:  # the style tells them apart
+    if len({entry.name for entry in entries}) == len(entries) > 1:  # the style distinguishes them
         titles = [ITERATIONS.title]
     elif not titles or usual:
         titles = [ITERATIONS.title, *(title for title in titles if title != ITERATIONS.title)]
     words = [
         [title_of(entry.card)] * several_styles
         + [each[title] for title in titles if title in each and each[title] != usual.get(title)]
-        for entry, each in zip(entries, told, strict=True)
+        for entry, each in zip(entries, described, strict=True)
     ]
-    return _told_apart(entries, [", ".join(each) for each in words])
+    return _made_distinct(entries, [", ".join(each) for each in words])
 
 
-def _differing(told: Sequence[dict[str, str]]) -> list[str]:
-    return [setting.title for setting in SETTINGS if len({each.get(setting.title) for each in told}) > 1]
+def _differing(described: Sequence[dict[str, str]]) -> list[str]:
+    return [setting.title for setting in SETTINGS if len({each.get(setting.title) for each in described}) > 1]
 
 
 def list_labels(entries: Sequence[VersionEntry], default: str) -> list[str]:
     """For a list of one style's versions: iterations, and what differs from the default version."""
-    told = {entry.version: facts(entry) for entry in entries}
-    usual = told.get(default, {})
+    described = {entry.version: facts(entry) for entry in entries}
+    usual = described.get(default, {})
     words = [
         [
             text
-            for title, text in told[entry.version].items()
+            for title, text in described[entry.version].items()
             if title == ITERATIONS.title or (usual.get(title) != text and entry.version != default)
         ]
         for entry in entries
     ]
-    return _told_apart(entries, [", ".join(each) for each in words])
+    return _made_distinct(entries, [", ".join(each) for each in words])
 
 
-def _told_apart(entries: Sequence[VersionEntry], words: list[str]) -> list[str]:
+def _made_distinct(entries: Sequence[VersionEntry], words: list[str]) -> list[str]:
     runs = {entry.run_name for entry in entries}
     for more in (
         lambda entry: entry.run_name if len(runs) > 1 else "",
@@ -195,12 +197,12 @@ def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> It
         runs.setdefault(entry.run_name, []).append(entry)
     ends = {name: max(run, key=lambda entry: entry.card.iterations) for name, run in runs.items()}
 
-    def tells(run: list[VersionEntry]) -> tuple[bool, int, int]:
+    def closeness(run: list[VersionEntry]) -> tuple[bool, int, int]:
         """The default's own run, if it shows how it learned from nothing; or else the longest one most like it."""
         own = default in run and len(run) > 1 and not default.card.training.get("init_from")
         return own, len(run), -len(_differences(run[0], default, except_for=ITERATIONS))
 
-    as_it_learned = max(runs.values(), key=tells)
+    as_it_learned = max(runs.values(), key=closeness)
     title = ITERATIONS.title if any(entry.card.iterations for entry in as_it_learned) else "Versions"
     yield title, sorted(as_it_learned, key=lambda entry: entry.card.iterations)
     for setting in COMPARED:
@@ -247,12 +249,12 @@ def _differing_in(setting: Setting, versions: Sequence[VersionEntry], default: V
             if value != usual
         }
 
-    def tells(usual: Any) -> tuple[int, bool]:
+    def closeness(usual: Any) -> tuple[int, bool]:
         return min(unlike(*pair)[0] for pair in pairs_with(usual).values()), usual != setting.value(default)
 
-    usual = min(by_value, key=tells)
+    usual = min(by_value, key=closeness)
     pairs = pairs_with(usual)
-    fewest, _ = tells(usual)
+    fewest, _ = closeness(usual)
     pairs = {value: pair for value, pair in pairs.items() if unlike(*pair)[0] == fewest}
     anchor = min(pairs.values(), key=lambda pair: unlike(*pair))[0]
     chosen = {value: min(by_value[value], key=lambda entry: unlike(anchor, entry)) for value in pairs}

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from demo.page import device_name, read_photo
 from demo.services import zero_gpu
 from demo.services.limits import Limits
+from demo.services.photos import read_photo
 from demo.services.stylize import Stylizer
+from demo.words import device_name
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import scale_sizes, scale_steps
 from stylecore.gatys.paint import GatysConfig, GatysStep, measure_step_seconds, paint

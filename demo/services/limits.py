@@ -6,7 +6,7 @@ from dataclasses import dataclass
 MODEL = "model"
 """What takes seconds: a stylization, a comparison."""
 BATCH = "batch"
-"""One picture after another, each taking its turn among the stylizations: all styles on one photo."""
+"""One picture after another, each waiting in the queue of the stylizations: all styles on one photo."""
 LONG = "long"
 """What takes minutes: a painting by Gatys' method."""
 LIVE = "live"
@@ -22,7 +22,7 @@ class Limits:
         file_size: of an upload, in Gradio's notation.
         queue: requests that may wait in each of the queues above.
         waiting_each: of them from one person; of a batch, a painting or a webcam everyone has one at a time anyway.
-        behind_proxy: visitors are told apart by the address that a proxy passes on, instead of by their sessions.
+        behind_proxy: visitors are distinguished by the address that a proxy passes on, instead of by their sessions.
         smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
         least_brush, largest_brush: size of the brush; a finer one takes the network longer.
         sheet_side: longest side of each picture on a sheet of all styles.

@@ -14,7 +14,7 @@ GATYS_METRIC = "eval/equivalent_gatys_iterations"
 
 
 _log = logging.getLogger(__name__)
-SECONDS_BETWEEN_LOOKS = 15.0
+SECONDS_BETWEEN_READS = 15.0
 """A version that is promoted appears on the page after so long."""
 
 
@@ -23,13 +23,13 @@ PATIENCE = 3.0
 
 
 class RegistryCatalogue(Catalogue):
-    """The styles of an MLflow registry, looked at again every few seconds.
+    """The styles of an MLflow registry, read again every few seconds.
 
     When the registry does not answer, the styles known so far are served and `notice` says so.
 
     Args:
         tracking_uri: the MLflow store; MLFLOW_TRACKING_URI or the repository's own when left out.
-        seconds_between_looks: how long an answer is believed.
+        seconds_between_reads: how long an answer is believed.
         mlflow_page: address of MLflow's page, where it is not that of the store.
     """
 
@@ -37,39 +37,39 @@ class RegistryCatalogue(Catalogue):
         self,
         tracking_uri: str | None = None,
         *,
-        seconds_between_looks: float = SECONDS_BETWEEN_LOOKS,
+        seconds_between_reads: float = SECONDS_BETWEEN_READS,
         mlflow_page: str = "",
     ) -> None:
         super().__init__()
         self._mlflow_page = mlflow_page
         self._tracking_uri = tracking_uri
-        self._seconds_between_looks = seconds_between_looks
+        self._seconds_between_reads = seconds_between_reads
         self._registry: Any = None
         self._known: list[StyleEntry] = []
         self._versions: dict[tuple[str, str], Any] = {}
         self._cards: dict[tuple[str, str], StyleCard] = {}
-        self._looked = -float("inf")
-        self._looking: threading.Thread | None = None
+        self._read_at = -float("inf")
+        self._reading: threading.Thread | None = None
 
     def _entries(self) -> list[StyleEntry]:
-        looking = self._looking is not None and self._looking.is_alive()
-        if not looking and time.monotonic() - self._looked > self._seconds_between_looks:
-            self._looking = threading.Thread(target=self._look_again, name="registry", daemon=True)
-            self._looking.start()
+        reading = self._reading is not None and self._reading.is_alive()
+        if not reading and time.monotonic() - self._read_at > self._seconds_between_reads:
+            self._reading = threading.Thread(target=self._try_to_read, name="registry", daemon=True)
+            self._reading.start()
             # A server that does not answer is waited for once; until it does, what is known is served.
-            self._looking.join(PATIENCE if self._known else None)
+            self._reading.join(PATIENCE if self._known else None)
         return self._known
 
-    def _look_again(self) -> None:
+    def _try_to_read(self) -> None:
         try:
-            self._look()
+            self._read()
         except Exception as error:  # whatever it is, the page goes on with what it has
             _log.warning("The registry cannot be read: %s", error)
             served = "the styles read before are served" if self._known else "so there are no styles to show"
             self.notice = f"The registry cannot be read at the moment; {served}."
-        self._looked = time.monotonic()
+        self._read_at = time.monotonic()
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         if self._registry is None:
             try:
                 from training.registry import Registry

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demo.page import device_name, read_photo
 from demo.services import zero_gpu
 from demo.services.catalogue import MODELS_KEPT, Catalogue
 from demo.services.limits import Limits
+from demo.services.photos import read_photo
+from demo.words import device_name
 from stylecore.color import blend
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
@@ -25,7 +26,7 @@ from stylecore.library import CHAMPION
 Key = tuple[str, str, str, int, float]
 """Digest of the photo, style, version, longest side, brush."""
 
-RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO in 8 bits"}
+RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO, quantized to 8 bits"}
 """What the engine's runtimes are called."""
 LIVE_PATIENCE = 1.0
 """Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
@@ -80,7 +81,7 @@ class Stylizer:
     """Runs styles on photos, one at a time, and remembers the last results.
 
     A photo that comes again with the same style and size, to change the strength or to go back to a style, is
-    answered from memory. Photos are told apart by their content, so nobody gets another's picture.
+    answered from memory. Photos are distinguished by their content, so nobody gets another's picture.
     """
 
     def __init__(self, catalogue: Catalogue, limits: Limits) -> None:

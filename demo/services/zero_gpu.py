@@ -4,7 +4,7 @@ On such a Space the page's own process has no GPU. What `spaces.GPU` decorates r
 call, and what it is given and returns is pickled: so these functions take and give networks and pictures on the CPU,
 never an engine, a lock or a closure. Of an error only `gr.Error` comes through with its words.
 
-`spaces` is installed on every Gradio Space, also where the hardware is a CPU; the variable tells them apart.
+`spaces` is installed on every Gradio Space, also where the hardware is a CPU; the variable says which it is.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ def _borrowing(duration: int | Callable[..., int]) -> Callable[[Callable[..., An
     def decorate(task: Callable[..., Any]) -> Callable[..., Any]:
         if _gpu is None:
             return task
-        from demo.page import plainly  # here, because it imports gradio, and the catalogue does without
+        from demo.errors import plainly  # here, because it imports gradio, and the catalogue does without
 
         return _gpu(duration=duration)(plainly(task))
 

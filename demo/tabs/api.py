@@ -7,10 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import file_name, photo_input, plainly, save_for_browser
+from demo.errors import plainly
+from demo.page import photo_input, save_for_browser
 from demo.services.catalogue import Catalogue
 from demo.services.limits import MODEL
 from demo.services.stylize import Stylizer, settings_of
+from demo.words import file_name
 from stylecore.inference.brush import BRUSH
 from stylecore.library import CHAMPION
 

@@ -10,19 +10,6 @@ from stylecore.pictures.read import encode_picture, load_picture
 
 THUMBNAIL_SIDE = 64
 
-# gr.HTML runs this once; the markup inside is exchanged later, so the listener sits on what stays.
-PICK_STYLE = """
-element.addEventListener('change', (event) => {
-  if (event.target.name === 'style') trigger('select', { name: event.target.value });
-});
-"""
-PICK_SAMPLE = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('button[data-name]');
-  if (button) trigger('select', { name: button.dataset.name });
-});
-"""
-
 
 def style_cards(entries: Sequence[StyleEntry], chosen: str) -> str:
     """A group of radio buttons that look like cards: the preview, title and artist below it."""

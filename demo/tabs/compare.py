@@ -8,15 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import (
-    copy_of_sample,
-    file_name,
-    photo_input,
-    pick_sample,
-    plainly,
-    save_for_browser,
-    status_line,
-)
+from demo.errors import plainly
+from demo.page import copy_of_sample, photo_input, pick_sample, save_for_browser, status_line
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import (
     Comparison,
@@ -28,51 +21,14 @@ from demo.services.comparisons import (
 from demo.services.limits import MODEL
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
-from demo.tabs.cards import PICK_SAMPLE, sample_strip
+from demo.tabs.cards import sample_strip
 from demo.tabs.comparison_html import Compared, comparison_html
+from demo.theme import script
+from demo.words import file_name
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import to_image
 from stylecore.samples import sample_photos
 from stylecore.sheet import compose
-
-# gr.HTML runs these once; the markup inside is exchanged later, so the listeners sit on what stays.
-PICK_COMPARISON = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('button[data-index]');
-  if (button) trigger('select', { index: Number(button.dataset.index) });
-});
-"""
-SHOW_LARGE = """
-const dialog = () => element.querySelector('dialog');
-const figures = () => [...element.querySelectorAll('figure[data-done]')];
-let shown = 0;
-const show = (index) => {
-  const all = figures();
-  shown = (index + all.length) % all.length;
-  const figure = all[shown];
-  dialog().querySelector('.layers').innerHTML = figure.querySelector('.layers').innerHTML;
-  const { naturalWidth, naturalHeight } = figure.querySelector('img');
-  dialog().style.setProperty('--aspect', naturalWidth / naturalHeight);
-  dialog().querySelector('p').textContent = `${shown + 1} of ${all.length}: ${figure.dataset.label}`;
-};
-element.addEventListener('click', (event) => {
-  const large = event.target.closest('button.large');
-  if (large) { show(figures().indexOf(large.closest('figure'))); dialog().showModal(); }
-  const step = event.target.closest('button[data-step]');
-  if (step) show(shown + Number(step.dataset.step));
-  if (event.target.closest('button.close') || event.target === dialog()) dialog().close();
-});
-element.addEventListener('keydown', (event) => {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (step && dialog()?.open) { show(shown + step); event.preventDefault(); }
-});
-"""
-# The pictures lie over the photo; how much they cover it is the browser's affair.
-BLEND = "(strength) => { document.getElementById('compare-result').style.setProperty('--strength', strength); }"
-SHOW_RESULT = """() => {
-  if (window.innerWidth <= 640) document.getElementById('compare-result').scrollIntoView({ block: 'start' });
-}"""
-DOWNLOAD = "() => document.querySelector('#compare-sheet-file')?.click()"
 
 
 def chosen_versions(stylizer: Stylizer, references: Sequence[str]) -> list[VersionEntry]:
@@ -181,8 +137,10 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
                 placeholder="Drop a photo",
                 alt_text="The photo to compare on",
             )
-            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=PICK_SAMPLE, elem_id="compare-samples")
-            ready = gr.HTML("", js_on_load=PICK_COMPARISON, elem_id="compare-ready")
+            samples = gr.HTML(
+                sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="compare-samples"
+            )
+            ready = gr.HTML("", js_on_load=script("pick_comparison"), elem_id="compare-ready")
             with gr.Accordion("Choose versions", open=False, elem_id="compare-more"):
                 chosen = gr.CheckboxGroup(
                     [], label=f"Versions, up to {most}", show_label=False, elem_id="compare-versions"
@@ -201,7 +159,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
             )
             result = gr.HTML(
                 "<p class='nothing'>Choose a comparison, and see the pictures here.</p>",
-                js_on_load=SHOW_LARGE,
+                js_on_load=script("show_large"),
                 elem_id="compare-result",
             )
             status = gr.HTML(status_line("&nbsp;"), elem_id="compare-status")
@@ -269,11 +227,11 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
     picked = ready.select(plainly(pick), None, [chosen, ready], **quiet)
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
     ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before
-    gr.on([ready.select, button.click], None, js=SHOW_RESULT, **quiet)
+    gr.on([ready.select, button.click], None, js=script("show_comparison"), **quiet)
     chosen.input(plainly(press), [chosen], [ready], **quiet)
-    strength.change(None, [strength], None, js=BLEND, **quiet)
+    strength.change(None, [strength], None, js=script("blend"), **quiet)
     download.click(plainly(make_sheet), [compared, strength], [file], concurrency_id=MODEL, **quiet).success(
-        None, js=DOWNLOAD, **quiet
+        None, js=script("download_comparison"), **quiet
     )
 
 

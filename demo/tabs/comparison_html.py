@@ -1,4 +1,4 @@
-"""A comparison of networks as HTML: pictures at one scale, with what tells the networks apart."""
+"""A comparison of networks as HTML: pictures at one scale, with what distinguishes the networks."""
 
 import html
 import math
@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from demo.page import (
-    file_name,
-    save_for_browser,
-    seconds_text,
-)
+from demo.page import save_for_browser
 from demo.services.catalogue import RunRecord, VersionEntry, title_of
 from demo.services.comparisons import (
     labels,
@@ -19,6 +15,7 @@ from demo.services.comparisons import (
     usual_facts,
 )
 from demo.services.stylize import Stylized
+from demo.words import file_name, seconds_text
 
 DIALOG = (
     '<dialog aria-label="The pictures, large"><div class="layers"></div><div class="bar">'

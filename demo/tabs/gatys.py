@@ -6,20 +6,15 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import (
-    copy_of_sample,
-    copy_to_cache,
-    photo_input,
-    pick_sample,
-    plainly,
-    status_line,
-)
+from demo.errors import plainly
+from demo.page import copy_of_sample, copy_to_cache, photo_input, pick_sample, status_line
 from demo.services.catalogue import StyleEntry
 from demo.services.gatys import BALANCE_RANGE, NETWORK, Painter
 from demo.services.limits import LONG
 from demo.services.previews import preview_photo
-from demo.tabs.cards import PICK_SAMPLE, sample_strip
+from demo.tabs.cards import sample_strip
 from demo.tabs.painting import STOP_LABEL, Stop, curve_table, estimate_text, painting
+from demo.theme import script
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
 from stylecore.samples import sample_photos
@@ -80,10 +75,10 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                     placeholder="Drop a painting",
                     alt_text="The picture whose style is taken",
                 )
-            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=PICK_SAMPLE, elem_id="gatys-samples")
+            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="gatys-samples")
             styles = gr.HTML(
                 sample_strip(_in_words(style_pictures()), "Styles", "Style picture"),
-                js_on_load=PICK_SAMPLE,
+                js_on_load=script("pick_sample"),
                 elem_id="gatys-styles",
             )
             start = gr.Dropdown(

@@ -10,13 +10,9 @@ from typing import Any
 import pandas as pd  # type: ignore[import-untyped]
 from PIL import Image, UnidentifiedImageError
 
-from demo.page import (
-    file_name,
-    save_for_browser,
-    seconds_text,
-    status_line,
-)
+from demo.page import save_for_browser, status_line
 from demo.services.gatys import Order, Painter
+from demo.words import file_name, seconds_text
 from stylecore.gatys.paint import GatysStep
 from stylecore.pictures.read import Picture
 

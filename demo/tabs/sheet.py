@@ -9,16 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import (
-    file_name,
-    plainly,
-    save_for_browser,
-    seconds_text,
-    status_line,
-)
+from demo.errors import plainly
+from demo.page import save_for_browser, status_line
 from demo.services.limits import BATCH
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
+from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import to_image

@@ -7,32 +7,22 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import (
-    file_name,
-    photo_input,
-    pick_sample,
-    plainly,
-    save_for_browser,
-    seconds_text,
-    status_line,
-)
+from demo.errors import plainly
+from demo.page import photo_input, pick_sample, save_for_browser, status_line
 from demo.services.catalogue import Catalogue, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylized, Stylizer, settings_of
-from demo.tabs.cards import PICK_SAMPLE, PICK_STYLE, sample_strip, style_cards
+from demo.tabs.cards import sample_strip, style_cards
 from demo.tabs.sheet import QUIET, build_sheet
 from demo.tabs.webcam import build_live
+from demo.theme import script
+from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
 from stylecore.samples import sample_photos
-
-# On a phone the result lies below the cards.
-SHOW_RESULT = """() => {
-  if (window.innerWidth <= 640) document.getElementById('result').scrollIntoView({ block: 'center' });
-}"""
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ def describe(result: Stylized, is_sample: bool) -> str:
 
 
 def version_label(entry: StyleEntry, version: str) -> str:
-    """What a version is called: its iterations, where an alias tells them, and "best" for the default."""
+    """What a version is called: its iterations, where an alias names them, and "best" for the default."""
     words = [_alias_in_words(alias) for alias in entry.aliases_of(version) if alias != CHAMPION]
     label = ", ".join(words) or f"version {version}"
     return f"{label} (best)" if version == entry.default_version else label
@@ -147,8 +137,8 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
                 alt_text="Your photo",
             )
             gr.HTML(limits_text(limits), elem_id="photo-limits")
-            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=PICK_SAMPLE, elem_id="samples")
-            styles = gr.HTML("", js_on_load=PICK_STYLE, elem_id="styles")
+            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="samples")
+            styles = gr.HTML("", js_on_load=script("pick_style"), elem_id="styles")
             notice = gr.Markdown(visible=False, elem_id="notice")
         with gr.Column(scale=7, min_width=320, elem_classes="result"):
             result = gr.ImageSlider(
@@ -205,7 +195,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style)
 
-    def look(current: str) -> tuple[Any, ...]:
+    def show_styles(current: str) -> tuple[Any, ...]:
         entries = catalogue.styles()
         names = [entry.name for entry in entries]
         chosen = current if current in names else next(iter(names), "")
@@ -240,12 +230,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             gr.DownloadButton(value=shown.jpeg, interactive=True),
         )
 
-    # Nobody waits for these either, but Gradio tells the page only of a state that a queued event changed.
+    # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
-    page.load(plainly(look), [style], [styles, notice, style, version, card], **setting_style)
+    page.load(plainly(show_styles), [style], [styles, notice, style, version, card], **setting_style)
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
     samples.select(plainly(pick_sample), None, [photo], **QUIET)
-    gr.on([photo.upload, samples.select, styles.select], None, js=SHOW_RESULT, **QUIET)
+    gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), **QUIET)
     run: dict[str, Any] = {
         "fn": plainly(answer),
         "inputs": [photo, style, version, longest_side, strength, keep_colors, brush],

@@ -8,11 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import (
-    live_input,
-    plainly,
-    status_line,
-)
+from demo.errors import plainly
+from demo.page import live_input, status_line
 from demo.services.limits import LIVE
 from demo.services.stylize import Stylizer
 from stylecore.pictures.read import encode_picture, load_picture

@@ -163,7 +163,7 @@ def questions(server: MLflowServer, experiment: str, run_ids: list[str]) -> dict
         )
 
     registry = Registry()
-    catalogue = RegistryCatalogue(seconds_between_looks=0)
+    catalogue = RegistryCatalogue(seconds_between_reads=0)
     return {
         "comparison page: the table of 100 runs": lambda: fetch(server, "/ajax-api/2.0/mlflow/runs/search", search),
         "comparison page: the same, by the loss": lambda: fetch(server, "/ajax-api/2.0/mlflow/runs/search", by_loss),

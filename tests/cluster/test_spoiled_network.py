@@ -218,7 +218,7 @@ def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_
         log_style(run, tiny_style(step), step, {"loss/total": 1.0})
     run.finish()
     assert run.versions == {10: "1", 20: "2", 30: "3"}
-    stylizer = Stylizer(RegistryCatalogue(server.url, seconds_between_looks=0), Limits())
+    stylizer = Stylizer(RegistryCatalogue(server.url, seconds_between_reads=0), Limits())
     ended = threading.Event()
     served: list[str] = []
     failed: list[BaseException] = []

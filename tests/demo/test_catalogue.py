@@ -72,7 +72,7 @@ def test_a_file_that_is_not_the_manifests_is_refused(bundle: Path, tmp_path: Pat
     # The page still shows the other style, and this one without preview.
     assert {entry.name: entry.preview is None for entry in catalogue.styles()} == {"night": False, "wave": True}
     shutil.copyfile(bundle / "wave-1.safetensors", copy / "wave-1.safetensors")
-    assert catalogue.styles()[1].preview is None  # not tried at every look
+    assert catalogue.styles()[1].preview is None  # not tried at every call
     catalogue._try_preview_at.clear()  # some minutes later
     assert catalogue.styles()[1].preview is not None
 
@@ -124,7 +124,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
         model = make_style(step, name="night", title="The Night")
         log_style(run, StyleModel(model.network, replace(model.card, iterations=step)), step, {"loss/total": 1.0})
     run.finish()
-    catalogue: Catalogue = RegistryCatalogue(store, seconds_between_looks=0)
+    catalogue: Catalogue = RegistryCatalogue(store, seconds_between_reads=0)
     (entry,) = catalogue.styles()
     assert (entry.name, entry.title, len(entry.versions)) == ("night", "The Night", 2)
     assert entry.preview is not None
@@ -154,7 +154,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
     catalogue._registry.versions = lambda: (hanging.wait(60), versions())[1]  # type: ignore[attr-defined]
     assert catalogue.open("night").card.iterations == 20
     hanging.set()
-    catalogue._looking.join()  # type: ignore[attr-defined]
+    catalogue._reading.join()  # type: ignore[attr-defined]
 
     def fail() -> None:
         raise StylecoreError("the database is gone.")

@@ -1,4 +1,4 @@
-"""Versions side by side: what tells them apart, which to compare, and the pictures with their losses."""
+"""Versions side by side: what distinguishes them, which to compare, and the pictures with their losses."""
 
 import math
 import re
@@ -96,7 +96,7 @@ def test_a_narrow_network_is_compared_with_its_teacher(tmp_path: Path) -> None:
     found = {one.title: one.versions for one in comparisons(Versions(tmp_path, "1", versions), 6)}
     assert [each.version for each in found["Widths"]] == ["2", "1"]
     assert labels(found["Widths"]) == [
-        "width 0.5, taught by night@usual",
+        "width 0.5, distilled from night@usual",
         "width 1",
     ]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.page import plainly
+from demo.errors import plainly
 from demo.services.catalogue import BundleCatalogue
 from demo.services.stylize import Stylizer
 from demo.tabs.stylize import describe, stylize, version_choices

@@ -1,4 +1,4 @@
-"""Whose turn it is: bounded queues, one long request a person, and a served page where people meet."""
+"""The queue: its limits, one long request a person, and a served page where people meet."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.utils import QueueError
 
-from demo.server.queue import person_of, refuse, take_turns
+from demo.server.queue import limit_queue, person_of, refuse
 from demo.services.limits import BATCH, LIVE, LONG, MODEL
 from tests.demo.conftest import LIMITS
 
@@ -80,7 +80,7 @@ def busy() -> Iterator[tuple[str, threading.Event]]:
         gr.Button().click(work, None, answer, api_name="paint", concurrency_id=LONG)
         gr.Button().click(free, None, answer, api_name="free")
     page.queue(max_size=50, default_concurrency_limit=1, api_open=False)
-    take_turns(page, SMALL)
+    limit_queue(page, SMALL)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
     yield url, done
     done.set()
@@ -96,7 +96,7 @@ def test_programs_are_served_in_turn_or_told_to_wait(busy: tuple[str, threading.
     jobs += [person.submit(api_name="/work") for person in people[1:4]]
     while not all(job.status().rank is not None for job in jobs[1:]):
         done.wait(0.05)
-    # One works and three wait: the fifth is told so, at once, and what needs no network is answered beside them.
+    # One works and three wait: the fifth is refused at once, and what needs no network is answered beside them.
     with pytest.raises(QueueError):
         people[4].predict(api_name="/work")
     assert people[4].predict(api_name="/free") == "free"

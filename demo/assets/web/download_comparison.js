@@ -1,0 +1,1 @@
+() => document.querySelector('#compare-sheet-file')?.click()

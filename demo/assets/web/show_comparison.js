@@ -1,0 +1,3 @@
+() => {
+  if (window.innerWidth <= 640) document.getElementById('compare-result').scrollIntoView({ block: 'start' });
+}

@@ -1,0 +1,23 @@
+const dialog = () => element.querySelector('dialog');
+const figures = () => [...element.querySelectorAll('figure[data-done]')];
+let shown = 0;
+const show = (index) => {
+  const all = figures();
+  shown = (index + all.length) % all.length;
+  const figure = all[shown];
+  dialog().querySelector('.layers').innerHTML = figure.querySelector('.layers').innerHTML;
+  const { naturalWidth, naturalHeight } = figure.querySelector('img');
+  dialog().style.setProperty('--aspect', naturalWidth / naturalHeight);
+  dialog().querySelector('p').textContent = `${shown + 1} of ${all.length}: ${figure.dataset.label}`;
+};
+element.addEventListener('click', (event) => {
+  const large = event.target.closest('button.large');
+  if (large) { show(figures().indexOf(large.closest('figure'))); dialog().showModal(); }
+  const step = event.target.closest('button[data-step]');
+  if (step) show(shown + Number(step.dataset.step));
+  if (event.target.closest('button.close') || event.target === dialog()) dialog().close();
+});
+element.addEventListener('keydown', (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (step && dialog()?.open) { show(shown + step); event.preventDefault(); }
+});
