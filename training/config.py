@@ -25,16 +25,6 @@ Schedule = Literal["constant", "cosine"]
 Precision = Literal["no", "bf16", "fp16"]
 
 
-EARLIER_DEFAULTS: dict[str, Any] = {
-    "content_normalization": "mean",
-    "style_normalization": "mean",
-    "style_layer_weights": (),
-    "loss_scales": (1,),
-    "steadiness_weight": 0.0,
-}
-"""What networks had that were trained before there were these settings: their cards and runs do not name them."""
-
-
 def setting(default: Any, meaning: str) -> Any:
     """A field with its default, and its meaning for --help."""
     return field(default=default, metadata={"help": meaning})

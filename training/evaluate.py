@@ -37,7 +37,6 @@ from training.evaluation import (
     GATYS_ITERATIONS,
     SIZES,
     evaluate_together,
-    objective_of,
     same_weights,
     training_settings,
 )
@@ -137,9 +136,9 @@ def run(options: argparse.Namespace) -> None:
     candidates = [find_candidate(each) for each in options.styles if Path(each) not in pictures]
     if pictures and style is None:
         raise StylecoreError(f"{pictures[0]} is a picture; say by --style-image which painting to judge it by.")
-    groups: dict[Any, list[Candidate]] = {}
+    groups: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault(objective_of(training_settings(candidate.model.card)), []).append(candidate)
+        groups.setdefault(json.dumps(candidate.model.card.objective), []).append(candidate)
     report: list[dict[str, Any]] = []
     rows: list[tuple[str, judge.JudgedSize]] = []
     for group in groups.values():

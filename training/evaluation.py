@@ -13,12 +13,12 @@ from torch import Tensor
 from stylecore.errors import StylecoreError
 from stylecore.gatys.objective import Objective
 from stylecore.inference.engine import Engine, choose_device
-from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.style_model import EARLIER_DEFAULTS, StyleCard, StyleModel
 from stylecore.pictures.read import load_picture, resize
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import text_table
-from training.config import EARLIER_DEFAULTS, TrainConfig, find_file
+from training.config import TrainConfig, find_file
 from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
 
@@ -164,7 +164,7 @@ def evaluate_together(
     """
     configs = [training_settings(model.card) for model in models]
     config = configs[0]
-    if any(objective_of(other) != objective_of(config) for other in configs):
+    if any(model.card.objective != models[0].card.objective for model in models):
         raise StylecoreError("these networks were trained for different losses; evaluate them one by one.")
     if not sizes:
         return [Evaluation(model.card.name, model.card.iterations, ()) for model in models]
@@ -234,28 +234,10 @@ def training_settings(card: StyleCard) -> TrainConfig:
     known = {each.name for each in dataclasses.fields(TrainConfig)}
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in card.training.items()
+        for name, value in {**EARLIER_DEFAULTS, **card.training}.items()
         if name in known
     }
-    return TrainConfig(**{**EARLIER_DEFAULTS, **settings})
-
-
-def objective_of(config: TrainConfig) -> tuple[Any, ...]:
-    """The settings that decide what is minimized; networks that share them can be compared by their losses."""
-    return (
-        config.style_image,
-        config.style_size,
-        config.content_layer,
-        config.content_weight,
-        config.content_normalization,
-        config.style_layers,
-        config.style_weight,
-        config.style_normalization,
-        config.style_layer_weights,
-        config.loss_scales,
-        config.total_variation_weight,
-        config.vgg_weights,
-    )
+    return TrainConfig(**settings)
 
 
 def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:

@@ -27,10 +27,6 @@ DIALOG = (
 SHOWN_LOSSES = ("content", "style", "total")
 
 
-WEIGHTS = ("content_weight", "style_weight", "total_variation_weight", "style_size")
-"""Settings that decide what a loss means; losses of networks that differ in them cannot be compared."""
-
-
 @dataclass(frozen=True, eq=False)
 class Compared:
     """One version's picture, and what is known of it."""
@@ -156,8 +152,8 @@ def _largest_total(done: Sequence[Compared], all_losses: Sequence[dict[str, floa
 
 
 def _comparable(done: Sequence[Compared]) -> bool:
-    objectives = {(each.entry.name, *(each.entry.card.training.get(name) for name in WEIGHTS)) for each in done}
-    return len(objectives) == 1
+    cards = [each.entry.card for each in done]
+    return bool(cards) and all((card.name, card.objective) == (cards[0].name, cards[0].objective) for card in cards)
 
 
 def _shared(entries: Sequence[VersionEntry], done: Sequence[Compared]) -> str:

@@ -27,6 +27,32 @@ _log = logging.getLogger(__name__)
 PAINTED_SIDE = 640
 """Pixels; see `StyleCard.painted_side`."""
 
+OBJECTIVE = (
+    "style_image",
+    "style_size",
+    "style_layers",
+    "style_weight",
+    "style_normalization",
+    "style_layer_weights",
+    "loss_scales",
+    "content_layer",
+    "content_weight",
+    "content_normalization",
+    "total_variation_weight",
+    "steadiness_weight",
+    "vgg_weights",
+)
+"""The settings of a training that decide what is minimized. Losses compare between networks that agree in them."""
+EARLIER_DEFAULTS: dict[str, Any] = {
+    "content_normalization": "mean",
+    "style_normalization": "mean",
+    "style_layer_weights": [],
+    "loss_scales": [1],
+    "steadiness_weight": 0.0,
+    "vgg_weights": "",
+}
+"""What networks had that were trained before there were these settings: their cards do not name them."""
+
 
 @dataclass(frozen=True)
 class StyleCard:
@@ -64,6 +90,13 @@ class StyleCard:
     def __post_init__(self) -> None:
         if not self.name or not all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name):
             raise StylecoreError(f"a style's name is made of letters, digits, '_' and '-'; {self.name!r} is not.")
+
+    @property
+    def objective(self) -> dict[str, Any]:
+        """What was minimized: the settings of `OBJECTIVE`, and the loss network's weights. Empty for imports."""
+        if not self.training:
+            return {}
+        return {name: self.training.get(name, EARLIER_DEFAULTS.get(name)) for name in OBJECTIVE} | {"vgg": self.vgg}
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)

@@ -267,3 +267,13 @@ def test_a_network_goes_with_its_own_card() -> None:
 
 def rewrite_header(path: Path, header: dict[str, str]) -> None:
     save_file(load_file(path), path, metadata=header)
+
+
+def test_cards_of_one_objective_agree_and_earlier_ones_have_the_losses_of_then() -> None:
+    earlier = StyleCard("waves", training={"style_weight": 1e10, "seed": 0}, vgg="imagenet")
+    same = {"style_weight": 1e10, "seed": 1, "style_normalization": "mean", "loss_scales": [1], "vgg_weights": ""}
+    assert earlier.objective == StyleCard("waves", training=same, vgg="imagenet").objective
+    for other in ({"loss_scales": [1, 2]}, {"style_normalization": "relative"}, {"style_layers": ["relu1_1"]}):
+        assert earlier.objective != StyleCard("waves", training={**same, **other}, vgg="imagenet").objective
+    assert earlier.objective != StyleCard("waves", training=same, vgg="caffe").objective
+    assert StyleCard("imported").objective == {}

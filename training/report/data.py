@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stylecore.johnson.style_model import EARLIER_DEFAULTS, OBJECTIVE
 from stylecore.library import CHAMPION, FAST
 from training.checkpoints import EXPERIMENT
-from training.config import EARLIER_DEFAULTS
 from training.experiments import gatys_grid
 from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME as COSTS
@@ -38,23 +38,8 @@ SMOOTHING = 100
 Curve = Sequence[tuple[int, float]]
 """Steps, rising, each with its value."""
 
-OBJECTIVE = (
-    "content_layer",
-    "content_weight",
-    "content_normalization",
-    "style_layers",
-    "style_weight",
-    "style_normalization",
-    "style_layer_weights",
-    "loss_scales",
-    "steadiness_weight",
-    "total_variation_weight",
-    "style_image",
-    "style_size",
-)
-"""The settings that decide what is minimized."""
 BEFORE_THE_SETTING = {
-    name: " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    name: " ".join(map(str, value)) if isinstance(value, list) else str(value)
     for name, value in EARLIER_DEFAULTS.items()
 }
 """`EARLIER_DEFAULTS` as MLflow has parameters."""

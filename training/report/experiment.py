@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from training.report.data import OBJECTIVE, SMOOTHING, STYLE, Evidence, ReportRun, differing, smoothed, value_at
+from stylecore.johnson.style_model import OBJECTIVE
+from training.report.data import SMOOTHING, STYLE, Evidence, ReportRun, differing, smoothed, value_at
 from training.report.markdown import (
     NONE,
     Album,
