@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES
+from stylecore.pictures.read import load_reduced
 
 SHUFFLE_BUFFER = 1000
 """Photos of a stream among which the next one is drawn; they are held undecoded, some 150 MB of COCO's."""
@@ -370,14 +371,10 @@ def _content(file: File) -> Any:
 
 
 def _random_square(file: File, side: int, smallest: float, random: np.random.Generator) -> Tensor:
-    with Image.open(_content(file)) as opened:
-        short = min(opened.size)
-        square = short * random.uniform(smallest, 1)
-        # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the side keeps the details.
-        reduction = max(1, int(square / (2 * side)))
-        opened.draft("RGB", (opened.width // reduction, opened.height // reduction))
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    square = max(1.0, square * min(image.size) / short)
+    share = random.uniform(smallest, 1)
+    # Twice the side of the crop keeps the details.
+    image = load_reduced(_content(file), lambda size: round(2 * side / share))
+    square = max(1.0, share * min(image.size))
     left, top = (random.uniform(0, length - square) for length in image.size)
     image = image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + square, top + square))
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).transpose(2, 0, 1).copy()) / 255

@@ -26,6 +26,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
+from stylecore.color import BURNT_IN
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, add_noise
@@ -49,8 +50,6 @@ from training.tracking.environment import environment_tags
 from training.tracking.tracker import Tracker
 
 PRINT_EVERY = 100
-SATURATED = 1 / 255
-"""A channel this near to black or white, or beyond, has burnt in."""
 
 
 class Stopped(Exception):  # noqa: N818 (a request, not an error)
@@ -280,7 +279,7 @@ def _trained_style(reference: str) -> StyleModel:
 @torch.no_grad()
 def output_statistics(stylized: Tensor) -> dict[str, float]:
     """Least, largest and mean value of a batch, and the share of values burnt in to black or white."""
-    saturated = (stylized <= SATURATED) | (stylized >= 1 - SATURATED)
+    saturated = (stylized <= BURNT_IN) | (stylized >= 1 - BURNT_IN)
     return {
         "output/min": float(stylized.min()),
         "output/max": float(stylized.max()),

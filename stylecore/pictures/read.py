@@ -4,7 +4,7 @@ This module reads; `stylecore.pictures.write` writes, and its functions are offe
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,28 +125,10 @@ def picture_from_image(
         StylecoreError: Too many pixels, or samples without a known range. A broken file raises Pillow's errors.
     """
     _check_size(image, max_pixels, name)
-    notices = _frame_notices(image)
-    image.load()
-    orientation = 1
-    exif = None
-    try:
-        found = read_exif(image)
-        orientation = found.get(ExifTags.Base.Orientation, 1)
-        exif = kept_exif(found, location=keep_location)
-    except Exception:  # EXIF written by a thousand programs: a picture is not refused for its metadata
-        notices.append("its EXIF data is broken and was left out")
-    profile = image.info.get("icc_profile")
-    color, opacity = _split_alpha(_eight_bits(image, name))
-    rgb, profile_notice = to_srgb(color, profile)
-    if profile_notice:
-        notices.append(profile_notice)
-
-    if orientation in UPRIGHT:
-        rgb = rgb.transpose(UPRIGHT[orientation])
-        opacity = opacity.transpose(UPRIGHT[orientation]) if opacity else None
+    rgb, opacity, exif, notices = _decode(image, name, keep_location)
     pixels = _tensor(rgb)
     alpha = None
-    if opacity is not None and opacity.getextrema() != (255, 255):
+    if opacity is not None:
         alpha = _tensor(opacity)
         pixels = pixels * alpha + (1 - alpha)
     source_size = (rgb.height, rgb.width)
@@ -154,6 +136,29 @@ def picture_from_image(
         pixels = fit(pixels, max_side)
         alpha = None if alpha is None else fit(alpha, max_side)
     return Picture(pixels, alpha, source_size, exif, tuple(notices))
+
+
+def load_reduced(source: str | Path | BinaryIO, shortest_side: Callable[[tuple[int, int]], int]) -> Image.Image:
+    """The same treatment of a file, for a part of it: an RGB image, upright and over white, which may be smaller.
+
+    JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time.
+
+    Args:
+        source: As in `load_picture`.
+        shortest_side: Given the file's (width, height), how many pixels the short side of the result must have.
+
+    Raises:
+        StylecoreError: As `load_picture`. A broken file raises Pillow's errors.
+    """
+    name = _name(source)
+    with _open(source, name) as image:
+        _check_size(image, DEFAULT_MAX_PIXELS, name)
+        reduction = max(1, min(image.size) // max(1, shortest_side(image.size)))
+        image.draft("RGB", (image.width // reduction, image.height // reduction))
+        rgb, opacity, _, _ = _decode(image, name, keep_location=False)
+    if opacity is None:
+        return rgb
+    return Image.composite(rgb, Image.new("RGB", rgb.size, "white"), opacity)
 
 
 def read_settings(path: str | Path | BinaryIO) -> dict[str, Any] | None:
@@ -281,6 +286,33 @@ def _frame_notices(image: Image.Image) -> list[str]:
 
 
 # --- samples ---
+
+
+def _decode(
+    image: Image.Image, name: str, keep_location: bool
+) -> tuple[Image.Image, Image.Image | None, bytes | None, list[str]]:
+    """sRGB pixels and opacity (None when every pixel is opaque), both upright; what is kept of EXIF; notices."""
+    notices = _frame_notices(image)
+    image.load()
+    orientation = 1
+    exif = None
+    try:
+        found = read_exif(image)
+        orientation = found.get(ExifTags.Base.Orientation, 1)
+        exif = kept_exif(found, location=keep_location)
+    except Exception:  # EXIF written by a thousand programs: a picture is not refused for its metadata
+        notices.append("its EXIF data is broken and was left out")
+    profile = image.info.get("icc_profile")
+    color, opacity = _split_alpha(_eight_bits(image, name))
+    rgb, profile_notice = to_srgb(color, profile)
+    if profile_notice:
+        notices.append(profile_notice)
+    if opacity is not None and opacity.getextrema() == (255, 255):
+        opacity = None
+    if orientation in UPRIGHT:
+        rgb = rgb.transpose(UPRIGHT[orientation])
+        opacity = opacity.transpose(UPRIGHT[orientation]) if opacity else None
+    return rgb, opacity, exif, notices
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:

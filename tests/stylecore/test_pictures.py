@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageCms
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import (
     load_picture,
+    load_reduced,
     picture_from_image,
     save_picture,
 )
@@ -338,3 +339,19 @@ def test_the_stream_is_named_in_errors() -> None:
     stream.name = "<stdin>"
     with pytest.raises(StylecoreError, match=r"^<stdin> is not a picture"):
         load_picture(stream)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_training_sees_photos_as_everybody_does(tmp_path: Path, mode: str) -> None:
+    picture = Image.fromarray(noise(12, 20, len(mode)), mode)
+    picture.save(tmp_path / "a.png", icc_profile=swapped_profile(), exif=exif_with(Orientation=6))
+    wanted = bytes_of(load_picture(tmp_path / "a.png").pixels)
+    reduced = np.asarray(load_reduced(tmp_path / "a.png", lambda size: min(size)))
+    assert np.abs(reduced.astype(int) - wanted).max() <= 1
+
+
+def test_a_jpeg_is_decoded_no_larger_than_it_is_needed(tmp_path: Path) -> None:
+    Image.fromarray(noise(400, 640)).save(tmp_path / "a.jpg")
+    assert load_reduced(tmp_path / "a.jpg", lambda size: 100).size == (160, 100)
+    assert load_reduced(tmp_path / "a.jpg", lambda size: 101).size == (320, 200)
+    assert load_reduced(tmp_path / "a.jpg", lambda size: 1000).size == (640, 400)
