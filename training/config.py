@@ -5,13 +5,14 @@ import dataclasses
 import math
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
 from stylecore.errors import StylecoreError
+from stylecore.flags import add_flags, read_flags, setting
 from stylecore.johnson.style_model import PAINTED_SIDE
 from stylecore.johnson.transform_net import NormalizationLayer, Output, Padding, TransformNetConfig, Upsampling
 from stylecore.losses import ContentNormalization, StyleNormalization
@@ -23,11 +24,6 @@ LEAST_REDUCED_SIDE = 16
 """Pixels that a crop must have at the smallest scale of the loss: VGG halves it four times."""
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["no", "bf16", "fp16"]
-
-
-def setting(default: Any, meaning: str) -> Any:
-    """A field with its default, and its meaning for --help."""
-    return field(default=default, metadata={"help": meaning})
 
 
 @dataclass(frozen=True)
@@ -238,27 +234,15 @@ def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, s
     parser.add_argument(
         "--resume", choices=("no", "auto"), default="no", help="auto: go on from the run's newest saved state, if any"
     )
-    hints = get_type_hints(TrainConfig)
-    for each in dataclasses.fields(TrainConfig):
-        parser.add_argument(
-            f"--{each.name.replace('_', '-')}",
-            dest=each.name,
-            # What was not given must not overwrite the recipe; the help still shows the true default.
-            default=_NotGiven(each.default),
-            help=each.metadata["help"],
-            **_argument_type(hints[each.name]),
-        )
-    given = vars(parser.parse_args(arguments))
-    recipe, resume = given.pop("recipe"), given.pop("resume")
-    settings = read_recipe(recipe) if recipe else {}
-    settings |= {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in given.items()
-        if not isinstance(value, _NotGiven)
-    }
+    # What was not given must not overwrite the recipe; the help still shows the true default.
+    add_flags(parser, TrainConfig(), shown=_NotGiven)
+    options = parser.parse_args(arguments)
+    settings = read_recipe(options.recipe) if options.recipe else {}
+    given = read_flags(options, TrainConfig)
+    settings |= {name: value for name, value in given.items() if not isinstance(value, _NotGiven)}
     config = TrainConfig(**settings)
     config.check()
-    return config, resume
+    return config, options.resume
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -304,16 +288,6 @@ class _NotGiven:
 
     def __str__(self) -> str:
         return " ".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
-
-
-def _argument_type(hint: Any) -> dict[str, Any]:
-    if get_origin(hint) is Literal:
-        return {"choices": get_args(hint)}
-    if get_origin(hint) is tuple:
-        return {"nargs": "*", "type": get_args(hint)[0]}
-    if hint is bool:
-        return {"action": argparse.BooleanOptionalAction}
-    return {"type": hint}
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 from stylecore.cli.stylize import load_options
 from stylecore.errors import StylecoreError
-from stylecore.gatys.config import DEFAULTS, HELP, add_flags
+from stylecore.flags import add_flags, read_flags
+from stylecore.gatys.config import DEFAULTS, GatysConfig
 
 MAX_SIDE = 512
 """Longest side unless asked otherwise: a step's time and memory grow with the pixels."""
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     config = dataclasses.replace(
         DEFAULTS,
-        **{name: getattr(options, name) for name in HELP},
+        **read_flags(options, GatysConfig),
         content_layers=parse_layers(options.content_layers),
         style_layers=parse_layers(options.style_layers),
         style_blend=tuple(options.style_blend or ()),

@@ -1,12 +1,12 @@
 """Every setting of the optimization of Gatys et al. (2016), with its default, in one place."""
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from stylecore.errors import StylecoreError
+from stylecore.flags import setting
 
 Layers = Mapping[str, float] | Sequence[str]
 LossNormalization = Literal["mean", "paper", "relative"]
@@ -25,28 +25,6 @@ CHOICES = {
     "keep_colors": get_args(KeepColors),
 }
 """The values of the settings that are words."""
-
-HELP = {
-    "content_weight": "alpha: weight of the content",
-    "style_weight": "beta: weight of the style; what counts is alpha / beta",
-    "total_variation_weight": "weight of the total variation, which smooths",
-    "loss_normalization": "mean over activations, as in public implementations; the paper's equations literally; or "
-    "relative to the pictures' own activations, with a style weight of 1 to 10",
-    "start": "the picture to begin with; --start-picture gives another",
-    "seed": "of the noise",
-    "optimizer": "L-BFGS as in the paper, or Adam",
-    "learning_rate": "of Adam, in pixels from 0 to 1",
-    "history": "steps that L-BFGS remembers",
-    "steps": "step budget",
-    "seconds": "time budget in seconds; whichever budget ends first",
-    "scales": "sizes to paint at, coarse to fine; more give larger strokes",
-    "style_scale": "size of the brush: 2 doubles the strokes",
-    "keep_colors": "the photo's colors: luminance alone is painted, or the style's colors are matched before",
-}
-"""Each setting in a line, for the commands that have it as a flag."""
-
-EARLIER_FLAGS = {"total_variation_weight": "--tv-weight", "loss_normalization": "--normalization"}
-"""Flags that settings had under another name; they still work, and the help does not show them."""
 
 
 @dataclass(frozen=True)
@@ -98,22 +76,29 @@ class GatysConfig:
 
     content_layers: Layers = ("relu4_2",)
     style_layers: Layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    content_weight: float = 1.0
-    style_weight: float = 1e3
-    total_variation_weight: float = 0.0
-    loss_normalization: LossNormalization = "mean"
-    start: Start = "content"
-    seed: int = 0
-    optimizer: Optimizer = "lbfgs"
-    learning_rate: float = 0.02
-    history: int = 20
-    steps: int = 200
-    seconds: float | None = None
-    scales: int = 2
-    style_scale: float = 1.0
+    content_weight: float = setting(1.0, "alpha: weight of the content")
+    style_weight: float = setting(1e3, "beta: weight of the style; what counts is alpha / beta")
+    total_variation_weight: float = setting(0.0, "weight of the total variation, which smooths", "--tv-weight")
+    loss_normalization: LossNormalization = setting(
+        "mean",
+        "mean over activations, as in public implementations; the paper's equations literally; or relative to the "
+        "pictures' own activations, with a style weight of 1 to 10",
+        "--normalization",
+    )
+    start: Start = setting("content", "the picture to begin with; --start-picture gives another")
+    seed: int = setting(0, "of the noise")
+    optimizer: Optimizer = setting("lbfgs", "L-BFGS as in the paper, or Adam")
+    learning_rate: float = setting(0.02, "of Adam, in pixels from 0 to 1")
+    history: int = setting(20, "steps that L-BFGS remembers")
+    steps: int = setting(200, "step budget")
+    seconds: float | None = setting(None, "time budget in seconds; whichever budget ends first")
+    scales: int = setting(2, "sizes to paint at, coarse to fine; more give larger strokes")
+    style_scale: float = setting(1.0, "size of the brush: 2 doubles the strokes")
     style_blend: Sequence[float] = ()
     border: int = 4
-    keep_colors: KeepColors = "none"
+    keep_colors: KeepColors = setting(
+        "none", "the photo's colors: luminance alone is painted, or the style's colors are matched before"
+    )
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -138,21 +123,6 @@ class GatysConfig:
             _check_weights("layer", tuple(layer_weights(layers).values()))
         if self.style_blend:
             _check_weights("style picture", tuple(self.style_blend))
-
-
-def add_flags(parser: argparse.ArgumentParser, defaults: GatysConfig, without: Sequence[str] = ()) -> None:
-    """Add a flag for each setting of `HELP`, except those in `without`."""
-    for name, meaning in HELP.items():
-        if name in without:
-            continue
-        default = getattr(defaults, name)
-        kind: dict[str, Any] = {"type": float if default is None else type(default)}
-        if name in CHOICES:
-            kind = {"choices": CHOICES[name]}
-        parser.add_argument(f"--{name.replace('_', '-')}", default=default, help=meaning, **kind)
-        if name in EARLIER_FLAGS:
-            hidden = argparse.SUPPRESS
-            parser.add_argument(EARLIER_FLAGS[name], dest=name, default=hidden, help=hidden, **kind)
 
 
 def layer_weights(layers: Layers) -> dict[str, float]:

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylecore.errors import StylecoreError
-from stylecore.gatys.config import DEFAULTS, HELP, add_flags
+from stylecore.flags import add_flags, read_flags
+from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, GatysStep, paint
 from stylecore.inference.engine import choose_device
 from stylecore.pictures.read import fit, load_picture, output_format, resize, save_picture, to_image
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """What the command line asks for; StylecoreError when it cannot be done."""
-    config = GatysConfig(**{name: getattr(options, name) for name in HELP if name not in WEIGHTS})
+    config = GatysConfig(**read_flags(options, GatysConfig))
     if options.max_side < 1:
         raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
     output_format(options.output)

@@ -17,7 +17,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from stylecore.errors import StylecoreError
-from training.config import TrainConfig, setting
+from stylecore.flags import setting
+from training.config import TrainConfig
 from training.tracking.database import database_address
 from training.tracking.store import (
     LOCAL_STORE,

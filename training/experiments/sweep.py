@@ -27,12 +27,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from stylecore.errors import StylecoreError
+from stylecore.flags import add_flags, read_flags
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
@@ -291,9 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, more: Sequence[str]) -> None:
     recipe, _ = parse_config(["--recipe", str(options.recipe), "--photos", options.photos, *more])
-    given: dict[str, Any] = {each.name: getattr(options, each.name) for each in dataclasses.fields(SweepConfig)}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    config = SweepConfig(**given)
+    config = SweepConfig(**read_flags(options, SweepConfig))
     parent = sweep(config, recipe, told=lambda line: print(line, flush=True))
     print(f"the table and the contact sheet are with the run {config.study or recipe.name} ({parent}) in MLflow.")
 
@@ -307,11 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="the YAML file to start from")
     parser.add_argument("--photos", required=True, help="content photos: a folder, or a dataset on the hub")
-    for each in dataclasses.fields(SweepConfig):
-        flag, default = f"--{each.name.replace('_', '-')}", each.default
-        many = isinstance(default, tuple)
-        kind = type(default[0]) if isinstance(default, tuple) else type(default)
-        parser.add_argument(flag, type=kind, nargs="+" if many else None, default=default, help=each.metadata["help"])
+    add_flags(parser, SweepConfig())
     return parser
 
 

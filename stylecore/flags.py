@@ -1,0 +1,68 @@
+"""Flags made from a dataclass of settings: name, type, choices, default and help all come from its fields."""
+
+import argparse
+import dataclasses
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+
+def setting(default: Any, meaning: str, earlier_flag: str = "") -> Any:
+    """A field with its default and its meaning for --help. A field that is not made by this has no flag.
+
+    Args:
+        earlier_flag: a name that the flag had before; it still works, and the help does not show it.
+    """
+    return dataclasses.field(default=default, metadata={"help": meaning, "earlier_flag": earlier_flag})
+
+
+def flag_of(name: str) -> str:
+    """`style_weight` is --style-weight."""
+    return f"--{name.replace('_', '-')}"
+
+
+def settings_of(form: type) -> list[str]:
+    """The names of a dataclass's fields that have flags."""
+    return [each.name for each in dataclasses.fields(form) if "help" in each.metadata]
+
+
+def add_flags(
+    parser: argparse.ArgumentParser,
+    defaults: Any,
+    without: Sequence[str] = (),
+    shown: Callable[[Any], Any] = lambda default: default,
+) -> None:
+    """Add a flag for each setting of a dataclass, but for those in `without`.
+
+    Args:
+        defaults: an instance; its values are the flags' defaults.
+        shown: makes of a default what argparse is given and shows in its help.
+    """
+    hints = get_type_hints(type(defaults))
+    for each in dataclasses.fields(defaults):
+        if "help" not in each.metadata or each.name in without:
+            continue
+        kind = _argument_type(hints[each.name])
+        default = shown(getattr(defaults, each.name))
+        parser.add_argument(flag_of(each.name), dest=each.name, default=default, help=each.metadata["help"], **kind)
+        if each.metadata["earlier_flag"]:
+            hidden = argparse.SUPPRESS
+            parser.add_argument(each.metadata["earlier_flag"], dest=each.name, default=hidden, help=hidden, **kind)
+
+
+def read_flags(options: argparse.Namespace, form: type) -> dict[str, Any]:
+    """The parsed values of a dataclass's settings that the parser has, as the dataclass takes them."""
+    given = {name: getattr(options, name) for name in settings_of(form) if hasattr(options, name)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def _argument_type(hint: Any) -> dict[str, Any]:
+    if isinstance(hint, types.UnionType):  # float | None: without the flag there is no value
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is Literal:
+        return {"choices": get_args(hint)}
+    if get_origin(hint) is tuple:
+        return {"nargs": "*", "type": get_args(hint)[0]}
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    return {"type": hint}
