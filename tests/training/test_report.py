@@ -195,7 +195,7 @@ def test_twins_are_compared_at_equal_smoothed_losses(written: Written):
         ["645", "400", "300", "1.3"],
         ["545", "not in 400", "400", "over 1.0"],
     ]
-    assert "has after 400 iterations it reaches after 300." in written.text
+    assert "It reaches after 300 iterations the loss that training from scratch has after 400." in written.text
 
 
 def test_twins_with_other_losses_are_not_compared(store: str, tiny_style, tmp_path: Path):
@@ -236,14 +236,14 @@ def test_narrow_networks_are_compared_with_their_teacher(store: str, tmp_path: P
     for length, name in ((300, "starry_night_half_width_bold"), (200, "starry_night_half_width_taught")):
         train(store, name, "starry_night", tiny_style, length=length)
     text = write_report(tmp_path / "out", store).read_text(encoding="utf-8")
-    part = section(text, "Half the width, alone and taught")
+    part = section(text, "Half the width, alone and distilled")
     rows = [row[:3] for row in cells(part) if row[1].isdigit()]
     assert rows == [
         ["full width", "400", "1.235e5"],
         ["half the width", "300", "1.235e5"],
-        ["half the width, taught", "200", "1.235e5"],
+        ["half the width, distilled", "200", "1.235e5"],
     ]
-    assert "The total loss of the taught network is no different than that of the other." in part
+    assert "The total loss of the distilled network is no different than that of the first." in part
     assert "widths.jpg" in part
     assert "`starry_night_half_width_long` is not in this tracker" in part
     assert "`starry_night_half_width_taught` is not in this tracker" not in part

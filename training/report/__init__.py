@@ -2,9 +2,9 @@
 
     python -m training.report
 
-Everything in it comes from the MLflow store, so whoever has the runs (`python -m training.registry restore`) can make
-it again. What is not in the store is named, with the command that puts it there. Sentences about figures are made
-from the figures.
+Everything in it comes from the MLflow store, so everybody who has the runs (`python -m training.registry restore`) can
+write it again. It names what is missing in the store, with the command that makes it. Sentences about figures are
+computed from the figures.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from stylecore.errors import StylecoreError
 from training.registry.published import swap_folder
 from training.report.costs import costs
-from training.report.data import STYLE, Evidence, read_evidence
+from training.report.data import STYLE, ReportData, read_report_data
 from training.report.experiment import (
     EXPERIMENT,
     batches_of_4,
@@ -29,23 +29,20 @@ from training.report.experiment import (
     two_seeds,
 )
 from training.report.gallery import from_scratch_or_not, gallery, strokes
-from training.report.markdown import Album
 from training.report.objectives import objectives
+from training.report.pictures import ReportPictures
 from training.report.ratios import half_painted, ratios
 from training.report.widths import FULL, NARROW, fast, narrow
-from training.tracking.store import (
-    MlflowClient,
-    connect,
-)
+from training.tracking.store import MlflowClient, connect
 
 _INTRODUCTION = """\
 # The experiment, repeated
 
 Students once trained the network of Johnson et al. (2016) on *The Starry Night* and compared it with the method of
-Gatys et al. (2016). This report repeats their comparisons. Losses, equivalent iterations and burnt-in spots are those
-of `python -m training.evaluate`, on sample photos that were not trained on. "Equals iterations of Gatys et al." says
-which iteration of L-BFGS, begun with noise, reaches the network's loss (figure 5 of Johnson et al.); a network that
-L-BFGS did not catch up with counts with the iteration at which it was given up, so a figure is never too high.
+Gatys et al. (2016). This report repeats their comparisons. `python -m training.evaluate` measured the losses,
+equivalent iterations and burnt-in spots on sample photos that no network was trained on. "Equals iterations of Gatys
+et al." is the iteration at which L-BFGS, begun with noise, reaches the network's loss (figure 5 of Johnson et al.).
+Where L-BFGS did not reach it, the figure is the iteration at which it was stopped, so no figure is too high.
 
 Everything here is read from MLflow. `python -m training.registry restore` puts the published runs into a store, and
 `python -m training.report` writes this report again.
@@ -53,10 +50,10 @@ Everything here is read from MLflow. `python -m training.registry restore` puts 
 
 
 def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
-    """Write REPORT.md and its pictures in `report/` to a folder, replacing those it has; returns the report's file.
+    """Write REPORT.md and its pictures in `report/` to a folder, over older ones; returns the report's file.
 
     Raises:
-        StylecoreError: when the store or the folder cannot be used.
+        StylecoreError: when the store cannot be read, or the folder cannot be written.
     """
     client = connect(tracking_uri)
     folder = Path(folder).absolute()
@@ -66,7 +63,7 @@ def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
             pictures = Path(temporary) / "report"
             pictures.mkdir()
             new = Path(temporary) / "REPORT.md"
-            new.write_text(tell(client, pictures), encoding="utf-8")
+            new.write_text(render_report(client, pictures), encoding="utf-8")
             swap_folder(pictures, folder / "report")
             os.replace(new, folder / "REPORT.md")
     except OSError as error:
@@ -74,11 +71,11 @@ def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
     return folder / "REPORT.md"
 
 
-def tell(client: MlflowClient, pictures: Path) -> str:
-    """The report as Markdown; its pictures are saved to a folder, to be called `report`."""
-    evidence = read_evidence(client, [*EXPERIMENT, STYLE], [FULL, *NARROW])
-    album = Album(client, pictures)
-    sections: list[tuple[str, Callable[[Evidence, Album], list[str]]]] = [
+def render_report(client: MlflowClient, folder: Path) -> str:
+    """The report as Markdown. Its pictures are saved to a folder, which the Markdown calls `report`."""
+    data = read_report_data(client, [*EXPERIMENT, STYLE], [FULL, *NARROW])
+    pictures = ReportPictures(client, folder)
+    sections: list[tuple[str, Callable[[ReportData, ReportPictures], list[str]]]] = [
         ("The runs", the_runs),
         ("Two seeds", two_seeds),
         ("Five residual blocks and one", one_block),
@@ -92,7 +89,7 @@ def tell(client: MlflowClient, pictures: Path) -> str:
         ("Strokes as large as the painting's", strokes),
         ("What each change of the loss is worth", objectives),
         ("From a trained network, or from scratch", from_scratch_or_not),
-        ("Half the width, alone and taught", narrow),
+        ("Half the width, alone and distilled", narrow),
         ("A fast network for every style", fast),
         ("What it costs", costs),
         ("Burnt-in spots", spots),
@@ -101,5 +98,5 @@ def tell(client: MlflowClient, pictures: Path) -> str:
     text = [_INTRODUCTION.strip()]
     for number, (title, section) in enumerate(sections):
         text.append(f"## {number}. {title}" if number else f"## {title}")
-        text += section(evidence, album)
+        text += section(data, pictures)
     return "\n\n".join(text) + "\n"

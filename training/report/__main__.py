@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """What the command line asks for; StylecoreError when it cannot be done."""
+    """Run the command; StylecoreError when it cannot be done."""
     report = write_report(options.folder, options.tracking_uri)
     files = list((report.parent / "report").iterdir())
     megabytes = sum(file.stat().st_size for file in files) / 1e6

@@ -1,6 +1,6 @@
-"""What the report is told from, read from the tracker: runs with their curves, evaluations and sample pictures.
+"""Everything that the report shows, read from the tracker: runs with curves, evaluations and sample pictures.
 
-Nothing here draws or writes; nothing but the MLflow store is read.
+Nothing here draws or writes.
 """
 
 import statistics
@@ -17,39 +17,29 @@ from training.experiments.objectives import COMPARISON
 from training.registry import RegisteredVersion, Registry
 from training.registry.published import SYSTEM_METRICS, previews_of
 from training.tracking.delivery import NOTE_IMAGE
-from training.tracking.store import (
-    MlflowClient,
-    Run,
-    all_pages,
-    plain_errors,
-)
+from training.tracking.store import MlflowClient, Run, all_pages, plain_errors
 
 STYLE = "starry_night"
-"""The registered model that the experiment is about; champions of other runs are the gallery."""
+"""The registered model of the experiment; the gallery shows the champions of other runs."""
 FULL_WIDTH = "full-width"
-"""Alias of the network of a style that a narrower one learned from."""
+"""Alias of the network from which a style's narrower network is distilled."""
 EARLIER = "fine-strokes"
-"""Alias of the network that was a style's champion before it was trained for losses relative to the painting."""
+"""Alias of the champion that a style had before its network was trained with losses relative to the painting."""
 FROM_SCRATCH = "_from_scratch"
-"""A run of this ending is the twin of the run without it, which began with a trained network."""
+"""A run whose name ends so trains the style of the run without the ending, but from random weights."""
 SMOOTHING = 100
-"""Iterations that a smoothed loss is the mean of: single batches differ by half and more."""
+"""A smoothed loss is the mean of this many iterations: the losses of single batches differ by half and more."""
 
 Curve = Sequence[tuple[int, float]]
-"""Steps, rising, each with its value."""
+"""Steps in rising order, each with its value."""
 
+TRAINING_PICTURES = ("photos", "crop", "smallest_crop", "batch_size")
+"""The other settings that losses during training depend on."""
 BEFORE_THE_SETTING = {
     name: " ".join(map(str, value)) if isinstance(value, list) else str(value)
     for name, value in EARLIER_DEFAULTS.items()
 }
-"""`EARLIER_DEFAULTS` as MLflow has parameters."""
-TRAINING_PICTURES = (
-    "photos",
-    "crop",
-    "smallest_crop",
-    "batch_size",
-)
-"""Those that beside it decide the losses in training."""
+"""What the code did in runs that are older than these settings, as MLflow has parameters."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +47,8 @@ class ReportRun:
     """One run of the tracker.
 
     Attributes:
-        started, ended: milliseconds since 1970; `ended` is None for a run that has not.
-        beside: how many other runs of its experiment the tracker shows at the same time, the mean over its time.
+        started, ended: milliseconds since 1970; `ended` is None while the run goes on.
+        concurrent: mean number of other runs of its experiment at the same time.
         curves: metric to curve; of several values at a step, the last one.
         previews: photo to step to the sample picture's address in the store; step 0 is the photo itself.
         style_picture: address of the style picture, "" when the run has none.
@@ -69,7 +59,7 @@ class ReportRun:
     status: str
     started: int
     ended: int | None
-    beside: float
+    concurrent: float
     params: Mapping[str, str]
     tags: Mapping[str, str]
     curves: Mapping[str, Curve] = field(repr=False)
@@ -77,93 +67,116 @@ class ReportRun:
     style_picture: str = ""
 
     @property
+    def total_loss(self) -> Curve:
+        """The total loss during training; empty when it was not logged."""
+        return self.curves.get("loss/total", ())
+
+    @property
     def checkpoints(self) -> list[int]:
-        """The steps that have been evaluated or have sample pictures, but for the photos themselves."""
+        """The steps after 0 that have an evaluation or sample pictures."""
         evaluated = {step for key, curve in self.curves.items() if key.startswith("eval/") for step, _ in curve}
-        shown = {step for steps in self.previews.values() for step in steps}
-        return sorted((evaluated | shown) - {0})
+        pictured = {step for steps in self.previews.values() for step in steps}
+        return sorted((evaluated | pictured) - {0})
 
     def number(self, param: str) -> float:
-        """A parameter that is a number; NaN when it was not recorded."""
+        """A numeric parameter; NaN when it was not recorded."""
         try:
             return float(self.params[param])
         except (KeyError, ValueError):
             return float("nan")
 
+    def setting(self, key: str) -> str | None:
+        """A parameter; for a run that is older than the setting, what the code did then."""
+        return self.params.get(key, BEFORE_THE_SETTING.get(key))
+
+    def differing(self, other: "ReportRun", settings: Iterable[str]) -> list[str]:
+        """The settings in which two runs differ."""
+        return [key for key in settings if self.setting(key) != other.setting(key)]
+
     def evaluation(self, step: int, size: int) -> dict[str, float]:
-        """What evaluating the network of this step at this size gave: "total", "content", "style", "spot_share",
-        "equivalent_gatys_iterations", ...; empty when it was not done."""
+        """The evaluation of the network of this step at this size in pixels: "total", "content", "style",
+        "spot_share", "equivalent_gatys_iterations", ...; empty when there is none."""
         ending = f"_{size}"
-        found: dict[str, float] = {}
-        for key, curve in self.curves.items():
-            if key.startswith("eval/") and key.endswith(ending):
-                value = dict(curve).get(step)
-                if value is not None:
-                    found[key.removeprefix("eval/").removesuffix(ending)] = value
-        return found
+        values = {
+            key.removeprefix("eval/").removesuffix(ending): dict(curve).get(step)
+            for key, curve in self.curves.items()
+            if key.startswith("eval/") and key.endswith(ending)
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def sizes(self) -> list[int]:
-        """The sizes in pixels that its networks were evaluated at."""
+        """The sizes in pixels of its evaluations."""
         return sorted(int(key.rpartition("_")[2]) for key in self.curves if key.startswith("eval/total_"))
 
 
 @dataclass(frozen=True)
-class GalleryStyle:
-    """The champion of a registered style, or its most trained version, and the run that it comes from."""
+class Network:
+    """One network: its name in the report, its iterations, and the run that trained it."""
 
     name: str
     iterations: int
     run: ReportRun
 
+    @property
+    def title(self) -> str:
+        """Title of the style picture, or else the name."""
+        return self.run.params.get("title") or self.name
+
+    def evaluation(self, size: int) -> dict[str, float]:
+        """As `ReportRun.evaluation`, of this network."""
+        return self.run.evaluation(self.iterations, size)
+
 
 @dataclass(frozen=True)
-class Twins:
-    """One style trained both ways: begun with a trained network, and from scratch."""
+class TransferPair:
+    """Two runs of one style: one begins with a trained network, the other with random weights."""
 
     tuned: ReportRun
     scratch: ReportRun
 
     def differing(self) -> list[str]:
-        """The settings that keep their losses from being compared."""
-        return differing(self.tuned, self.scratch, (*OBJECTIVE, *TRAINING_PICTURES))
+        """The settings that make their losses incomparable."""
+        return self.tuned.differing(self.scratch, (*OBJECTIVE, *TRAINING_PICTURES))
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that the report is told from."""
+class ReportData:
+    """Everything that the report shows.
+
+    Attributes:
+        runs: name to run, of the requested runs that are there.
+        gallery: for each style its champion or most trained version, without the networks of the experiment.
+        by_alias: alias to style to network, for champions, fast, full-width and earlier networks.
+        grids: name of a grid to its runs of `training.experiments.gatys_grid`, from most content to most style.
+        costs: the newest run of `training.experiments.costs`.
+        objectives: runs of `training.experiments.objectives`, the newest of each name.
+    """
 
     runs: Mapping[str, ReportRun]
-    """The runs that were asked for and are there, by name."""
-    gallery: Sequence[GalleryStyle]
-    fast: Mapping[str, GalleryStyle]
-    """The version with the alias `fast` of every style that has one, by the style's name."""
-    full_width: Mapping[str, GalleryStyle]
-    """That with the alias `full-width`."""
-    earlier: Mapping[str, GalleryStyle]
-    """That with the alias `fine-strokes`."""
-    champions: Mapping[str, GalleryStyle]
-    """The champion of every style, those of the experiment too."""
-    twins: Sequence[Twins]
+    gallery: Sequence[Network]
+    by_alias: Mapping[str, Mapping[str, Network]]
+    transfer_pairs: Sequence[TransferPair]
     grids: Mapping[str, Sequence[ReportRun]]
-    """Runs of `training.experiments.gatys_grid`, by grid, from most content to most style."""
     costs: ReportRun | None
     objectives: Sequence[ReportRun] = ()
-    """Runs of `training.experiments.objectives`, the newest of each name."""
 
 
-def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Iterable[str] = ()) -> Evidence:
-    """Read the runs of the experiment, other runs that are asked for, and everything else that the report is about.
+def read_report_data(client: MlflowClient, experiment: Iterable[str], others: Iterable[str] = ()) -> ReportData:
+    """Read the runs with these names, and everything else that the report shows.
 
-    A champion that comes from a run of the experiment is not of the gallery.
+    Args:
+        experiment: names of the runs of the experiment; the gallery leaves their networks out.
+        others: names of more runs.
 
     Raises:
         StylecoreError: when the store cannot be read.
     """
     own = list(experiment)
-    names = [*own, *others]
     trainings = _search(client, EXPERIMENT)
-    by_name = {name: _newest([run for run in trainings if run.info.run_name == name]) for name in _names(trainings)}
+    by_id = {run.info.run_id: run for run in trainings}
+    names = sorted({run.info.run_name for run in trainings})
+    by_name = {name: _newest([run for run in trainings if run.info.run_name == name]) for name in names}
     read: dict[str, ReportRun] = {}
 
     def details(run: Run) -> ReportRun:
@@ -171,55 +184,44 @@ def read_evidence(client: MlflowClient, experiment: Iterable[str], others: Itera
             read[run.info.run_id] = _read_run(client, run, trainings)
         return read[run.info.run_id]
 
-    by_id = {run.info.run_id: run for run in trainings}
-    registered = Registry(client.tracking_uri).versions()
+    versions = [
+        version
+        for version in Registry(client.tracking_uri).versions()
+        if version.iterations is not None and version.run_id in by_id
+    ]
 
-    def bearing(alias: str) -> dict[str, GalleryStyle]:
-        return {
-            version.name: GalleryStyle(version.name, version.iterations, details(by_id[version.run_id]))
-            for version in registered
-            if alias in version.aliases and version.iterations is not None and version.run_id in by_id
-        }
+    def network(version: RegisteredVersion) -> Network:
+        return Network(version.name, version.iterations or 0, details(by_id[version.run_id]))
 
-    twins = [
-        Twins(details(tuned), details(by_name[name + FROM_SCRATCH]))
+    pairs = [
+        TransferPair(details(tuned), details(by_name[name + FROM_SCRATCH]))
         for name, tuned in by_name.items()
         if tuned.data.params.get("init_from") and name + FROM_SCRATCH in by_name
     ]
-    return Evidence(
-        runs={name: details(by_name[name]) for name in names if name in by_name},
+    return ReportData(
+        runs={name: details(by_name[name]) for name in (*own, *others) if name in by_name},
         gallery=[
-            GalleryStyle(name, iterations, details(by_id[run_id]))
-            for name, iterations, run_id in _champions(registered)
-            if run_id in by_id and by_id[run_id].info.run_name not in own
+            network(version)
+            for version in _representatives(versions)
+            if by_id[version.run_id].info.run_name not in own
         ],
-        fast=bearing(FAST),
-        full_width=bearing(FULL_WIDTH),
-        earlier=bearing(EARLIER),
-        champions=bearing(CHAMPION),
-        twins=[pair for pair in twins if _losses(pair.tuned) and _losses(pair.scratch)],
+        by_alias={
+            alias: {version.name: network(version) for version in versions if alias in version.aliases}
+            for alias in (CHAMPION, FAST, FULL_WIDTH, EARLIER)
+        },
+        transfer_pairs=[pair for pair in pairs if pair.tuned.total_loss and pair.scratch.total_loss],
         grids=_read_grids(client),
         costs=_read_costs(client),
-        objectives=[details(by_name[name]) for name in by_name if _compares(by_name[name])],
+        objectives=[
+            details(run)
+            for run in by_name.values()
+            if run.data.tags.get("comparison") == COMPARISON and run.info.status == "FINISHED"
+        ],
     )
 
 
-def _compares(run: Run) -> bool:
-    return run.data.tags.get("comparison") == COMPARISON and run.info.status == "FINISHED"
-
-
-def differing(one: ReportRun, other: ReportRun, settings: Iterable[str]) -> list[str]:
-    """The settings that differ."""
-    return [key for key in settings if _setting(one, key) != _setting(other, key)]
-
-
-def _setting(run: ReportRun, key: str) -> str | None:
-    """A parameter; of a run that is older than the setting, what the code did then."""
-    return run.params.get(key, BEFORE_THE_SETTING.get(key))
-
-
 def smoothed(curve: Curve) -> list[tuple[int, float]]:
-    """The mean of the last `SMOOTHING` iterations, from the first step on that has so many (or the last step)."""
+    """The mean of the last `SMOOTHING` iterations, from the first step that has so many (or from the last step)."""
     if not curve:
         return []
     whole = min(SMOOTHING, curve[-1][0])
@@ -231,26 +233,26 @@ def smoothed(curve: Curve) -> list[tuple[int, float]]:
 
 
 def reached_at(curve: Curve, loss: float) -> int | None:
-    """The first step at which a curve is not above a loss."""
+    """The first step at which a curve is at or below a loss."""
     return next((step for step, value in curve if value <= loss), None)
 
 
 def value_at(curve: Curve, step: int) -> float | None:
-    """The last value that is not after a step."""
+    """The last value at or before a step."""
     return next((value for other, value in reversed(curve) if other <= step), None)
 
 
 def seconds_per_500(run: ReportRun) -> list[float]:
-    """Seconds that 500 iterations of training take, by every point of the curve `perf/images_per_second`.
+    """Seconds of 500 iterations of training, for each point of the curve `perf/images_per_second`.
 
-    The first point is left out: it counts the start.
+    The first point is left out: it includes the start.
     """
     photos = run.number("global_batch_size")
     return [500 * photos / rate for _, rate in run.curves.get("perf/images_per_second", [])[1:] if rate > 0]
 
 
 def measured_sizes(run: ReportRun, prefix: str) -> list[int]:
-    """The sizes that `training.experiments.costs` measured something at, such as "stylize/milliseconds_"."""
+    """The sizes at which `training.experiments.costs` measured something, such as "stylize/milliseconds_"."""
     return sorted(int(key.removeprefix(prefix)) for key in run.curves if key.startswith(prefix))
 
 
@@ -261,10 +263,6 @@ def _search(client: MlflowClient, experiment: str) -> list[Run]:
             return []
         runs = all_pages(client.search_runs, [found.experiment_id])
     return sorted(runs, key=lambda run: run.info.start_time)
-
-
-def _names(runs: Iterable[Run]) -> list[str]:
-    return sorted({run.info.run_name for run in runs})
 
 
 def _newest(runs: Sequence[Run]) -> Run:
@@ -289,7 +287,7 @@ def _read_run(client: MlflowClient, run: Run, others: Iterable[Run] = ()) -> Rep
         status=run.info.status,
         started=run.info.start_time,
         ended=run.info.end_time,
-        beside=_beside(run, others),
+        concurrent=_concurrent(run, others),
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         curves=curves,
@@ -307,7 +305,7 @@ def _curve(history: Iterable[object]) -> Curve:
     return tuple((step, values[step][1]) for step in sorted(values))
 
 
-def _beside(run: Run, others: Iterable[Run]) -> float:
+def _concurrent(run: Run, others: Iterable[Run]) -> float:
     started, ended = run.info.start_time, run.info.end_time
     if not ended or ended <= started:
         return 0.0
@@ -318,18 +316,12 @@ def _beside(run: Run, others: Iterable[Run]) -> float:
     return shared / (ended - started)
 
 
-def _losses(run: ReportRun) -> Curve:
-    return run.curves.get("loss/total", ())
-
-
-def _champions(registered: Iterable[RegisteredVersion]) -> list[tuple[str, int, str]]:
-    """Name, iterations and run of the version of every style that stands for it."""
-    chosen: dict[str, tuple[bool, int, str]] = {}
-    for version in registered:
-        if version.iterations is not None and version.run_id:
-            entry = (CHAMPION in version.aliases, version.iterations, version.run_id)
-            chosen[version.name] = max(chosen.get(version.name, entry), entry)
-    return [(name, iterations, run_id) for name, (_, iterations, run_id) in sorted(chosen.items())]
+def _representatives(versions: Iterable[RegisteredVersion]) -> list[RegisteredVersion]:
+    """For each style its champion, or else its most trained version."""
+    chosen: dict[str, RegisteredVersion] = {}
+    for version in sorted(versions, key=lambda v: (CHAMPION in v.aliases, v.iterations or 0, v.run_id)):
+        chosen[version.name] = version
+    return [chosen[name] for name in sorted(chosen)]
 
 
 def _read_grids(client: MlflowClient) -> dict[str, list[ReportRun]]:

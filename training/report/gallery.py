@@ -1,18 +1,21 @@
-"""The report's sections on the other styles: the gallery, and those trained both ways."""
+"""The report's sections on the other styles: the gallery, earlier networks, and styles trained both ways."""
 
 import statistics
 from collections.abc import Sequence
 
+from stylecore.library import CHAMPION
 from stylecore.sheet import Row, contact_sheet
 from training.judge import SIZES as JUDGED_SIZES
-from training.report.data import EARLIER, SMOOTHING, Evidence, GalleryStyle, Twins, reached_at, smoothed, value_at
-from training.report.markdown import NONE, Album, loss_text, named, percent, size_of, table
-from training.report.plots import twin_curves
+from training.report.data import EARLIER, SMOOTHING, Network, ReportData, TransferPair, reached_at, smoothed, value_at
+from training.report.markdown import FIGURES, NONE, figures, in_words, loss_text, number, size_of, table
+from training.report.pictures import ReportPictures, file_name
+from training.report.plots import transfer_curves
 
 HEIGHT = 150
+"""Pixels of a picture on a sheet."""
 PHOTOS = 2
 LEVELS = (250, 500, 1000)
-"""Iterations from scratch whose loss the other run is asked for, beside the last."""
+"""The losses after these iterations from scratch, and after the last, are compared."""
 
 _BOTH_WAYS = """\
     make train RECIPE=my_style.yaml PHOTOS=path/to/photos ARGS="--run-name my_style_from_scratch"
@@ -20,122 +23,111 @@ _BOTH_WAYS = """\
 """
 
 
-def gallery(evidence: Evidence, album: Album) -> list[str]:
-    """One row a style: sample pictures and figures of its champion."""
-    if not evidence.gallery:
+def gallery(data: ReportData, pictures: ReportPictures) -> list[str]:
+    """One row for each style: sample pictures and evaluation of its champion."""
+    if not data.gallery:
         return [
             "No other style is registered in this tracker. To train one by its recipe:",
             "    make train RECIPE=my_style.yaml PHOTOS=path/to/photos",
         ]
-    size = size_of([style.run for style in evidence.gallery])
-    heading = (
-        "style", "the style picture, then sample photos", "iterations",
-        f"equals iterations of Gatys et al., {size} px", "burnt-in spots",
-    )  # fmt: skip
-    rows = []
-    for style in evidence.gallery:
-        found = style.run.evaluation(style.iterations, size)
-        equivalent, spots = found.get("equivalent_gatys_iterations"), found.get("spot_share")
-        rows.append(
-            (
-                _caption(style),
-                _strip(style, album),
-                str(style.iterations),
-                NONE if equivalent is None else f"{equivalent:.1f}",
-                NONE if spots is None else percent(spots, 2),
-            )
-        )
+    size = size_of([style.run for style in data.gallery])
+    equals, spots = FIGURES
+    heading = ("style", "the style picture, then sample photos", "iterations", f"{equals}, {size} px", spots)
+    rows = [
+        (_caption(style), _strip(style, pictures), str(style.iterations), *figures(style, size))
+        for style in data.gallery
+    ]
     return [
-        "Equivalent iterations of different styles are comparable, though their losses are not: each is measured by "
-        "its own style's losses. A style picture with black or white areas of its own gives spots by right.",
+        "Equivalent iterations of different styles are comparable, though their losses are not: each network is "
+        "measured by the losses of its own style. A style picture with black or white areas gives spots rightly.",
         table(heading, rows),
     ]
 
 
-def strokes(evidence: Evidence, album: Album) -> list[str]:
-    """The champions beside those of before they were trained for losses relative to the painting, by the judge."""
-    text = [
-        "The judge (`training/judge.py`) looks at pictures as no training did: by Oxford's VGG-19, from three "
-        "distances. The style error is 0 for the painting itself, the content change 0 for the photo itself. The grid "
-        "is how far the spectrum stands out at periods of 2, 4 and 8 pixels, in decibels, on the worst photo. Of each "
-        "style the first row is the network that was its champion before, trained for means of squares at one size, "
-        "with photos painted at their own size; the second is the champion now, with photos painted at the size at "
+def strokes(data: ReportData, pictures: ReportPictures) -> list[str]:
+    """The judge's figures of the champions beside those of the earlier champions."""
+    text = (
+        "The judge (`training/judge.py`) measures what no network was trained for: with Oxford's VGG-19, from three "
+        "distances. The style error is 0 for the painting itself, the content change is 0 for the photo itself. The "
+        "grid is the height of the spectrum's peaks at periods of 2, 4 and 8 pixels, in decibels, on the worst photo. "
+        "The first row of each style is the earlier champion, which was trained with means of squares at one size; it "
+        "paints photos at their own size. The second row is the present champion; it paints photos at the size at "
         "which its strokes are as large as the painting's."
-    ]
-    pairs = [(evidence.earlier[name], style) for name, style in evidence.champions.items() if name in evidence.earlier]
+    )
+    earlier, champions = data.by_alias[EARLIER], data.by_alias[CHAMPION]
+    pairs = [(earlier[name], network) for name, network in champions.items() if name in earlier]
     if not pairs:
-        return [*text, f"No style has a version with the alias `{EARLIER}` in this tracker."]
-    heading = ["style", *(f"{what}, {size} px" for what in _JUDGED for size in JUDGED_SIZES), "photos"]
+        return [text, f"No style has a version with the alias `{EARLIER}` in this tracker."]
     rows, sheet = [], []
     for pair in pairs:
-        title = pair[1].run.params.get("title") or pair[1].name
-        for label, style in zip(("before", "now"), pair, strict=True):
-            rows.append((f"{title}, {label}", *_judged(style)))
-        shown = [album.open(pair[1].run.style_picture)] if pair[1].run.style_picture else []
-        for photo in album.photos([(style.run, style.iterations) for style in pair])[:PHOTOS]:
-            shown += [album.open(style.run.previews[photo][style.iterations]) for style in pair]
-        sheet.append(Row(title, [*shown, *[None] * (1 + 2 * PHOTOS - len(shown))]))
-    without = [style for name, style in evidence.champions.items() if name not in evidence.earlier]
-    rows += [(f"{style.run.params.get('title') or style.name}, new", *_judged(style)) for style in without]
+        for label, network in zip(("before", "now"), pair, strict=True):
+            rows.append((f"{network.title}, {label}", *_judged(network)))
+        images = pictures.style_picture(pair[1].run)
+        for photo in pictures.photos(pair)[:PHOTOS]:
+            images += [pictures.stylized(network, photo) for network in pair]
+        sheet.append(Row(pair[1].title, [*images, *[None] * (1 + 2 * PHOTOS - len(images))]))
+    rows += [
+        (f"{network.title}, new", *_judged(network)) for name, network in champions.items() if name not in earlier
+    ]
+    heading = ["style", *(f"{figure}, {size} px" for figure in _JUDGED for size in JUDGED_SIZES), "photos"]
+    ratios = [sentence for size in JUDGED_SIZES if (sentence := _mean_ratios(pairs, size))]
     image = contact_sheet(["painting", *["before", "now"] * PHOTOS], sheet, HEIGHT)
-    ratios = [sentence for size in JUDGED_SIZES if (sentence := _mean_ratio(pairs, size))]
-    return [*text, table(heading, rows), *ratios, album.sheet("strokes", image, "Sample photos before and now")]
+    return [text, table(heading, rows), *ratios, pictures.sheet("strokes", image, "Sample photos before and now")]
 
 
 _JUDGED = {"style error": ("style_error", 3), "content change": ("content_change", 2), "grid": ("grid", 0)}
 """Heading to metric and digits."""
 
 
-def _judged(style: GalleryStyle) -> list[str]:
-    found = {size: style.run.evaluation(style.iterations, size) for size in JUDGED_SIZES}
-    values = [(found[size].get(name), digits) for name, digits in _JUDGED.values() for size in JUDGED_SIZES]
-    photos = " / ".join(f"{found[size].get('judged_photos', 0):.0f}" for size in JUDGED_SIZES)
-    return [*(NONE if value is None else f"{value:.{digits}f}" for value, digits in values), photos]
+def _judged(network: Network) -> list[str]:
+    found = {size: network.evaluation(size) for size in JUDGED_SIZES}
+    values = [number(found[size].get(name), digits) for name, digits in _JUDGED.values() for size in JUDGED_SIZES]
+    return [*values, " / ".join(f"{found[size].get('judged_photos', 0):.0f}" for size in JUDGED_SIZES)]
 
 
-def _mean_ratio(pairs: Sequence[tuple[GalleryStyle, GalleryStyle]], size: int) -> str:
-    """How the style error and the content change have altered, over the styles that were judged before and now."""
-    said = []
+def _mean_ratios(pairs: Sequence[tuple[Network, Network]], size: int) -> str:
+    """The ratios of the style error and the content change, now to before, over the styles that have both."""
+    clauses = []
     for label, name in (("style error", "style_error"), ("content change", "content_change")):
-        found = [[style.run.evaluation(style.iterations, size).get(name) for style in pair] for pair in pairs]
+        found = [[network.evaluation(size).get(name) for network in pair] for pair in pairs]
         ratios = [now / before for before, now in found if before and now]
         if ratios:
             span = f"{min(ratios):.2f} to {max(ratios):.2f}"
-            said.append(f"the {label} is {statistics.mean(ratios):.2f} times that of before ({span})")
-    return f"At {size} pixels, on average over {len(pairs)} styles, {' and '.join(said)}." if said else ""
+            clauses.append(f"the {label} is {statistics.mean(ratios):.2f} times the earlier one ({span})")
+    return f"At {size} pixels, on average over the styles, {' and '.join(clauses)}." if clauses else ""
 
 
-def from_scratch_or_not(evidence: Evidence, album: Album) -> list[str]:
+def from_scratch_or_not(data: ReportData, pictures: ReportPictures) -> list[str]:
     """Loss curves of the styles trained both ways, and the iterations to the same loss."""
     text = [
         "A network that was trained for one style can be the start for another. Both runs of a style have the same "
-        f"losses and photos. Compared are their losses in training, smoothed: the mean over {SMOOTHING} iterations."
+        "losses and photos. The table compares their smoothed losses during training, the mean over "
+        f"{SMOOTHING} iterations."
     ]
-    fair = [pair for pair in evidence.twins if not pair.differing()]
-    for pair in evidence.twins:
-        if pair.differing():
-            settings = ", ".join(named(key) for key in pair.differing())
-            text.append(
-                f"`{pair.tuned.name}` and `{pair.scratch.name}` cannot be compared: they differ in {settings}."
-            )
-    if not fair:
-        return [
-            *text,
-            "No style in this tracker was trained both ways. To train one so:",
-            _BOTH_WAYS,
-        ]
-    path = album.path("from_scratch.png")
-    twin_curves(fair, path)
+    comparable = []
+    for pair in data.transfer_pairs:
+        if settings := pair.differing():
+            names = f"`{pair.tuned.name}` and `{pair.scratch.name}`"
+            text.append(f"{names} cannot be compared: they differ in {in_words(settings)}.")
+        else:
+            comparable.append(pair)
+    if not comparable:
+        return [*text, "No style in this tracker was trained both ways. To train one so:", _BOTH_WAYS]
+    path = pictures.path("from_scratch.png")
+    transfer_curves(comparable, path)
     heading = ("style", "smoothed loss", "from scratch", "from a trained network", "times as fast")
-    rows = [row for pair in fair for row in _levels(pair)]
-    text += [album.shown(path, "Loss curves, from scratch and from a trained network"), table(heading, rows)]
-    return text + [_told(pair) for pair in fair]
+    return [
+        *text,
+        pictures.markdown(path, "Loss curves, from scratch and from a trained network"),
+        table(heading, [row for pair in comparable for row in _levels(pair)]),
+        *map(_summary, comparable),
+    ]
 
 
-def _levels(pair: Twins) -> list[tuple[str, ...]]:
+def _levels(pair: TransferPair) -> list[tuple[str, ...]]:
     """The iterations that both runs need for the losses that either reaches."""
-    scratch, tuned = (smoothed(run.curves["loss/total"]) for run in (pair.scratch, pair.tuned))
-    last = scratch[-1][0]
+    scratch, tuned = smoothed(pair.scratch.total_loss), smoothed(pair.tuned.total_loss)
+    last, first = scratch[-1][0], tuned[0][0]
     losses = [value_at(scratch, step) for step in (*(level for level in LEVELS if level < last), last)]
     losses.append(tuned[-1][1])
     rows: list[tuple[str, ...]] = []
@@ -146,53 +138,53 @@ def _levels(pair: Twins) -> list[tuple[str, ...]]:
                 f"`{pair.tuned.name}`",
                 loss_text(loss),
                 f"not in {last}" if slow is None else str(slow),
-                f"not in {tuned[-1][0]}" if fast is None else _at(fast, tuned[0][0]),
-                _speed(slow, fast, last, tuned[0][0]),
+                f"not in {tuned[-1][0]}" if fast is None else _at(fast, first),
+                _speed(slow, fast, last, first),
             )
         )
     return rows
 
 
-def _told(pair: Twins) -> str:
-    scratch, tuned = (smoothed(run.curves["loss/total"]) for run in (pair.scratch, pair.tuned))
-    last, fast = scratch[-1][0], reached_at(tuned, scratch[-1][1])
-    reached = f"not within {tuned[-1][0]}" if fast is None else f"after {_at(fast, tuned[0][0])}"
+def _summary(pair: TransferPair) -> str:
+    scratch, tuned = smoothed(pair.scratch.total_loss), smoothed(pair.tuned.total_loss)
+    last, fast = scratch[-1], reached_at(tuned, scratch[-1][1])
+    start = pair.tuned.params["init_from"].removeprefix("models:/")
+    reached = f"does not reach within {tuned[-1][0]}" if fast is None else f"reaches after {_at(fast, tuned[0][0])}"
     text = (
-        f"`{pair.tuned.name}` began with `{pair.tuned.params['init_from'].removeprefix('models:/')}`. The loss that "
-        f"training from scratch has after {last} iterations it reaches {reached}."
+        f"`{pair.tuned.name}` began with `{start}`. It {reached} iterations the loss that training from scratch has "
+        f"after {last[0]}."
     )
-    if last != tuned[-1][0]:
-        text += f" It was trained for {tuned[-1][0]} iterations, and the learning rate follows each run's own length."
+    if last[0] != tuned[-1][0]:
+        text += f" It was trained for {tuned[-1][0]} iterations, and each run's learning rate follows its own length."
     return text
 
 
 def _at(step: int, first: int) -> str:
-    """A smoothed loss is not known before the first whole mean."""
+    """A step; a smoothed loss is not known before the first whole mean."""
     return f"{step} or before" if step == first else str(step)
 
 
 def _speed(slow: int | None, fast: int | None, last: int, first: int) -> str:
-    if fast is None:
-        return NONE
-    if slow == fast == first:
+    """How many times as fast: "1.7", or "over 1.7" when that is only known to be a lower bound."""
+    if fast is None or slow == fast == first:
         return NONE
     times = (slow or last) / fast
     return f"over {times:.1f}" if slow is None or (fast == first and slow > fast) else f"{times:.1f}"
 
 
-def _caption(style: GalleryStyle) -> str:
+def _caption(style: Network) -> str:
     params = style.run.params
     about = ", ".join(part for part in (params.get("artist"), params.get("year")) if part)
-    begun = params.get("init_from", "").removeprefix("models:/")
-    lines = [f"**{params.get('title') or style.name}**", about, f"begun with `{begun}`" if begun else "from scratch"]
+    start = params.get("init_from", "").removeprefix("models:/")
+    lines = [f"**{style.title}**", about, f"begun with `{start}`" if start else "from scratch"]
     return "<br>".join(line for line in lines if line)
 
 
-def _strip(style: GalleryStyle, album: Album) -> str:
-    pictures = [album.open(style.run.style_picture)] if style.run.style_picture else []
-    for photo in album.photos([(style.run, style.iterations)])[:PHOTOS]:
-        pictures.append(album.open(style.run.previews[photo][style.iterations]))
-    if not pictures:
+def _strip(style: Network, pictures: ReportPictures) -> str:
+    """The style picture and the stylized sample photos side by side."""
+    images = pictures.style_picture(style.run)
+    images += [pictures.stylized(style, photo) for photo in pictures.photos([style])[:PHOTOS]]
+    if not images:
         return NONE
-    sheet = contact_sheet([""] * len(pictures), [Row("", pictures)], HEIGHT)
-    return album.sheet(f"gallery_{album.file_name(style.name)}", sheet, style.name)
+    sheet = contact_sheet([""] * len(images), [Row("", images)], HEIGHT)
+    return pictures.sheet(f"gallery_{file_name(style.name)}", sheet, style.name)

@@ -1,36 +1,116 @@
-"""The pictures of the report: opened from the tracker, blended."""
+"""The pictures of the report: opened from the tracker, arranged in sheets, saved to the report's folder."""
 
+import re
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from stylecore.errors import StylecoreError
-from training.tracking.store import (
-    MlflowClient,
-    fetch,
-    without_password,
-)
+from stylecore.sheet import Row, contact_sheet
+from training.report.data import Network, ReportRun
+from training.tracking.store import MlflowClient, fetch, without_password
 
 QUALITY = 78
+"""JPEG quality of the sheets."""
 
 
-def open_picture(client: MlflowClient, address: str) -> Image.Image:
-    """A picture of the store.
+@dataclass(frozen=True)
+class ReportPictures:
+    """Opens pictures of the store, each once, and saves the report's pictures to a folder."""
 
-    Raises:
-        StylecoreError: when it is not there, or no picture.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        path = fetch(client, address, Path(temporary))
-        try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        except OSError as error:
-            where = without_password(client.tracking_uri)
-            raise StylecoreError(f"A picture of the MLflow store at {where} cannot be read: {error}.") from error
+    client: MlflowClient
+    folder: Path
+    _opened: dict[str, Image.Image] = field(default_factory=dict, repr=False)
+
+    def open(self, address: str) -> Image.Image:
+        """A picture of the store.
+
+        Raises:
+            StylecoreError: when the picture is missing or damaged.
+        """
+        if address not in self._opened:
+            with tempfile.TemporaryDirectory() as temporary:
+                path = fetch(self.client, address, Path(temporary))
+                try:
+                    with Image.open(path) as image:
+                        self._opened[address] = image.convert("RGB")
+                except OSError as error:
+                    where = without_password(self.client.tracking_uri)
+                    raise StylecoreError(
+                        f"A picture of the MLflow store at {where} cannot be read: {error}; restore the run again."
+                    ) from error
+        return self._opened[address]
+
+    def stylized(self, network: Network, photo: str) -> Image.Image:
+        """The sample picture that a network made of a photo."""
+        return self.open(network.run.previews[photo][network.iterations])
+
+    def style_picture(self, run: ReportRun) -> list[Image.Image]:
+        """The run's style picture, or nothing."""
+        return [self.open(run.style_picture)] if run.style_picture else []
+
+    def path(self, file: str) -> Path:
+        """The path of a picture of the report."""
+        return self.folder / file
+
+    def markdown(self, path: Path, description: str) -> str:
+        """The Markdown that shows a saved picture."""
+        return f"![{description}](report/{path.name})"
+
+    def sheet(self, name: str, image: Image.Image, description: str) -> str:
+        """Save a contact sheet; returns its Markdown."""
+        path = self.path(f"{name}.jpg")
+        image.save(path, quality=QUALITY)
+        return self.markdown(path, description)
+
+    def photos(self, networks: Sequence[Network]) -> list[str]:
+        """The sample photos that are in the store with a stylized picture by every one of these networks."""
+        if not networks:
+            return []
+        first = networks[0].run.previews
+        return [
+            photo
+            for photo in sorted(first)
+            if 0 in first[photo] and all(each.iterations in each.run.previews.get(photo, {}) for each in networks)
+        ]
+
+    def by_network(self, name: str, networks: Sequence[Network], photos: int) -> list[str]:
+        """A sheet with a column for each network, beside the photo; nothing when they share no sample photo."""
+        rows = [
+            Row(
+                "", [self.open(networks[0].run.previews[photo][0]), *(self.stylized(each, photo) for each in networks)]
+            )
+            for photo in self.photos(networks)[:photos]
+        ]
+        if not rows:
+            return []
+        labels = [network.name for network in networks]
+        return [self.sheet(name, contact_sheet(["photo", *labels], rows), f"The photo; {'; '.join(labels)}")]
+
+    def by_checkpoint(self, name: str, runs: Mapping[str, ReportRun], photos: int) -> list[str]:
+        """A sheet with a column for each checkpoint and a row for each run; nothing without sample pictures."""
+        steps = sorted({step for run in runs.values() for step in run.checkpoints})
+        shared = sorted({photo for run in runs.values() for photo in run.previews if 0 in run.previews[photo]})
+        rows = [
+            Row(label, [self.open(addresses[step]) if step in addresses else None for step in (0, *steps)])
+            for photo in shared[:photos]
+            for label, run in runs.items()
+            for addresses in [run.previews.get(photo, {})]
+        ]
+        if not rows:
+            return []
+        labels = ["photo", *(f"{step} iterations" for step in steps)]
+        return [self.sheet(name, contact_sheet(labels, rows), f"{'; '.join(runs)}: {', '.join(labels)}")]
+
+
+def file_name(name: str) -> str:
+    """The name with only those characters that a file's name and an address can have."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
 def blended(photo: Image.Image, stylized: Image.Image, strength: float) -> Image.Image:
-    """The photo painted over with this much of the stylized picture, as `stylecore.color.blend` does."""
+    """The photo blended with the stylized picture, as by `stylecore.color.blend`."""
     return Image.blend(photo, stylized if stylized.size == photo.size else stylized.resize(photo.size), strength)

@@ -1,10 +1,11 @@
-"""The report's plots, in one style: Okabe and Ito's colors, which the color-blind tell apart, and markers beside them.
+"""The report's plots, in one style: Okabe and Ito's colors, which color-blind people can distinguish, and markers.
 
-No `pyplot`, so nothing is kept between two plots and no window system is asked for.
+`pyplot` is not used: it keeps figures between two plots and may look for a window system.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from PIL import Image
 
-from training.report.data import Curve, Twins, smoothed
+from training.report.data import Curve, TransferPair, smoothed
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GRAY = "#8a8a8a"
 DOTS = 150
-"""An inch: 8 inches give 1200 pixels, which GitHub shows at three quarters."""
+"""Pixels an inch: 8 inches give 1200 pixels, which GitHub shows at three quarters of their size."""
 PAPER_EQUIVALENT = (50, 100)
-"""Iterations of Gatys et al. whose loss the networks of Johnson et al. (2016), figure 5, have."""
+"""The networks of Johnson et al. (2016), figure 5, have the loss of this many iterations of Gatys et al."""
 
 _STYLE = {
     "font.size": 11,
@@ -41,13 +42,12 @@ _STYLE = {
 
 
 def loss_curves(runs: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """Three panels, logarithmic: the total loss; the content and the style loss by the unit of their weights.
+    """Three logarithmic panels: the total loss, and the content and the style loss divided by their weights.
 
     Args:
-        runs: label to curves "total", "content" and "style". Those without any keep their place in the colors.
+        runs: label to curves "total", "content" and "style". A label without curves keeps its color.
     """
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(8, 6.4), layout="constrained")
+    with _figure(path, 6.4) as figure:
         axes: dict[str, Any] = figure.subplot_mosaic(
             [["total", "total"], ["content", "style"]], height_ratios=(1.25, 1)
         )
@@ -58,16 +58,12 @@ def loss_curves(runs: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
         }
         for name, (title, unit) in titles.items():
             for color, (label, curves) in zip(cycle(COLORS), runs.items(), strict=False):
-                if not curves:
-                    continue
-                if name == "total":
-                    axes[name].plot(*_xy(curves[name]), color=color, alpha=0.22, linewidth=0.7)
-                axes[name].plot(*_xy(smoothed(curves[name])), color=color, label=label)
+                if curves:
+                    _plot_loss(axes[name], curves[name], color, label, raw=name == "total")
             _logarithmic(axes[name])
             axes[name].set_xlim(left=0)
             axes[name].set(title=title, xlabel="training iterations", ylabel=unit)
         _legend(figure, axes["total"])
-        _save(figure, path)
 
 
 def checkpoint_curves(
@@ -76,11 +72,10 @@ def checkpoint_curves(
     """One figure of every checkpoint against its iterations; the gallery's in gray.
 
     Args:
-        runs: label to curve; one without any point keeps its place in the colors.
+        runs: label to curve; a label without points keeps its color.
         paper: mark the range of the networks of Johnson et al.
     """
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(8, 4.6), layout="constrained")
+    with _figure(path, 4.6) as figure:
         axes = figure.subplots()
         if paper:
             axes.axhspan(*PAPER_EQUIVALENT, color="#56B4E9", alpha=0.15, linewidth=0)
@@ -93,97 +88,102 @@ def checkpoint_curves(
                 color="#3a6f8f",
                 fontsize=9.5,
             )
-        for number, curve in enumerate(gallery.values()):
-            label = "the gallery's styles" if number == 0 else None
+        for index, curve in enumerate(gallery.values()):
+            label = None if index else "the gallery's styles"
             axes.plot(*_xy(curve), color=GRAY, marker=".", markersize=8, linewidth=0.9, label=label)
-        _marked(axes, runs)
+        for color, marker, (label, curve) in zip(cycle(COLORS), cycle(MARKERS), runs.items(), strict=False):
+            if curve:
+                axes.plot(*_xy(curve), color=color, marker=marker, label=label)
         axes.set(xlabel="training iterations", ylabel=unit)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         _legend(figure, axes)
-        _save(figure, path)
 
 
-def spot_curves(spots: Mapping[str, Curve], burnt: Mapping[str, Curve], path: Path) -> None:
-    """Two panels: the spots of the checkpoints, and the values burnt in while training, in percent."""
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(8, 4.4), layout="constrained")
+def spot_curves(spots: Mapping[str, Curve], burnt_in: Mapping[str, Curve], path: Path) -> None:
+    """Two panels, in percent: the spots at the checkpoints, and the values burnt in during training."""
+    with _figure(path, 4.4) as figure:
         left, right = figure.subplots(1, 2)
-        labels = list(dict.fromkeys([*spots, *burnt]))
+        labels = list(dict.fromkeys([*spots, *burnt_in]))
         styles = {label: (COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]) for i, label in enumerate(labels)}
         for label, curve in spots.items():
             color, marker = styles[label]
             if curve:
-                left.plot(*_percent(curve), color=color, marker=marker, label=label)
-        for label, curve in burnt.items():
-            right.plot(*_percent(smoothed(curve)), color=styles[label][0], label=label)
+                left.plot(*_xy(curve, 100), color=color, marker=marker, label=label)
+        for label, curve in burnt_in.items():
+            right.plot(*_xy(smoothed(curve), 100), color=styles[label][0], label=label)
         left.set(title="sample photos", xlabel="training iterations", ylabel="covered by burnt-in spots (%)")
         right.set(title="training photos", xlabel="training iterations", ylabel="values at black or white (%)")
-        for axes, curves in ((left, spots), (right, burnt)):
+        for axes, curves in ((left, spots), (right, burnt_in)):
             axes.set_xlim(left=0)
             flat = all(value == 0 for curve in curves.values() for _, value in curve)
             axes.set_ylim(bottom=0, top=1 if flat else None)
-        _legend(figure, right if burnt else left)
-        _save(figure, path)
+        _legend(figure, right if burnt_in else left)
 
 
-def twin_curves(twins: Sequence[Twins], path: Path) -> None:
-    """A panel for every style trained both ways, logarithmic."""
-    with rc_context(_STYLE):
-        columns = min(2, len(twins))
-        rows = -(-len(twins) // columns)
-        figure = Figure(figsize=(8, 0.7 + 3.4 * rows), layout="constrained")
+def transfer_curves(pairs: Sequence[TransferPair], path: Path) -> None:
+    """A logarithmic panel for every style trained both ways."""
+    columns = min(2, len(pairs))
+    rows = -(-len(pairs) // columns)
+    with _figure(path, 0.7 + 3.4 * rows) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
-        for panel, pair in zip(panels, twins, strict=False):
-            for run, color, label in (
-                (pair.scratch, COLORS[1], "from scratch"),
-                (pair.tuned, COLORS[0], "from a trained network"),
-            ):
-                curve = run.curves["loss/total"]
-                panel.plot(*_xy(curve), color=color, alpha=0.22, linewidth=0.7)
-                panel.plot(*_xy(smoothed(curve)), color=color, label=label)
+        for panel, pair in zip(panels, pairs, strict=False):
+            _plot_loss(panel, pair.scratch.total_loss, COLORS[1], "from scratch")
+            _plot_loss(panel, pair.tuned.total_loss, COLORS[0], "from a trained network")
             _logarithmic(panel)
             panel.set_xlim(left=0)
             panel.set(title=pair.tuned.name, xlabel="training iterations", ylabel="total loss")
-        for panel in panels[len(twins) :]:
+        for panel in panels[len(pairs) :]:
             panel.remove()
         _legend(figure, panels[0])
-        _save(figure, path)
 
 
 def grid_curves(ratios: Sequence[float], content: Sequence[float], style: Sequence[float], path: Path) -> None:
-    """Two panels, logarithmic: content and style loss against alpha / beta, each by the unit of its weight."""
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(8, 3.4), layout="constrained")
-        for axes, values, title, number in zip(
-            figure.subplots(1, 2), (content, style), ("content", "style"), (0, 1), strict=True
+    """Two logarithmic panels: content and style loss, divided by their weights, against alpha / beta."""
+    with _figure(path, 3.4) as figure:
+        for index, (axes, values, title) in enumerate(
+            zip(figure.subplots(1, 2), (content, style), ("content", "style"), strict=True)
         ):
-            axes.plot(ratios, values, color=COLORS[number], marker=MARKERS[number])
+            axes.plot(ratios, values, color=COLORS[index], marker=MARKERS[index])
             axes.set_xscale("log")
             axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.invert_xaxis()
             _logarithmic(axes)
             axes.set(title=title, xlabel="alpha / beta", ylabel=f"{title} loss / its weight")
-        _save(figure, path)
 
 
-def _marked(axes: Any, runs: Mapping[str, Curve]) -> None:
-    for color, marker, (label, curve) in zip(cycle(COLORS), cycle(MARKERS), runs.items(), strict=False):
-        if curve:
-            axes.plot(*_xy(curve), color=color, marker=marker, label=label)
+@contextmanager
+def _figure(path: Path, height: float) -> Iterator[Figure]:
+    """A figure 8 inches wide, saved to a file at the end.
+
+    The file is a PNG of 256 colors, which has a third of the bytes. The colors are those that cover most: otherwise a
+    thin line takes its neighbor's color.
+    """
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8, height), layout="constrained")
+        yield figure
+        FigureCanvasAgg(figure)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=DOTS)
+    with Image.open(drawn) as image:
+        colors = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    colors.save(path, optimize=True)
 
 
-def _xy(curve: Curve) -> tuple[list[int], list[float]]:
-    return [step for step, _ in curve], [value for _, value in curve]
+def _plot_loss(axes: Any, curve: Curve, color: str, label: str, *, raw: bool = True) -> None:
+    """A smoothed loss, and with `raw` the loss itself, pale."""
+    if raw:
+        axes.plot(*_xy(curve), color=color, alpha=0.22, linewidth=0.7)
+    axes.plot(*_xy(smoothed(curve)), color=color, label=label)
 
 
-def _percent(curve: Curve) -> tuple[list[int], list[float]]:
-    return [step for step, _ in curve], [100 * value for _, value in curve]
+def _xy(curve: Curve, factor: float = 1) -> tuple[list[int], list[float]]:
+    return [step for step, _ in curve], [factor * value for _, value in curve]
 
 
 def _logarithmic(axes: Any) -> None:
-    """Numbers at the decades, and between them the more, the less the axis spans."""
+    """Numbers at the powers of ten, and between them the more numbers, the shorter the axis."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     digits = "123456789" if high / low < 5 else "125" if high / low < 30 else "1"
@@ -201,13 +201,3 @@ def _legend(figure: Figure, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)))
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """As a PNG of 256 colors, a third of the bytes; those that cover most, lest a thin line take its neighbor's."""
-    FigureCanvasAgg(figure)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DOTS)
-    with Image.open(drawn) as image:
-        colors = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    colors.save(path, optimize=True)
