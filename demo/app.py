@@ -32,7 +32,7 @@ from demo.tabs.api import build_api
 from demo.tabs.compare import build_compare_api, build_compare_tab
 from demo.tabs.gatys import build_gatys_api, build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
-from demo.theme import STYLE_SHEETS, header, theme
+from demo.theme import STYLE_SHEETS, header, script, theme
 from stylecore.errors import StylecoreError
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg as pretrained_vgg
@@ -81,6 +81,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": STYLE_SHEETS,
+        "head": f"<script>{script('page')}</script>",
         "ssr_mode": False,
         "enable_monitoring": False,
         "max_file_size": (limits or Limits()).file_size,

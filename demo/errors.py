@@ -44,9 +44,10 @@ def plainly(handler: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _shown(error: Exception) -> gr.Error:
+def sentence_of(error: Exception) -> str:
+    """What the visitor reads of an error, as HTML. One that nobody expected is logged with its traceback."""
     if isinstance(error, gr.Error):
-        return error
+        return str(error.message)
     if isinstance(error, StylecoreError):
         sentence = str(error)
     elif isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -56,8 +57,10 @@ def _shown(error: Exception) -> gr.Error:
         sentence = "Something went wrong here, not with your picture; please try again."
     sentence = sentence[:1].upper() + sentence[1:]
     # The browser shows the text as HTML.
-    return gr.Error(
-        html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False),
-        title=ERROR_TITLE,
-        print_exception=False,
-    )
+    return html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False)
+
+
+def _shown(error: Exception) -> gr.Error:
+    if isinstance(error, gr.Error):
+        return error
+    return gr.Error(sentence_of(error), title=ERROR_TITLE, print_exception=False)

@@ -1,8 +1,10 @@
 """What the tabs share: the photo input, pictures to files, the line of status."""
 
 import base64
+import html
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 from gradio.processing_utils import hash_bytes
@@ -115,6 +117,11 @@ def _cached(content: bytes, name: str) -> str:
     file = folder / name
     write_whole(file, content)
     return str(file.resolve())
+
+
+def address_of(file: str) -> str:
+    """Where the browser finds a file of Gradio's cache, for an attribute of HTML."""
+    return html.escape(f"gradio_api/file={quote(file)}")
 
 
 def status_line(text: str, *, kind: str = "") -> str:

@@ -4,6 +4,8 @@ import re
 
 import torch
 
+CPU = "the CPU"
+
 
 def file_name(*parts: str) -> str:
     """A tidy name for a download, without suffix: `holiday-starry_night`."""
@@ -12,9 +14,9 @@ def file_name(*parts: str) -> str:
 
 
 def device_name(device: torch.device | str) -> str:
-    """ "the CPU", or the GPU's name."""
+    """`CPU`, or the GPU's name."""
     device = torch.device(device)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else CPU
 
 
 def seconds_text(seconds: float) -> str:

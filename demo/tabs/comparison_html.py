@@ -5,9 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
-from demo.page import save_for_browser
+from demo.page import address_of, save_for_browser
 from demo.services.catalogue import RunRecord, VersionEntry, title_of
 from demo.services.comparisons import (
     labels,
@@ -75,7 +74,7 @@ def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], b
         done: the first of them, at least one.
         best: name and version of the styles' default versions.
     """
-    address = _address(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
+    address = address_of(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
     height, width = done[0].result.size
     photo = f'<img alt="" src="{address}" width="{width}" height="{height}">'  # its place is there before it is
     losses = shown_losses(done)
@@ -107,7 +106,7 @@ def _evaluated(done: Sequence[Compared]) -> bool:
 
 
 def _figure(each: Compared, photo: str, losses: dict[str, float], largest: float | None, is_best: bool) -> str:
-    picture = _address(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label)))
+    picture = address_of(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label)))
     label = html.escape(each.label)
     best = ' <span class="best">best</span>' if is_best else ""
     notes = []
@@ -178,7 +177,3 @@ def loss_text(value: float) -> str:
     if not math.isfinite(value):
         return "not finite"
     return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _address(file: str) -> str:
-    return html.escape(f"gradio_api/file={quote(file)}")

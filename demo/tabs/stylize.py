@@ -1,86 +1,26 @@
 """The first tab: a photo, a style, the result."""
 
 import html
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import photo_input, pick_sample, save_for_browser, status_line
+from demo.errors import plainly, sentence_of
+from demo.page import photo_input, pick_sample, status_line
 from demo.services.catalogue import Catalogue, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
-from demo.services.previews import preview_photo
-from demo.services.stylize import Stylized, Stylizer, settings_of
+from demo.services.stylize import Stylizer
+from demo.tabs.before_after import before_after_html
 from demo.tabs.cards import sample_strip, style_cards
+from demo.tabs.result import failed, stylize
 from demo.tabs.sheet import QUIET, build_sheet
 from demo.tabs.webcam import build_live
 from demo.theme import script
-from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
 from stylecore.samples import sample_photos
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the tab shows for one request: files in Gradio's cache, and a line about them."""
-
-    before: str
-    after: str
-    png: str
-    jpeg: str
-    status: str
-
-
-def stylize(
-    stylizer: Stylizer,
-    photo: str | None,
-    style: str,
-    version: str,
-    longest_side: float,
-    strength: float,
-    keep_colors: bool,
-    brush: float = BRUSH,
-) -> Answer:
-    """Stylize the photo, or the sample photo while there is none, and write the files that the page shows.
-
-    Raises:
-        StylecoreError: as `Stylizer.stylize`.
-    """
-    sample = preview_photo() if photo is None else None
-    source = photo or sample
-    if source is None:
-        raise StylecoreError("there is no photo yet; upload one.")
-    result = stylizer.stylize(source, style, version, int(longest_side), brush)
-    pixels = result.finish(strength, keep_colors)
-    name = file_name(Path(source).stem, style)
-    settings = settings_of(result, strength, keep_colors)
-    png = save_for_browser(pixels, "PNG", name, alpha=result.alpha, exif=result.exif, settings=settings)
-    jpeg = save_for_browser(pixels, "JPEG", name, exif=result.exif, settings=settings)
-    before = save_for_browser(result.content / 255, "JPEG", f"{name}-before")
-    # The two are laid over each other: through a transparent PNG the other would show.
-    return Answer(before, jpeg, png, jpeg, describe(result, sample is not None))
-
-
-def describe(result: Stylized, is_sample: bool) -> str:
-    """The line below the picture, as HTML."""
-    height, width = result.size
-    parts = [
-        f"<strong>{html.escape(title_of(result.card))}</strong>",
-        f"{width} &times; {height} pixels",
-        f"{seconds_text(result.seconds)} on {html.escape(result.device)}, by {html.escape(result.runtime)}",
-    ]
-    source_height, source_width = result.source_size
-    if result.source_size != result.size:
-        parts.insert(2, f"reduced from {source_width} &times; {source_height}")
-    notes = [f"About your photo: {html.escape(notice)}." for notice in result.notices]
-    if is_sample:
-        notes.append("This is a sample photo. Drop your own to paint it.")
-    return status_line(" · ".join(parts) + "".join(f"<br>{note}" for note in notes))
 
 
 def version_label(entry: StyleEntry, version: str) -> str:
@@ -141,35 +81,25 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             styles = gr.HTML("", js_on_load=script("pick_style"), elem_id="styles")
             notice = gr.Markdown(visible=False, elem_id="notice")
         with gr.Column(scale=7, min_width=320, elem_classes="result"):
-            result = gr.ImageSlider(
-                label="Before and after",
-                show_label=False,
-                type="filepath",
-                format="png",
-                slider_position=35,
-                max_height=560,
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="result",
-            )
+            result = gr.HTML("", js_on_load=script("before_after"), elem_id="result")
             status = gr.HTML(status_line("&nbsp;"), elem_id="status")
             with gr.Row(elem_classes="controls"):
                 strength = gr.Slider(
                     0, 1, 1, step=0.05, label="Strength of the style", elem_id="strength", buttons=[], scale=3
                 )
-                keep_colors = gr.Checkbox(
-                    label="Keep my photo's colors", elem_id="keep-colors", scale=2, min_width=220
+                brush = gr.Slider(
+                    limits.least_brush,
+                    limits.largest_brush,
+                    BRUSH,
+                    step=0.25,
+                    label="Size of the brush",
+                    elem_id="brush",
+                    buttons=[],
+                    scale=3,
                 )
-            brush = gr.Slider(
-                limits.least_brush,
-                limits.largest_brush,
-                BRUSH,
-                step=0.25,
-                label="Size of the brush",
-                info="1 paints strokes as large as the painting's, whatever the size of your photo.",
-                elem_id="brush",
-                buttons=[],
-            )
+                keep_colors = gr.Checkbox(
+                    label="Keep my photo's colors", elem_id="keep-colors", scale=2, min_width=224
+                )
             with gr.Row(elem_classes="downloads"):
                 png = gr.DownloadButton("Download PNG", variant="primary", elem_id="download-png", interactive=False)
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="download-jpeg", interactive=False)
@@ -224,11 +154,18 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         shown = stylize(stylizer, photo, style, version, longest_side, strength, keep_colors, brush)
         return (
-            (shown.before, shown.after),
+            before_after_html(shown.pictures),
             shown.status,
             gr.DownloadButton(value=shown.png, interactive=True),
             gr.DownloadButton(value=shown.jpeg, interactive=True),
         )
+
+    def answer_or_say_why_not(*wanted: Any) -> tuple[Any, ...]:
+        try:
+            return answer(*wanted)
+        except Exception as error:  # one that is raised would lie over the status, and leave old files to download
+            off = gr.DownloadButton(interactive=False)
+            return gr.skip(), failed(sentence_of(error)), off, off
 
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
@@ -237,7 +174,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     samples.select(plainly(pick_sample), None, [photo], **QUIET)
     gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), **QUIET)
     run: dict[str, Any] = {
-        "fn": plainly(answer),
+        "fn": answer_or_say_why_not,
         "inputs": [photo, style, version, longest_side, strength, keep_colors, brush],
         "outputs": [result, status, png, jpeg],
         "show_progress": "minimal",

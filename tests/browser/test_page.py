@@ -91,10 +91,18 @@ def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPa
     text = tmp_path / "photo.jpg"
     text.write_text("I am text")
     page.set_input_files("#photo input[type=file]", text)
-    toast = page.get_by_test_id("toast-body")
-    toast.wait_for()
-    assert "This file is not a picture" in toast.inner_text()
+    wait_for_status(page, "status", "That did not work. This file is not a picture")
     assert source_of(page, "#result img") == before
+    for button in ("#download-png", "#download-jpeg"):
+        assert page.locator(button).is_disabled()
+    # No broken picture, and none of Gradio's own words.
+    page.locator("#photo.no-preview-here").wait_for()
+    assert not page.locator("#photo .image-frame img").is_visible()
+    assert page.get_by_text("Error", exact=True).count() == 0
+    page.locator("#samples button").first.click()
+    wait_for_change(page, "#result img", before)
+    page.locator("#download-png:not([disabled])").wait_for()
+    page.locator("#photo .image-frame img").wait_for()
 
 
 def test_painting_is_watched_and_stopped(open_page: OpenPage, photo_file: Path) -> None:

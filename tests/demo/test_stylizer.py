@@ -12,7 +12,8 @@ from PIL import Image
 from demo.errors import plainly
 from demo.services.catalogue import BundleCatalogue
 from demo.services.stylize import Stylizer
-from demo.tabs.stylize import describe, stylize, version_choices
+from demo.tabs.result import describe, stylize
+from demo.tabs.stylize import version_choices
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.pictures.read import load_picture, read_settings, save_picture
@@ -39,10 +40,11 @@ def test_the_picture_keeps_its_size_and_transparency(stylizer: Stylizer, photo: 
     with Image.open(answer.png) as png, Image.open(photo) as source:
         assert png.size == source.size == (61, 45)
         assert png.getchannel("A").tobytes() == source.getchannel("A").tobytes()
-    with Image.open(answer.jpeg) as jpeg, Image.open(answer.before) as before:
+    with Image.open(answer.jpeg) as jpeg, Image.open(answer.pictures.before) as before:
         assert jpeg.size == before.size == (61, 45)
-    # Laid over the photo, a transparent picture would let it show through.
-    assert answer.after == answer.jpeg
+        assert before.mode == "RGBA"
+    assert answer.pictures.after == answer.png
+    assert answer.pictures.transparent
     assert Path(answer.png).name == "photo-night.png"
     assert read_settings(answer.png) == {
         "command": "stylize",
@@ -118,6 +120,9 @@ def test_a_large_photo_is_reduced_and_the_page_says_so(stylizer: Stylizer, tmp_p
     assert result.size == (64, 96)
     line = describe(result, is_sample=False)
     assert "reduced from 300 &times; 200" in line
+    words, _, how = line.partition("<details")
+    assert "CPU" not in words  # what computed it is one click away
+    assert result.runtime in how
     assert "&lt;b&gt;Wave&lt;/b&gt;" in line  # titles are text, not HTML
 
 
