@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,20 @@ from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleCard, StyleModel, read_card
 from stylecore.library import CHAMPION, FAST
+from stylecore.pictures.read import encode_picture, load_picture
 
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = "stylecore.bundle/1"
 
 SECONDS_BETWEEN_PREVIEWS = 120.0
-"""After so long a preview that could not be made is tried again: the registry may have been away."""
+"""After so long a picture on a card that could not be made is tried again: the registry may have been away."""
 MODELS_KEPT = 32
+FIRST_STYLE = "starry_night"
+"""Shown and chosen first, where it is there."""
+DRAWN_BY = "stylecore"
+"""The artist of style pictures that a program drew; they come after the paintings."""
+THUMBNAIL_SIDE = 240
+"""Longest side of a painting on its style's card, in pixels."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +49,7 @@ class StyleEntry:
         card: of the default version.
         preview: a JPEG of the default version applied to the photo that all styles are shown on; None when that
             failed.
+        painting: a small JPEG of the picture that the default version was trained on; None where it is not known.
     """
 
     name: str
@@ -50,6 +58,7 @@ class StyleEntry:
     aliases: Mapping[str, str]
     card: StyleCard
     preview: bytes | None = None
+    painting: bytes | None = None
 
     @property
     def default_version(self) -> str:
@@ -124,14 +133,35 @@ class Catalogue:
         self._lock = threading.RLock()
         self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
         self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
-        self._previews: dict[tuple[str, str], bytes | None] = {}
-        self._try_preview_at: dict[tuple[str, str], float] = {}
+        self._made: dict[tuple[str, str, str], bytes | None] = {}  # pictures on the cards
+        self._try_at: dict[tuple[str, str, str], float] = {}
 
     def styles(self) -> list[StyleEntry]:
-        """The styles that can be opened, by title, with their previews."""
+        """The styles that can be opened, with their previews: `FIRST_STYLE`, the other paintings by title, and what
+        was drawn by a program."""
         with self._lock:
-            entries = sorted(self._entries(), key=lambda entry: entry.title.casefold())
-        return [replace(entry, preview=self._preview(entry)) for entry in entries]
+            entries = sorted(self._entries(), key=_rank)
+        return [
+            replace(
+                entry,
+                preview=self._on_card("preview", entry, self._paint_preview),
+                painting=self._on_card("painting", entry, self._make_thumbnail),
+            )
+            for entry in entries
+        ]
+
+    def painting(self, name: str) -> Path | None:
+        """The file of the picture that the style's default version was trained on; None where it is not known.
+
+        Raises:
+            StylecoreError: when there is no such style.
+        """
+        entry = self.find(name)
+        try:
+            return self._painting_of(name, entry.default_version)
+        except StylecoreError as error:
+            _log.warning("The style picture of %s cannot be read: %s", name, error)
+            return None
 
     def open(self, name: str, version_or_alias: str = CHAMPION) -> StyleModel:
         """The model of a style's version, read at its first use.
@@ -193,13 +223,21 @@ class Catalogue:
             self._models.popitem(last=False)
         return self._models[key]
 
-    def _preview(self, entry: StyleEntry) -> bytes | None:
-        key = (entry.name, entry.default_version)
+    def _make_thumbnail(self, entry: StyleEntry) -> bytes | None:
+        try:
+            file = self.painting(entry.name)
+            return None if file is None else encode_picture(load_picture(file, max_side=THUMBNAIL_SIDE).pixels, "JPEG")
+        except StylecoreError as error:
+            _log.warning("The style picture of %s cannot be shown: %s", entry.name, error)
+            return None
+
+    def _on_card(self, kind: str, entry: StyleEntry, make: Callable[[StyleEntry], bytes | None]) -> bytes | None:
+        key = (kind, entry.name, entry.default_version)
         with self._painting:
-            if self._previews.get(key) is None and time.monotonic() >= self._try_preview_at.get(key, 0.0):
-                self._previews[key] = self._paint_preview(entry)
-                self._try_preview_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
-            return self._previews[key]
+            if self._made.get(key) is None and time.monotonic() >= self._try_at.get(key, 0.0):
+                self._made[key] = make(entry)
+                self._try_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
+            return self._made[key]
 
     def _paint_preview(self, entry: StyleEntry) -> bytes | None:
         photo = preview_photo()
@@ -222,6 +260,9 @@ class Catalogue:
     def _record(self, name: str, version: str) -> RunRecord:
         return RunRecord()
 
+    def _painting_of(self, name: str, version: str) -> Path | None:
+        return None
+
     def _load(self, name: str, version: str) -> StyleModel:
         raise NotImplementedError
 
@@ -240,6 +281,7 @@ class BundleCatalogue(Catalogue):
         self._files: dict[tuple[str, str], tuple[Path, str]] = {}
         self._run_names: dict[tuple[str, str], str] = {}
         self._records: dict[tuple[str, str], RunRecord] = {}
+        self._pictures: dict[tuple[str, str], str] = {}
         versions: dict[str, list[str]] = {}
         aliases: dict[str, dict[str, str]] = {}
         try:
@@ -247,6 +289,7 @@ class BundleCatalogue(Catalogue):
                 name, version = str(style["name"]), str(style["version"])
                 file = self._bundle / Path(str(style["file"])).name
                 self._files[name, version] = (file, str(style["sha256"]))
+                self._pictures[name, version] = Path(str(style.get("picture") or "")).name
                 self._run_names[name, version] = str(style.get("run_name") or "")
                 self._records[name, version] = RunRecord(
                     style.get("gatys_iterations"),
@@ -279,6 +322,10 @@ class BundleCatalogue(Catalogue):
     def _record(self, name: str, version: str) -> RunRecord:
         return self._records[name, version]
 
+    def _painting_of(self, name: str, version: str) -> Path | None:
+        picture = self._pictures[name, version]
+        return self._bundle / picture if picture else None
+
     def _load(self, name: str, version: str) -> StyleModel:
         file, digest = self._files[name, version]
         try:
@@ -287,6 +334,10 @@ class BundleCatalogue(Catalogue):
         except OSError as error:
             raise StylecoreError(f"the style {name} cannot be read: {error.strerror}.") from error
         return StyleModel.load(file)
+
+
+def _rank(entry: StyleEntry) -> tuple[bool, bool, str]:
+    return entry.card.artist == DRAWN_BY, entry.name != FIRST_STYLE, entry.title.casefold()
 
 
 def title_of(card: StyleCard) -> str:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from demo.services.catalogue import Catalogue, RunRecord, StyleEntry, VersionEntry, title_of
@@ -122,6 +123,10 @@ class RegistryCatalogue(Catalogue):
             losses,
             size,
         )
+
+    def _painting_of(self, name: str, version: str) -> Path | None:
+        picture = self._registry.style_picture(self._versions[name, version])
+        return Path(picture)
 
     def _load(self, name: str, version: str) -> StyleModel:
         return StyleModel.load(self._registry.weights(self._versions[name, version]))

@@ -12,11 +12,12 @@ THUMBNAIL_SIDE = 64
 
 
 def style_cards(entries: Sequence[StyleEntry], chosen: str) -> str:
-    """A group of radio buttons that look like cards: the preview, title and artist below it."""
+    """A group of radio buttons that look like cards: the preview, the painting in its corner, title and
+    artist below it."""
     cards = "".join(
         f'<label class="card"><input type="radio" name="style" value="{html.escape(entry.name)}"'
         f"{' checked' if entry.name == chosen else ''}>"
-        f"{_image(entry.preview)}"
+        f'<span class="pictures">{_image(entry.preview)}{_painting(entry)}</span>'
         f'<span class="title">{html.escape(entry.title)}</span>'
         f'<span class="artist">{html.escape(entry.card.artist)}</span></label>'
         for entry in entries
@@ -24,6 +25,11 @@ def style_cards(entries: Sequence[StyleEntry], chosen: str) -> str:
     return (
         f'<fieldset class="cards"><legend>Choose a painting</legend><div>{cards}</div></fieldset>' if entries else ""
     )
+
+
+def _painting(entry: StyleEntry) -> str:
+    alt = html.escape(f"The painting: {entry.title}")
+    return _image(entry.painting, alt, "painting") if entry.painting else ""
 
 
 def sample_strip(photos: Mapping[str, Path], question: str = "No photo at hand?", what: str = "Sample photo") -> str:
@@ -40,7 +46,7 @@ def _thumbnail(file: Path) -> bytes:
     return encode_picture(load_picture(file, max_side=2 * THUMBNAIL_SIDE).pixels, "JPEG")
 
 
-def _image(jpeg: bytes | None) -> str:
+def _image(jpeg: bytes | None, alt: str = "", kind: str = "preview") -> str:
     if jpeg is None:
         return '<span class="no-preview"></span>'
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
+    return f'<img class="{kind}" alt="{alt}" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'

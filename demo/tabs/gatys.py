@@ -238,7 +238,8 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
         """The picture that the chosen network was trained on."""
         if painter.stylizer is None or not start.startswith(NETWORK):
             return gr.skip()
-        picture = style_picture_of(painter.stylizer.catalogue.find(start.removeprefix(NETWORK)))
+        name, catalogue = start.removeprefix(NETWORK), painter.stylizer.catalogue
+        picture = catalogue.painting(name) or style_picture_of(catalogue.find(name))
         return copy_to_cache(picture) if picture else gr.skip()
 
     def look_ahead(photo: str | None, longest_side: float, steps: float) -> str:

@@ -44,7 +44,7 @@ def write_bundle(folder: Path, versions: list[tuple[StyleModel, str, list[str]]]
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The styles "night" (versions 1, 2 and the champion 3) and "wave"."""
+    """The styles "night" (versions 1, 2 and the champion 3) and "wave", without the pictures they were trained on."""
     night = [make_style(seed, name="night", title="The Night", artist="A. Painter", year="1889") for seed in (1, 2, 3)]
     night = [
         StyleModel(

@@ -1,5 +1,6 @@
 """The styles a page serves, from either source."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -8,13 +9,17 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from gradio_client import Client
+from PIL import Image
 
 from demo.app import build_demo, launch_options
 from demo.services.catalogue import BundleCatalogue, Catalogue
 from demo.services.registry_catalogue import RegistryCatalogue
+from demo.tabs.cards import style_cards
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
+from stylecore.pictures.read import save_picture
 from tests.demo.conftest import make_style, write_bundle
 from training.registry.versions import log_style
 
@@ -73,7 +78,7 @@ def test_a_file_that_is_not_the_manifests_is_refused(bundle: Path, tmp_path: Pat
     assert {entry.name: entry.preview is None for entry in catalogue.styles()} == {"night": False, "wave": True}
     shutil.copyfile(bundle / "wave-1.safetensors", copy / "wave-1.safetensors")
     assert catalogue.styles()[1].preview is None  # not tried at every call
-    catalogue._try_preview_at.clear()  # some minutes later
+    catalogue._try_at.clear()  # some minutes later
     assert catalogue.styles()[1].preview is not None
 
 
@@ -178,3 +183,37 @@ def test_the_cards_title_falls_back_to_the_name(tmp_path: Path) -> None:
     assert catalogue.styles()[0].title == "Great wave"
     assert catalogue.styles()[0].default_version == "1"  # without a champion the newest
     assert json.loads((tmp_path / "one" / "manifest.json").read_text())["styles"][0]["aliases"] == []
+
+
+def test_the_best_is_first_and_what_was_drawn_comes_last(tmp_path: Path) -> None:
+    cards = {
+        "arabesque": {"title": "Arabesque", "artist": "stylecore"},
+        "zebra": {"title": "Zebra", "artist": "A. Painter"},
+        "starry_night": {"title": "The Starry Night", "artist": "Vincent van Gogh"},
+        "boats": {"title": "Boats", "artist": "A. Painter"},
+    }
+    models = [make_style(seed, name=name, **card) for seed, (name, card) in enumerate(cards.items())]
+    bundle = write_bundle(tmp_path / "bundle", [(model, "1", ["champion"]) for model in models])
+    styles = BundleCatalogue(bundle).styles()
+    assert [style.name for style in styles] == ["starry_night", "boats", "zebra", "arabesque"]
+
+
+def test_a_bundle_carries_the_paintings(tmp_path: Path) -> None:
+    models = [make_style(1, name="night"), make_style(2, name="wave"), make_style(3, name="lost")]
+    bundle = write_bundle(tmp_path / "bundle", [(model, "1", ["champion"]) for model in models])
+    save_picture(torch.rand(3, 400, 300), bundle / "night.jpg")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["styles"][0]["picture"] = "night.jpg"
+    manifest["styles"][2]["picture"] = "../lost.jpg"  # there is none, and none outside the bundle is taken
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    catalogue = BundleCatalogue(bundle)
+    assert catalogue.painting("night") == bundle / "night.jpg"
+    assert catalogue.painting("wave") is None
+    painted = {style.name: style.painting for style in catalogue.styles()}
+    assert painted["wave"] is None
+    assert painted["lost"] is None
+    with Image.open(io.BytesIO(painted["night"] or b"")) as thumbnail:
+        assert max(thumbnail.size) == 240
+    cards = style_cards(catalogue.styles(), "night")
+    assert cards.count('alt="The painting: Night"') == 1
+    assert cards.count("The painting:") == 1

@@ -14,6 +14,7 @@ from demo.services.catalogue import BundleCatalogue, RunRecord
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore import library
 from stylecore.errors import StylecoreError
+from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
 from training import registry as registry_module
 from training.registry import Registry, cache
@@ -145,7 +146,8 @@ def test_a_bundle_is_complete_and_replaces_another(registry: Registry, tmp_path:
         assert json.loads(model.card.to_json()) == style["card"]
         assert style["iterations"] == model.card.iterations
     registry.export(out, names=["tiny_waves"], alias="iterations-20")
-    assert {path.name for path in out.iterdir()} == {"manifest.json", "tiny_waves.safetensors"}
+    (style,) = json.loads((out / "manifest.json").read_text())["styles"]
+    assert {path.name for path in out.iterdir()} == {"manifest.json", "tiny_waves.safetensors", style["picture"]}
     assert StyleModel.load(out / "tiny_waves.safetensors").card.iterations == 20
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
 
@@ -173,6 +175,11 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
     record = catalogue.record("tiny_waves", "2")
     assert record == RunRecord(31.5, losses={"total": 3.0, "content": 2.0, "style": 1.0}, losses_size=256)
     served = RegistryCatalogue(store)
+    for one in (catalogue, served):  # both know the picture that the style was trained on
+        painting = one.painting("tiny_waves")
+        assert painting is not None
+        assert file_sha256(painting) == file_sha256(own_registry.style_picture(own_registry.find("tiny_waves")))
+        assert all(entry.painting for entry in one.styles() if entry.name != "nameless")
     assert served.find("tiny_waves").default_version == "1"
     assert served.record("tiny_waves", "2") == record
     assert catalogue.record("tiny_waves", "1") == RunRecord()

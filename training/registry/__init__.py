@@ -31,6 +31,7 @@ from training.registry.errors import as_stylecore_errors
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG
+from training.tracking.delivery import NOTE_IMAGE
 from training.tracking.store import all_pages, connect, folder_of_store, is_server, plain_errors, without_password
 
 __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
@@ -166,6 +167,12 @@ class Registry:
             return StyleCard.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StylecoreError(f"The card of {version.name}/{version.version} cannot be read: {error}.") from error
+
+    def style_picture(self, version: RegisteredVersion) -> Path:
+        """The local file of the picture that the version was trained on; StylecoreError where its run has none."""
+        if not version.run_id:
+            raise StylecoreError(f"{version.name}/{version.version} has no run, so its style picture is not known.")
+        return self._files.fetch_of_run(version.run_id, NOTE_IMAGE)
 
     @as_stylecore_errors()
     def metric(self, version: RegisteredVersion, key: str) -> float | None:

@@ -37,9 +37,10 @@ def write_bundle(
     or of all styles that have any alias.
 
     The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
-    gatys_iterations, evaluated_size, evaluated_losses, file, sha256, bytes, card}]}, `file` being a name in the
-    folder, and `gatys_iterations` null and `evaluated_size` 0 where they were not evaluated. The folder appears
-    whole or not at all; one that holds another bundle is replaced, any other is refused.
+    gatys_iterations, evaluated_size, evaluated_losses, file, sha256, bytes, picture, card}]}. `file` and `picture`,
+    the picture that the network was trained on, are names in the folder; `picture` is empty where the run has none,
+    and `gatys_iterations` is null and `evaluated_size` 0 where they were not evaluated. The folder appears whole or
+    not at all; one that holds another bundle is replaced, any other is refused.
     """
     out_dir = Path(out_dir).absolute()
     if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
@@ -107,5 +108,17 @@ def _export_version(registry: "Registry", version: "RegisteredVersion", folder: 
         "file": file.name,
         "sha256": file_sha256(file),
         "bytes": file.stat().st_size,
+        "picture": _export_picture(registry, version, folder),
         "card": json.loads(version.card.to_json()),
     }
+
+
+def _export_picture(registry: "Registry", version: "RegisteredVersion", folder: Path) -> str:
+    """The name of the style picture's file; versions that were trained on the same picture share it."""
+    try:
+        picture = registry.style_picture(version)
+    except StylecoreError:
+        return ""
+    file = folder / f"{version.name}.{file_sha256(picture)[:8]}.jpg"
+    shutil.copyfile(picture, file)
+    return file.name

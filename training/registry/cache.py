@@ -43,19 +43,36 @@ class VersionFiles:
                 with plain_errors(self._client.tracking_uri, f"locating {name}/{version}"):
                     folder = str(self._client.get_model_version_download_uri(name, version)).rstrip("/")
                 self._addresses[name, version] = folder
-            # The address holds a random id, so its content never changes, unless its SHA-256 says so.
-            kept = self._folder / sha256(folder.encode()).hexdigest()[:16] / file
-            if kept.is_file() and digest in ("", file_sha256(kept)):
-                return kept
-            with tempfile.TemporaryDirectory() as temporary:
-                fetched = fetch(self._client, f"{folder}/{file}", Path(temporary))
-                if Path(temporary) not in fetched.parents:
-                    return fetched
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                arriving = kept.with_name(f".{kept.name}.{os.getpid()}")
-                shutil.move(fetched, arriving)
-                os.replace(arriving, kept)
+            return self._kept(folder, file, digest)
+
+    @as_stylecore_errors()
+    def fetch_of_run(self, run_id: str, file: str) -> Path:
+        """The local path of a run's artifact, one that is written once.
+
+        Raises:
+            StylecoreError: as `fetch`.
+        """
+        with plain_errors(self._client.tracking_uri, f"locating the run {run_id}"):
+            folder = str(self._client.get_run(run_id).info.artifact_uri).rstrip("/")
+        with self._guard:
+            lock = self._locks.setdefault((run_id, ""), threading.Lock())
+        with lock:
+            return self._kept(folder, file, "")
+
+    def _kept(self, folder: str, file: str, digest: str) -> Path:
+        # The address holds a random id, so its content never changes, unless its SHA-256 says so.
+        kept = self._folder / sha256(folder.encode()).hexdigest()[:16] / file
+        if kept.is_file() and digest in ("", file_sha256(kept)):
             return kept
+        with tempfile.TemporaryDirectory() as temporary:
+            fetched = fetch(self._client, f"{folder}/{file}", Path(temporary))
+            if Path(temporary) not in fetched.parents:
+                return fetched
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            arriving = kept.with_name(f".{kept.name}.{os.getpid()}")
+            shutil.move(fetched, arriving)
+            os.replace(arriving, kept)
+        return kept
 
 
 def _user_cache() -> Path:
