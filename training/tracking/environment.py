@@ -56,7 +56,8 @@ class SystemMetrics:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it tells of GPUs that there are not
-        self._monitor = SystemMetricsMonitor("")  # never started: only its meters are used
+        # Never started: only its meters are used. Its client would make a database in the current folder.
+        self._monitor = SystemMetricsMonitor("", tracking_uri="http://unused.invalid")
         self._say, self._step = say, first_step
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
