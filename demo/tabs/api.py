@@ -31,7 +31,7 @@ def build_api(stylizer: Stylizer) -> None:
         """Stylize a photo in one pass.
 
         Args:
-            photo: A picture file: JPEG, PNG, WebP, TIFF, GIF or AVIF.
+            photo: A picture file: JPEG, PNG, WebP, HEIC, TIFF, GIF or AVIF.
             style: Name of a style, see /styles.
             version: A version's number or alias.
             longest_side: Longest side of the result in pixels; a smaller photo keeps its exact size.

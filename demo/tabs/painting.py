@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
-from PIL import Image, UnidentifiedImageError
 
 from demo.page import save_for_browser, status_line
 from demo.services.gatys import Order, Painter
 from demo.words import file_name, seconds_text
+from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysStep
-from stylecore.pictures.read import Picture
+from stylecore.pictures.read import Picture, read_size
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
 
@@ -133,9 +133,8 @@ def estimate_text(painter: Painter, photo: str | None, longest_side: float, step
     if photo is None:
         return status_line("&nbsp;")
     try:
-        with Image.open(photo) as image:  # the header only
-            width, height = image.size
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        height, width = read_size(photo)
+    except StylecoreError:
         return status_line("&nbsp;")
     scale = min(1.0, longest_side / max(width, height))
     seconds = painter.estimate(math.ceil(width * scale), math.ceil(height * scale), int(steps))

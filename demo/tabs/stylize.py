@@ -20,6 +20,7 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
+from stylecore.pictures.read import readable_formats
 from stylecore.samples import sample_photos
 
 
@@ -54,9 +55,10 @@ def about(card: StyleCard) -> str:
 
 def limits_text(limits: Limits) -> str:
     """What may be uploaded, as HTML."""
+    *others, last = readable_formats()
     megabytes = limits.file_size.removesuffix("mb")
     return (
-        f"<p class='hint'>JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP, up to {megabytes} MB and "
+        f"<p class='hint'>{', '.join(others)} or {last}, up to {megabytes} MB and "
         f"{limits.photo_pixels / 1e6:g} megapixels. Gone from this server within an hour.</p>"
     )
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylecore.errors import StylecoreError
+from stylecore.pictures.heif import HEAD_BYTES, HEIF, heif_is_readable, is_heif, open_heif
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
 from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image
 
@@ -30,6 +31,8 @@ __all__ = [
     "output_format",
     "picture_from_image",
     "read_settings",
+    "read_size",
+    "readable_formats",
     "resize",
     "save_picture",
     "to_image",
@@ -38,8 +41,19 @@ __all__ = [
 DEFAULT_MAX_PIXELS = 100_000_000
 """Width times height of the largest picture that is decoded unasked: 1.2 GB as a tensor."""
 
-# Pillow's names. Only what cameras, browsers and painters write; a decoder not named here cannot be attacked.
-READABLE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "JPEG2000", "PPM")
+# Pillow's names, and the formats' own. Only what cameras, browsers and painters write; a decoder not named here
+# cannot be attacked.
+READABLE_FORMATS = {
+    "JPEG": "JPEG",
+    "PNG": "PNG",
+    "WEBP": "WebP",
+    "TIFF": "TIFF",
+    "AVIF": "AVIF",
+    "GIF": "GIF",
+    "BMP": "BMP",
+    "JPEG2000": "JPEG 2000",
+    "PPM": "PPM",
+}
 
 # EXIF orientation: what brings the stored picture upright.
 UPRIGHT = {
@@ -79,7 +93,8 @@ def load_picture(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     keep_location: bool = False,
 ) -> Picture:
-    """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000 or PPM, known by content, not by name.
+    """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000, PPM, and HEIC where pillow-heif
+    is installed; known by content, not by name.
 
     The EXIF orientation is applied, the color profile converted to sRGB, transparency composited on white and
     kept in `alpha`; 16-bit samples are reduced to 8; of an animation the first frame is taken.
@@ -221,6 +236,29 @@ def fit(pixels: Tensor, max_side: int) -> Tensor:
 # --- opening ---
 
 
+def readable_formats() -> list[str]:
+    """The formats that `load_picture` reads here, by their own names."""
+    Image.init()
+    heif = ["HEIC"] if heif_is_readable() else []
+    return [name for pillows, name in READABLE_FORMATS.items() if pillows in Image.OPEN] + heif
+
+
+def read_size(source: str | Path | BinaryIO) -> tuple[int, int]:
+    """(height, width) of a picture file as its header says; with some orientations it is shown the other way round.
+
+    Raises:
+        StylecoreError: as `load_picture`; a file that is broken further on is not noticed.
+    """
+    name = _name(source)
+    try:
+        with _open(source, name) as image:
+            return image.height, image.width
+    except StylecoreError:
+        raise
+    except Exception as error:
+        raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
+
+
 def _name(source: str | Path | BinaryIO) -> str:
     if isinstance(source, str | Path):
         return str(source)
@@ -232,9 +270,19 @@ def _name(source: str | Path | BinaryIO) -> str:
 def _open(source: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     """The image with its header read and nothing decoded."""
     with _stream(source, name) as stream:
-        prefix = stream.read(16)
+        head = stream.read(HEAD_BYTES)
+        prefix = head[:16]
         if not prefix:
             raise StylecoreError(f"{name} is empty, so there is no picture to read")
+        if is_heif(head):
+            if not heif_is_readable():
+                raise StylecoreError(
+                    f"{name} is a HEIC picture, and pillow-heif, which reads them, is not installed: install it, or "
+                    "convert the picture to JPEG or PNG"
+                )
+            stream.seek(0)
+            yield open_heif(stream)
+            return
         Image.init()
         # Image.open does this too, and then compares the size with a limit of its own that only a global variable
         # can lift. Ours is an argument, checked by `_check_size`.
@@ -247,10 +295,7 @@ def _open(source: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
                 stream.seek(0)
                 yield factory(stream, "")
                 return
-        if prefix[4:12] in (b"ftypheic", b"ftypheix"):
-            raise StylecoreError(f"{name} is a HEIC picture, which is not supported: convert it to JPEG or PNG")
-        formats = ", ".join(READABLE_FORMATS)
-        raise StylecoreError(f"{name} is not a picture: its content is none of {formats}")
+        raise StylecoreError(f"{name} is not a picture: its content is none of {', '.join(readable_formats())}")
 
 
 def _stream(source: str | Path | BinaryIO, name: str) -> BinaryIO:
@@ -279,7 +324,7 @@ def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
 
 def _frame_notices(image: Image.Image) -> list[str]:
     frames = getattr(image, "n_frames", 1)
-    if frames == 1 or image.format == "MPO":  # a phone's JPEG with previews or a depth map behind the photo
+    if frames == 1 or image.format in ("MPO", HEIF):  # a phone's previews or depth map behind the photo
         return []
     kind = "pages" if image.format == "TIFF" else "frames of its animation"
     return [f"only the first of the {frames} {kind} is used"]

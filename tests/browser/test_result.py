@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from stylecore.pictures.read import save_picture
 from tests.browser.test_page import OpenPage, source_of, wait_for_change, wait_for_status
@@ -107,3 +108,21 @@ def test_the_result_stays_in_view_while_styles_are_chosen(open_page: OpenPage) -
     assert y + height <= 900
     assert page.locator("#download-png").is_visible()
     assert box(page, "#download-png")[1] < 900
+
+
+def test_photos_that_the_browser_cannot_show_are_painted_all_the_same(open_page: OpenPage, tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    page = open_page()
+    wait_for_change(page, "#result img", "")
+    assert "HEIC" in page.inner_text("#photo-limits")
+    photos = {"IMG_1.HEIC": (72, 54), "scan.TIFF": (80, 40)}  # of the first, Chromium does not know the type
+    for name, size in photos.items():
+        image = Image.effect_noise(size, 60).convert("RGB")
+        if name.endswith("HEIC"):
+            pillow_heif.from_pillow(image).save(tmp_path / name)
+        else:
+            image.save(tmp_path / name)
+        page.set_input_files("#photo input[type=file]", tmp_path / name)
+        wait_for_status(page, "status", f"{size[0]} \N{MULTIPLICATION SIGN} {size[1]} pixels")
+        page.locator("#photo.no-preview-here").wait_for()
+        assert not page.locator("#photo .image-frame img").is_visible()

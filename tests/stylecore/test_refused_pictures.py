@@ -27,7 +27,7 @@ def test_files_that_are_no_picture_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "is a folder")
     refused(tmp_path / "empty.jpg", "is empty")
     refused(tmp_path / "text.jpg", "is not a picture")
-    refused(tmp_path / "phone.heic", "HEIC")
+    refused(tmp_path / "phone.heic", "cannot be read")
     with pytest.raises(StylecoreError):
         load_picture("null\0character.png")
 

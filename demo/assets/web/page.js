@@ -1,3 +1,24 @@
+// Browsers that do not know HEIC give such a file no type, and Gradio refuses what is no "image/...".
+const TYPES = { heic: 'image/heic', heif: 'image/heif', avif: 'image/avif', tif: 'image/tiff', tiff: 'image/tiff' };
+const typed = (files) => {
+  const types = [...files].map((file) => file.type || TYPES[file.name.split('.').pop().toLowerCase()] || '');
+  if ([...files].every((file, index) => file.type === types[index])) return null;
+  const transfer = new DataTransfer();
+  [...files].forEach((file, index) => transfer.items.add(new File([file], file.name, { type: types[index] })));
+  return transfer;
+};
+document.addEventListener('change', (event) => {
+  const transfer = event.target.type === 'file' ? typed(event.target.files) : null;
+  if (transfer) event.target.files = transfer.files;
+}, true);
+document.addEventListener('drop', (event) => {
+  const transfer = event.dataTransfer ? typed(event.dataTransfer.files) : null;
+  if (!transfer) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  event.target.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer }));
+}, true);
+
 // Kinds of file that this browser cannot show get words in the upload box, not a broken picture.
 const box = (image) => (image.matches?.('img') ? image.closest('.image-frame')?.closest('.block') : null);
 document.addEventListener('error', (event) => {
