@@ -236,3 +236,19 @@ def test_a_store_that_was_made_anew_knows_nothing_of_what_was_promoted_in_the_ol
     library.write_alias(aliases, "tiny_waves", "champion", "waves-a/20")
     registry_module.restore_published(tmp_path / "published", f"sqlite:///{tmp_path}/new/mlflow.db")
     assert not aliases.exists()
+
+
+def test_a_champion_says_why_it_is_one_wherever_it_is_published(own_registry: Registry, tmp_path: Path):
+    version = own_registry.find("tiny_waves@iterations-20")
+    client = connect(own_registry.tracking_uri)
+    judged = {"eval/style_error_640": 0.1876, "eval/content_change_640": 1.1, "eval/judged_photos_640": 20.0}
+    for key, value in judged.items():
+        client.log_metric(version.run_id, key, value, step=20)
+    own_registry.promote("tiny_waves", "iterations-20", reason="Faces stay faces")
+    wanted = "Faces stay faces. The judge, at 640 pixels on 20 photos: style error 0.188, content change 1.1."
+    assert client.get_model_version("tiny_waves", version.version).description == wanted
+    registry_module.publish_run(version.run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
+    other = f"sqlite:///{tmp_path}/other/mlflow.db"
+    registry_module.restore_published(tmp_path / "published", other)
+    number = Registry(other).find("tiny_waves").version
+    assert connect(other).get_model_version("tiny_waves", number).description == wanted

@@ -212,18 +212,34 @@ class Registry:
         return f"{page.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
 
     @as_stylecore_errors()
-    def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION) -> RegisteredVersion:
+    def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION, reason: str = "") -> RegisteredVersion:
         """Give the alias to a version, taking it from the one that has it.
 
-        Beside a store on this machine it is written down for the command line, too, which knows no store.
+        Beside a store on this machine it is written down for the command line, too, which knows no store. The reason
+        and the judge's figures, where there are any, become the version's description.
         """
         separator = "/" if version_or_alias.isdigit() else "@"
         version = self.find(f"{name}{separator}{version_or_alias}")
         with plain_errors(self._client.tracking_uri, f"naming {name}/{version.version} {alias!r}"):
             self._client.set_registered_model_alias(name, alias, version.version)
+            if reason:
+                description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
+                self._client.update_model_version(name, version.version, description)
         if folder := folder_of_store(self._client.tracking_uri):
             write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
         return self.find(f"{name}/{version.version}")
+
+    def _judged(self, version: RegisteredVersion) -> str:
+        """What the judge (training/judge.py) says of a version at its smallest size; "" where it was not asked."""
+        metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
+        sizes = sorted(int(key.rpartition("_")[2]) for key in metrics if key.startswith("eval/style_error_"))
+        for size in sizes[:1]:
+            found = {key: self.metric(version, f"eval/{key}_{size}") for key in ("style_error", "content_change")}
+            figures = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in found.items() if value is not None]
+            photos = self.metric(version, f"eval/judged_photos_{size}")
+            on = f" on {photos:.0f} photos" if photos else ""
+            return f"The judge, at {size} pixels{on}: {', '.join(figures)}." if figures else ""
+        return ""
 
     def export(
         self,

@@ -43,7 +43,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _promote(options: argparse.Namespace) -> None:
-    version = Registry(options.tracking_uri).promote(options.name, options.version, options.alias)
+    version = Registry(options.tracking_uri).promote(options.name, options.version, options.alias, options.reason)
     print(f"{version.name}/{version.version} now is {', '.join(version.aliases)}")
 
 
@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("name")
     promote.add_argument("version", help="a version number, or an alias such as iterations-1000")
     promote.add_argument("--alias", default=CHAMPION, help="the alias to give (default: %(default)s)")
+    promote.add_argument(
+        "--reason", default="", help="why; becomes the version's description, with the judge's figures"
+    )
     promote.set_defaults(run=_promote)
 
     export = verbs.add_parser("export", help="write a bundle that is served without MLflow")

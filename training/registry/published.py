@@ -19,8 +19,8 @@ and the aliases once more, as `stylecore` reads them (library.py):
 
     mlruns/published/aliases.json
 
-In run.json a checkpoint is {step, sha256, aliases, metrics: [{key, value, step, timestamp}]}, a preview is
-{photo, step, timestamp}, with {sha256} where its file is among the photos; their files follow from these names.
+In run.json a checkpoint is {step, sha256, aliases, description, metrics: [{key, value, step, timestamp}]}; a preview
+is {photo, step, timestamp}, with {sha256} where its file is among the photos. Their files follow from these names.
 
 `restore_published` makes real runs of them: parameters, every metric value at its original time, image charts,
 LoggedModels, registered versions and aliases. A restored run bears the tags `published_as` (the folder),
@@ -220,6 +220,7 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
                     for alias, number in table.items()
                     if (name, str(number)) in mine
                 ),
+                "description": next((v.description for v in versions if (v.name, str(v.version)) in mine), "") or "",
                 "metrics": [
                     {"key": m.key, "value": float(f"{m.value:.9g}"), "step": m.step, "timestamp": m.timestamp}
                     for m in sorted(model.metrics or [], key=lambda m: (m.key, m.step))

@@ -128,6 +128,8 @@ def _restore_checkpoint(
         tags=int8_tag(weights),
         sidecars={sidecar_of(f"{card.name}.safetensors").name: sidecar_of(weights)} if int8_tag(weights) else {},
     )
+    if checkpoint.get("description"):
+        client.update_model_version(card.name, number, checkpoint["description"])
     _give_aliases(client, card.name, dict.fromkeys(checkpoint["aliases"], number))
 
 
