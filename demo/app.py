@@ -20,6 +20,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from demo.server.memory import return_freed_memory
 from demo.server.queue import limit_queue
 from demo.server.refusals import NothingFetched
 from demo.server.temporary_files import keep_tidy, own_folder
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
     before = signal.signal(signal.SIGTERM, _stop)
+    return_freed_memory()
     try:
         if options.mcp and find_spec("mcp") is None:
             raise StylecoreError("the MCP server needs the package mcp: `pip install mcp==1.30.0`.")

@@ -1,6 +1,7 @@
 """What visitors leave behind is gone within the hour; the page's own files stay."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -56,3 +57,11 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(
         f"error: the folder {tmp_path}/file/below cannot be written (Not a directory); "
         "set GRADIO_TEMP_DIR to one that can.\n"
     )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has these settings")
+def test_the_c_library_takes_the_memory_settings() -> None:
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("another C library than glibc")
+    code = "from demo.server.memory import return_freed_memory as f; raise SystemExit(0 if f() else 1)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
