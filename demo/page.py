@@ -30,15 +30,27 @@ def photo_input(**options: Any) -> gr.Image:
     """
     image = gr.Image(type="filepath", image_mode=None, **options)
     image.preprocess = _uploaded_file
-    to_cache = image.async_move_resource_to_block_cache
+    _fetch_nothing(image)
+    return image
+
+
+def photos_input(**options: Any) -> gr.File:
+    """An input for several picture files, which it hands over as they were uploaded."""
+    files = gr.File(type="filepath", **options)
+    files.preprocess = lambda payload: [_uploaded_file(file) for file in getattr(payload, "root", None) or []]
+    _fetch_nothing(files)
+    return files
+
+
+def _fetch_nothing(component: Any) -> None:
+    to_cache = component.async_move_resource_to_block_cache
 
     async def uploaded(path: str | Path | None) -> str | None:
         if str(path).startswith(("http://", "https://")):  # Gradio would fetch it, however large
             raise gr.Error("Upload the picture as a file: no address is fetched here.", title=ERROR_TITLE)
         return await to_cache(path)
 
-    image.async_move_resource_to_block_cache = uploaded
-    return image
+    component.async_move_resource_to_block_cache = uploaded
 
 
 def live_input(**options: Any) -> gr.Image:
@@ -122,6 +134,11 @@ def _cached(content: bytes, name: str) -> str:
 def address_of(file: str) -> str:
     """Where the browser finds a file of Gradio's cache, for an attribute of HTML."""
     return html.escape(f"gradio_api/file={quote(file)}")
+
+
+def progress_line(share: float) -> str:
+    """HTML for a thin line that is full at 1."""
+    return f'<div class="progress-line" aria-hidden="true"><div style="width: {100 * share:.1f}%"></div></div>'
 
 
 def status_line(text: str, *, kind: str = "") -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 MODEL = "model"
 """What takes seconds: a stylization, a comparison."""
 BATCH = "batch"
-"""One picture after another, each waiting in the queue of the stylizations: all styles on one photo."""
+"""One picture after another, each waiting in the queue of the stylizations: all styles on one photo, one style on
+several."""
 LONG = "long"
 """What takes minutes: a painting by Gatys' method."""
 LIVE = "live"
@@ -27,6 +28,7 @@ class Limits:
         least_brush, largest_brush: size of the brush; a finer one takes the network longer.
         sheet_side: longest side of each picture on a sheet of all styles.
         live_side, live_seconds: longest side of the webcam's frames; when it stops by itself.
+        batch_photos: photos of one zip, at most.
         compare_side: longest side of the pictures that are compared.
         compare_versions: networks that are compared at once, at most.
         gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
@@ -49,6 +51,7 @@ class Limits:
     sheet_side: int = 512
     live_side: int = 320
     live_seconds: float = 60.0
+    batch_photos: int = 20
     compare_side: int = 640
     compare_versions: int = 6
     gatys_side: int = 320

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
 
-from demo.page import save_for_browser, status_line
+from demo.page import progress_line, save_for_browser, status_line
 from demo.services.gatys import Order, Painter
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
@@ -102,12 +102,10 @@ def _last_frame(
 
 
 def _progress(step: GatysStep, device: str) -> str:
-    share = 100 * step.step / step.total_steps
     left = f"{seconds_text(max(1, step.remaining))} left" if step.step > 1 else f"on {device}"
     coarse = "" if step.scale == 1 else f" · large strokes first, at 1/{round(1 / step.scale)} of the size"
-    return (
-        status_line(f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}")
-        + f'<div class="gatys-progress" aria-hidden="true"><div style="width: {share:.1f}%"></div></div>'
+    return status_line(f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}") + progress_line(
+        step.step / step.total_steps
     )
 
 

@@ -9,7 +9,9 @@ from demo.errors import plainly, sentence_of
 from demo.page import photo_input, pick_sample, status_line
 from demo.services.catalogue import Catalogue, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
+from demo.services.link import settings_of_link
 from demo.services.stylize import Stylizer
+from demo.tabs.batch import build_batch
 from demo.tabs.before_after import before_after_html
 from demo.tabs.cards import sample_strip, style_cards
 from demo.tabs.result import failed, stylize
@@ -50,7 +52,7 @@ def about(card: StyleCard) -> str:
     if card.iterations:
         facts.append(f"trained for {card.iterations:,} iterations" + (f" on {card.dataset}" if card.dataset else ""))
     facts += [fact for fact in (card.credit, card.license) if fact]
-    return status_line(html.escape(". ".join(fact.rstrip(".") for fact in facts) + "."))
+    return status_line(html.escape(". ".join(fact[:1].upper() + fact[1:].rstrip(".") for fact in facts) + "."))
 
 
 def limits_text(limits: Limits) -> str:
@@ -105,6 +107,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             with gr.Row(elem_classes="downloads"):
                 png = gr.DownloadButton("Download PNG", variant="primary", elem_id="download-png", interactive=False)
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="download-jpeg", interactive=False)
+                copy_link = gr.Button("Copy link", elem_id="copy-link", min_width=120)
             with gr.Accordion("Size and version", open=False, elem_id="more"):
                 longest_side = gr.Slider(
                     limits.smallest_side,
@@ -124,18 +127,23 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
                     elem_id="version",
                 )
                 card = gr.HTML("", elem_id="about")
+            build_batch(stylizer, [style, version, longest_side, brush, strength, keep_colors])
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style)
 
-    def show_styles(current: str) -> tuple[Any, ...]:
+    def show_styles(request: gr.Request) -> tuple[Any, ...]:
         entries = catalogue.styles()
-        names = [entry.name for entry in entries]
-        chosen = current if current in names else next(iter(names), "")
+        linked = settings_of_link(dict(request.query_params), catalogue, limits)
+        chosen = linked.style or next((entry.name for entry in entries), "")
         return (
             style_cards(entries, chosen),
             gr.Markdown(catalogue.notice, visible=bool(catalogue.notice)),
             chosen,
-            *_of_style(catalogue, chosen),
+            *_of_style(catalogue, chosen, linked.version),
+            linked.strength,
+            linked.brush,
+            linked.longest_side,
+            linked.keep_colors,
         )
 
     def pick_style(event: gr.EventData) -> tuple[Any, ...]:
@@ -171,9 +179,14 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
 
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
-    page.load(plainly(show_styles), [style], [styles, notice, style, version, card], **setting_style)
+    linked = [strength, brush, longest_side, keep_colors]
+    page.load(plainly(show_styles), None, [styles, notice, style, version, card, *linked], **setting_style)
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
     samples.select(plainly(pick_sample), None, [photo], **QUIET)
+    copied: dict[str, Any] = {"outputs": [copy_link], **QUIET}
+    copy_link.click(
+        None, [strength, brush, keep_colors, longest_side, version], js=script("copy_link"), **copied
+    ).then(None, js=script("copy_link_again"), **copied)
     gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), **QUIET)
     run: dict[str, Any] = {
         "fn": answer_or_say_why_not,
@@ -193,10 +206,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     return photo
 
 
-def _of_style(catalogue: Catalogue, style: str) -> tuple[gr.Dropdown, str]:
-    """The list of versions, and what the style is."""
+def _of_style(catalogue: Catalogue, style: str, version: str = CHAMPION) -> tuple[gr.Dropdown, str]:
+    """The list of versions with one chosen, and what the style is."""
     if not style:
         return gr.Dropdown([("Best", CHAMPION)], value=CHAMPION, visible=False), ""
     entry = catalogue.find(style)
     choices = version_choices(entry)
-    return gr.Dropdown(choices, value=CHAMPION, visible=len(choices) > 1), about(entry.card)
+    number = entry.resolve(version)
+    value = CHAMPION if number == entry.default_version else number
+    return gr.Dropdown(choices, value=value, visible=len(choices) > 1), about(entry.card)

@@ -1,4 +1,4 @@
-"""The Stylize tab in use: all styles at once, the webcam, several people, awkward uploads, other senses."""
+"""The Stylize tab in use: all styles at once, the webcam, several people, awkward uploads."""
 
 import threading
 import time
@@ -186,71 +186,3 @@ def test_a_slow_upload_is_seen_to_go_on_and_ends_well(browser: Any, address: str
     page.locator("#photo").get_by_text("Uploading").first.wait_for()
     wait_for_status(page, "status", f"120 {TIMES} 128 pixels")
     page.context.close()
-
-
-NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a, img, [role=slider]')]
-  .filter((e) => e.checkVisibility() && !e.closest('[aria-hidden=true]'))
-  .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('title') || e.labels?.length || e.textContent.trim()
-    || e.getAttribute('aria-labelledby') || (e.tagName === 'IMG' && e.hasAttribute('alt')) || e.type === 'file'))
-  .map((e) => e.outerHTML.slice(0, 160))"""
-
-FAINT = """() => {
-  const channels = (color) => (color.match(/[\\d.]+/g) || []).map(Number);
-  const light = (c) => c.slice(0, 3).map((v) => v / 255)
-    .map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const over = (e) => {
-    for (; e; e = e.parentElement) {
-      const style = getComputedStyle(e), c = channels(style.backgroundColor);
-      if (style.backgroundImage !== 'none') return null;
-      if (c.length === 3 || c[3] > .95) return c;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node; (node = walk.nextNode());) {
-    const e = node.parentElement;
-    if (!/[\\p{L}\\d]/u.test(node.data) || !e.checkVisibility({ opacityProperty: true })) continue;
-    if (e.closest('[disabled], .disabled, style, script')) continue;
-    const style = getComputedStyle(e), background = over(e);
-    if (!background || e.getBoundingClientRect().width < 2) continue;
-    const [a, b] = [light(channels(style.color)), light(background)];
-    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
-    if (ratio < (large ? 3 : 4.5)) found.push(`${ratio.toFixed(2)} ${node.data.trim().slice(0, 40)}`);
-  }
-  return found;
-}"""
-
-CUT = """() => [...document.querySelectorAll('body *')]
-  .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
-  .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 2 && getComputedStyle(e).overflowX !== 'visible')
-  .map((e) => e.outerHTML.slice(0, 160))"""
-
-UNSEEN = """() => {
-  const e = document.activeElement, near = [e, e.nextElementSibling, e.parentElement].filter(Boolean);
-  const seen = near.some((n) => { const s = getComputedStyle(n);
-    return (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 && s.outlineColor !== 'rgba(0, 0, 0, 0)')
-      || s.boxShadow !== 'none'; });
-  return e === document.body || seen ? null : e.outerHTML.slice(0, 160);
-}"""
-
-
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
-def test_it_can_be_read_heard_and_used_without_a_mouse(open_page: OpenPage, width: int, theme: str) -> None:
-    page = open_page(width, 844, theme)
-    wait_for_status(page, "status", "The Night")
-    page.locator("#download-png:not([disabled])").wait_for()
-    for accordion in ("Size and version", "All styles on my photo", "Live from the webcam"):
-        page.get_by_role("button", name=accordion).click()
-    assert page.evaluate(NAMELESS) == []
-    assert page.evaluate(FAINT) == []
-    assert page.evaluate(CUT) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.evaluate("scrollTo(0, 0)")
-    unseen = set()
-    for _ in range(30):
-        page.keyboard.press("Tab")
-        unseen.add(page.evaluate(UNSEEN))
-    assert unseen <= {None}

@@ -11,7 +11,25 @@ document.addEventListener('change', (event) => {
   const transfer = event.target.type === 'file' ? typed(event.target.files) : null;
   if (transfer) event.target.files = transfer.files;
 }, true);
+// Several photos dropped where one is expected go to "Several photos".
+const takeSeveral = async (files) => {
+  const inside = () => document.querySelector('#batch input[type=file]');
+  const accordion = document.querySelector('#batch-more button');
+  if (accordion && !accordion.classList.contains('open')) accordion.click();
+  for (let wait = 0; !inside() && wait < 50; wait += 1) await new Promise((done) => { setTimeout(done, 100); });
+  const input = inside();
+  if (!input) return; // there are photos in it already
+  input.files = files;
+  input.dispatchEvent(new Event('change', { bubbles: true }));
+  document.getElementById('batch-more').scrollIntoView({ block: 'nearest' });
+};
 document.addEventListener('drop', (event) => {
+  if (event.dataTransfer?.files.length > 1 && event.target.closest?.('#photo')) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    takeSeveral((typed(event.dataTransfer.files) ?? event.dataTransfer).files);
+    return;
+  }
   const transfer = event.dataTransfer ? typed(event.dataTransfer.files) : null;
   if (!transfer) return;
   event.preventDefault();

@@ -1,0 +1,1 @@
+() => new Promise((done) => { setTimeout(() => done('Copy link'), 2500); })

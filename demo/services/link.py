@@ -1,0 +1,57 @@
+"""The settings that a link to the page carries: `?style=starry_night&strength=0.7&brush=2`. Never a photo."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from demo.services.catalogue import Catalogue
+from demo.services.limits import Limits
+from stylecore.errors import StylecoreError
+from stylecore.inference.brush import BRUSH
+from stylecore.library import CHAMPION
+
+
+@dataclass(frozen=True)
+class LinkedSettings:
+    """What the page opens with.
+
+    Attributes:
+        style: its name; empty for the page's own choice.
+        version: a number or an alias.
+        strength: 0 to 1.
+        brush, longest_side: within the page's limits.
+        keep_colors: whether the photo's colors are kept.
+    """
+
+    style: str
+    version: str
+    strength: float
+    brush: float
+    longest_side: int
+    keep_colors: bool
+
+
+def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Limits) -> LinkedSettings:
+    """The settings of a link's query. What is missing, or means nothing here, is as if there were no link."""
+    style, version = query.get("style", ""), query.get("version", CHAMPION)
+    try:
+        catalogue.find(style).resolve(version)
+    except StylecoreError:
+        version = CHAMPION
+        style = style if style in {entry.name for entry in catalogue.styles()} else ""
+    return LinkedSettings(
+        style=style,
+        version=version,
+        strength=_number(query, "strength", 0, 1, 1.0),
+        brush=_number(query, "brush", limits.least_brush, limits.largest_brush, BRUSH),
+        longest_side=int(_number(query, "size", limits.smallest_side, limits.stylize_max_side, limits.stylize_side)),
+        keep_colors=query.get("colors") == "photo",
+    )
+
+
+def _number(query: Mapping[str, str], key: str, least: float, most: float, default: float) -> float:
+    try:
+        value = float(query.get(key, default))
+    except ValueError:
+        return default
+    return min(max(value, least), most) if math.isfinite(value) else default

@@ -1,0 +1,154 @@
+"""Several photos in one style, as a zip."""
+
+import html
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from demo.errors import plainly, sentence_of
+from demo.page import photos_input, progress_line, status_line
+from demo.services.limits import BATCH
+from demo.services.stylize import Stylizer, settings_of
+from demo.tabs.sheet import QUIET
+from demo.words import file_name, seconds_text
+from stylecore.errors import StylecoreError
+from stylecore.pictures.read import encode_picture
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every photo is painted with: as in `Stylizer.stylize` and `Stylized.finish`."""
+
+    style: str
+    version: str
+    longest_side: int
+    brush: float
+    strength: float
+    keep_colors: bool
+
+
+@dataclass(frozen=True)
+class Zipped:
+    """How far it is, as HTML, and at the end the zip, a file in Gradio's cache."""
+
+    status: str
+    zip: str | None = None
+
+
+def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> Iterator[Zipped]:
+    """Stylize the photos one after another; say how far it is, then give all in a zip.
+
+    A photo that cannot be read is named and left out.
+
+    Raises:
+        StylecoreError: without photos, for too many, or when none could be stylized.
+    """
+    most = stylizer.limits.batch_photos
+    if not photos:
+        raise StylecoreError("there are no photos yet; drop some, or choose them.")
+    if len(photos) > most:
+        raise StylecoreError(f"choose at most {most} photos at once, not {len(photos)}.")
+    title = stylizer.catalogue.find(wanted.style).title
+    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    file = folder / f"{file_name('photos', wanted.style)}.zip"
+    left_out: list[str] = []
+    names: set[str] = set()
+    started = time.perf_counter()
+    with zipfile.ZipFile(file, "w") as archive:  # pictures are compressed already
+        for index, photo in enumerate(photos):
+            yield Zipped(
+                status_line(f"{index} of {len(photos)} photos, now <strong>{html.escape(Path(photo).name)}</strong>")
+                + progress_line(index / len(photos))
+            )
+            try:
+                content, suffix = _stylized(stylizer, photo, wanted)
+            except StylecoreError as error:
+                left_out.append(f"{html.escape(Path(photo).name)} is left out: {sentence_of(error)}")
+                continue
+            archive.writestr(_new_name(file_name(Path(photo).stem, wanted.style), suffix, names), content)
+    if not names:
+        file.unlink()
+        raise StylecoreError("none of these files could be painted; choose photos.")
+    parts = [
+        f"<strong>{len(names)} photo{'' if len(names) == 1 else 's'}</strong>",
+        html.escape(title),
+        seconds_text(time.perf_counter() - started),
+    ]
+    yield Zipped(status_line(" · ".join(parts) + "".join(f"<br>{line}" for line in left_out)), str(file))
+
+
+def _stylized(stylizer: Stylizer, photo: str, wanted: Wanted) -> tuple[bytes, str]:
+    """The picture as a file, and its suffix: JPEG, or PNG where it is transparent."""
+    result = stylizer.stylize(photo, wanted.style, wanted.version, wanted.longest_side, wanted.brush)
+    pixels = result.finish(wanted.strength, wanted.keep_colors)
+    settings = settings_of(result, wanted.strength, wanted.keep_colors)
+    if result.alpha is not None:
+        return encode_picture(pixels, "PNG", alpha=result.alpha, exif=result.exif, settings=settings), "png"
+    return encode_picture(pixels, "JPEG", exif=result.exif, settings=settings), "jpg"
+
+
+def _new_name(stem: str, suffix: str, names: set[str]) -> str:
+    """`stem.suffix`, or with a number where that is taken; it is added to the names."""
+    name, number = f"{stem}.{suffix}", 2
+    while name in names:
+        name, number = f"{stem}-{number}.{suffix}", number + 1
+    names.add(name)
+    return name
+
+
+def build_batch(stylizer: Stylizer, settings: Sequence[Any]) -> None:
+    """Lay out the accordion for several photos, and connect it.
+
+    Args:
+        stylizer: paints them.
+        settings: the components of a `Wanted`, in the order of its fields.
+    """
+    most = stylizer.limits.batch_photos
+    with gr.Accordion("Several photos", open=False, elem_id="batch-more"):
+        photos = photos_input(
+            label=f"Up to {most} photos", file_count="multiple", file_types=["image"], height=150, elem_id="batch"
+        )
+        status = gr.HTML(
+            status_line("All in the style and with the settings above, as a zip."), elem_id="batch-status"
+        )
+        with gr.Row(elem_classes="actions"):
+            start = gr.Button("Paint them all", variant="primary", elem_id="batch-run")
+            stop = gr.Button("Stop", elem_id="batch-stop", interactive=False)
+        download = gr.DownloadButton("Download the zip", elem_id="batch-zip", visible=False)
+
+    def run(photos: list[str] | None, *wanted: Any) -> Iterator[tuple[Any, ...]]:
+        for made in stylize_all(stylizer, photos or [], Wanted(*wanted)):
+            yield made.status, gr.DownloadButton(value=made.zip, visible=made.zip is not None)
+
+    def begin() -> tuple[Any, ...]:
+        return gr.Button(interactive=False), gr.Button(interactive=True)
+
+    def end() -> tuple[Any, ...]:
+        return gr.Button(interactive=True), gr.Button(interactive=False)
+
+    def failed() -> tuple[Any, ...]:
+        return *end(), status_line("Nothing was painted.")
+
+    def stopped() -> tuple[Any, ...]:
+        return *end(), status_line("Stopped.")
+
+    running = gr.on([start.click, photos.upload], begin, None, [start, stop], **QUIET).then(
+        plainly(run),
+        [photos, *settings],
+        [status, download],
+        show_progress="minimal",
+        show_progress_on=[status],
+        concurrency_id=BATCH,
+        api_visibility="private",
+    )
+    # Gradio's page (6.31) does not do after a failure what `then` asks for.
+    running.success(end, None, [start, stop], **QUIET)
+    running.failure(failed, None, [start, stop, status], **QUIET)
+    stop.click(stopped, None, [start, stop, status], cancels=[running], **QUIET)

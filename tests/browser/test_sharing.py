@@ -1,0 +1,72 @@
+"""Links with settings, and several photos at once."""
+
+import base64
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from PIL import Image
+
+from tests.browser.test_accessibility import FAINT, NAMELESS, SMALL
+from tests.browser.test_page import OpenPage, wait_for_change, wait_for_status
+
+DROP = """([name, files]) => {
+  const transfer = new DataTransfer();
+  for (const [file, content] of files) {
+    const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+    transfer.items.add(new File([bytes], file, { type: 'image/jpeg' }));
+  }
+  document.querySelector(name).dispatchEvent(
+    new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer }));
+}"""
+
+
+def jpeg(width: int) -> str:
+    stream = io.BytesIO()
+    Image.effect_noise((width, 40), 60).convert("RGB").save(stream, "JPEG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def test_a_link_opens_the_page_with_the_style_and_the_settings(open_page: OpenPage) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    wait_for_status(page, "status", "The Wave")
+    page.get_by_label("number input for Strength of the style").fill("0.5")
+    page.keyboard.press("Tab")
+    page.get_by_label("Keep my photo's colors").check()
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_role("button", name="Link copied").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.get_by_role("button", name="Copy link").wait_for()
+    query = parse_qs(urlsplit(link).query)
+    assert (query["style"], query["strength"], query["colors"]) == (["wave"], ["0.5"], ["photo"])
+    page.goto(link)
+    wait_for_status(page, "status", "The Wave")
+    wait_for_change(page, "#result img", "")
+    assert page.get_by_role("radio", name="The Wave").is_checked()
+    assert page.get_by_label("number input for Strength of the style").input_value() == "0.5"
+    assert page.get_by_label("Keep my photo's colors").is_checked()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_several_photos_dropped_at_once_come_back_as_a_zip(open_page: OpenPage, width: int, theme: str) -> None:
+    page: Any = open_page(width, 844, theme)
+    wait_for_status(page, "status", "The Night")
+    page.evaluate(DROP, ["#photo button", [["one.jpg", jpeg(50)], ["two.jpg", jpeg(60)]]])
+    wait_for_status(page, "batch-status", "2 photos")
+    with page.expect_download() as download:
+        page.click("#batch-zip")
+    assert download.value.suggested_filename == "photos-night.zip"
+    with zipfile.ZipFile(Path(download.value.path())) as archive:
+        assert archive.namelist() == ["one-night.jpg", "two-night.jpg"]
+        with Image.open(io.BytesIO(archive.read("two-night.jpg"))) as image:
+            assert image.size == (60, 40)
+    page.locator("#batch-run:not([disabled])").wait_for()
+    for script in (NAMELESS, FAINT, SMALL):
+        assert page.evaluate(script) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,101 @@
+"""Several photos as a zip, and links that carry settings."""
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+import torch
+from PIL import Image
+
+from demo.page import photos_input
+from demo.services.catalogue import BundleCatalogue
+from demo.services.link import LinkedSettings, settings_of_link
+from demo.services.stylize import Stylizer
+from demo.tabs.batch import Wanted, stylize_all
+from stylecore.errors import StylecoreError
+from stylecore.pictures.read import load_picture, read_settings, save_picture
+from tests.demo.conftest import LIMITS
+
+WANTED = Wanted("night", "champion", 48, 1.0, 1.0, False)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: Path) -> list[str]:
+    """Two of the same name, a transparent one, and one that is none."""
+    files = [tmp_path / "a" / "beach.jpg", tmp_path / "b" / "beach.jpg"]
+    for file in files:
+        file.parent.mkdir()
+        save_picture(torch.rand(3, 40, 60), file)
+    (tmp_path / "text.jpg").write_text("I am text")
+    return [*map(str, files), str(photo), str(tmp_path / "text.jpg")]
+
+
+def test_several_photos_come_back_as_a_zip_with_progress(
+    catalogue: BundleCatalogue, photos: list[str], tmp_path: Path
+) -> None:
+    stylizer = Stylizer(catalogue, LIMITS)
+    *progress, last = list(stylize_all(stylizer, photos, WANTED))
+    assert [f"{done} of 4 photos" in made.status for done, made in enumerate(progress)] == [True] * 4
+    assert all(made.zip is None for made in progress)
+    assert "<strong>3 photos</strong> · The Night" in last.status
+    assert "text.jpg is left out: This file is not a picture" in last.status
+    assert last.zip is not None
+    assert Path(last.zip).name == "photos-night.zip"
+    with zipfile.ZipFile(last.zip) as archive:
+        assert archive.namelist() == ["beach-night.jpg", "beach-night-2.jpg", "photo-night.png"]
+        archive.extractall(tmp_path)
+    expected = stylizer.stylize(photos[1], "night", "champion", 48).finish(1.0, False)
+    painted = load_picture(tmp_path / "beach-night-2.jpg").pixels
+    assert (painted - expected).abs().mean() < 0.03
+    with Image.open(tmp_path / "photo-night.png") as image:
+        assert image.mode == "RGBA"
+    settings = read_settings(tmp_path / "beach-night.jpg")
+    assert settings is not None
+    assert settings["style"] == "night"
+
+
+def test_what_cannot_be_zipped_is_one_sentence(catalogue: BundleCatalogue, photos: list[str]) -> None:
+    stylizer = Stylizer(catalogue, replace(LIMITS, batch_photos=2))
+    for wrong, says in (
+        ([], "no photos yet"),
+        (photos, "at most 2 photos at once, not 4"),
+        (photos[3:], "none of th"),
+    ):
+        with pytest.raises(StylecoreError, match=says):
+            list(stylize_all(stylizer, wrong, WANTED))
+    with pytest.raises(StylecoreError, match="no style 'nope'"):
+        list(stylize_all(stylizer, photos[:1], replace(WANTED, style="nope")))
+
+
+def test_files_of_the_server_are_not_photos(photo: Path) -> None:
+    with gr.Blocks():
+        files = photos_input(file_count="multiple")
+    assert files.preprocess(None) == []
+    with pytest.raises(gr.Error, match="Upload the picture as a file"):
+        files.preprocess(SimpleNamespace(root=[SimpleNamespace(path=str(photo))]))
+
+
+DEFAULT = LinkedSettings("", "champion", 1.0, 1.0, LIMITS.stylize_side, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, DEFAULT),
+        ({"style": "wave", "strength": "0.6"}, replace(DEFAULT, style="wave", strength=0.6)),
+        (
+            {"style": "night", "version": "iterations-1000", "brush": "2", "size": "64", "colors": "photo"},
+            LinkedSettings("night", "iterations-1000", 1.0, 2.0, 64, True),
+        ),
+        ({"style": "night", "version": "99"}, replace(DEFAULT, style="night")),
+        ({"style": "<script>", "version": "1", "strength": "many", "brush": "nan"}, DEFAULT),
+        ({"strength": "7", "brush": "-1", "size": "1e99"}, replace(DEFAULT, brush=0.5, longest_side=128)),
+    ],
+)
+def test_a_link_carries_settings_and_nothing_wrong(
+    catalogue: BundleCatalogue, query: dict[str, str], expected: LinkedSettings
+) -> None:
+    assert settings_of_link(query, catalogue, LIMITS) == expected
