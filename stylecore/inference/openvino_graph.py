@@ -217,9 +217,7 @@ class _Writer:
 
     def pad(self, values: Any, width: int, mode: str) -> Any:
         sides = np.array([0, 0, width, width])
-        return self.ops.pad(
-            values, sides, sides, mode, self.constant(0.0)
-        )  # a value is required, but not used
+        return self.ops.pad(values, sides, sides, mode, self.constant(0.0))  # a value is required, but not used
 
     def crop(self, values: Any, width: int) -> Any:
         """Remove `width` values on each side."""

@@ -214,7 +214,7 @@ def test_a_run_that_began_without_its_server_is_continued_by_its_state(store: st
     (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
     assert (found.info.run_id, found.info.status) == (again.run_id, "FINISHED")
     assert [m.value for m in client.get_metric_history(again.run_id, "loss/total")] == [2.0, 1.0]
-    with pytest.raises(TrackingError, match="of another run than the saved state"):
+    with pytest.raises(TrackingError, match="are of different runs"):
         start(folder=tmp_path, run_id="journal:other")
 
 
