@@ -11,14 +11,14 @@ COMMANDS = {
     "stylize": "apply a trained style to photos",
     "gatys": "optimize a picture by the method of Gatys et al.: any style picture, minutes instead of seconds",
     "sheet": "one photo in every style, on one labelled picture",
-    "styles": "list the styles at hand",
+    "styles": "list the available styles",
     "import": "turn a network that another project trained into a style file",
     "patterns": "draw a style picture by code, in the manner of a craft",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it succeeded, 1 when some pictures failed, 2 for a mistake, 130 when interrupted."""
+    """Run one command; returns 0 for success, 1 if some pictures failed, 2 for a mistake, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="python -m stylecore", description="Neural style transfer.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subparser = subparsers.add_parser(
             name, help=purpose, description=purpose, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
-        if name in arguments[:1]:  # importing one command's module, not all
-            # `import` is a word of the language and cannot name a module.
+        if name in arguments[:1]:  # only this command's module is imported
+            # `import` is a keyword and cannot name a module.
             module = importlib.import_module(f"stylecore.cli.{name.replace('import', 'import_style')}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)

@@ -1,4 +1,4 @@
-"""After the network: how strong the style is, and whose colors it has.
+"""Strength and colors of a stylized picture.
 
 The ways to keep colors are those of Gatys, Bethge, Hertzmann and Shechtman, "Preserving Color in Neural Artistic
 Style Transfer" (2016).
@@ -10,7 +10,7 @@ from torch import Tensor
 from stylecore.errors import StylecoreError
 
 BURNT_IN = 2 / 255
-"""A channel this near to 0 or 1 has burnt in to black or white."""
+"""A channel this near to 0 or 1 is burnt in to black or white."""
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """Y of the YIQ and YCbCr color spaces (ITU-R BT.601), applied to sRGB values."""
@@ -48,11 +48,10 @@ def luma(pixels: Tensor) -> Tensor:
 def with_colors_of(content: Tensor, stylized: Tensor) -> Tensor:
     """The luminance of the stylized picture with the colors of the content: section 3 of the paper.
 
-    The paper works in YIQ: Y of the one, I and Q of the other. In the way back to RGB, Y enters all three channels
-    with factor 1, so exchanging it is adding the difference of Y to each of them; YCbCr gives the same.
-    Colors that leave [0, 1] are clipped, and there the luminance is not quite the stylized one. The paper's
-    other step, matching the style picture's luminance to the content's beforehand, is not done: the network
-    has seen its style already.
+    The paper works in YIQ: Y of the stylized picture, I and Q of the content. In the conversion to RGB, Y is added to
+    all three channels with factor 1, so it is enough to add the difference of Y to each; YCbCr gives the same.
+    Colors outside [0, 1] are clipped, and there the luminance differs a little. The paper also matches the style
+    picture's luminance to the content's before painting. This is not done: the network is trained already.
     """
     return (content + (luma(stylized) - luma(content))).clamp(0, 1)
 
@@ -64,15 +63,15 @@ def match_color(style: Tensor, content: Tensor) -> Tensor:
     and style, and b takes the mean along. This is the paper's Image Analogies variant, which unlike the Cholesky
     one does not depend on the order of the channels.
 
-    Departures: eigenvalues of S below `SMALLEST_VARIANCE` count as that, so that a gray or plain style picture
-    gives no NaN; and the result is clipped to [0, 1], after which mean and covariance match only nearly.
+    Departures: eigenvalues of S are at least `SMALLEST_VARIANCE`, so that a gray or plain style picture gives no NaN;
+    and the result is clipped to [0, 1], so mean and covariance match only approximately.
 
     Args:
         style: (3, H, W) in [0, 1].
         content: (3, H', W') in [0, 1].
 
     Returns:
-        Of the style's shape.
+        The style picture with new colors, of the same shape.
     """
     style_mean, style_covariance = _color_statistics(style)
     content_mean, content_covariance = _color_statistics(content)

@@ -1,4 +1,4 @@
-"""How a command ends: what the user can mend is one sentence on standard error."""
+"""The end of a command: a mistake of the user is one sentence on standard error."""
 
 import argparse
 import sys
@@ -13,13 +13,13 @@ def run_command(
     *,
     mistakes: tuple[type[Exception], ...] = (StylecoreError,),
 ) -> int:
-    """Run it; returns its exit status, 0 without one; 2 for what the user can mend, 130 when interrupted.
+    """Run a command; returns its exit status: 0 if it returns none, 2 for a mistake of the user, 130 after Ctrl-C.
 
     Args:
         run: the command.
-        options: what it is called with.
-        mistakes: the exceptions that are one sentence for the user. What the system says of a file is one, too.
-            A program that reads the output and stops, as `... | head` does, makes the status 1.
+        options: its argument.
+        mistakes: the exceptions that are one sentence for the user. An OSError is one, too. When a program that
+            reads the output stops, as in `... | head`, the status is 1.
     """
     try:
         return run(options) or 0
@@ -28,7 +28,7 @@ def run_command(
         return 2
     except BrokenPipeError:
         return 1
-    except OSError as error:  # a disk that is full, a folder that may not be read or written
+    except OSError as error:  # a full disk, a folder without permission
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"error: {what}.", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, recognized by their SHA-256, and the user's cache folder."""
+"""Files: complete writing, SHA-256, and the user's cache folder."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from typing import Literal
 from stylecore.errors import StylecoreError
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp")
-"""Files of a folder that are taken for photos."""
+"""Suffixes of the files of a folder that count as photos."""
 
 Format = Literal["PNG", "JPEG", "WEBP", "TIFF"]
 FORMAT_OF_SUFFIX: dict[str, Format] = {
@@ -22,18 +22,18 @@ FORMAT_OF_SUFFIX: dict[str, Format] = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-"""Pictures that are written, by suffix. The formats have Pillow's names."""
+"""Suffix to format (Pillow's name) of pictures that are written."""
 
 
 @contextmanager
 def replaced_whole(path: str | Path) -> Iterator[Path]:
-    """A temporary file beside `path`, for the block to write; it takes the place of `path` when the block ends.
+    """A temporary file beside `path`, which the block writes and which then replaces `path`.
 
-    If the block fails, the temporary file goes and `path` stays as it was. A link keeps pointing to the file it
-    points to.
+    If the block fails, the temporary file is removed and `path` does not change. If `path` is a link, the file behind
+    it is replaced.
 
     Raises:
-        OSError: the folder is missing or full, or may not be written to.
+        OSError: the folder is missing, full or not writable.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:50]}.{uuid.uuid4().hex}.part")
@@ -45,10 +45,10 @@ def replaced_whole(path: str | Path) -> Iterator[Path]:
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file, completely or not at all.
 
     Raises:
-        StylecoreError: The folder is missing or full, or may not be written to. Nothing is left behind.
+        StylecoreError: the folder is missing, full or not writable.
     """
     try:
         with replaced_whole(path) as temporary:
@@ -68,7 +68,7 @@ def file_sha256(path: Path) -> str:
 
 
 def default_cache() -> Path:
-    """The folder of what can be made anew: `$STYLECORE_CACHE`, `$XDG_CACHE_HOME/stylecore` or `~/.cache/stylecore`."""
+    """Folder of files that can be made again: $STYLECORE_CACHE, $XDG_CACHE_HOME/stylecore or `~/.cache/stylecore`."""
     if folder := os.environ.get("STYLECORE_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore"

@@ -1,6 +1,6 @@
-"""The library: the styles at hand, StyleModel files in a few folders, found by name without any server.
+"""The library: StyleModel files in a few folders, found by name without a server.
 
-A style is named NAME, NAME@ALIAS or NAME/VERSION (`parse_reference`), or by its file.
+A reference to a style is NAME, NAME@ALIAS or NAME/VERSION (`parse_reference`), or its file.
 """
 
 import json
@@ -16,13 +16,13 @@ from stylecore.johnson.style_model import StyleCard, StyleModel, read_card
 
 STYLES_VARIABLE = "STYLECORE_STYLES"
 LOCAL_STORE = Path(__file__).resolve().parent.parent / "mlruns"
-"""The published networks, and the aliases that were given on this machine."""
+"""The published networks, and the aliases given on this machine."""
 ALIASES_FILE = "aliases.json"
-"""Of a folder of styles: {"starry_night": {"champion": "starry_night_strokes/3200", ...}, ...}, each alias with the
-folder of the run and the iterations of the network that bears it. Beside the local store it holds the aliases that
-were given here by hand; they go before the published ones."""
+"""The aliases of a folder of styles: {"starry_night": {"champion": "starry_night_strokes/3200", ...}, ...}. Each alias
+has the folder of the run and the iterations of its network. The file beside the local store has the aliases given on
+this machine; they win over the published ones."""
 CHAMPION = "champion"
-"""Alias of the network of a style that is taken where none is named."""
+"""Alias of a style's default network."""
 FAST = "fast"
 """Alias of a narrower network of a style, for moving pictures and slow machines."""
 
@@ -33,7 +33,7 @@ class StyleReference:
 
     Attributes:
         name: of the style.
-        alias: one that a checkpoint bears, or "iterations-N"; may be empty.
+        alias: of a checkpoint, or "iterations-N"; may be empty.
         version: number of a registered version; may be empty. Files have none.
     """
 
@@ -59,7 +59,7 @@ def parse_reference(text: str) -> StyleReference:
 
 @dataclass(frozen=True)
 class StyleFile:
-    """One StyleModel file, its card, and the names that the registry gave this checkpoint of its run."""
+    """One StyleModel file, its card, and its aliases."""
 
     path: Path
     card: StyleCard
@@ -67,7 +67,7 @@ class StyleFile:
 
     @property
     def reference(self) -> str:
-        """The shortest name for this file; another file may bear it too (`what_opens`)."""
+        """The shortest reference to this file; another file may have the same one (`what_opens`)."""
         if CHAMPION in self.aliases or not (self.aliases or self.card.iterations):
             return self.card.name
         iterations = f"iterations-{self.card.iterations}"
@@ -76,7 +76,7 @@ class StyleFile:
 
 
 def library_folders() -> tuple[Path, ...]:
-    """The folders of $STYLECORE_STYLES, or else the published networks and those trained here."""
+    """The folders in $STYLECORE_STYLES, or else the folders of published networks and of trainings on this machine."""
     named = os.environ.get(STYLES_VARIABLE)
     if named:
         return tuple(Path(folder) for folder in named.split(os.pathsep) if folder)
@@ -84,9 +84,9 @@ def library_folders() -> tuple[Path, ...]:
 
 
 def find_styles(folders: Sequence[Path] | None = None) -> list[StyleFile]:
-    """Every StyleModel file below the folders; other files are passed over.
+    """Every StyleModel file below the folders; other files are skipped.
 
-    By name; of one name the champion comes last, and before it those with more iterations come later.
+    Sorted by name, then by iterations; the champion of each name comes last.
     """
     searched = library_folders() if folders is None else folders
     named_in = [folder / ALIASES_FILE for folder in searched]
@@ -98,7 +98,7 @@ def find_styles(folders: Sequence[Path] | None = None) -> list[StyleFile]:
             try:
                 cards[path] = read_card(path)
             except StylecoreError:
-                continue  # a run's saved state, or a file that is being written
+                continue  # a run's saved state, or an incomplete file
     there = {(card.name, _checkpoint(path, card)) for path, card in cards.items()}
     bearers: dict[tuple[str, str], str] = {}
     for file in named_in:
@@ -113,7 +113,7 @@ def find_styles(folders: Sequence[Path] | None = None) -> list[StyleFile]:
 
 
 def read_aliases(file: Path) -> dict[str, dict[str, str]]:
-    """The content of an `ALIASES_FILE`; nothing where there is none, or it is damaged."""
+    """The content of an `ALIASES_FILE`; empty if it is missing or damaged."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return {
@@ -124,7 +124,7 @@ def read_aliases(file: Path) -> dict[str, dict[str, str]]:
 
 
 def write_alias(file: Path, name: str, alias: str, which: str) -> None:
-    """Give an alias in an `ALIASES_FILE` to "RUN/ITERATIONS", taking it from the network that has it.
+    """Give an alias in an `ALIASES_FILE` to "RUN/ITERATIONS", and take it from the network that has it.
 
     Raises:
         StylecoreError: the file cannot be written.
@@ -136,22 +136,22 @@ def write_alias(file: Path, name: str, alias: str, which: str) -> None:
 
 
 def open_style(reference: str, folders: Sequence[Path] | None = None) -> StyleModel:
-    """Open the style that a reference means.
+    """Load the style of a reference.
 
     Raises:
-        StylecoreError: as `find_style`, and when its file is damaged.
+        StylecoreError: as `find_style`, and when the file is damaged.
     """
     return StyleModel.load(find_style(reference, folders))
 
 
 def find_style(reference: str, folders: Sequence[Path] | None = None) -> Path:
-    """The file of a style, by file or by name.
+    """The file of a style, given by its file or its name.
 
-    NAME is the champion, or else the most trained network of that name. An alias is one that a published checkpoint
-    bears, or iterations-N for any network of N iterations.
+    NAME is the champion, or else the most trained network of that name. `iterations-N` is an alias of every network of
+    N iterations.
 
     Raises:
-        StylecoreError: when there is no such style (with those there are).
+        StylecoreError: when there is no such style; it lists those that exist.
     """
     if reference.endswith(".safetensors") or Path(reference).is_file():
         return Path(reference)
@@ -167,7 +167,7 @@ def find_style(reference: str, folders: Sequence[Path] | None = None) -> Path:
 
 
 def what_opens(style: StyleFile, styles: Sequence[StyleFile]) -> str:
-    """What to give as --style for one of these: its shortest name, or its file where that name means another one."""
+    """The value of --style for one of these styles: its shortest reference, or its file if that means another one."""
     if _named(style.reference, styles) == style:
         return style.reference
     here = Path.cwd()
@@ -175,7 +175,7 @@ def what_opens(style: StyleFile, styles: Sequence[StyleFile]) -> str:
 
 
 def _named(reference: str, styles: Sequence[StyleFile]) -> StyleFile | None:
-    """The one that a name means among styles in the order of `find_styles`; None where it means none."""
+    """The style of a reference, among styles in the order of `find_styles`; None if there is none."""
     try:
         wanted = parse_reference(reference)
     except StylecoreError:
@@ -191,6 +191,6 @@ def _named(reference: str, styles: Sequence[StyleFile]) -> StyleFile | None:
 
 
 def _checkpoint(path: Path, card: StyleCard) -> str:
-    """RUN/ITERATIONS of a file: published ones lie in RUN/checkpoints, those trained here in RUN."""
+    """RUN/ITERATIONS of a file: published files are in RUN/checkpoints, files of a training are in RUN."""
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     return f"{run.name}/{card.iterations}"

@@ -1,8 +1,8 @@
 """The losses of Gatys et al. (2016) and Johnson et al. (2016).
 
 Notation: an activation of one layer has N_l = C channels and M_l = H * W positions. The papers write the
-losses with different constants; every function here states its own, and `paper_style_scale` and
-`paper_content_scale` give the exact factors between them, so that a setting can be carried over.
+losses with different constants; every function here states its own. `paper_style_scale` and `paper_content_scale` give
+the exact factors between them, so that settings can be converted.
 """
 
 from typing import Any, Literal
@@ -33,10 +33,10 @@ def gram_matrix(activation: Tensor) -> Tensor:
 
 
 class _GramMatrix(torch.autograd.Function):
-    """The Gram matrix in the layout of the activation, with its derivative written out.
+    """The Gram matrix in the memory layout of the activation, with an explicit derivative.
 
-    torch would copy a channels_last activation into contiguous layout and its gradient back, and take two products
-    for the derivative, where one is enough since the matrix is symmetric: with F of shape (H * W, C),
+    torch would copy a channels_last activation to contiguous layout and its gradient back, and compute two products
+    for the derivative. One is enough, because the matrix is symmetric: with F of shape (H * W, C),
     G = F^T F / n and dL/dF = F (dL/dG + dL/dG^T) / n.
     """
 
@@ -66,13 +66,13 @@ def _features(activation: Tensor) -> Tensor:
 
 
 def content_loss(activation: Tensor, target: Tensor, normalization: ContentNormalization = "mean") -> Tensor:
-    """How far two activations F (ours) and P (the target's) are from each other, for every picture of a batch.
+    """The difference of two activations F (ours) and P (the target's), for every picture of a batch.
 
     - "mean": mean (F - P)^2. Johnson et al. (2016), equation 2. Gatys et al. (2016), equation 1, take half the sum
       instead: C * H * W / 2 times this.
-    - "relative": mean (F - P)^2 / mean P^2, which no paper has. 0 for equal activations, 1 for F = 0, whatever the
-      layer and the weights of VGG, so that one content weight serves them all. A photo with little in it, such as a
-      clear sky, counts as much as one that is full of edges.
+    - "relative": mean (F - P)^2 / mean P^2, which is in no paper. It is 0 for equal activations and 1 for F = 0, for
+      every layer and all weights of VGG, so one content weight fits them all. A photo with little structure, such as
+      a clear sky, counts as much as one with many edges.
 
     Args:
         activation, target: (N, C, H, W), or any equal shapes (N, ...).
@@ -92,14 +92,14 @@ def content_factor(target: Tensor, normalization: ContentNormalization) -> Tenso
 
 
 def style_loss(gram: Tensor, target: Tensor, normalization: StyleNormalization = "mean") -> Tensor:
-    """How far Gram matrices G (ours) and A (the style picture's), as `gram_matrix` gives them, are from each other.
+    """The difference of Gram matrices G (ours) and A (the style picture's), both by `gram_matrix`.
 
-    - "mean": 1 / C^2 * sum (G - A)^2. Every public implementation of Johnson et al. has it (Johnson's own included).
+    - "mean": 1 / C^2 * sum (G - A)^2, as in every public implementation of Johnson et al. (including Johnson's own).
       Shallow layers with their large activations count most: with torchvision's VGG-16 relu4_3 has 2 % of the loss.
     - "sum": sum (G - A)^2. Johnson et al. (2016), equation 4: the squared Frobenius norm.
-    - "relative": sum (G - A)^2 / sum A^2, which no paper has. 0 for equal matrices, 1 for G = 0, in every layer, so
-      that all layers count alike: the shallow ones, which hold colors and grain, and the deep ones, which hold
-      strokes and shapes.
+    - "relative": sum (G - A)^2 / sum A^2, which is in no paper. It is 0 for equal matrices and 1 for G = 0 in every
+      layer, so all layers count alike: the shallow ones, with colors and grain, and the deep ones, with strokes and
+      shapes.
 
     They differ by a factor for each layer, `style_factor`.
 
@@ -142,7 +142,7 @@ def total_variation_loss(pixels: Tensor) -> Tensor:
     """Mean squared difference of vertical neighbors plus that of horizontal neighbors.
 
     The total variation regularizer of Johnson et al. (2016), section 3.2, after Mahendran and Vedaldi (2015)
-    with beta = 2. They sum; we take means, so that a weight keeps its meaning from size to size.
+    with beta = 2. They sum; we take means, so that a weight has the same meaning at every size.
     A side of one pixel has no neighbors and contributes zero.
 
     Args:
@@ -160,5 +160,5 @@ def total_variation_loss(pixels: Tensor) -> Tensor:
 
 
 def _not_zero(value: Tensor) -> Tensor:
-    """What a relative loss divides by: an activation that is zero everywhere must not make it infinite."""
+    """A positive divisor for relative losses: an activation that is zero everywhere must not make them infinite."""
     return value.clamp_min(torch.finfo(torch.float32).tiny)

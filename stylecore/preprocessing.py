@@ -1,4 +1,4 @@
-"""What a network's weights expect of a picture, and the way back."""
+"""The conversion of a picture to the values that a network's weights expect, and its inverse."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +27,7 @@ class Preprocessing:
         return (pixels * self.scale - mean) / std
 
     def undo(self, values: Tensor) -> Tensor:
-        """The inverse of `apply`: the weights' values (N, 3, H, W) to RGB pixels, [0, 1] where they fit."""
+        """The inverse of `apply`: the weights' values (N, 3, H, W) to RGB pixels, not clipped to [0, 1]."""
         mean = values.new_tensor(self.mean).view(3, 1, 1)
         std = values.new_tensor(self.std).view(3, 1, 1)
         pixels = (values * std + mean) / self.scale

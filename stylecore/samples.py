@@ -1,4 +1,4 @@
-"""Sample photos that installed packages carry, found without importing those packages."""
+"""Sample photos in installed packages, found without importing these packages."""
 
 import os
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ _CARRIED = {
 
 
 def sample_photos() -> dict[str, Path]:
-    """Name to file: the .jpg files of the folder $STYLECORE_PHOTOS, else those that are installed; maybe none."""
+    """Name to file: the .jpg files of the folder $STYLECORE_PHOTOS, else those in installed packages; may be empty."""
     if folder := os.environ.get(PHOTOS_VARIABLE):
         return {path.stem: path for path in sorted(Path(folder).expanduser().glob("*.jpg"))}
     photos = {}

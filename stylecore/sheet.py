@@ -1,4 +1,4 @@
-"""Sheets: pictures side by side, with labels, on one picture."""
+"""Sheets: one picture of several pictures side by side, with labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ LABEL_HEIGHT = 44
 """Pixels below a picture of `compose`, with the gap to the next row."""
 
 ROW_HEIGHT = 200
-"""Pixels of a picture of `contact_sheet`; three or four side by side then are as wide as GitHub shows them."""
+"""Pixels of a picture of `contact_sheet`: three or four side by side have the width that GitHub shows."""
 ROW_GAP = 10
 LINE_HEIGHT = 30
 
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures side by side; None leaves the place of a column empty. The label, if any, stands above them."""
+    """Pictures side by side; None leaves a column empty. The label, if any, is above them."""
 
     label: str
     pictures: Sequence[Image.Image | None]
@@ -54,7 +54,7 @@ def compose(cells: Sequence[tuple[str, Image.Image]], columns: int | None = None
 
 
 def contact_sheet(columns: Sequence[str], rows: Sequence[Row], height: int = ROW_HEIGHT) -> Image.Image:
-    """The rows, below one line of headings if there are any; every picture in its own shape, `height` pixels high."""
+    """Rows of pictures, `height` pixels high, each with its own aspect; the headings, if any, are above them."""
     fitted = [[None if each is None else _fitted(each, height) for each in row.pictures] for row in rows]
     font = _font()
     lefts, right = [], ROW_GAP
@@ -75,7 +75,7 @@ def contact_sheet(columns: Sequence[str], rows: Sequence[Row], height: int = ROW
 
 
 def height_for(pictures: Sequence[Image.Image | None], width: int) -> int:
-    """The height of pictures that fill a row of this many pixels, no more than that of the other sheets."""
+    """The height of pictures that fill a row of this width in pixels, at most that of other sheets."""
     there = [each for each in pictures if each is not None]
     free = width - ROW_GAP * len(there)
     return max(1, min(ROW_HEIGHT, round(free / sum(each.width / each.height for each in there))))
@@ -86,7 +86,7 @@ def _drawn(
     pictures: Sequence[tuple[Image.Image, int, int]],
     texts: Sequence[tuple[str, int, int]],
 ) -> Image.Image:
-    """A sheet of (width, height) with pictures and texts, each with the column and row where it begins."""
+    """A sheet of (width, height) with pictures and texts, each with its left and top pixel."""
     sheet = Image.new("RGB", size, BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), _font()
     for image, left, top in pictures:

@@ -1,7 +1,7 @@
-"""The networks that a run keeps: style files in its folder, and the registered versions made from them.
+"""The checkpoints of a run: style files in its folder, and the registered versions made from them.
 
-A file is written first and told to the tracker then, so that a run that is killed between the two loses nothing: what
-the folder has and the tracker was not told of, it is told when the run is resumed.
+A file is written first and logged to the tracker afterwards. When a run is killed between the two, the resumed run
+logs the file.
 """
 
 import dataclasses
@@ -37,18 +37,18 @@ EXPERIMENT = "johnson"
 
 @dataclass(frozen=True)
 class Trial:
-    """What makes a training one trial of a search (sweep.py): its networks are judged instead of registered.
+    """Settings of a training that is one trial of a search (sweep.py): its networks are evaluated, not registered.
 
     Attributes:
         tags: of its MLflow run.
-        command: that trains with the same settings.
-        judge: called by the first process at every checkpoint, with the network and the iteration; what it raises
-            ends the training.
+        command: the command that trains with the same settings.
+        evaluate: called by the first process at every checkpoint, with the network and the iteration; its exceptions
+            end the training.
     """
 
     tags: Mapping[str, str]
     command: str
-    judge: Callable[[Tracker, TransformNet, int], None]
+    evaluate: Callable[[Tracker, TransformNet, int], None]
 
 
 def write_checkpoint(
@@ -59,9 +59,9 @@ def write_checkpoint(
     vgg_source: str,
     git_commit: str,
 ) -> None:
-    """Write the network as iterations-<iteration>.safetensors; of `values` its card keeps the losses.
+    """Write the network as iterations-<iteration>.safetensors; its card keeps the losses among `values`.
 
-    `git_commit` is of the code that runs, not of what has been checked out since.
+    `git_commit` is the commit of the running code, not of a later checkout.
 
     Raises:
         StylecoreError: when it cannot be written (disk full, folder read-only).
@@ -86,14 +86,14 @@ def write_checkpoint(
 
 
 def copy_on_cpu(network: TransformNet) -> TransformNet:
-    """The network as it is now, while the one that is trained stays where it is."""
+    """A copy of the network with its present weights, on the CPU."""
     copy = TransformNet(network.config)
     copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
     return copy
 
 
 def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: Tracker) -> None:
-    """Have the run's style files registered that were not yet told of, with their sample pictures."""
+    """Register the style files of the run that are not registered yet, with their sample pictures."""
     for iteration, path in style_files(config.folder).items():
         if iteration in tracker.checkpoints:
             continue
@@ -105,16 +105,16 @@ def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], track
 
 
 def style_files(folder: Path) -> dict[int, Path]:
-    """The run's style files by their iterations."""
+    """Iterations to style file of a run."""
     named = ((re.fullmatch(r"iterations-(\d+)\.safetensors", path.name), path) for path in folder.glob("iterations-*"))
     files = {int(match[1]): path for match, path in named if match}
     return {iteration: files[iteration] for iteration in sorted(files)}
 
 
 def evaluate_checkpoints(config: TrainConfig, tracker: Tracker, device: str) -> None:
-    """Evaluate the networks of the run on the preview photos, log it with each, and print the tables.
+    """Evaluate the networks of the run on the preview photos, log the metrics with each, and print the tables.
 
-    One optimization by the method of Gatys et al. a photo and a size serves all of them.
+    All networks share one optimization by the method of Gatys et al. for each photo and size.
     """
     models = [StyleModel.load(path) for path in style_files(config.folder).values()]
     files = preview_files(config)
@@ -129,7 +129,7 @@ def evaluate_checkpoints(config: TrainConfig, tracker: Tracker, device: str) -> 
 
 
 def preview_files(config: TrainConfig) -> dict[str, Path]:
-    """Name to file of the photos to show at every checkpoint."""
+    """Name to file of the photos that are stylized at every checkpoint."""
     return {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
 
 
@@ -146,7 +146,7 @@ def start_tracker(
     run_id: str,
     trial: Trial | None = None,
 ) -> Tracker:
-    """Begin the MLflow run, or go on with `run_id` if it is not empty."""
+    """Begin the MLflow run, or continue the run `run_id` if that is not empty."""
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     device = accelerator.device.type
     if device == "cuda":
@@ -169,10 +169,10 @@ def start_tracker(
 
 
 def command_line(processes: int, tags: dict[str, str]) -> str:
-    """What to type in the repository to repeat this run."""
+    """The command that repeats this run, in the repository."""
     nodes = max(1, processes // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
     launch = ["accelerate", "launch", "--num_processes", str(processes), "--num_machines", str(nodes)]
     launch += ["--multi_gpu"] if processes > 1 else []
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # train.py's own flags decide
-    dirty = "  # with changes since" if tags.get("git_dirty") == "true" else ""
+    dirty = "  # with uncommitted changes" if tags.get("git_dirty") == "true" else ""
     return f"git checkout {tags['git_commit']}{dirty}\n{shlex.join([*launch, 'training/train.py', *sys.argv[1:]])}"

@@ -1,4 +1,4 @@
-"""Every setting of a training run, once: its default, its meaning, its flag, its line in a recipe."""
+"""Every setting of a training run: its default, its meaning, its flag, its line in a recipe."""
 
 import argparse
 import dataclasses
@@ -21,14 +21,14 @@ from training.tracking.journal import END_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAST_REDUCED_SIDE = 16
-"""Pixels that a crop must have at the smallest scale of the loss: VGG halves it four times."""
+"""Least side in pixels of a crop at the smallest scale of the loss: VGG halves it four times."""
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["no", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Flags of train.py, keys of a recipe, MLflow params and the StyleCard's `training`: all are these fields.
+    """The settings: flags of train.py, keys of a recipe, MLflow params, and the StyleCard's `training`.
 
     The defaults are those of Johnson et al. (2016), section 4.1, where the paper states them (four style layers of
     VGG-16, 256-pixel pictures, batches of 4, Adam with a rate of 1e-3), but for the losses. Those are what the
@@ -53,11 +53,11 @@ class TrainConfig:
     upsampling: Upsampling = setting("nearest", "nearest neighbor and convolution, or the paper's transposed one")
     output: Output = setting("linear", "form of the output; the paper's scaled tanh burns in white spots early")
     input_noise: float = setting(
-        0.0, "standard deviation of the noise laid on photos, here and in use, so that flat areas get strokes"
+        0.0, "standard deviation of the noise added to photos, in training and in use, so that flat areas get strokes"
     )
     init_from: str = setting("", "start from this trained style, a file or a models:/ URI, instead of from scratch")
 
-    teacher: str = setting("", "learn from this trained style too, a file or a models:/ URI, of any form of network")
+    teacher: str = setting("", "distill this trained style too, a file or a models:/ URI, of any form of network")
     teacher_weight: float = setting(1e8, "weight of the mean squared difference to the teacher's pixels")
 
     content_layer: str = setting("relu3_3", "content layer of VGG-16")
@@ -69,65 +69,66 @@ class TrainConfig:
     style_weight: float = setting(1.0, "weight of the style loss, summed over the style layers and scales")
     style_normalization: StyleNormalization = setting(
         "relative",
-        "the style loss of a layer: mean of the squared differences of Gram matrices, as public implementations "
-        "have it; their sum, as the paper writes it; or relative to the painting's own Gram matrix",
+        "the style loss of a layer: mean of the squared differences of Gram matrices, as in public implementations; "
+        "their sum, as in the paper; or relative to the painting's own Gram matrix",
     )
     style_layer_weights: tuple[float, ...] = setting((), "a weight for each style layer; all 1 when left out")
     loss_scales: tuple[int, ...] = setting(
-        (1, 2), "the style loss sees the picture at 1 / scale of its size, the painting too: 1, 1 2 or 1 2 4"
+        (1, 2), "the style loss compares picture and painting at 1 / scale of their size: 1, 1 2 or 1 2 4"
     )
     total_variation_weight: float = setting(0.0, "weight of the total variation loss on [0, 1] pixels")
     steadiness_weight: float = setting(
-        0.0, "weight of the steadiness loss: a photo moved by 1 to 3 pixels is to get the same strokes, moved alike"
+        0.0, "weight of the steadiness loss: a photo moved by 1 to 3 pixels should get the same strokes, moved alike"
     )
     style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes")
     painted_side: int = setting(
-        PAINTED_SIDE, "longest side in pixels at which strokes look as the painting's; larger photos are painted at it"
+        PAINTED_SIDE,
+        "longest side in pixels at which strokes are as large as the painting's; larger photos are painted at it",
     )
-    vgg_weights: str = setting("", "a file with VGG-16's weights; found by themselves when left out")
+    vgg_weights: str = setting("", "a file with VGG-16's weights; found automatically when left out")
 
     photos: str = setting("detection-datasets/coco", "content photos: a folder, or a dataset on the hub")
-    streaming: bool = setting(False, "read a dataset while training goes on, instead of downloading it before")
+    streaming: bool = setting(False, "read a dataset during training, instead of downloading it before")
     crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4")
     smallest_crop: float = setting(0.5, "side of the smallest crop as a share of the photo's short side")
-    batch_size: int = setting(4, "photos a process and a backward pass")
-    gradient_accumulation: int = setting(1, "backward passes an optimizer step")
+    batch_size: int = setting(4, "photos for each process and backward pass")
+    gradient_accumulation: int = setting(1, "backward passes for each optimizer step")
     workers: int = setting(2, "processes that read photos, beside each training process")
 
     iterations: int = setting(3500, "optimizer steps")
-    checkpoints: tuple[int, ...] = setting((1000, 1500, 3500), "iterations whose network is kept and registered")
+    checkpoints: tuple[int, ...] = setting((1000, 1500, 3500), "iterations whose network is saved and registered")
     learning_rate: float = setting(1e-3, "Adam's rate, after warm-up")
-    schedule: Schedule = setting("constant", "the rate stays, or falls to zero along half a cosine")
+    schedule: Schedule = setting("constant", "the rate stays constant, or falls to zero along half a cosine")
     warmup: int = setting(0, "iterations over which the rate rises linearly from zero")
-    gradient_clip: float = setting(0.0, "largest norm of the gradient, which tames single bad batches; 0 for none")
-    seed: int = setting(0, "decides the initial weights, the order of the photos and the crops")
+    gradient_clip: float = setting(0.0, "largest norm of the gradient, which limits single bad batches; 0 for none")
+    seed: int = setting(0, "seed of the initial weights, the order of the photos and the crops")
 
     preview_photos: tuple[str, ...] = setting((), "photos shown stylized at every checkpoint; samples when left out")
     preview_size: int = setting(512, "longest side of those pictures in pixels")
     evaluate_sizes: tuple[int, ...] = setting(
         (256,),
-        "sizes in pixels at which the trained checkpoints are evaluated on the preview photos; none: not at all",
+        "sizes in pixels at which the checkpoints are evaluated on the preview photos; none: no evaluation",
     )
     judge_sizes: tuple[int, ...] = setting(
-        (640,), "longest sides in pixels at which their pictures are judged, if they are evaluated; none: not at all"
+        (640,), "longest sides in pixels for the judge, if checkpoints are evaluated; none: no judge"
     )
     log_every: int = setting(10, "iterations between two points of the curves")
     save_minutes: float = setting(5.0, "minutes between two saved states to resume from")
-    output_dir: str = setting("runs", "folder for states, checkpoints and the journal of what MLflow is told")
-    end_seconds: float = setting(END_SECONDS, "seconds to wait at the end for an MLflow that is away or slow")
+    output_dir: str = setting("runs", "folder for states, checkpoints and the journal for MLflow")
+    end_seconds: float = setting(END_SECONDS, "seconds to wait at the end for a slow or missing MLflow server")
     mixed_precision: Precision = setting("no", "autocast of the networks; Gram matrices stay in float32")
     compile: bool = setting(False, "compile the networks with torch.compile")
     channels_last: bool = setting(True, "channels_last memory layout: faster on CPUs and on GPUs with half precision")
-    cpu: bool = setting(False, "train on the CPU though there is a GPU")
+    cpu: bool = setting(False, "train on the CPU even if there is a GPU")
 
     @property
     def folder(self) -> Path:
-        """Where this run keeps its states and checkpoints."""
+        """The folder of this run's states and checkpoints."""
         return Path(self.output_dir) / (self.run_name or self.name)
 
     @property
     def network(self) -> TransformNetConfig:
-        """The network to train. With a tanh its values are 0 to 255 around the mean, as the paper's authors had."""
+        """The network to train. With a tanh its values are 0 to 255 around the mean, as in the authors' code."""
         values = CAFFE if self.output == "tanh" else IMAGENET
         return TransformNetConfig(
             residual_blocks=self.residual_blocks,
@@ -147,7 +148,7 @@ class TrainConfig:
         return dict(zip(self.style_layers, self.style_layer_weights or [1.0] * len(self.style_layers), strict=True))
 
     def for_card(self) -> dict[str, Any]:
-        """Every setting as a StyleCard keeps it: JSON has no tuples."""
+        """Every setting in the form of a StyleCard: JSON has no tuples."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
 
     def learning_rate_at(self, iteration: int) -> float:
@@ -212,17 +213,17 @@ class TrainConfig:
         ):
             if not 0 <= weight < float("inf"):
                 raise StylecoreError(f"--{flag} is {weight}, and must be a number of at least 0.")
-        _ = self.network  # raises for a network that cannot be
+        _ = self.network  # raises for an impossible network
 
 
 def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, str]:
-    """Read flags over a recipe over the defaults.
+    """Read the settings: flags win over the recipe, and the recipe wins over the defaults.
 
     Returns:
         The configuration, checked, and --resume: "no" or "auto".
 
     Raises:
-        StylecoreError: for a recipe or a setting that cannot be used.
+        StylecoreError: for a recipe or a setting that is not valid.
         SystemExit: for flags that argparse refuses, and after --help.
     """
     parser = argparse.ArgumentParser(
@@ -230,9 +231,12 @@ def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, s
         description="Train a transformation network (Johnson et al. 2016) on any number of processes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--recipe", type=Path, help="YAML file with settings; flags given beside it win", default=None)
+    parser.add_argument("--recipe", type=Path, help="YAML file with settings; flags win over it", default=None)
     parser.add_argument(
-        "--resume", choices=("no", "auto"), default="no", help="auto: go on from the run's newest saved state, if any"
+        "--resume",
+        choices=("no", "auto"),
+        default="no",
+        help="auto: continue from the newest saved state, if any",
     )
     # What was not given must not overwrite the recipe; the help still shows the true default.
     add_flags(parser, TrainConfig(), shown=_NotGiven)
@@ -258,7 +262,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise StylecoreError(f"the recipe {path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
-        raise StylecoreError(f"the recipe {path} must be a list of `setting: value` lines.")
+        raise StylecoreError(f"the recipe {path} must consist of `setting: value` lines.")
     hints = get_type_hints(TrainConfig)
     unknown = sorted(str(name) for name in content if name not in hints)
     if unknown:
@@ -269,10 +273,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def find_file(name: str) -> Path:
-    """A path as given, or else below the repository, so that recipes work from any folder.
+    """A path relative to the current folder, or else to the repository, so that recipes work in any folder.
 
     Raises:
-        StylecoreError: when it is in neither place.
+        StylecoreError: when there is no such file in either place.
     """
     for candidate in (Path(name), REPOSITORY / name):
         if candidate.exists():
@@ -282,7 +286,7 @@ def find_file(name: str) -> Path:
 
 @dataclass(frozen=True)
 class _NotGiven:
-    """Stands for a flag that was not given; prints as the default it leaves in place."""
+    """Value of a flag that was not given; printed as its default."""
 
     default: Any
 
@@ -314,4 +318,4 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return int(float(value)) if hint is int else hint(value)
     except (TypeError, ValueError):
         kind = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
-        raise StylecoreError(f"{where} is {value!r}, which is no {kind.replace('typing.', '')}.") from None
+        raise StylecoreError(f"{where} is {value!r}, which is not of type {kind.replace('typing.', '')}.") from None

@@ -2,12 +2,12 @@
 
     python -m training.evaluate starry_night@iterations-1000 starry_night --photos FOLDER
 
-For every size the photos are cut to a square in their middle and resized, as Johnson et al. (2016), section 4.1, do
-(smaller photos are enlarged), and stylized. The losses are those of training. How good a loss is, is said in
-iterations of the optimization of Gatys et al. that reach the same, the paper's figure 5: by the network's own loss.
+For every size the middle square of each photo is resized, as in Johnson et al. (2016), section 4.1 (smaller photos are
+enlarged), and stylized. The losses are the network's own training losses. As in figure 5 of the paper, each is also
+given as the number of iterations after which the optimization of Gatys et al. reaches it.
 
-Beside that stands the judge (judge.py), which measures the pictures by what no network was trained for, and pictures
-that others made, too.
+The judge (judge.py) also measures the pictures, by measures that no network was trained for. It can measure any
+picture file, too.
 """
 
 import argparse
@@ -50,7 +50,7 @@ from training.tracking.store import (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to evaluate, and its version in the store, (name, number), when it is there."""
+    """A network to evaluate, and its registered version (name, number), if any."""
 
     model: StyleModel
     version: tuple[str, str] | None
@@ -60,10 +60,10 @@ class Candidate:
 
 
 def find_candidate(reference: str) -> Candidate:
-    """A style by file or by its name in the registry ("starry_night", "models:/starry_night@iterations-1000").
+    """A style by its file, or by its name in the registry ("starry_night", "models:/starry_night@iterations-1000").
 
-    A file is the registered version that has the same card and weights, if there is one. (Two files of the same
-    network need not be equal byte by byte: the order of what is in their headers varies.)
+    A file counts as the registered version with the same card and weights, if there is one. (Two files of one network
+    may differ in the order of their headers.)
     """
     registry = Registry()
     if reference.endswith(".safetensors") or Path(reference).is_file():
@@ -79,14 +79,14 @@ def find_candidate(reference: str) -> Candidate:
 
 
 def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str, str]) -> None:
-    """Keep metrics with the LoggedModel of a registered version, and with its run, at the step of the network."""
+    """Log metrics to the LoggedModel of a registered version and to its run, at the step of the network."""
     client = connect()
     name, number = version
-    with plain_errors(client.tracking_uri, f"keeping the evaluation of {name}/{number}"):
+    with plain_errors(client.tracking_uri, f"logging the evaluation of {name}/{number}"):
         registered = client.get_model_version(name, number)
         run_id, now = registered.run_id, time.time_ns() // 1_000_000
         experiment_id = client.get_run(run_id).info.experiment_id
-        # Without a server the version does not remember its LoggedModel; both have the same place.
+        # Without a server the version has no reference to its LoggedModel, but the same address.
         of_run = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
         same = [each for each in of_run if registered.source in (each.artifact_location, f"models:/{each.model_id}")]
         if not same:
@@ -99,7 +99,7 @@ def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str
 
 
 def photo_files(sources: Sequence[str]) -> dict[str, Path]:
-    """Name to file of the photos in a folder or a list of files; the sample photos when there is no source."""
+    """Name to file of the photos in folders and files; without a source, the sample photos."""
     if not sources:
         photos = sample_photos()
         if not photos:
@@ -110,7 +110,7 @@ def photo_files(sources: Sequence[str]) -> dict[str, Path]:
         if source.is_dir():
             found = sorted(path for path in source.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
             if not found:
-                raise StylecoreError(f"the folder {source} holds no photos ({', '.join(PHOTO_SUFFIXES)}).")
+                raise StylecoreError(f"the folder {source} has no photos ({', '.join(PHOTO_SUFFIXES)}).")
             files += found
         elif source.is_file():
             files.append(source)
@@ -122,12 +122,12 @@ def photo_files(sources: Sequence[str]) -> dict[str, Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     return run_command(run, _parser().parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
-    """What the command line asks for; StylecoreError when it cannot be done."""
+    """Run the command; StylecoreError when it cannot be done."""
     if options.gatys_iterations < 0:
         raise StylecoreError(f"--gatys-iterations is {options.gatys_iterations}, and must be at least 0.")
     photos = photo_files(options.photos)
@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> None:
     pictures = [Path(each) for each in options.styles if Path(each).suffix.lower() in PHOTO_SUFFIXES]
     candidates = [find_candidate(each) for each in options.styles if Path(each) not in pictures]
     if pictures and style is None:
-        raise StylecoreError(f"{pictures[0]} is a picture; say by --style-image which painting to judge it by.")
+        raise StylecoreError(f"{pictures[0]} is a picture; give the painting to compare it with by --style-image.")
     groups: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         groups.setdefault(json.dumps(candidate.model.card.objective), []).append(candidate)
@@ -189,9 +189,9 @@ def judge_network(
     device: str | None = None,
     whole: bool = False,
 ) -> list[judge.JudgedSize]:
-    """Judge a network's pictures of these photos, as people get them: with the strokes as large as the painting's.
+    """Judge a network's pictures of these photos, painted as `Engine.stylize` does, with the card's `painted_side`.
 
-    With `whole` photos are painted at their own size instead.
+    With `whole` the photos are painted at their own size.
 
     Raises:
         StylecoreError: when its card does not name the style picture and none is given, or there are no photos.
@@ -208,7 +208,7 @@ def judge_network(
 def judge_pictures(
     pictures: Sequence[Path], photos: dict[str, Path], style: Tensor, device: str | None = None
 ) -> list[tuple[str, judge.JudgedSize]]:
-    """Judge picture files, whoever made them; their content where the one photo that they were made from is given."""
+    """Judge picture files. Their content is judged if exactly one photo is given, from which they were made."""
     judging, found = _judge(style, device), []
     for path in pictures:
         pixels, photo = load_picture(path).pixels, None
@@ -233,10 +233,14 @@ def _parser() -> argparse.ArgumentParser:
         "styles",
         nargs="+",
         metavar="STYLE",
-        help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION; or a picture, to be judged beside them",
+        help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION; or a picture for the judge",
     )
     parser.add_argument(
-        "--photos", nargs="+", default=[], metavar="FOLDER_OR_FILE", help="photos that were not trained on; or samples"
+        "--photos",
+        nargs="+",
+        default=[],
+        metavar="FOLDER_OR_FILE",
+        help="photos that were not trained on; default: samples",
     )
     parser.add_argument(
         "--sizes",
@@ -244,10 +248,10 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=SIZES,
         metavar="PIXELS",
-        help="sides of the squares for the losses; none: judge only",
+        help="sides of the squares for the losses; none: the judge alone",
     )
     parser.add_argument(
-        "--gatys-iterations", type=int, default=GATYS_ITERATIONS, help="give L-BFGS up after so many; 0 leaves it out"
+        "--gatys-iterations", type=int, default=GATYS_ITERATIONS, help="stop L-BFGS after this many; 0 leaves it out"
     )
     parser.add_argument(
         "--judge-sizes",
@@ -255,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=judge.SIZES,
         metavar="PIXELS",
-        help="longest sides at which pictures are judged by what no network was trained for; none: not at all",
+        help="longest sides for the judge, whose measures no network was trained for; none: no judge",
     )
     parser.add_argument(
         "--whole",
@@ -265,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--style-image", metavar="PICTURE", help="the style picture; found by the card when left out")
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
     parser.add_argument("--json", action="store_true", help="print one JSON list, with every photo, instead of tables")
-    parser.add_argument("--no-log", dest="log", action="store_false", help="keep nothing in the MLflow store")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
     return parser
 
 

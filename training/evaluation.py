@@ -23,11 +23,9 @@ from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
 
 SIZES = (256, 512, 1024)
-
-
+"""Sides of the squares in pixels."""
 GATYS_ITERATIONS = 100
-
-
+"""L-BFGS is stopped after this many."""
 LEAST_SIZE = 32
 
 
@@ -38,11 +36,11 @@ class PhotoEvaluation:
     Attributes:
         size: side of the square in pixels.
         losses: "total", "content", "style" and "tv", weighted as in training.
-        gatys_iterations: see `measures.equivalent_iterations`; None when it was not asked for.
-        reached: False when the optimization was ended before it reached the network's loss: `gatys_iterations` is
-            then the iteration it got to, and the truth is more.
+        gatys_iterations: see `measures.equivalent_iterations`; None when it was not computed.
+        reached: False when the optimization was stopped before it reached the network's loss. Then
+            `gatys_iterations` is its last iteration, a lower bound.
         spot_share: see `measures.spot_share`.
-        milliseconds: that stylizing took.
+        milliseconds: time of stylizing.
     """
 
     photo: str
@@ -75,17 +73,17 @@ class Evaluation:
     photos: tuple[PhotoEvaluation, ...]
 
     def sizes(self) -> list[SizeEvaluation]:
-        """The photos' results put together, one entry a size."""
+        """The means over the photos, one entry for each size."""
         return [
             _together([photo for photo in self.photos if photo.size == size])
             for size in dict.fromkeys(photo.size for photo in self.photos)
         ]
 
     def metrics(self) -> dict[str, float]:
-        """What MLflow keeps: "eval/total_256", "eval/spot_share_256" and so on for every size.
+        """The metrics for MLflow: "eval/total_256", "eval/spot_share_256" and so on for every size.
 
-        "eval/equivalent_gatys_iterations" and "eval/spot_share" are the means over the sizes. Where the
-        optimization was ended early the equivalent is a lower bound.
+        "eval/equivalent_gatys_iterations" and "eval/spot_share" are means over the sizes. If the optimization was
+        stopped early, the equivalent is a lower bound.
         """
         sizes = self.sizes()
         if not sizes:
@@ -103,7 +101,7 @@ class Evaluation:
         return metrics
 
     def table(self) -> str:
-        """A heading and a line for every size, to be printed."""
+        """The text of a table with a line for every size."""
         rows: list[tuple[str, ...]] = [("size", "total", "content", "style", "tv", "Gatys iterations", "spots", "ms")]
         for each in self.sizes():
             equivalent = "" if each.gatys_iterations is None else f"{each.gatys_iterations:.1f}"
@@ -148,24 +146,24 @@ def evaluate_together(
     vgg: VGG | None = None,
     device: str | None = None,
 ) -> list[Evaluation]:
-    """Evaluate networks of one objective, such as the checkpoints of a run: one optimization serves them all.
+    """Evaluate networks of one objective, such as the checkpoints of a run, with one optimization for all of them.
 
     Args:
-        photos: name and pixels (3, H, W) in [0, 1]; taken one at a time, so they may be read as they are needed.
-        style: the style picture (3, H, W) in [0, 1]; found by the card when left out.
+        photos: name and pixels (3, H, W) in [0, 1]; read one at a time.
+        style: the style picture (3, H, W) in [0, 1]; by default the card's.
         sizes: sides of the squares in pixels.
-        gatys_iterations: L-BFGS goes on until it has reached the loss of every network, but no further than this;
-            0 leaves it out.
-        vgg: the loss network VGG-16; its weights are found as for training when left out.
-        device: "cpu", "cuda", ...; the fastest that is there when left out.
+        gatys_iterations: L-BFGS stops when it has reached the loss of every network, and at the latest after this
+            many iterations; 0 leaves it out.
+        vgg: the loss network VGG-16; by default that of training.
+        device: "cpu", "cuda", ...; by default the fastest one.
 
     Raises:
-        StylecoreError: when a network was not trained here, the objectives differ, or there are no photos.
+        StylecoreError: when a network has no training settings, the objectives differ, or there are no photos.
     """
     configs = [training_settings(model.card) for model in models]
     config = configs[0]
     if any(model.card.objective != models[0].card.objective for model in models):
-        raise StylecoreError("these networks were trained for different losses; evaluate them one by one.")
+        raise StylecoreError("these networks were trained with different losses; evaluate them one by one.")
     if not sizes:
         return [Evaluation(model.card.name, model.card.iterations, ()) for model in models]
     if min(sizes) < LEAST_SIZE:
@@ -224,11 +222,11 @@ def training_settings(card: StyleCard) -> TrainConfig:
     """The settings that a network was trained with.
 
     Raises:
-        StylecoreError: when its card does not have them, as that of an imported network.
+        StylecoreError: when its card does not have them, as for imported networks.
     """
     if not card.training.get("style_image"):
         raise StylecoreError(
-            f"the card of {card.name} does not say with which losses it was trained, as imported networks do not; "
+            f"the card of {card.name} does not say which losses it was trained with, as for imported networks; "
             "only networks trained by training/train.py can be evaluated."
         )
     known = {each.name for each in dataclasses.fields(TrainConfig)}
@@ -252,7 +250,7 @@ def same_weights(one: StyleModel, other: StyleModel) -> bool:
 
 
 def _losses(objective: Objective, pixels: Tensor) -> dict[str, float]:
-    """Total, content, style and tv, without the single layers."""
+    """The losses "total", "content", "style" and "tv", without those of single layers."""
     return {name: value for name, value in objective.evaluate(pixels)[0].items() if "/" not in name}
 
 

@@ -1,14 +1,14 @@
-"""Judge a stylized picture by what no network here was trained for.
+"""Measures of a stylized picture that no network here was trained for.
 
-Training minimizes losses of VGG-16 at a handful of layers, so a network's own losses say how well it was trained, not
-how good its pictures are. The judge looks with other eyes:
+Training minimizes losses of VGG-16 at a few layers, so a network's own losses measure its training, not the quality of
+its pictures. The judge uses other measures:
 
-- style error: `losses.style_loss`, relative, by Oxford's VGG-19 at the layers of Gatys et al. (2016), relu1_1 to
-  relu5_1, and from three distances: the picture and the painting at full, half and quarter size. The painting has as
-  many pixels as the picture, so that strokes count by the share of the picture that they cover.
-- content change: `losses.content_loss`, relative, at relu4_2, against the photo.
-- grid: how far the spectrum stands out at periods of 2, 4 and 8 pixels, as in the dotted or woven grounds that
-  networks which halve and double their pictures leave.
+- style error: the relative `losses.style_loss` of Oxford's VGG-19 at the layers of Gatys et al. (2016), relu1_1 to
+  relu5_1, from three distances: the picture and the painting at full, half and quarter size. The painting has as many
+  pixels as the picture, so strokes count by the share of the picture that they cover.
+- content change: the relative `losses.content_loss` at relu4_2 against the photo.
+- grid: the height of the spectrum's peaks at periods of 2, 4 and 8 pixels, as in the dotted or woven patterns of
+  networks that halve and double their pictures.
 """
 
 import math
@@ -33,16 +33,16 @@ PERIODS = (2, 4, 8)
 SIZES = (640, 1024)
 """Longest sides in pixels at which a style's pictures are judged."""
 LEAST_SIDE = 64
-"""Pixels: at a quarter of that size VGG still has something left at relu5_1."""
+"""Pixels: at a quarter of this size, relu5_1 still has a position."""
 PEAK = 1
-"""Frequency bins to each side that a peak may be wide."""
+"""Half width of a peak in frequency bins."""
 SURROUNDINGS = 12
-"""Frequency bins to each side of a peak that it is compared with."""
+"""Half width of the surroundings of a peak in frequency bins."""
 
 
 @dataclass(frozen=True)
 class Judgment:
-    """One picture, judged.
+    """The measures of one picture.
 
     Attributes:
         style_errors: scale (1, 2, 4) to the style error at 1 / scale of the size, mean of the layers.
@@ -56,17 +56,17 @@ class Judgment:
 
     @property
     def style_error(self) -> float:
-        """Mean over the scales: 0 for the painting itself, about 1 for a picture that has nothing of it."""
+        """Mean over the scales: 0 for the painting itself, about 1 for an unrelated picture."""
         return statistics.mean(self.style_errors.values())
 
     @property
     def worst_grid(self) -> float:
-        """Decibels of the period that stands out most."""
+        """Decibels of the period with the highest peak."""
         return max(self.grid.values())
 
 
 class Judge:
-    """Judges pictures of one painting's style.
+    """Measures pictures in the style of one painting.
 
     Args:
         painting: (3, h, w) in [0, 1], of any size.
@@ -80,16 +80,18 @@ class Judge:
 
     @torch.no_grad()
     def judge(self, stylized: Tensor, photo: Tensor | None = None) -> Judgment:
-        """Judge one picture (3, H, W) in [0, 1]; `photo` is what it was made from, of the same size.
+        """Judge one picture (3, H, W) in [0, 1], made from `photo` of the same size.
 
         Raises:
-            StylecoreError: when the picture is too small to be seen from all distances, or the photo has another size.
+            StylecoreError: when the picture is too small for the largest scale, or the photo has another size.
         """
         height, width = stylized.shape[-2:]
         if min(height, width) < LEAST_SIDE:
-            raise StylecoreError(f"a picture of {width} x {height} pixels is too small to be judged.")
+            raise StylecoreError(
+                f"a picture of {width} x {height} pixels is too small for the judge, which needs {LEAST_SIDE}."
+            )
         if photo is not None and photo.shape != stylized.shape:
-            raise StylecoreError("a picture and the photo that it was made from must have the same size to be judged.")
+            raise StylecoreError("the judge needs a picture and its photo in the same size.")
         area = math.sqrt(height * width / (self.painting.shape[-2] * self.painting.shape[-1]))
         size = (round(self.painting.shape[-2] * area), round(self.painting.shape[-1] * area))
         if size not in self._grams:
@@ -124,7 +126,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class JudgedSize:
-    """The pictures of a style at one size: means over the photos, of `grid` the worst photo's."""
+    """The measures of a style at one size: means over the photos; `grid` is that of the worst photo."""
 
     size: int
     style_error: float
@@ -140,11 +142,12 @@ def judge_style(
     judge: Judge,
     sizes: Sequence[int] = SIZES,
 ) -> list[JudgedSize]:
-    """Judge what a style makes of photos whose longest sides are resized to each of `sizes`.
+    """Judge the stylized pictures of photos whose longest sides are resized to each of `sizes`.
 
     Args:
         stylize: as `Engine.stylize`.
-        photos: name and pixels (3, H, W) in [0, 1]; of a smaller one only the smallest size is judged, as it is.
+        photos: name and pixels (3, H, W) in [0, 1]. A photo smaller than a size is judged only at the smallest
+            size, as it is.
     """
     judged: dict[int, list[Judgment]] = {size: [] for size in sizes}
     for _, photo in photos:
@@ -157,7 +160,7 @@ def judge_style(
 
 
 def together(size: int, judgments: Sequence[Judgment]) -> JudgedSize:
-    """Several pictures' judgments as one."""
+    """The measures of several pictures as one."""
     changes = [each.content_change for each in judgments if each.content_change is not None]
     return JudgedSize(
         size=size,
@@ -170,7 +173,7 @@ def together(size: int, judgments: Sequence[Judgment]) -> JudgedSize:
 
 
 def metrics(judged: Sequence[JudgedSize]) -> dict[str, float]:
-    """What MLflow keeps: "eval/style_error_640", "eval/content_change_640", "eval/grid_640",
+    """The metrics for MLflow: "eval/style_error_640", "eval/content_change_640", "eval/grid_640",
     "eval/judged_photos_640" for every size."""
     found = {}
     for each in judged:
@@ -183,7 +186,7 @@ def metrics(judged: Sequence[JudgedSize]) -> dict[str, float]:
 
 
 def table(rows: Sequence[tuple[str, JudgedSize]]) -> str:
-    """A heading and a line for every name and size, to be printed."""
+    """The text of a table with a line for every name and size."""
     cells: list[tuple[str, ...]] = [
         ("picture", "size", "style error", "full", "half", "quarter", "content", "grid dB")
     ]
@@ -195,11 +198,11 @@ def table(rows: Sequence[tuple[str, JudgedSize]]) -> str:
 
 
 def grid_peak(pixels: Tensor, period: int) -> float:
-    """How far a picture's spectrum stands out where patterns that repeat every `period` pixels have their peaks.
+    """The height of a picture's spectrum at the peaks of patterns that repeat every `period` pixels.
 
-    The peaks of such a pattern are at multiples of 1 / period along both axes; those that a shorter period has too
-    are left to it. Each is compared with the median power of its surroundings in the spectrum of the windowed
-    luminance, and the highest counts: 0 dB for white noise give or take its scatter, 10 dB for a pattern that is seen.
+    The peaks of such a pattern are at multiples of 1 / period along both axes; peaks of a shorter period are left out.
+    Each is compared with the median power of its surroundings in the spectrum of the windowed luminance, and the
+    highest counts: about 0 dB for white noise, 10 dB for a visible pattern.
 
     Args:
         pixels: (3, H, W) in [0, 1].
@@ -223,8 +226,8 @@ def grid_peak(pixels: Tensor, period: int) -> float:
     return 10 * math.log10(max(max(peaks) * math.log(2), 1e-12))
 
 
-def _around(power: Tensor, row: int, column: int, reach: int) -> Tensor:
-    """(2 reach + 1, 2 reach + 1) of the spectrum, which is periodic."""
-    rows = torch.arange(row - reach, row + reach + 1) % power.shape[0]
-    columns = torch.arange(column - reach, column + reach + 1) % power.shape[1]
+def _around(power: Tensor, row: int, column: int, radius: int) -> Tensor:
+    """(2 radius + 1, 2 radius + 1) of the spectrum, which is periodic."""
+    rows = torch.arange(row - radius, row + radius + 1) % power.shape[0]
+    columns = torch.arange(column - radius, column + radius + 1) % power.shape[1]
     return power[rows[:, None], columns]

@@ -1,4 +1,4 @@
-"""How good a stylized picture is: in iterations of the optimization of Gatys et al., and by its burnt-in spots."""
+"""Measures of a stylized picture: equivalent iterations of Gatys et al., and burnt-in spots."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -13,18 +13,18 @@ from stylecore.gatys.objective import Objective
 from stylecore.gatys.optimizer import Descent
 
 SPOT = 5
-"""Pixels. Smaller than this, either way, is grain or the edge of a stroke, not a spot."""
+"""Pixels. Anything smaller, in width or height, is grain or the edge of a stroke and not a spot."""
 
 
 def loss_curve(objective: Objective, size: int, until: float, at_most: int) -> list[float]:
-    """The losses of uniform noise and of the pictures after each iteration of projected L-BFGS from there.
+    """The losses of uniform noise, and of the pictures after each iteration of projected L-BFGS that starts there.
 
     This is the baseline of Johnson et al. (2016), section 4.1: the pixels are clipped to their range after every
-    iteration. One iteration is one pass through VGG and back. The noise is the same at every call.
+    iteration. One iteration is one pass through VGG and back. The noise is the same in every call.
 
     Args:
-        until: the curve ends with the first loss that is not above this,
-        at_most: or after so many iterations.
+        until: the curve ends with the first loss at or below this,
+        at_most: or after this many iterations.
     """
     device = next(objective.vgg.parameters()).device
     noise = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -39,10 +39,9 @@ def loss_curve(objective: Objective, size: int, until: float, at_most: int) -> l
 
 
 def equivalent_iterations(loss: float, curve: Sequence[float]) -> float | None:
-    """At which iteration a curve (`loss_curve`) first reaches a loss, or None when it does not.
+    """The first iteration at which a curve (`loss_curve`) reaches a loss, or None when it does not.
 
-    Between two iterations the loss is taken to fall in a straight line. A loss not below that of the noise is reached
-    at iteration 0.
+    It is interpolated linearly between two iterations. A loss at or above that of the noise is reached at iteration 0.
     """
     reached = next((index for index, value in enumerate(curve) if value <= loss), None)
     if not reached:
@@ -54,13 +53,12 @@ def equivalent_iterations(loss: float, curve: Sequence[float]) -> float | None:
 def spot_share(stylized: Tensor, photo: Tensor) -> float:
     """Share of a picture, from 0 to 1, that is covered by burnt-in spots.
 
-    A pixel is burnt where each of its channels is at 0 or 1, within `BURNT_IN`: black, white, or one of the six pure
-    colors between, as no paint is. (Fewer channels at their ends are common: of a gold the blue, of a deep blue the
-    red.) A spot is what remains of the burnt pixels of one color after a morphological opening with a square of
-    `SPOT` pixels, so that grain does not count, and a white square of that size counts with just its area. What the
-    photo itself has burnt in with this color, such as an overexposed sky, is the photo's and does not count, nor
-    do the pixels around it. The networks of a style picture with burnt-in areas of its own, such as ink on white
-    paper, have them by right.
+    A pixel is burnt in when each of its channels is 0 or 1, within `BURNT_IN`: black, white, or one of six pure
+    colors, which no paint has. (One or two such channels are common: the blue of gold, the red of deep blue.) Spots
+    are the result of a morphological opening of the burnt-in pixels of one color with a square of `SPOT` pixels: grain
+    does not count, and a white square of that size counts with exactly its area. Areas of this color in the photo
+    itself, such as an overexposed sky, and the pixels around them do not count. If the style picture has burnt-in
+    areas, such as ink on white paper, its networks have them rightly.
 
     Args:
         stylized, photo: (3, H, W) in [0, 1].
@@ -76,7 +74,7 @@ def spot_share(stylized: Tensor, photo: Tensor) -> float:
 
 
 def _burnt(pixels: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """The burnt-in colors of (3, H, W), as (1, 1, 1) for white, each with where it is: (1, H, W) of 0 and 1."""
+    """Each burnt-in color of (3, H, W), such as (1, 1, 1) for white, with its mask: (1, H, W) of 0 and 1."""
     ends = (pixels <= BURNT_IN, pixels >= 1 - BURNT_IN)
     for color in product((0, 1), repeat=3):
         where = torch.stack([ends[end][channel] for channel, end in enumerate(color)]).all(dim=0, keepdim=True)

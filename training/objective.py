@@ -1,21 +1,21 @@
-"""What a transformation network is trained to minimize: Johnson et al. (2016), equation 5, and its variants.
+"""The training objective of a transformation network: Johnson et al. (2016), equation 5, and its variants.
 
     total = content_weight * content(y, x) + total_variation_weight * tv(y)
             + style_weight * sum over scales s, sum over layers l of w_l * style(G_l(y / s), G_l(painting / s))
 
-with y the network's picture of the photo x, and y / s that picture reduced to 1 / s of its size. The paper has the one
-scale 1. A loss at scale 2 sees the picture and the painting from twice the distance: strokes twice as wide. How the
-losses are normalized is a setting, too (losses.py).
+Here y is the network's picture of the photo x, and y / s is that picture reduced to 1 / s of its size. The paper has
+only scale 1. A loss at scale 2 sees the picture and the painting from twice the distance, with strokes twice as wide.
+The normalization of the losses is a setting, too (losses.py).
 
-The steadiness loss asks that a photo which is moved by a pixel or three gets the same strokes, moved alike. A network
-that halves its pictures twice can otherwise lay a pattern over them that repeats every 4 pixels: the fine weave that
-such networks are known for, and a part of the flicker of films.
+The steadiness loss compares a stylized photo with the stylized picture of the same photo moved by 1 to 3 pixels: the
+strokes should move alike. Without it a network that halves its pictures twice can add a pattern that repeats every 4
+pixels: the known fine weave of such networks, and a part of the flicker of films.
 
-A network that learns from another one, its teacher, as in Hinton et al. (2015), has a loss more: how far its pixels
-are from the teacher's.
+A network that is distilled from another one, its teacher (Hinton et al. 2015), has one more loss: the mean squared
+difference of its pixels to the teacher's pixels.
 
-`training_losses` gives it for a batch of stylized pictures, `pixel_objective` the same of one picture's pixels, for
-the optimization of Gatys et al. to compare with.
+`training_losses` computes the losses of a batch of stylized pictures. `pixel_objective` is the same objective for the
+pixels of one picture, so that the optimization of Gatys et al. can be compared.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ MOVED_BORDER = 12
 
 @dataclass(frozen=True)
 class StyleTargets:
-    """What the style picture demands: for every scale the Gram matrix (1, C, C) of every style layer."""
+    """The Gram matrices (1, C, C) of the style picture, for every scale and style layer."""
 
     grams: dict[int, dict[str, Tensor]]
 
@@ -67,21 +67,21 @@ def training_losses(
     targets: StyleTargets,
     config: TrainConfig,
     accelerator: Accelerator,
-    taught: Tensor | None = None,
+    teacher_pixels: Tensor | None = None,
     moved: Tensor | None = None,
     shift: tuple[int, int] = (0, 0),
 ) -> dict[str, Tensor]:
     """The weighted losses of a batch, all but the first of which sum to "loss/total".
 
     Args:
-        content, stylized: (N, 3, H, W), stylized as the network gives it in training, not clipped.
-        taught: (N, 3, H, W) in [0, 1], what a teacher makes of the content.
-        moved, shift: what the network makes of the content moved by `shift` (`move`), for the steadiness loss.
+        content, stylized: (N, 3, H, W); stylized is the network's output in training, not clipped.
+        teacher_pixels: (N, 3, H, W) in [0, 1], the teacher's output for the content.
+        moved, shift: the network's output for the content moved by `shift` (`move`), for the steadiness loss.
 
     Returns:
-        "loss/total", "loss/content", "loss/style", "loss/tv", with a teacher "loss/teacher", with a moved picture
-        "loss/steadiness", and
-        "loss/style/<layer>", at scale 2 "loss/style/<layer>_scale_2", which sum to "loss/style".
+        "loss/total", "loss/content", "loss/style", "loss/tv"; with a teacher "loss/teacher"; with a moved picture
+        "loss/steadiness"; and "loss/style/<layer>" (at scale 2 "loss/style/<layer>_scale_2"), which sum to
+        "loss/style".
     """
     with accelerator.autocast():
         with torch.no_grad():  # no deeper than the content layer
@@ -106,8 +106,9 @@ def training_losses(
     }
     losses["loss/style"] = torch.stack(list(layers.values())).sum()
     losses["loss/tv"] = config.total_variation_weight * total_variation_loss(stylized.float())
-    if taught is not None:
-        losses["loss/teacher"] = config.teacher_weight * (stylized.float() - taught.float()).square().mean()
+    if teacher_pixels is not None:
+        difference = stylized.float() - teacher_pixels.float()
+        losses["loss/teacher"] = config.teacher_weight * difference.square().mean()
     if moved is not None:
         losses["loss/steadiness"] = config.steadiness_weight * steadiness_loss(stylized, moved, shift)
     losses["loss/total"] = torch.stack(list(losses.values())).sum()
@@ -115,19 +116,19 @@ def training_losses(
 
 
 def shift_at(iteration: int) -> tuple[int, int]:
-    """By how many pixels, down and to the right, the content of an iteration is moved: all but (0, 0) in turn."""
+    """Pixels by which the content of an iteration is moved down and to the right: each of 0 to 3, but not (0, 0)."""
     return divmod(iteration % 15 + 1, 4)
 
 
 def move(pixels: Tensor, shift: tuple[int, int]) -> Tensor:
-    """(N, 3, H, W) moved down and to the right; what leaves at one edge comes in at the other."""
+    """(N, 3, H, W) moved down and to the right; pixels that leave at one edge enter at the other."""
     return pixels.roll(shift, (-2, -1))
 
 
 def steadiness_loss(stylized: Tensor, moved: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Mean squared difference of a stylized picture (N, 3, H, W), moved, and of what became of the moved photo.
+    """Mean squared difference of a stylized picture (N, 3, H, W), moved, and the stylized picture of the moved photo.
 
-    Pixels near an edge do not count: the two see other things beyond it.
+    Pixels near an edge do not count: their receptive fields reach different pixels beyond it.
     """
     inner = (..., slice(MOVED_BORDER, -MOVED_BORDER), slice(MOVED_BORDER, -MOVED_BORDER))
     return (move(stylized.float(), shift)[inner] - moved.float()[inner]).square().mean()
@@ -137,8 +138,8 @@ def steadiness_loss(stylized: Tensor, moved: Tensor, shift: tuple[int, int]) -> 
 def pixel_objective(vgg: VGG, content: Tensor, targets: StyleTargets, config: TrainConfig) -> Objective:
     """The same losses, with their gradient, as a function of the pixels of one picture.
 
-    They are in the units of this VGG's own activations, as in training; `gatys_objective.build_objective` rescales
-    them to those of Oxford's.
+    They are in the units of this VGG's own activations, as in training; `stylecore.gatys.objective.build_objective`
+    rescales them to Oxford's.
 
     Args:
         content: (1, 3, H, W) in [0, 1].

@@ -1,9 +1,8 @@
-"""Content photos for training: which photo and which crop is sample number n is a function of the seed and n alone.
+"""Content photos for training: the photo and the crop of sample number n depend only on the seed and n.
 
-So a run that resumes at sample n sees what it would have seen. The photos of a folder, or of a dataset that is on
-this machine, are all at hand: any number of processes share one order. A streamed dataset comes in the order of its
-files, shuffled among those at hand; every process reads its own part of it, so there the order is the same for the
-same number of processes.
+So a resumed run sees the same samples as an uninterrupted one. In a folder, or in a dataset on this machine, every
+photo can be read at any time: any number of processes share one order. A streamed dataset comes in the order of its
+files, shuffled in a buffer, and every process reads its own part: the order depends on the number of processes.
 """
 
 import hashlib
@@ -30,16 +29,16 @@ from stylecore.files import PHOTO_SUFFIXES
 from stylecore.pictures.read import load_reduced
 
 SHUFFLE_BUFFER = 1000
-"""Photos of a stream among which the next one is drawn; they are held undecoded, some 150 MB of COCO's."""
+"""Photos of a stream in the buffer from which the next one is drawn; undecoded, about 150 MB for COCO."""
 SPARE_PHOTOS = 8
-"""Earlier photos of a stream that can stand in for one that cannot be read."""
+"""Earlier photos of a stream that can replace an unreadable one."""
 
 File = dict[str, Any]
-"""A photo that is not decoded: {"bytes": its content or None, "path": its name or where it is}."""
+"""A photo that is not decoded: {"bytes": its content or None, "path": its name or path}."""
 
 
 class Batch(NamedTuple):
-    """pixels: (N, 3, crop, crop) in [0, 1]; unreadable: names of files that another photo stands in for."""
+    """pixels: (N, 3, crop, crop) in [0, 1]; unreadable: names of files that were replaced by another photo."""
 
     pixels: Tensor
     unreadable: tuple[str, ...]
@@ -50,18 +49,18 @@ def open_photos(source: str, streaming: bool = False) -> Any:
 
     Args:
         source: a folder of photos, a folder of parquet files, or a dataset's name on the hub.
-        streaming: read a dataset while training goes on, instead of downloading it before. No use for photos.
+        streaming: read a dataset during training, instead of downloading it before. Has no effect on a folder.
 
     Returns:
         A `datasets.Dataset`, or `datasets.IterableDataset` when streaming, with a column "image" of `File`s.
 
     Raises:
-        StylecoreError: when the folder is missing or empty, or the dataset cannot be had or holds no images.
+        StylecoreError: when the folder is missing or empty, or the dataset cannot be loaded or has no images.
     """
     import datasets
 
     folder = Path(source).expanduser()
-    what = f"--photos {source} is no folder here, and as a dataset on the hub it cannot be had"
+    what = f"--photos {source} is not a folder, and cannot be loaded as a dataset of the hub"
     where: dict[str, Any] = {"path": source}
     if folder.is_dir():
         paths = _files_below(folder, PHOTO_SUFFIXES)
@@ -77,7 +76,7 @@ def open_photos(source: str, streaming: bool = False) -> Any:
         raise StylecoreError(f"there is no photo folder {source}; --photos is a folder or a dataset on the hub.")
     try:
         photos = datasets.load_dataset(**where, split="train", streaming=streaming)
-        # Reading is the only way to know of a stream that it holds any, and which columns.
+        # A stream must be read to know whether it is empty, and its columns.
         columns = next((list(row) for row in photos.decode(False)), None) if streaming else photos.column_names
     except Exception as error:  # datasets raises many kinds, from several libraries
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
@@ -90,7 +89,7 @@ def open_photos(source: str, streaming: bool = False) -> Any:
 
 
 def describe_photos(photos: Any, source: str) -> dict[str, str]:
-    """What MLflow keeps of the photos: name, source, number and a digest, as far as they can be told.
+    """Description of the photos for MLflow: name, source, number and a digest, as far as they are known.
 
     The digest of a folder covers the names and sizes of its files, not their content.
     """
@@ -111,7 +110,7 @@ def describe_photos(photos: Any, source: str) -> dict[str, str]:
 
 
 def is_stream(photos: Any) -> bool:
-    """Whether the photos come one after the other, so that none can be asked for by its number."""
+    """Whether the photos are a stream, which has no access by number."""
     import datasets
 
     return isinstance(photos, datasets.IterableDataset)
@@ -129,18 +128,17 @@ def batches(
     processes: int = 1,
     workers: int = 0,
 ) -> Generator[Batch, None, None]:
-    """One process's endless batches of random squares, maybe mirrored, from batch number `first_batch` on.
+    """Endless batches of random squares, some of them mirrored, for one process, from batch number `first_batch` on.
 
-    Every photo comes once an epoch: of all processes together, or, streamed, of the process whose part it is in.
-    A stream can only be skipped by reading it: to resume costs reading again (not decoding) what the process has
-    read before.
+    Every photo comes once per epoch: of all processes together, or, for a stream, of the process that reads its part.
+    A resumed run reads the beginning of a stream again, without decoding it.
 
     Args:
         photos: what `open_photos` returns.
         crop: side of the squares in pixels.
-        smallest_crop: the square's side before resizing is this share to all of the photo's short side.
-        seed: decides everything.
-        workers: processes that decode, beside this one; their number changes nothing else.
+        smallest_crop: before resizing, the square's side is between this share and all of the photo's short side.
+        seed: of the order, the crops and the mirroring.
+        workers: additional processes that decode; their number does not change the batches.
 
     Raises:
         StylecoreError: from the iteration, when no photo can be read.
@@ -160,29 +158,29 @@ def batches(
         for batch in loader:
             if not batch.pixels.numel():
                 raise StylecoreError(
-                    f"none of the training photos can be read, or none of many in a row: {batch.unreadable[0]}."
+                    f"too many training photos cannot be read, the first is {batch.unreadable[0]}; check --photos."
                 )
             yield batch
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         raise StylecoreError(
-            "a process that reads photos was killed, mostly because memory or shared memory ran out; "
+            "a process that reads photos was killed, probably because there is too little memory or shared memory; "
             "lower --workers or --batch-size."
         ) from error
 
 
 class Cut(NamedTuple):
-    """How sample n is cut from its photo: see `batches`."""
+    """Settings for cutting samples from photos; see `batches`."""
 
     crop: int
     smallest_crop: float
     seed: int
 
     def first_readable(self, files: Iterable[File], sample: int) -> tuple[Tensor, tuple[str, ...]]:
-        """(3, crop, crop) of the first file that can be read, and the names of those before it.
+        """(3, crop, crop) of the first readable file, and the names of the files before it.
 
-        The tensor is empty when none can.
+        The tensor is empty when no file is readable.
         """
         unreadable: list[str] = []
         for file in files:
@@ -195,7 +193,7 @@ class Cut(NamedTuple):
 
 
 class PhotoCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
-    """Sample n: from the photo at place n of a shuffle that is new every epoch."""
+    """Sample n is cut from photo number n of a shuffled order that is new in every epoch."""
 
     def __init__(self, photos: Any, cut: Cut) -> None:
         self.photos = photos
@@ -212,59 +210,59 @@ class PhotoCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
         return int(self._order[place])
 
     def __getitem__(self, sample: int) -> tuple[Tensor, tuple[str, ...]]:
-        """(3, crop, crop) in [0, 1], and the files that were passed over because they cannot be read."""
+        """(3, crop, crop) in [0, 1], and the names of unreadable files that were skipped."""
         first, count = self.photo_of(sample), len(self.photos)
         files = (self.photos[(first + offset) % count]["image"] for offset in range(count))
         return self.cut.first_readable(files, sample)
 
 
 class UnreadablePhotos:
-    """The photos that any process could not read: counted, and listed in the run's folder by the first process."""
+    """The unreadable photos of all processes: counted, and listed in the run's folder by the first process."""
 
     def __init__(self, folder: Path, accelerator: Accelerator) -> None:
         self.file = folder / "unreadable_photos.txt"
         self.accelerator = accelerator
         self.names: set[str] = set()
-        self._told = 0
+        self._listed = 0
         if accelerator.is_main_process and self.file.is_file():  # of a resumed run
             self.names.update(self.file.read_text(encoding="utf-8").splitlines())
-            self._told = len(self.names)
+            self._listed = len(self.names)
 
     def add(self, names: Iterable[str]) -> None:
-        """Note what this process could not read."""
+        """Add photos that this process could not read."""
         self.names.update(names)
 
     def count_all(self) -> int:
-        """Gather the names of all processes; all must call it. Returns their number, in the first process.
+        """Gather the names of all processes, which all must call it; returns their number in the first process.
 
         Raises:
             StylecoreError: when the list cannot be written.
         """
         if self.accelerator.num_processes > 1:
-            news = torch.tensor(len(self.names) - self._told, device=self.accelerator.device)
+            news = torch.tensor(len(self.names) - self._listed, device=self.accelerator.device)
             if not self.accelerator.reduce(news, "sum"):
                 return len(self.names)
             self.names.update(gather_object(sorted(self.names)))
-        if self.accelerator.is_main_process and len(self.names) > self._told:
+        if self.accelerator.is_main_process and len(self.names) > self._listed:
             arriving = self.file.with_name(f".{self.file.name}")
             try:
                 arriving.write_text("".join(f"{name}\n" for name in sorted(self.names)), encoding="utf-8")
                 os.replace(arriving, self.file)
             except OSError as error:
                 raise StylecoreError(f"cannot write {self.file}: {error.strerror}.") from error
-        self._told = len(self.names)
+        self._listed = len(self.names)
         return len(self.names)
 
 
 class _Arrived(NamedTuple):
-    """A sample of a stream: its number, and its file followed by those that can stand in for it."""
+    """A sample of a stream: its number, and its file followed by possible replacements."""
 
     number: int
     files: tuple[File, ...]
 
 
 class StreamedCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
-    """A sample of a stream: the file comes with the request, so that one reader can serve several decoders."""
+    """Samples of a stream. The request contains the file, so that one reader can serve several decoders."""
 
     def __init__(self, cut: Cut) -> None:
         self.cut = cut
@@ -274,10 +272,10 @@ class StreamedCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
 
 
 class _Numbers(Sampler[list[int]]):
-    """Sample numbers of one process's batches, from an iteration on, without end.
+    """Endless sample numbers of one process's batches, from an iteration on.
 
-    Batch b of process r, of P processes, holds the samples (b * P + r) * batch_size onward: photo by photo the
-    same sequence whatever P is, as long as P * batch_size is the same.
+    Batch b of process r, of P processes, has the samples from (b * P + r) * batch_size on: the sequence of photos does
+    not depend on P, as long as P * batch_size is the same.
     """
 
     def __init__(self, first_batch: int, batch_size: int, process: int, processes: int) -> None:
@@ -295,8 +293,8 @@ class _Numbers(Sampler[list[int]]):
 class _Arrivals(Sampler[list[_Arrived]]):
     """The batches of `_Numbers`, with the files of this process's part of the stream.
 
-    Read in the training process itself: the workers then need no parts of their own, which would make the order
-    depend on how many there are.
+    The training process itself reads the stream: if each worker read its own part, the order would depend on the
+    number of workers.
     """
 
     def __init__(self, photos: Any, seed: int, numbers: _Numbers) -> None:
@@ -318,7 +316,7 @@ class _Arrivals(Sampler[list[_Arrived]]):
 
         process, processes = self.numbers.process, self.numbers.processes
         for epoch in range(2**62):
-            # Not set_epoch, which the division among the processes forgets.
+            # Not set_epoch: split_dataset_by_node forgets it.
             seed = int(np.random.default_rng([self.seed, 0, epoch]).integers(2**31))
             part = self.photos.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
             if processes > 1:
@@ -329,22 +327,24 @@ class _Arrivals(Sampler[list[_Arrived]]):
                     read += 1
                     yield row["image"] or {"bytes": b"", "path": None}
             except Exception as error:  # of the hub's client, of parquet, of the network
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise StylecoreError(
-                    f"the stream of photos broke off: {(str(error).strip() or type(error).__name__).splitlines()[0]}; "
-                    "start again with --resume auto."
+                    f"the stream of photos ended with an error: {reason}; start again with --resume auto."
                 ) from error
             if not read:
-                raise StylecoreError("the dataset holds fewer photos than there are processes.")
+                raise StylecoreError(
+                    "the dataset has fewer photos than there are processes; launch fewer, or leave --streaming out."
+                )
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach the whole process group; the parent ends its workers itself."""
+    """Ignore Ctrl-C and a scheduler's SIGTERM, which the whole process group gets: the parent ends its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _collate(samples: list[tuple[Tensor, tuple[str, ...]]]) -> Batch:
-    """A batch, or one without pixels when a sample has none."""
+    """A batch; without pixels if one of the samples has none."""
     pixels = [pixels for pixels, _ in samples]
     whole = all(each.numel() for each in pixels)
     unreadable = dict.fromkeys(chain.from_iterable(names for _, names in samples))
@@ -356,15 +356,15 @@ def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def _name(file: File) -> str:
-    """What to call a photo: where it is, or else what it is."""
+    """A photo's path, or else a description with its SHA-256."""
     return file["path"] or f"a photo without a name, SHA-256 {hashlib.sha256(file['bytes'] or b'').hexdigest()}"
 
 
 def _content(file: File) -> Any:
-    """What Pillow opens."""
+    """The file for Pillow: a path or a stream."""
     if file["bytes"] is not None:
         return io.BytesIO(file["bytes"])
-    if "://" in file["path"]:  # a stream of single files says where they are
+    if "://" in file["path"]:  # a stream of single files has their addresses
         with fsspec.open(file["path"], "rb") as opened:
             return io.BytesIO(opened.read())
     return file["path"]

@@ -1,14 +1,14 @@
-"""Make the 8-bit form of networks, which OpenVINO runs several times as fast on CPUs.
+"""Quantize networks to 8 bits, which OpenVINO runs several times as fast on CPUs.
 
     python -m training.quantize starry_night mlruns/published --photos path/to/photos
 
-The weights are rounded by themselves; for the values between them photos are stylized, and each convolution's input
-gets the range that it has on average over the photos. (Ranges that hold the extreme of any photo waste levels: 3 dB.)
-Only what convolutions are given is rounded; what normalization is given decides the colors of the whole picture:
-leaving it in float32 gains 6 dB and costs no time.
+Weights are rounded directly. For the activations, photos are stylized, and the input of each convolution gets the
+mean of its ranges over the photos. (Ranges that include the extremes of every photo waste levels and cost 3 dB.) Only
+the inputs of convolutions are rounded. The inputs of normalization decide the colors of the whole picture: in float32
+they gain 6 dB and cost no time.
 
-How near the result is to float32 is measured on other photos. Where it is not near enough, the last convolution, the
-first too, or all outside the residual blocks stay in float32; if nothing is, there is no 8-bit form.
+The difference to float32 is measured on other photos. If it is too large, the last convolution stays in float32, then
+the first one too, then all outside the residual blocks. If it still is too large, the network is not quantized.
 """
 
 import argparse
@@ -41,19 +41,19 @@ SIDE = 512
 
 LEAST_PSNR = 32.0
 LEAST_MEDIAN_PSNR = 34.0
-"""In dB against float32; a difference that nobody sees in a stylized picture."""
+"""In dB against float32: a difference that is invisible in a stylized picture."""
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Pictures (3, H, W) to measure the ranges on, and others to measure the result on."""
+    """Pictures (3, H, W) for measuring the ranges, and others for measuring the result."""
 
     calibration: list[Tensor]
     held_out: list[Tensor]
 
 
 def quantize(model: StyleModel, photos: Photos) -> Quantization | None:
-    """The 8-bit form with the most convolutions that is near enough to float32, or None.
+    """Quantize as many convolutions as the limits on the difference to float32 allow; None when they allow none.
 
     Raises:
         StylecoreError: when OpenVINO is not installed.
@@ -85,13 +85,13 @@ def measure_ranges(model: StyleModel, photos: Sequence[Tensor]) -> dict[str, tup
     given = (frame(add_noise(photo.unsqueeze(0), noise), model.card.network)[0] for photo in photos)
     found = [network.input_ranges(each) for each in given]
     ranges = {name: torch.tensor([each[name] for each in found]).mean(0).tolist() for name in found[0]}
-    if model.card.network.padding == "reflect":  # the first one is given the picture itself, and its noise
+    if model.card.network.padding == "reflect":  # the input of the first one is the picture itself with its noise
         ranges["encoder.0"] = [-3 * noise, 1 + 3 * noise]
     return {name: (low, high) for name, (low, high) in ranges.items()}
 
 
 def choices(names: Sequence[str]) -> list[list[str]]:
-    """Which convolutions to compute in 8 bits, the most first."""
+    """Sets of convolutions to compute in 8 bits, the largest first."""
     residual = [name for name in names if name.startswith("residual_blocks")]
     return [list(names), list(names[:-1]), list(names[1:-1]), residual]
 
@@ -102,9 +102,9 @@ def psnr(picture: Tensor, wanted: Tensor) -> float:
 
 
 def read_photos(folder: Path | None) -> Photos:
-    """Photos of a folder, or those that installed packages carry.
+    """Photos of a folder, or of the installed packages.
 
-    Of a few photos the quarters serve for calibration, and the photos themselves to measure the result.
+    If there are only a few, their quarters are the calibration photos, and the photos themselves are held out.
 
     Raises:
         StylecoreError: when there are none.
@@ -115,7 +115,7 @@ def read_photos(folder: Path | None) -> Photos:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
     wanted = CALIBRATION_PHOTOS + HELD_OUT_PHOTOS
     pictures: list[Tensor] = []
-    for file in files[:: max(1, len(files) // wanted)][: 2 * wanted]:  # more, since some may be unreadable
+    for file in files[:: max(1, len(files) // wanted)][: 2 * wanted]:  # more than needed: some may be unreadable
         if len(pictures) == wanted:
             break
         try:
@@ -124,7 +124,7 @@ def read_photos(folder: Path | None) -> Photos:
             print(f"passed over: {error}", file=sys.stderr)
     if not pictures:
         if folder is None:
-            raise StylecoreError("no installed package carries photos; give a folder of them by --photos.")
+            raise StylecoreError("no installed package has photos; give a folder of them by --photos.")
         raise StylecoreError(f"there are no photos in {folder}; give --photos another folder, or leave it out.")
     if len(pictures) == wanted:
         small = [fit(picture, SIDE) for picture in pictures]
@@ -141,7 +141,7 @@ def _quarters(picture: Tensor) -> list[Tensor]:
 
 
 def find_files(reference: str) -> list[Path]:
-    """The style files that a file, a folder, or a style's name (NAME, NAME@iterations-N) means.
+    """The style files of a reference: a file, a folder, or a style's name (NAME, NAME@iterations-N).
 
     Raises:
         StylecoreError: when there are none.
@@ -150,14 +150,14 @@ def find_files(reference: str) -> list[Path]:
     if path.is_dir():
         files = [style.path for style in find_styles([path])]
         if not files:
-            raise StylecoreError(f"the folder {path} holds no style files.")
+            raise StylecoreError(f"the folder {path} has no style files; give another one.")
         return files
     return [find_style(reference)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
-    parser = argparse.ArgumentParser(prog="python -m training.quantize", description="8-bit forms of networks.")
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m training.quantize", description="Quantize networks to 8 bits.")
     parser.add_argument(
         "styles",
         nargs="+",
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "the registry",
     )
     parser.add_argument(
-        "--photos", type=Path, metavar="FOLDER", help="of 30 photos or more (default: those that packages carry)"
+        "--photos", type=Path, metavar="FOLDER", help="of 30 photos or more (default: those of installed packages)"
     )
     parser.add_argument("--tracking-uri", metavar="URI", help="the MLflow store of models:/ references")
     options = parser.parse_args(arguments)
@@ -193,11 +193,11 @@ def _quantize_all(options: argparse.Namespace) -> None:
 def _quantize_file(file: Path, photos: Photos) -> None:
     model = StyleModel.load(file)
     found = quantize(model, photos)
-    companion = sidecar_of(file)
+    sidecar = sidecar_of(file)
     if found is None:
-        companion.unlink(missing_ok=True)
+        sidecar.unlink(missing_ok=True)
     else:
-        write_quantization(found, companion)
+        write_quantization(found, sidecar)
     print(f"{file}: {_in_words(model, found)}", flush=True)
 
 
@@ -215,7 +215,7 @@ def _quantize_registered(reference: str, photos: Photos, tracking_uri: str | Non
 
 def _in_words(model: StyleModel, found: Quantization | None) -> str:
     if found is None:
-        return f"stays in float32; no choice of convolutions reached {LEAST_MEDIAN_PSNR:g} dB in 8 bits"
+        return f"stays in float32: no set of convolutions reached {LEAST_MEDIAN_PSNR:g} dB in 8 bits"
     count = len(convolution_names(model.network))
     return (
         f"{len(found.ranges)} of {count} convolutions in 8 bits, {found.psnr_median:.1f} dB to float32, "

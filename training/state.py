@@ -1,8 +1,8 @@
-"""A run's state on disk: everything that training needs to go on as if it had never stopped.
+"""A run's state on disk: everything that a resumed training needs.
 
-One .safetensors file, written to a temporary name and renamed, so a name that exists is a complete state.
-There is nothing random to store: which photos and which crops come next is a function of the seed and the
-iteration (see photos.py), and the network draws no random numbers.
+A state is one .safetensors file, which is written under a temporary name and renamed: a file with the final name is
+complete. There is no random state to store: the next photos and crops depend only on the seed and the iteration (see
+photos.py), and the network draws no random numbers.
 """
 
 import json
@@ -23,7 +23,7 @@ _PROGRESS_KEY = "stylecore.progress"
 
 @dataclass(frozen=True)
 class Progress:
-    """iteration: optimizer steps taken; run_id: the tracker's; global_batch_size: the order of photos rests on it."""
+    """iteration: optimizer steps; run_id: of the tracker; global_batch_size: the order of photos depends on it."""
 
     iteration: int
     run_id: str
@@ -32,7 +32,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class State:
-    """A state that was read: its file, how far the run was, and the tensors of its network and optimizer."""
+    """A state that was read: its file, the progress of the run, and the tensors of network and optimizer."""
 
     path: Path
     progress: Progress
@@ -64,7 +64,7 @@ def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimize
 
 
 def newest_state(folder: Path) -> Path | None:
-    """The newest state in the folder that can be read; damaged ones are passed over."""
+    """The newest readable state in the folder; damaged ones are skipped."""
     for path in sorted(folder.glob("state-*.safetensors"), reverse=True):
         try:
             with safe_open(path, framework="pt") as file:
@@ -76,14 +76,14 @@ def newest_state(folder: Path) -> Path | None:
 
 
 def read_state(path: Path) -> State:
-    """A state as `newest_state` found it, on the CPU."""
+    """Read a state that `newest_state` found, to the CPU."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return State(path, Progress(**json.loads(file.metadata()[_PROGRESS_KEY])), tensors)
 
 
 def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a state into a network and an optimizer that were built by the same configuration.
+    """Load a state into a network and an optimizer of the same configuration.
 
     Raises:
         StylecoreError: when the state belongs to another network.
@@ -95,8 +95,7 @@ def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimize
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise StylecoreError(
-            f"{state.path} is the state of another network; train under another --run-name, or with the settings it "
-            "had."
+            f"{state.path} is the state of another network; choose another --run-name, or that network's settings."
         ) from error
     values: dict[int, dict[str, Tensor]] = {}
     for name, value in state.tensors.items():

@@ -2,8 +2,8 @@
 
     accelerate launch training/train.py --recipe training/recipes/starry_night.yaml --photos FOLDER
 
-The loop is `train`, readable from top to bottom. Every process runs it; the first one alone speaks to MLflow and
-to the disk.
+The loop is `train`, readable from top to bottom. Every process runs it; only the first one writes to MLflow and to the
+disk.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ PRINT_EVERY = 100
 
 
 class Stopped(Exception):  # noqa: N818 (a request, not an error)
-    """Someone asked the run to stop (SIGTERM, Ctrl-C); its state has been saved."""
+    """The run was stopped by SIGTERM or Ctrl-C; its state has been saved."""
 
 
 class DivergedError(StylecoreError):
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = None) -> None:
-    """Train one network, from scratch or on from its newest saved state; as a trial of a search, if it is one.
+    """Train one network from its start or from its newest saved state, maybe as a trial of a search.
 
     Raises:
         StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
@@ -159,7 +159,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                 content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
                 with _synchronized(accelerator, trained, last):
-                    # By the iteration alone: the same for all processes, and after a resume.
+                    # These depend only on the iteration: they are the same in all processes and after a resume.
                     given, shift = add_noise(content, config.input_noise, iteration), shift_at(iteration)
                     moved = None
                     with accelerator.autocast():
@@ -168,10 +168,12 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                         else:
                             stylized = forward(given)
                         with torch.no_grad():
-                            taught = (
+                            teacher_pixels = (
                                 teacher(add_noise(content, teacher.config.input_noise, iteration)) if teacher else None
                             )
-                    part = training_losses(vgg, content, stylized, targets, config, accelerator, taught, moved, shift)
+                    part = training_losses(
+                        vgg, content, stylized, targets, config, accelerator, teacher_pixels, moved, shift
+                    )
                     accelerator.backward(part["loss/total"] / config.gradient_accumulation)
                 for name, value in part.items():
                     share = value.detach() / config.gradient_accumulation
@@ -208,21 +210,21 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
             stop, save_due = _agreed(accelerator, bool(stop_requested), save_due)
             if is_checkpoint or save_due or stop:
                 _refuse_divergence({name: float(value) for name, value in losses.items()}, iteration)
-                # MLflow may have given the run its id only now.
+                # MLflow may give the run its id late.
                 progress = dataclasses.replace(progress, iteration=iteration, run_id=tracker.run_id)
                 if accelerator.is_main_process:
-                    # In this order: what is killed between two of these is made up for by the resumed run.
+                    # In this order, a resumed run repeats what a kill between two of these steps left out.
                     if is_checkpoint:
                         write_checkpoint(config, network, iteration, values, vgg_weights.source, git_commit)
                     save_state(config.folder, network, optimizer, progress)
                     if is_checkpoint and trial:
-                        trial.judge(tracker, network, iteration)
+                        trial.evaluate(tracker, network, iteration)
                     elif is_checkpoint:
                         register_checkpoints(config, previews, tracker)
                 saved_at = time.monotonic()
             if stop and iteration < config.iterations:
                 raise Stopped(
-                    f"stopped at iteration {iteration}; --resume auto goes on from the state in {config.folder}."
+                    f"stopped at iteration {iteration}; --resume auto continues from the state in {config.folder}."
                 )
         if accelerator.is_main_process and trial is None:
             _stop_at_once(stop_requested)
@@ -235,7 +237,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
         tracker.finish("FAILED", str(error) or type(error).__name__)
         raise
     finally:
-        stream.close()  # or else its workers, deaf to signals, hold the exit up
+        stream.close()  # its workers ignore signals and would delay the exit
         accelerator.end_training()
     if accelerator.is_main_process and trial is None:
         if unreadable.names:
@@ -245,13 +247,13 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
 
 
 def initial_network(config: TrainConfig) -> TransformNet:
-    """A network with random weights, or with those of --init-from."""
+    """A network with random weights, or with the weights of --init-from."""
     if not config.init_from:
         return TransformNet(config.network)
     trained = _trained_style(config.init_from)
     if dataclasses.replace(trained.card.network, input_noise=config.input_noise) != config.network:
         raise StylecoreError(
-            f"--init-from {config.init_from} has another form of network than this run "
+            f"--init-from {config.init_from} is a network of another form than this run's "
             f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
         )
     network = TransformNet(config.network)
@@ -260,14 +262,14 @@ def initial_network(config: TrainConfig) -> TransformNet:
 
 
 def load_teacher(config: TrainConfig) -> TransformNet | None:
-    """The network of --teacher, if there is one; it is not trained."""
+    """The frozen network of --teacher, or None."""
     if not config.teacher:
         return None
     return _trained_style(config.teacher).network.eval().requires_grad_(False)
 
 
 def _trained_style(reference: str) -> StyleModel:
-    """A file, or a models:/ URI of the registry."""
+    """The style of a file or of a models:/ URI of the registry."""
     path: Path | str = reference
     if reference.startswith("models:/"):
         from training.registry import Registry
@@ -278,7 +280,7 @@ def _trained_style(reference: str) -> StyleModel:
 
 @torch.no_grad()
 def output_statistics(stylized: Tensor) -> dict[str, float]:
-    """Least, largest and mean value of a batch, and the share of values burnt in to black or white."""
+    """Minimum, maximum and mean of a batch, and the share of values that are burnt in to black or white."""
     saturated = (stylized <= BURNT_IN) | (stylized >= 1 - BURNT_IN)
     return {
         "output/min": float(stylized.min()),
@@ -292,13 +294,13 @@ def _refuse_lost_processes(accelerator: Accelerator) -> None:
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched != accelerator.num_processes:
         raise StylecoreError(
-            f"{launched} processes were launched, but each believes to be alone and would train by itself; on CPUs "
+            f"{launched} processes were launched, but each of them would train alone; on CPUs "
             "add --cpu: `accelerate launch --multi_gpu --num_processes 2 training/train.py --cpu`."
         )
 
 
 def _refuse_missing_compiler(accelerator: Accelerator) -> None:
-    """torch.compile finds out at the first step, with a page of text."""
+    """torch.compile would fail at the first step, with a page of text."""
     if accelerator.device.type == "cpu":
         compilers = [os.environ.get("CXX", "g++"), "g++", "clang++", "cl"]
         if not any(shutil.which(compiler) for compiler in compilers):
@@ -308,11 +310,11 @@ def _refuse_missing_compiler(accelerator: Accelerator) -> None:
 
 
 def _open_folder(config: TrainConfig, resume: bool) -> State | None:
-    """The newest state in the run's folder if it is to be resumed; fails early if the folder cannot be written."""
+    """The newest state in the run's folder, if the run is resumed; checks that the folder can be written."""
     saved = newest_state(config.folder)
     if not resume and (saved or any(config.folder.glob("iterations-*.safetensors"))):
         raise StylecoreError(
-            f"{config.folder} already holds a run; go on with it by --resume auto, or choose another --run-name."
+            f"{config.folder} already holds a run; continue it by --resume auto, or choose another --run-name."
         )
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
@@ -326,7 +328,7 @@ def _open_folder(config: TrainConfig, resume: bool) -> State | None:
 
 
 def _registered(config: TrainConfig, tracker: Tracker) -> str:
-    """The versions of the checkpoints, as far as MLflow has given them."""
+    """The registered versions of the checkpoints, for the last message."""
     versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
     return f" and registered as {config.name}: {versions}" if versions else ""
 
@@ -336,17 +338,17 @@ def _refuse_divergence(losses: dict[str, float], iteration: int) -> None:
     if bad:
         raise DivergedError(
             f"training diverged: {bad[0]} is no longer a number at iteration {iteration}. "
-            "The checkpoints and states saved before are good; lower --learning-rate or --style-weight."
+            "Earlier checkpoints and states are good; lower --learning-rate or --style-weight."
         )
 
 
 def _synchronized(accelerator: Accelerator, network: nn.Module, last: bool) -> AbstractContextManager[None]:
-    """Processes exchange their gradients once an optimizer step, at its last backward pass."""
+    """Processes exchange their gradients once per optimizer step, at its last backward pass."""
     return nullcontext() if last else accelerator.no_sync(network)
 
 
 def _agreed(accelerator: Accelerator, *here: bool) -> list[bool]:
-    """For each question, whether any process says yes; all get the same answers."""
+    """For each value, whether it is true in any process; the result is the same in all processes."""
     if accelerator.num_processes == 1:
         return list(here)
     votes = torch.tensor(here, dtype=torch.float32, device=accelerator.device)
@@ -354,7 +356,7 @@ def _agreed(accelerator: Accelerator, *here: bool) -> list[bool]:
 
 
 def _listen_for_stop() -> list[int]:
-    """A list that a termination signal makes non-empty, so that the loop ends at a step's end."""
+    """A list that gets the termination signals, so that the loop can end after a step."""
     received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, frame: received.append(signum))
@@ -362,10 +364,10 @@ def _listen_for_stop() -> list[int]:
 
 
 def _stop_at_once(requested: list[int]) -> None:
-    """From here on a termination signal raises; so does one that has come already."""
+    """From now on a termination signal raises Stopped; so does one that has been received already."""
 
     def stop(signum: int, frame: object) -> None:
-        raise Stopped("the training is complete, its evaluation was stopped; --resume auto does it again.")
+        raise Stopped("the training is complete, but its evaluation was stopped; --resume auto repeats it.")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

@@ -19,4 +19,5 @@ def return_freed_memory() -> bool:
     if mallopt is None:  # another C library
         return False
     settings = ((_MMAP_THRESHOLD, 1 << 20), (_TRIM_THRESHOLD, 16 << 20), (_ARENA_MAX, 2))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    taken = [mallopt(name, value) for name, value in settings]
+    return all(each == 1 for each in taken)

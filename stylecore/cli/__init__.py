@@ -1,4 +1,4 @@
 """The commands of `python -m stylecore`, one module each: `add_arguments(parser)` and `run(options)`.
 
-They import what they run with inside `run`, so that `--help` and mistakes in flags answer at once.
+They import large modules inside `run`, so that `--help` and errors in flags are fast.
 """

@@ -13,14 +13,14 @@ from stylecore.flags import add_flags, read_flags
 from stylecore.gatys.config import DEFAULTS, GatysConfig
 
 MAX_SIDE = 512
-"""Longest side unless asked otherwise: a step's time and memory grow with the pixels."""
+"""Default longest side: time and memory of a step grow with the pixels."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photo", metavar="PHOTO", help="the content picture")
     parser.add_argument("--style", nargs="+", required=True, metavar="PICTURE", help="one or several style pictures")
     parser.add_argument(
-        "--style-blend", nargs="+", type=float, metavar="WEIGHT", help="a weight for each; equal when left out"
+        "--style-blend", nargs="+", type=float, metavar="WEIGHT", help="a weight for each; equal by default"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="picture to write (.png .jpg .webp .tif)")
     for layers in ("content_layers", "style_layers"):
@@ -97,17 +97,17 @@ def run(options: argparse.Namespace) -> int:
     save(last.picture(), last.step)
     if status:
         print(
-            f"error: interrupted; the picture reached in {last.step} steps is in {options.output}.",
+            f"error: interrupted; the picture after {last.step} steps is in {options.output}.",
             file=sys.stderr,
         )
     return status
 
 
 def parse_layers(words: list[str]) -> dict[str, float] | tuple[str, ...]:
-    """["relu1_1", "relu2_1"] as a tuple, or ["relu1_1=0.5", ...] as layer weights; those without one weigh 1.
+    """["relu1_1", "relu2_1"] as a tuple, or ["relu1_1=0.5", ...] as layer weights; a layer without a weight gets 1.
 
     Raises:
-        StylecoreError: for a weight that is no number.
+        StylecoreError: for a weight that is not a number.
     """
     if not any("=" in word for word in words):
         return tuple(words)
@@ -117,5 +117,5 @@ def parse_layers(words: list[str]) -> dict[str, float] | tuple[str, ...]:
         try:
             weights[name] = float(weight) if weight else 1.0
         except ValueError:
-            raise StylecoreError(f"{word} is no layer with a weight; write for example relu1_1=0.5.") from None
+            raise StylecoreError(f"{word} is not a layer with a weight; write for example relu1_1=0.5.") from None
     return weights

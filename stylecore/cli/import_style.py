@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="the style's name: letters, digits, '_' and '-'")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="style file to write, .safetensors")
     for flag in CARD_FLAGS:
-        # None, so that what the importer knows about the project stays when a flag is not given.
+        # A flag that is not given must not replace the importer's value.
         parser.add_argument(f"--{flag}", default=argparse.SUPPRESS, help=f"{flag} of the style picture, for its card")
 
 

@@ -16,8 +16,8 @@ from stylecore.sheet import compose
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photo", metavar="PHOTO")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="picture to write")
-    parser.add_argument("--styles", nargs="+", metavar="NAME_OR_FILE", help="these styles; all at hand when left out")
-    parser.add_argument("--columns", type=int, default=None, help="pictures in a row; a balanced sheet when left out")
+    parser.add_argument("--styles", nargs="+", metavar="NAME_OR_FILE", help="these styles; all by default")
+    parser.add_argument("--columns", type=int, default=None, help="pictures in a row; a balanced sheet by default")
     parser.add_argument("--max-side", type=int, default=512, help="longest side of each picture in pixels")
     parser.add_argument("--max-pixels", type=int, default=None, help="refuse a photo of more pixels than this")
     add_blend_arguments(parser)
@@ -37,9 +37,9 @@ def run(options: argparse.Namespace) -> int:
         raise StylecoreError(f"--columns is {options.columns}, and must be at least 1.")
     output_format(options.output)
     picture = load_picture(options.photo, **load_options(options))
-    # One network a name: the champion comes last.
-    at_hand = {style.card.name: str(style.path) for style in find_styles()}
-    references = options.styles or list(at_hand.values())
+    # One network for each name: the champion comes last.
+    available = {style.card.name: str(style.path) for style in find_styles()}
+    references = options.styles or list(available.values())
     if not references:
         raise StylecoreError("there are no styles yet: train one with `make train`, or import one.")
     cells = [("Photo", to_image(picture.pixels))]

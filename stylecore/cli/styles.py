@@ -1,4 +1,4 @@
-"""`python -m stylecore styles`: list the styles at hand."""
+"""`python -m stylecore styles`: list the available styles."""
 
 import argparse
 import itertools
@@ -43,19 +43,19 @@ def run(options: argparse.Namespace) -> int:
         for style in styles:
             print(f"{what_opens(style, styles):<36} {_iterations(style)}   {_form(style):<28}  {_picture(style)}")
     else:
-        # Of one name the last is the one that the name opens.
+        # The last style of a name is the one that the name opens.
         for name, versions in itertools.groupby(styles, lambda style: style.card.name):
             print(_summary(name, list(versions)).rstrip())
     return 0
 
 
 def _summary(name: str, versions: "list[StyleFile]") -> str:
-    """One line: the name, the picture, the iterations of what the name opens, and the aliases of the others."""
+    """One line: the name, the picture, the iterations of the default network, and the aliases of the others."""
     from stylecore.library import CHAMPION
 
     aliases = sorted({alias for style in versions for alias in style.aliases})
-    worth_naming = [f"@{alias}" for alias in aliases if alias != CHAMPION and not alias.startswith("iterations-")]
-    return f"{name:<18} {_picture(versions[-1]):<58} {_iterations(versions[-1])}   {' '.join(worth_naming)}"
+    special = [f"@{alias}" for alias in aliases if alias != CHAMPION and not alias.startswith("iterations-")]
+    return f"{name:<18} {_picture(versions[-1]):<58} {_iterations(versions[-1])}   {' '.join(special)}"
 
 
 def _picture(style: "StyleFile") -> str:

@@ -20,7 +20,7 @@ BAR = "{percentage:3.0f} % |{bar}| {elapsed}, {remaining} left"
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and where its stylized picture goes; both may be standard input or output."""
+    """One photo and the path of its stylized picture; "-" is standard input or output."""
 
     photo: str
     output: str
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="a picture (.png .jpg .webp .tif) for one photo, a folder for several, - for standard output (PNG)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="make pictures again that are already there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
     add_blend_arguments(parser)
     add_brush_arguments(parser)
@@ -50,8 +50,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         default="auto",
         metavar="NAME",
-        help="torch; openvino, the same but for rounding, faster on CPUs; openvino-int8, faster still, for styles "
-        "that have a quantized network; the fastest there is when left out",
+        help="torch; openvino, the same but for rounding, faster on CPUs; openvino-int8, even faster, for styles "
+        "with a quantized network; the fastest one by default",
     )
 
 
@@ -71,17 +71,17 @@ def add_brush_arguments(parser: argparse.ArgumentParser) -> None:
         "--detail",
         type=float,
         default=DETAIL,
-        help="how much of a large photo's fine detail lies over the strokes, 0 to 1",
+        help="how much of a large photo's fine detail is added over the strokes, 0 to 1",
     )
 
 
 def add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-side", type=int, default=None, help="make the longest side at most so many pixels")
+    parser.add_argument("--max-side", type=int, default=None, help="reduce the longest side to this many pixels")
     parser.add_argument("--max-pixels", type=int, default=None, help="refuse photos of more pixels than this")
 
 
 def load_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The size flags as arguments of `load_picture`, which has their defaults."""
+    """The size flags as arguments of `load_picture`, which has the defaults."""
     for flag in ("max_side", "max_pixels"):
         value = getattr(options, flag)
         if value is not None and value < 1:
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         job for job in jobs if options.overwrite or len(jobs) == 1 or not (job.output and Path(job.output).exists())
     ]
     if len(todo) < len(jobs):
-        print(f"{len(jobs) - len(todo)} pictures are already there; --overwrite makes them again.", file=sys.stderr)
+        print(f"{len(jobs) - len(todo)} pictures exist already; --overwrite replaces them.", file=sys.stderr)
     if not todo:
         return 0
 
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[str, Any]) -> dict[str, Any]:
-    """Stylize one photo and write it; returns what --json prints."""
+    """Stylize one photo and write it; returns the object that --json prints."""
     from tqdm import tqdm
 
     from stylecore.color import blend
@@ -174,7 +174,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
 
 
 def plan(photos: list[str], output: str) -> Iterator[Job]:
-    """Which photo goes where: a folder's tree is mirrored, several photos go into one folder.
+    """The output of each photo: a folder's tree is mirrored, and several photos go into one folder.
 
     Raises:
         StylecoreError: when a photo is missing, two would get the same output, or OUT does not fit the photos.
@@ -186,14 +186,14 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
         yield Job(photos[0], output)
         return
     if output == STANDARD or Path(output).suffix.lower() in FORMAT_OF_SUFFIX:
-        raise StylecoreError(f"several photos need a folder to go to, and -o {output} is none.")
+        raise StylecoreError(f"several photos need a folder for their pictures, and -o {output} is not one.")
     if STANDARD in photos:
         raise StylecoreError("standard input is one photo; give it alone.")
     if folders:
         root = Path(folders[0])
         found = sorted(path for path in root.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
         if not found:
-            raise StylecoreError(f"the folder {root} holds no photos ({', '.join(PHOTO_SUFFIXES)}).")
+            raise StylecoreError(f"the folder {root} has no photos ({', '.join(PHOTO_SUFFIXES)}).")
         pairs = [(path, Path(output) / path.relative_to(root)) for path in found]
     else:
         pairs = [(Path(photo), Path(output) / Path(photo).name) for photo in photos]

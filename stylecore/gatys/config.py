@@ -1,4 +1,4 @@
-"""Every setting of the optimization of Gatys et al. (2016), with its default, in one place."""
+"""The settings of the optimization of Gatys et al. (2016), with their defaults."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Optimizer = Literal["lbfgs", "adam"]
 KeepColors = Literal["none", "luminance", "match"]
 
 SMALLEST_COARSE_SIDE = 160
-"""Pixels. Below that little of the content is left to begin with: at 128 a face is lost for good."""
+"""Pixels. A smaller first scale loses too much content: at 128 a face does not come back."""
 
 
 CHOICES = {
@@ -24,7 +24,7 @@ CHOICES = {
     "optimizer": get_args(Optimizer),
     "keep_colors": get_args(KeepColors),
 }
-"""The values of the settings that are words."""
+"""The allowed values of text settings."""
 
 
 @dataclass(frozen=True)
@@ -41,43 +41,42 @@ class GatysConfig:
             `objective.activation_unit`).
         loss_normalization: "mean" takes means over activations and over Gram matrices divided by C * H * W, as the
             public implementations do; "paper" takes equations 1 and 4 literally. It is "mean" with the
-            layers' weights multiplied by `losses.paper_content_scale` and `losses.paper_style_scale`. The paper's
-            constants let the content count for more, the more pixels the picture has: multiply style_weight by
-            height * width / 16384 for the balance that relu4_2 and relu4_1 have with "mean". "relative" divides
-            each loss by that of an empty picture, so that all layers count alike (losses.py): a style_weight of 1 to
-            10 then is the balance.
-        start: the picture that the optimization begins with. From the content 50 steps give a painted picture and
-            200 a finished one; from noise it takes twice as many, content_weight 10 to see the content's
-            structure, and every seed gives another picture.
+            layers' weights multiplied by `losses.paper_content_scale` and `losses.paper_style_scale`. With the
+            paper's constants the weight of the content grows with the number of pixels: multiply style_weight by
+            height * width / 16384 for the balance of relu4_2 and relu4_1 with "mean". "relative" divides
+            each loss by that of an empty picture, so that all layers count alike (losses.py); then a style_weight of
+            1 to 10 is balanced.
+        start: the first picture. From the content, 50 steps give a painted picture and 200 a finished one. From
+            noise, twice as many steps and a content_weight of 10 are needed, and every seed gives another picture.
         seed: of the noise.
-        optimizer: "lbfgs" as in the paper, or "adam", which needs less memory and about twice the steps.
-        learning_rate: of Adam, in units of pixels in [0, 1]. L-BFGS finds its own.
-        history: how many steps L-BFGS remembers; each takes 24 bytes a pixel. Twenty steps reach the loss of a
+        optimizer: "lbfgs" as in the paper, or "adam", which needs less memory and about twice as many steps.
+        learning_rate: of Adam, for pixels in [0, 1]. L-BFGS needs none.
+        history: number of steps that L-BFGS remembers; each needs 24 bytes a pixel. Twenty steps reach the loss of a
             hundred within half a percent.
-        steps: one evaluation of VGG and its gradient each, over all scales together.
-        seconds: the run also ends when the next step would not end within this time.
-        scales: 1 paints at full size only, as in the paper; with n the first steps are made at 1 / 2^(n-1) of the
-            size, then at double that, and so on, which gives larger strokes. The steps are shared equally. Scales
-            whose short side would be below `SMALLEST_COARSE_SIDE` are left out. In the same time two scales reach
-            a lower loss than one and give flat skies strokes; with three the photo's small things dissolve.
-        style_scale: size of the brush. At 1 a style picture is resized to as many pixels as the content picture
+        steps: total number of steps at all scales; each is one evaluation of VGG and its gradient.
+        seconds: the run also ends before a step that would exceed this time.
+        scales: 1 paints only at full size, as in the paper. With n scales the first steps are at 1 / 2^(n-1) of the
+            size, the next at twice that size, and so on, which gives larger strokes. All scales have the same number
+            of steps. Scales whose short side is below `SMALLEST_COARSE_SIDE` are left out. In the same time two
+            scales give a lower loss than one, and strokes in flat skies; three lose small objects of the photo.
+        style_scale: size of the strokes. At 1 a style picture is resized to as many pixels as the content picture
             has (the paper resizes it to the same size; here it keeps its aspect); at 2 to twice the sides, which
             doubles the size of the strokes.
         style_blend: weight of every style picture, equal when empty; only their ratios count.
-        border: pixels by which the picture is extended on every side (by reflection) while it is painted; they are cut
-            off afterwards. VGG pads with zeros, which otherwise shows as a pale line, one or two pixels wide, around
-            the picture. 0 is the paper.
+        border: pixels by which the picture is extended on every side (by reflection) during painting, and which are
+            cropped afterwards. Without it, VGG's padding with zeros shows as a pale line, one or two pixels wide,
+            around the picture. The paper has 0.
         keep_colors: "luminance" gives the painted picture the content's colors (`color.with_colors_of`); "match"
-            gives the style pictures the content's colors before (`color.match_color`).
+            gives the style pictures the content's colors before painting (`color.match_color`).
 
     Raises:
-        StylecoreError: for a value outside what is allowed.
+        StylecoreError: for a value that is not allowed.
     """
 
     content_layers: Layers = ("relu4_2",)
     style_layers: Layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    content_weight: float = setting(1.0, "alpha: weight of the content")
-    style_weight: float = setting(1e3, "beta: weight of the style; what counts is alpha / beta")
+    content_weight: float = setting(1.0, "alpha, the weight of the content")
+    style_weight: float = setting(1e3, "beta, the weight of the style; only alpha / beta counts")
     total_variation_weight: float = setting(0.0, "weight of the total variation, which smooths", "--tv-weight")
     loss_normalization: LossNormalization = setting(
         "mean",
@@ -85,19 +84,19 @@ class GatysConfig:
         "pictures' own activations, with a style weight of 1 to 10",
         "--normalization",
     )
-    start: Start = setting("content", "the picture to begin with; --start-picture gives another")
-    seed: int = setting(0, "of the noise")
+    start: Start = setting("content", "the first picture; --start-picture gives another one")
+    seed: int = setting(0, "seed of the noise")
     optimizer: Optimizer = setting("lbfgs", "L-BFGS as in the paper, or Adam")
-    learning_rate: float = setting(0.02, "of Adam, in pixels from 0 to 1")
+    learning_rate: float = setting(0.02, "learning rate of Adam, for pixels from 0 to 1")
     history: int = setting(20, "steps that L-BFGS remembers")
     steps: int = setting(200, "step budget")
-    seconds: float | None = setting(None, "time budget in seconds; whichever budget ends first")
-    scales: int = setting(2, "sizes to paint at, coarse to fine; more give larger strokes")
-    style_scale: float = setting(1.0, "size of the brush: 2 doubles the strokes")
+    seconds: float | None = setting(None, "time budget in seconds; the budget that ends first counts")
+    scales: int = setting(2, "number of sizes, coarse to fine; more give larger strokes")
+    style_scale: float = setting(1.0, "size of the strokes: 2 doubles them")
     style_blend: Sequence[float] = ()
     border: int = 4
     keep_colors: KeepColors = setting(
-        "none", "the photo's colors: luminance alone is painted, or the style's colors are matched before"
+        "none", "keep the photo's colors: paint only the luminance, or match the style's colors before"
     )
 
     def __post_init__(self) -> None:
@@ -116,9 +115,9 @@ class GatysConfig:
         if self.border < 0:
             raise StylecoreError(f"border is {self.border}; give at least 0.")
         if self.seconds is not None and not self.seconds > 0:
-            raise StylecoreError(f"seconds is {self.seconds}; give a number above 0, or nothing for no time limit.")
+            raise StylecoreError(f"seconds is {self.seconds}; give a number above 0, or none for no limit.")
         if not any(weight > 0 for weight in (self.content_weight, self.style_weight, self.total_variation_weight)):
-            raise StylecoreError("every weight is 0, so there is nothing to paint; raise style_weight.")
+            raise StylecoreError("every weight is 0, so there is nothing to paint; increase style_weight.")
         for layers in (self.content_layers, self.style_layers):
             _check_weights("layer", tuple(layer_weights(layers).values()))
         if self.style_blend:
@@ -151,14 +150,14 @@ def scale_steps(count: int, steps: int) -> list[int]:
 
 
 def style_size(style: tuple[int, int], content: tuple[int, int], config: GatysConfig) -> tuple[int, int]:
-    """(height, width) at which a style picture is looked at: its aspect, the content's area x style_scale^2."""
+    """(height, width) to which a style picture is resized: its aspect, the content's area * style_scale^2."""
     factor = config.style_scale * math.sqrt(content[0] * content[1] / (style[0] * style[1]))
     return max(1, round(style[0] * factor)), max(1, round(style[1] * factor))
 
 
 def _check_weights(what: str, weights: tuple[float, ...]) -> None:
     if any(not math.isfinite(weight) or weight < 0 for weight in weights):
-        raise StylecoreError(f"the weight of a {what} is not negative; got {', '.join(map(str, weights))}.")
+        raise StylecoreError(f"the weight of a {what} must not be negative; got {', '.join(map(str, weights))}.")
     if not any(weights):
         raise StylecoreError(f"give at least one {what} with a weight above 0.")
 

@@ -1,4 +1,4 @@
-"""How much memory the optimization of Gatys et al. (2016) takes, known before it starts."""
+"""The memory of the optimization of Gatys et al. (2016), estimated before it starts."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PIXEL_COPIES = 10
 
 WORKING_SHARE = 1.45
 FIXED_BYTES = 180_000_000
-"""What convolutions need beside the tensors that are counted: measured as peak resident memory on a CPU with VGG-19
+"""Memory of convolutions beside the counted tensors: measured as peak resident memory on a CPU with VGG-19
 from 256 x 256 to 768 x 1024 pixels; the estimate is within -2 and +8 percent of all four measurements."""
 
 MEMINFO = Path("/proc/meminfo")
@@ -24,10 +24,10 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def estimate_memory(height: int, width: int, config: GatysConfig, vgg: VGG) -> int:
-    """Peak memory in bytes that a run at this size takes beside the network's weights.
+    """Peak memory of a run at this size in bytes, without the network's weights.
 
-    It counts the activations that are kept for the gradient, the copies of them that Gram matrices are taken of, the
-    pixels with L-BFGS's history, and the activations of the style pictures, which come before the run.
+    It counts the activations that are kept for the gradient, their copies for Gram matrices, the pixels with L-BFGS's
+    history, and the activations of the style pictures, which are computed before the run.
     """
     style_layers = layer_weights(config.style_layers)
     wanted = {**layer_weights(config.content_layers), **style_layers}
@@ -44,7 +44,7 @@ def estimate_memory(height: int, width: int, config: GatysConfig, vgg: VGG) -> i
             area //= 4
         size = area * channels * FLOAT_BYTES
         widest = max(widest, size)
-        # A convolution's own output goes when its ReLU has read it, unless it is asked for.
+        # The output of a convolution is freed after its ReLU, unless it is a wanted layer.
         if not isinstance(layer, nn.Conv2d) or name in wanted:
             kept += size
         if isinstance(layer, nn.MaxPool2d):
@@ -61,10 +61,10 @@ def estimate_memory(height: int, width: int, config: GatysConfig, vgg: VGG) -> i
 
 
 def check_memory(height: int, width: int, config: GatysConfig, vgg: VGG) -> None:
-    """Refuse a run that does not fit.
+    """Check that a run fits into the memory.
 
     Raises:
-        StylecoreError: naming the largest size of this shape that fits.
+        StylecoreError: when it does not; the message names the largest size of this shape that fits.
     """
     available = available_memory(next(vgg.parameters()).device)
     needed = estimate_memory(height, width, config, vgg)
@@ -83,7 +83,7 @@ def check_memory(height: int, width: int, config: GatysConfig, vgg: VGG) -> None
 
 
 def largest_side(height: int, width: int, available: int, config: GatysConfig, vgg: VGG) -> int:
-    """The longest side, in pixels, at which a picture of this aspect takes at most `available` bytes; 0 if none."""
+    """The longest side in pixels at which a picture of this aspect needs at most `available` bytes; 0 if none."""
     longest = max(height, width)
     fits, too_large = 0, longest
     while too_large - fits > 1:
@@ -96,9 +96,9 @@ def largest_side(height: int, width: int, available: int, config: GatysConfig, v
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that a run on this device may take; None where the system does not say.
+    """Bytes available to a run on this device; None if the system does not tell.
 
-    On Linux what the kernel can free, and no more than what is left to the container (control groups, version 2).
+    On Linux: the memory that the kernel can free, and at most the rest of the container's limit (control groups 2).
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -113,5 +113,5 @@ def available_memory(device: torch.device) -> int | None:
         counters = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no control group, or "max": no limit
         return available
-    # Pages of files count as used, but give way.
+    # Pages of files count as used, but can be freed.
     return min(available, max(0, limit - used + int(counters.get("inactive_file", 0))))

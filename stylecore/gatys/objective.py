@@ -1,4 +1,4 @@
-"""What Gatys et al. (2016) minimize: equation 7, as a function of pixels that gives losses and gradient."""
+"""The objective of Gatys et al. (2016), equation 7: losses and gradient as a function of pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class StyleTerm:
     scale: int = 1
 
     def __str__(self) -> str:
-        """Its name among the losses: "style/relu3_3", or "style/relu3_3_scale_2"."""
+        """The name of its loss: "style/relu3_3", or "style/relu3_3_scale_2"."""
         return f"style/{self.layer}" + (f"_scale_{self.scale}" if self.scale != 1 else "")
 
 
 def reduce_picture(pixels: Tensor, scale: int) -> Tensor:
-    """(N, 3, H, W) seen from `scale` times the distance: the means of squares of `scale` pixels a side."""
+    """(N, 3, H, W) at 1 / scale of its size: the means of squares of `scale` x `scale` pixels."""
     return pixels if scale == 1 else functional.avg_pool2d(pixels, scale)
 
 
@@ -46,8 +46,8 @@ class Objective:
     Attributes:
         content_targets: layer name to the content picture's activation, (1, C, H, W).
         gram_targets: Gram matrices, (1, C, C).
-        weights: term name ("content/relu4_2", "style/relu1_1", "tv") to everything that the loss is multiplied by.
-            A normalization of the losses is a factor of these weights (`losses.style_factor`, `content_factor`).
+        weights: term name ("content/relu4_2", "style/relu1_1", "tv") to the factor of its loss. A normalization of the
+        losses is a factor of these weights (`losses.style_factor`, `content_factor`).
     """
 
     vgg: VGG
@@ -58,7 +58,7 @@ class Objective:
     def evaluate(self, pixels: Tensor) -> tuple[dict[str, float], Tensor]:
         """Losses and the gradient of their total.
 
-        The losses are weighted: the layers add up to "content" and "style", and these with "tv" to "total".
+        The losses are weighted: the layers sum to "content" and "style", and these with "tv" to "total".
 
         Args:
             pixels: (1, 3, H, W) in [0, 1], of the content picture's size.
@@ -66,12 +66,12 @@ class Objective:
         Returns:
             Losses by name, and the gradient, of the shape of `pixels`.
         """
-        # The gradient mode is thread-local: entered for the evaluation only, it cannot leak to the caller.
+        # The gradient mode is set only here, so the caller's mode does not change.
         with torch.inference_mode(False), torch.enable_grad():
             pixels = pixels.detach().clone(memory_format=torch.channels_last).requires_grad_()
             terms = self._terms(pixels)
             values = torch.stack([loss.float() for loss in terms.values()])
-            # Not backward(): that would leave gradients in a VGG that was not frozen.
+            # Not backward(), which would leave gradients in a VGG that is not frozen.
             (gradient,) = torch.autograd.grad(values.sum(), pixels)
         return _by_name(list(terms), values.tolist()), gradient.contiguous()
 
@@ -99,16 +99,16 @@ class Objective:
 def build_objective(
     content: Tensor, styles: Sequence[Tensor], blend: Sequence[float], vgg: VGG, config: GatysConfig
 ) -> Objective:
-    """Compute what stays the same through the run: the content's activations, the styles' Gram matrices.
+    """Compute the constants of a run: the content's activations and the styles' Gram matrices.
 
     Several styles are blended as the weighted mean of their Gram matrices, which for squared differences is
     the same as the weighted sum of their losses, up to a constant: sum w_i (G - A_i)^2 =
-    (G - sum w_i A_i)^2 + constant when the w_i add up to 1. It costs one comparison instead of one a style.
+    (G - sum w_i A_i)^2 + constant when the w_i add up to 1. It needs one comparison instead of one for each style.
 
     Args:
         content: (1, 3, H, W) in [0, 1].
         styles: pictures (1, 3, h, w) in [0, 1], of any sizes.
-        blend: one weight a style, with sum 1.
+        blend: one weight for each style, with sum 1.
     """
     content_layers = _counting(config.content_layers, config.content_weight)
     style_layers = _counting(config.style_layers, config.style_weight)
@@ -134,7 +134,7 @@ def build_objective(
 
 
 def _content_scale(target: Tensor, unit: float, normalization: LossNormalization) -> float:
-    """What the content loss of one layer is multiplied by. A relative loss has no unit."""
+    """The factor of the content loss of one layer. A relative loss has no unit."""
     if normalization == "relative":
         return float(content_factor(target, "relative"))
     paper = paper_content_scale(target.shape[1], target.shape[2] * target.shape[3])
@@ -142,25 +142,25 @@ def _content_scale(target: Tensor, unit: float, normalization: LossNormalization
 
 
 def _style_scale(gram: Tensor, unit: float, normalization: LossNormalization) -> float:
-    """The same of a style loss."""
+    """The factor of the style loss of one layer."""
     if normalization == "relative":
         return float(style_factor(gram, "relative"))
     return unit**4 * (paper_style_scale(gram.shape[-1]) if normalization == "paper" else 1.0)
 
 
 def activation_unit(preprocessing: Preprocessing) -> float:
-    """How many times larger Oxford's activations are than those of weights with this preprocessing.
+    """The ratio of Oxford's activations to activations of weights with this preprocessing.
 
-    Activations grow in proportion to what the pixels are multiplied by: by 255 for Oxford's weights, by
-    scale / std for others (torchvision's come out 58 times smaller). Without this factor the weight of style, whose
-    loss is of the fourth degree, against content, of the second, would be 3000 times too small for the
-    latter; it is the reason for the 1e10 that public implementations on torchvision's weights have.
+    Activations are proportional to the factor of the pixels: 255 for Oxford's weights, scale / std for others
+    (torchvision's are 58 times smaller). The style loss is of the fourth degree, the content loss of the second: with
+    torchvision's weights and without this factor, the style weight would be 3000 times too small. This explains the
+    1e10 of public implementations with torchvision's weights.
     """
     return 255 * sum(preprocessing.std) / 3 / preprocessing.scale
 
 
 def _counting(layers: object, weight: float) -> dict[str, float]:
-    """The layers that count: no VGG layer is computed for a weight of 0."""
+    """The layers with a positive weight: no VGG layer is computed for a weight of 0."""
     if weight == 0:
         return {}
     return {name: share for name, share in layer_weights(layers).items() if share > 0}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""One step after another down the losses of Gatys et al. (2016), the pixels kept in [0, 1]."""
+"""The optimizer of Gatys et al. (2016): L-BFGS or Adam, with pixels in [0, 1]."""
 
 import math
 
@@ -10,17 +10,18 @@ from stylecore.gatys.objective import Objective
 
 FIRST_MOVE = 2 / 255
 LARGEST_MOVE = 5 / 255
-"""Mean change of a pixel in the first step of L-BFGS, and the most in any step. In torch's own first step the changes
-of all pixels together add up to 1, too little for float32 gradients to show the curvature; without a line search
-the second step then leaps far out of the range, and the run does not recover. With these two limits every start
-converges at one evaluation a step; a line search costs more evaluations for nothing."""
+"""Mean change of a pixel in the first step of L-BFGS, and its largest mean change in any step. In torch's first step
+the changes of all pixels sum to 1: too little for float32 gradients to show the curvature. Without a line search the
+second step then goes far out of the range, and the run does not recover. With these two limits every start converges
+with one
+evaluation for each step; a line search needs more evaluations and gains nothing."""
 
 
 class Descent:
-    """Pixels on their way, at one size.
+    """The pixels of a run at one size.
 
     Attributes:
-        pixels: (1, 3, H, W) in [0, 1]; a new tensor after every step, so an old one stays what it was.
+        pixels: (1, 3, H, W) in [0, 1]; a new tensor after every step, so older ones do not change.
         losses: of exactly these pixels, see `Objective.evaluate`.
     """
 
@@ -30,14 +31,14 @@ class Descent:
         self.objective = objective
         self.pixels = pixels
         self.losses, gradient = objective.evaluate(pixels)
-        # L-BFGS and Adam have absolute thresholds (1e-10, 1e-8); losses that start at 1 stay far from them whatever
-        # the weights, and only the ratio of the weights matters.
+        # L-BFGS and Adam have absolute thresholds (1e-10, 1e-8). Losses that start at 1 are far from them for all
+        # weights, so only the ratio of the weights matters.
         self._unit = self.losses["total"] or 1.0
         self._parameter = torch.nn.Parameter(pixels.clone(memory_format=torch.contiguous_format))
         self._parameter.grad = gradient / self._unit
         self._optimizer: torch.optim.LBFGS | torch.optim.Adam
         if config.optimizer == "lbfgs":
-            # One iteration a step, never ended by a tolerance: progress and budgets are the caller's.
+            # One iteration for each step, without tolerances: the caller has the budgets.
             self._optimizer = torch.optim.LBFGS(
                 [self._parameter],
                 lr=_first_rate(self._parameter.grad),
@@ -56,7 +57,7 @@ class Descent:
     @torch.inference_mode(False)
     @torch.no_grad()
     def step(self) -> None:
-        """Move the pixels, clip them, evaluate them: one pass through VGG and back."""
+        """Move, clip and evaluate the pixels: one pass through VGG and back."""
         parameter = self._parameter
         if isinstance(self._optimizer, torch.optim.LBFGS):
             self._optimizer.step(lambda: self.losses["total"] / self._unit)
@@ -64,7 +65,7 @@ class Descent:
             moved = parameter - self.pixels
             shrink = min(1.0, LARGEST_MOVE / max(moved.abs().mean().item(), 1e-12))
             parameter.copy_((self.pixels + moved * shrink).clamp_(0, 1))
-            # Curvature is measured along the way that was really gone: torch takes it to be t * d.
+            # Curvature is measured along the actual change, which torch computes as t * d.
             state = self._optimizer.state[parameter]
             state["d"] = (parameter - self.pixels).flatten() / state["t"]
         else:
@@ -76,7 +77,7 @@ class Descent:
 
 
 def _first_rate(gradient: Tensor) -> float:
-    """The rate with which torch's first step of L-BFGS, rate * min(1, 1 / |g|_1) * g, moves by FIRST_MOVE a pixel."""
+    """The rate at which torch's first step of L-BFGS, rate * min(1, 1 / |g|_1) * g, moves each pixel by FIRST_MOVE."""
     total = gradient.abs().sum().item()
-    # In this order a NaN counts as 1: the caller asks is_finite and has a better message than torch.
+    # With this order of arguments a NaN counts as 1: the caller checks is_finite and has a better message than torch.
     return FIRST_MOVE * gradient.numel() / max(1e-12, min(1.0, total))

@@ -21,8 +21,8 @@ from stylecore.vgg.network import VGG
 __all__ = ["GatysConfig", "GatysDiverged", "GatysStep", "estimate_memory", "measure_step_seconds", "paint"]
 
 NOISE_DEVIATION = 0.02
-"""Standard deviation of the noise around middle gray. From stronger noise grain remains that hundreds of steps do not
-remove, and this much is enough for every seed to give another picture."""
+"""Standard deviation of the noise around middle gray. Stronger noise leaves grain that hundreds of steps do not
+remove; this noise is enough for every seed to give another picture."""
 
 PROBE_SIDE = 32
 MEASURED_PIXELS = 160 * 160
@@ -42,16 +42,16 @@ class GatysDiverged(StylecoreError):  # noqa: N818 - it says what happened
 
 @dataclass(frozen=True, eq=False)
 class GatysStep:
-    """One step of a run. It holds its picture: 12 bytes a pixel for as long as it is kept.
+    """One step of a run. It keeps its picture, which needs 12 bytes a pixel.
 
     Attributes:
         step: from 1.
-        total_steps: the budget; a run that ends for its time ends before.
-        losses: weighted losses of this very picture: "total" is the sum of "content", "style" and "tv", and these
-            are the sums of "content/relu4_2", "style/relu1_1" and so on. At another scale they are other losses.
+        total_steps: the budget; a run with a time budget may end earlier.
+        losses: weighted losses of this picture: "total" is the sum of "content", "style" and "tv", and these are the
+            sums of "content/relu4_2", "style/relu1_1" and so on. Losses of different scales are not comparable.
         elapsed: seconds since the start.
         remaining: seconds expected until the end; 0 in the last step.
-        scale: at which part of the full size the step was made: 1, 1/2, 1/4...
+        scale: size of the step's picture as a part of the full size: 1, 1/2, 1/4...
     """
 
     step: int
@@ -76,30 +76,28 @@ def paint(
     *,
     start: Tensor | None = None,
 ) -> Generator[GatysStep, None, None]:
-    """Paint the content picture in the style of others, a step at a time.
+    """Paint the content picture in the style of others, step by step.
 
-    Everything is checked at the call; the work is done while the result is iterated over, and stops when it is closed
-    or no longer asked. The gradient mode of the caller's thread is never changed. The same arguments give the
-    same picture.
+    The call checks all arguments. The steps are computed during the iteration over the result, and end when it is
+    closed. The gradient mode of the caller's thread does not change. The same arguments give the same picture.
 
-    Pixels stay in [0, 1] after every step of L-BFGS or Adam, as Johnson et al. (2016), section 4.1, do ("projected
-    L-BFGS"): what left the range is clipped, and L-BFGS is told how far it really went. The losses are those of
-    the clipped picture.
+    Pixels are clipped to [0, 1] after every step of L-BFGS or Adam, as in Johnson et al. (2016), section 4.1
+    ("projected L-BFGS"). L-BFGS uses the actual change, and the losses are those of the clipped picture.
 
     Args:
         content: (3, H, W) in [0, 1].
         styles: one picture (3, h, w) or several, of any sizes.
-        vgg: the paper's is VGG-19; average pooling is its option. Not changed, and need not be frozen.
-        config: everything else.
-        start: a picture to begin with instead of `config.start`; resized to the content's size.
+        vgg: VGG-19 in the paper, with average pooling as an option. It does not change, and need not be frozen.
+        config: all other settings.
+        start: the first picture instead of `config.start`; resized to the content's size.
 
     Yields:
         A GatysStep after every step, at least one.
 
     Raises:
-        StylecoreError: for pictures that are none, too small for the layers, or too large for the memory;
-            and for layers that VGG does not have.
-        GatysDiverged: while iterating, when the loss is no longer finite.
+        StylecoreError: for tensors that are not pictures, pictures that are too small for the layers or too large for
+            the memory, and layers that VGG does not have.
+        GatysDiverged: during the iteration, when the loss is no longer finite.
     """
     device = next(vgg.parameters()).device
     content = _checked(content, "content picture").to(device)
@@ -127,19 +125,19 @@ def measure_step_seconds(
 ) -> float:
     """Expected seconds of one step at this size, from three evaluations of a small picture (a second or less).
 
-    The time of a step is proportional to the number of pixels but for small pictures.
+    The time of a step is proportional to the number of pixels, except for small pictures.
     """
     shrink = min(1.0, math.sqrt(MEASURED_PIXELS / (height * width)))
     size = (max(PROBE_SIDE, round(height * shrink)), max(PROBE_SIDE, round(width * shrink)))
     gray = torch.full((1, 3, *size), 0.5, device=next(vgg.parameters()).device)
     objective = build_objective(gray, [gray], [1.0], vgg, config)
-    objective.evaluate(gray)  # the first one also allocates
+    objective.evaluate(gray)  # the first evaluation also allocates memory
     seconds = []
     for _ in range(2):
         began = perf_counter()
         objective.evaluate(gray)
         seconds.append(perf_counter() - began)
-    # The faster one: whatever else the machine does only makes it slower.
+    # The faster one: other programs only make it slower.
     return min(seconds) * max(1.0, height * width / (size[0] * size[1]))
 
 
@@ -178,10 +176,10 @@ def _run(
         )
         if not descent.is_finite():
             raise GatysDiverged(
-                "the loss of the picture to start with is not a finite number; use smaller weights.",
+                "the loss of the start picture is not a finite number; use smaller weights.",
                 finish(pixels),
             )
-        # A time budget is shared among the scales as the work would be, so that the finest gets its part.
+        # A time budget is divided among the scales like the work, so that the finest gets its part.
         deadline = (config.seconds or math.inf) * sum(work_at[: scale + 1]) / sum(work_at)
         work_left = sum(work_at[scale:])
         for index in range(steps_at[scale]):
@@ -240,7 +238,7 @@ def _start_picture(
         return resize(content, size)
     if config.start == "style":
         return _cover(styles[0], size)
-    # On the CPU, so that a seed means the same picture on every device.
+    # On the CPU, so that a seed gives the same picture on every device.
     noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(config.seed))
     return (0.5 + NOISE_DEVIATION * noise).clamp_(0, 1).to(content.device)
 
@@ -250,7 +248,7 @@ def _extended(picture: Tensor, border: int) -> Tensor:
 
 
 def _cover(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize, keeping the aspect, until `size` is covered, and cut out the middle."""
+    """Resize to cover `size`, keeping the aspect, and crop the middle."""
     height, width = size
     factor = max(height / picture.shape[-2], width / picture.shape[-1])
     enlarged = resize(
@@ -262,7 +260,7 @@ def _cover(picture: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _checked(picture: Tensor, what: str) -> Tensor:
-    """The picture as (1, 3, H, W) float32, if it is one."""
+    """The picture as (1, 3, H, W) float32; StylecoreError if it is not a picture."""
     if picture.ndim != 3 or picture.shape[0] != 3 or picture.numel() == 0:
         raise StylecoreError(f"the {what} is a tensor of shape (3, H, W), not {tuple(picture.shape)}.")
     if not picture.is_floating_point() or not (picture.min() >= 0 and picture.max() <= 1):
@@ -276,14 +274,14 @@ def _blend(count: int, config: GatysConfig) -> list[float]:
     weights = list(config.style_blend) or [1.0] * count
     if len(weights) != count:
         raise StylecoreError(
-            f"style_blend has {len(weights)} weights for {count} style pictures; give one weight a picture."
+            f"style_blend has {len(weights)} weights for {count} style pictures; give one weight for each picture."
         )
     return [weight / sum(weights) for weight in weights]
 
 
 @torch.no_grad()
 def _probe(content: Tensor, styles: list[Tensor], vgg: VGG, config: GatysConfig) -> None:
-    """Let VGG refuse unknown layers and too small pictures before the work begins, at the cost of a tiny picture."""
+    """Let VGG refuse unknown layers and pictures that are too small, by evaluating a tiny picture."""
     layers = [*layer_weights(config.content_layers), *layer_weights(config.style_layers)]
     sizes = [(content.shape[-2], content.shape[-1])]
     sizes += [style_size((style.shape[-2], style.shape[-1]), sizes[0], config) for style in styles]

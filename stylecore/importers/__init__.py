@@ -1,1 +1,1 @@
-"""Networks that other projects trained, as StyleModels: a module for each project, `import_style` for all of them."""
+"""Imports networks of other projects as StyleModels: one module for each project, and `import_style` for all."""

@@ -1,4 +1,4 @@
-"""What the importers share: how a network of another project is handed over, and how a file is refused."""
+"""Shared by the importers: the network of another project, and the refusal of a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ RGB_255 = Preprocessing("RGB", 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 @dataclass(frozen=True)
 class Origin:
-    """Who may use the networks of a project, for their style cards."""
+    """Credit and license of a project's networks, for their style cards."""
 
     credit: str
     license: str
@@ -32,7 +32,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """What a file holds: the network's form, and its tensors by our names."""
+    """The content of a file: the network's form, and its tensors with our names."""
 
     config: TransformNetConfig
     state: dict[str, Tensor]
@@ -40,7 +40,7 @@ class ForeignNetwork:
 
 
 def layer_names(residual_blocks: int, upsampling: str) -> list[str]:
-    """Our names of the layers, each a convolution with its normalization, in the order of the picture's way."""
+    """Our names of the layers, each a convolution with its normalization, in the order of the forward pass."""
     decoder = "layer.1" if upsampling == "nearest" else "layer"
     return [
         *(f"encoder.{index}" for index in range(3)),
@@ -66,7 +66,7 @@ def checked_blocks(source: Path, count: int) -> int:
 
 
 def refuse(source: Path, why: str) -> NoReturn:
-    """Raise the StylecoreError that says why a file cannot be imported, and what can."""
+    """Raise a StylecoreError: why the file cannot be imported, and which formats can."""
     raise StylecoreError(f"cannot import {source}: {why}; stylecore imports {FORMATS}.")
 
 
@@ -80,7 +80,7 @@ def float_tensor(source: Path, values: np.ndarray) -> Tensor:
 def renamed(
     weights: Mapping[str, Tensor], layers: list[str], convolutions: list[str], normalizations: list[str]
 ) -> dict[str, Tensor]:
-    """Our names for theirs; a tensor of no known layer keeps its name, to be refused by it."""
+    """Replace their names by ours; a tensor of an unknown layer keeps its name and is refused later."""
     names = {theirs: f"{layer}.convolution" for layer, theirs in zip(layers, convolutions, strict=True)}
     # The last layer is not normalized.
     names |= {theirs: f"{layer}.normalization" for layer, theirs in zip(layers, normalizations, strict=False)}

@@ -1,4 +1,4 @@
-"""Read a network of another project: its file's content says which importer reads it, the suffix only where it cannot.
+"""Read a network of another project: the importer is chosen by the file's content, or else by its suffix.
 
 Nothing in a file is executed.
 """
@@ -30,15 +30,15 @@ def import_style(path: str | Path, name: str, **card_fields: Any) -> StyleModel:
     Args:
         path: the file, or the folder with manifest.json.
         name: of the style, for its card.
-        card_fields: other fields of the StyleCard. `credit` and `license` say who may use the network, by the
-            project that its form belongs to; a value that is not empty takes their place.
+        card_fields: other fields of the StyleCard. `credit` and `license` are by default those of the project; a
+            value that is not empty replaces them.
 
     Returns:
         The network with its card; `training` and `iterations` stay empty.
 
     Raises:
-        StylecoreError: when the file is missing, damaged, of no known format, or holds another network than
-            Johnson's transformation network.
+        StylecoreError: when the file is missing, damaged, of an unknown format, or is not a transformation network
+            of Johnson's form.
     """
     source = Path(path)
     found = _reader(source)(source)
@@ -73,7 +73,7 @@ def _reader(source: Path) -> Callable[[Path], ForeignNetwork]:  # noqa: RET503 (
         refuse(source, error.strerror or "it cannot be read")
     if head.startswith(b"PK"):
         if not zipfile.is_zipfile(source):
-            refuse(source, "it is damaged or was not loaded whole")
+            refuse(source, "it is damaged or incomplete")
         with zipfile.ZipFile(source) as archive:
             return read_npz if any(name.endswith(".npy") for name in archive.namelist()) else read_state_dict
     if head.startswith(b"\x80"):
@@ -91,11 +91,11 @@ def _reader(source: Path) -> Callable[[Path], ForeignNetwork]:  # noqa: RET503 (
 
 
 def _checked(source: Path, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state as float32 with every tensor that the network needs and no other."""
-    # Batch normalization counts its training batches; evaluation does not ask for the number.
+    """The state as float32, with exactly the tensors that the network needs."""
+    # Batch normalization counts its training batches; evaluation does not use the number.
     counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
     for name in (expected.keys() - counters.keys()) ^ state.keys():
-        refuse(source, f"its network is not Johnson's: {name} is {'missing' if name in expected else 'too much'}")
+        refuse(source, f"its network is not Johnson's: {name} is {'missing' if name in expected else 'not expected'}")
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
             refuse(

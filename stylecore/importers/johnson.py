@@ -1,4 +1,4 @@
-"""Johnson's own fast-neural-style: the network in a .t7 file of Torch7."""
+"""Johnson's fast-neural-style: the network in a .t7 file of Torch7."""
 
 from collections import deque
 from pathlib import Path
@@ -32,7 +32,7 @@ def read_johnson(source: Path) -> ForeignNetwork:
 
 
 class _JohnsonReader:
-    """Walks the modules of the Lua network in the order of the paper's table and collects their tensors."""
+    """Reads the modules of the Lua network in the order of the paper's table and collects their tensors."""
 
     def __init__(self, source: Path, model: Torch7Object) -> None:
         self.source = source
@@ -99,7 +99,7 @@ class _JohnsonReader:
         upsampling = self._take(self.modules, "SpatialUpSamplingNearest")
         if self._number(upsampling, "scale_factor") != 2:
             refuse(self.source, "an upsampling layer does not double the size")
-        # Johnson normalizes after the upsampling, which repeats values and changes no statistic: the same before it.
+        # Johnson normalizes after the upsampling; it only repeats values, so normalization before it is the same.
         self._normalization(self.modules, f"{name}.before.0")
         self._take(self.modules, "ReLU")
         self._convolution(self.modules, f"{name}.layer.1", 3)

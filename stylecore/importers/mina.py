@@ -18,7 +18,7 @@ ORIGIN = Origin(
 
 
 def read_mina(source: Path, weights: dict[str, Tensor]) -> ForeignNetwork:
-    """Rusty Mina's network. His variant with a tanh has the same tensors; it is read as the usual, linear one."""
+    """Read Rusty Mina's network. The variant with a tanh has the same tensors; it is read as the usual, linear one."""
     blocks = [name for name in weights if re.fullmatch(r"ResidualBlock\.\d+\.conv1\.conv_layer\.weight", name)]
     residual_blocks = checked_blocks(source, len(blocks))
     places = [

@@ -18,7 +18,7 @@ _GORDIC = Origin(
 
 
 def read_pytorch_examples(source: Path, weights: dict[str, Tensor]) -> ForeignNetwork:
-    """pytorch/examples, and Gordić's, who calls the last three convolutions otherwise and has other values."""
+    """Read networks of pytorch/examples, and Gordić's, with other names of the last convolutions and other values."""
     # Before PyTorch 0.4 instance normalization saved statistics that it never used.
     weights = {name: tensor for name, tensor in weights.items() if not re.search(r"in\d+\.running_(mean|var)$", name)}
     gordic = "up3.conv2d.weight" in weights

@@ -1,4 +1,4 @@
-"""A file of PyTorch: the state dict of one of the implementations that are known."""
+"""A file of PyTorch with the state dict of a known implementation."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +13,12 @@ from stylecore.importers.pytorch_examples import read_pytorch_examples
 
 
 def read_state_dict(source: Path) -> ForeignNetwork:  # noqa: RET503 (refuse never returns)
-    """The state dict in the file, read by the importer that knows the names of its tensors."""
+    """Read the state dict with the importer that knows the names of its tensors."""
     try:
-        # A damaged file can raise nearly anything.
+        # A damaged file can raise any error.
         loaded = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
-        why = "it is damaged, or holds more than weights"
+        why = "it is damaged, or has other things than weights"
         raise StylecoreError(
             f"cannot import {source}: {why}, which is refused because such a file can run any program; "
             f"save the network's state_dict() alone. stylecore imports {FORMATS}."
@@ -27,7 +27,7 @@ def read_state_dict(source: Path) -> ForeignNetwork:  # noqa: RET503 (refuse nev
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         refuse(source, "it holds no state dict")
-    # "module." is what torch.nn.DataParallel puts in front.
+    # torch.nn.DataParallel adds the prefix "module.".
     weights = {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
     if "conv1.conv2d.weight" in weights:
         return read_pytorch_examples(source, weights)

@@ -1,7 +1,7 @@
-"""Read the binary files of Lua Torch 7 (.t7) without Torch: data only, nothing in them is ever executed.
+"""Read the binary files of Lua Torch 7 (.t7) without Torch: only data, nothing in them is ever executed.
 
-The format is torch7's own description of `torch.save`, little-endian, as 64-bit machines wrote it: an object is a
-32-bit tag and a body; tables and torch objects are numbered, and a number seen before stands for the same object.
+The format is torch7's `torch.save`, little-endian, on 64-bit machines. An object is a 32-bit tag and a body. Tables
+and torch objects have numbers; a repeated number means the same object.
 """
 
 import math
@@ -47,7 +47,7 @@ class Torch7Object:
 
 
 def looks_like_torch7(head: bytes) -> bool:
-    """Whether a file that begins so may be a binary .t7: its first object is a table or a torch object."""
+    """Whether a file with these first bytes may be a binary .t7: its first object is a table or a torch object."""
     return len(head) >= 8 and struct.unpack("<ii", head[:8]) in ((TABLE, 1), (TORCH_OBJECT, 1))
 
 
@@ -58,7 +58,7 @@ def read_torch7(path: str | Path) -> Any:
         None, float, str, bool, dict (a Lua table), np.ndarray (a tensor or a storage; read-only) or Torch7Object.
 
     Raises:
-        StylecoreError: when the file cannot be read, is damaged or holds Lua functions.
+        StylecoreError: when the file cannot be read, is damaged or has Lua functions.
     """
     try:
         data = Path(path).read_bytes()
@@ -71,7 +71,7 @@ def read_torch7(path: str | Path) -> Any:
 
 
 class _MalformedError(Exception):
-    """What is wrong, as the second half of a sentence."""
+    """The reason, as the second half of a sentence."""
 
 
 class _Reader:
@@ -166,6 +166,6 @@ class _Reader:
         if count < 0:
             raise _MalformedError(f"a length is {count}")
         if count > len(self.data) - self.position:
-            raise _MalformedError("it ends in the middle; it is damaged or was not loaded whole")
+            raise _MalformedError("it ends too early; it is damaged or incomplete")
         start, self.position = self.position, self.position + count
         return self.data[start : self.position]

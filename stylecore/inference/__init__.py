@@ -1,1 +1,1 @@
-"""Pictures through a trained network: on any device, of any size, with strokes of any size."""
+"""Applies trained networks to pictures: on any device, at any size, with strokes of any size."""

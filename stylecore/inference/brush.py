@@ -1,8 +1,7 @@
-"""The size of the strokes: the network paints at a size of its own, and its picture is laid over the photo's.
+"""The size of the strokes: large photos are painted at a smaller size, and the result is enlarged.
 
-A network paints strokes of so many pixels, whatever the size of its photo: a photo of 24 megapixels gets strokes that
-nobody sees. So a large photo is painted small and the result enlarged. What is lost, the photo's own fine detail, is
-laid over the strokes.
+The strokes of a network have a fixed size in pixels: on a photo of 24 megapixels they are invisible. So a large photo
+is reduced, painted and enlarged. The fine detail that this loses is added from the photo.
 """
 
 import torch
@@ -13,17 +12,17 @@ from stylecore.color import LUMA_WEIGHTS
 from stylecore.errors import StylecoreError
 
 BRUSH = 1.0
-"""Strokes that cover the share of the picture that they cover of the painting."""
+"""At 1, strokes cover the same share of the picture as in the painting."""
 LEAST_BRUSH, LARGEST_BRUSH = 0.1, 4.0
 DETAIL = 0.5
-"""The share of the photo's fine detail that is laid over an enlarged picture."""
+"""The share of the photo's fine detail that is added to an enlarged picture."""
 
 
 def painted_size(height: int, width: int, side: int, brush: float) -> tuple[int, int]:
-    """(height, width) at which a photo is painted: its longest side is at most `side`, divided by `brush`.
+    """(height, width) at which a photo is painted: the longest side is at most `side`, divided by `brush`.
 
     Args:
-        side: the longest side at which a picture looks as its painting does (`StyleCard.painted_side`).
+        side: the longest side at which strokes are as large as in the painting (`StyleCard.painted_side`).
         brush: 2 for strokes twice as large, 0.5 for strokes half as large.
 
     Raises:
@@ -36,14 +35,15 @@ def painted_size(height: int, width: int, side: int, brush: float) -> tuple[int,
 
 
 def lay_detail(painted: Tensor, reduced: Tensor, photo: Tensor, detail: float) -> Tensor:
-    """A painted picture at the photo's size, with the photo's fine detail over it.
+    """Enlarge a painted picture to the photo's size and add the photo's fine detail.
 
-    The detail is what the photo has beyond itself reduced and enlarged again, in luminance alone, so that the colors
-    stay the painting's: enlarge(painted) + detail * (photo - enlarge(reduced)). Enlarging is linear, so one does.
+    The detail is the difference between the photo and the reduced photo enlarged again. Only its luminance is used, so
+    the colors stay those of the painted picture: enlarge(painted) + detail * (photo - enlarge(reduced)). Enlarging is
+    linear, so one call is enough.
 
     Args:
-        painted: (N, 3, h, w) in [0, 1], what the network made of `reduced`.
-        reduced: (N, 3, h, w), the photo as it was painted.
+        painted: (N, 3, h, w) in [0, 1], the network's output for `reduced`.
+        reduced: (N, 3, h, w), the reduced photo.
         photo: (N, 3, H, W).
         detail: 0 for the painted picture alone, 1 for all of the detail.
 
@@ -56,7 +56,7 @@ def lay_detail(painted: Tensor, reduced: Tensor, photo: Tensor, detail: float) -
     if not 0 <= detail <= 1:
         raise StylecoreError(f"the detail is {detail:g}, and must be between 0 and 1.")
     if min(photo.shape[-2:]) < min(painted.shape[-2:]):
-        detail = 0.0  # a finer brush than the photo is fine has lost nothing
+        detail = 0.0  # the picture was painted larger than the photo: no detail is lost
     size = (photo.shape[-2], photo.shape[-1])
     coarse = painted - detail * _luminance(reduced) if detail else painted
     mode = "lanczos" if coarse.device.type == "cpu" else "bicubic"

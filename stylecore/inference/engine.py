@@ -1,4 +1,4 @@
-"""Run a StyleModel on pictures: any size in, exactly that size out."""
+"""Run a StyleModel on pictures of any size; the result has the same size."""
 
 import copy
 import dataclasses
@@ -21,33 +21,34 @@ from stylecore.johnson.transform_net import TransformNet, TransformNetConfig, ad
 from stylecore.pictures.read import resize
 
 Runtime = Literal["torch", "openvino", "openvino-int8"]
-"""What computes the network: PyTorch, the reference; OpenVINO in float32, the same but for rounding (60 dB and more);
-or OpenVINO in 8 bits, for networks that were quantized (32 dB and more)."""
+"""The library that computes the network: PyTorch, the reference; OpenVINO in float32, the same except for rounding (60
+dB and more); or OpenVINO in 8 bits, for quantized networks (32 dB and more)."""
 RUNTIMES: tuple[str, ...] = ("auto", *get_args(Runtime))
 
 ALIGNMENT = 4
 """The network halves a picture twice and doubles it twice."""
 
 RECEPTIVE_RADIUS_OF_OTHER_LAYERS = 16
-"""Pixels: how far a result sees to each side through all layers but the residual blocks. 8 down to a quarter of the
-size, 7 back up and through the last 9 x 9 convolution; rounded up to the alignment."""
+"""Radius in pixels of the receptive field of all layers except the residual blocks: 8 down to a quarter of the size, 7
+back up and through the last 9 x 9 convolution; rounded up to the alignment."""
 
 BORDER_OF_REFLECTION = 16
-"""Pixels of reflected surroundings for networks that reflect in every layer. With so many no frame is seen. More would
-count in instance normalization: for squares of 256 pixels, 40 make the total loss of Johnson et al. 6 % worse."""
+"""Pixels of reflected border for networks with reflection padding in every layer: enough to hide the frame. A larger
+border changes instance normalization: for squares of 256 pixels, 40 increase the total loss of Johnson et al. by 6
+%."""
 
 BORDER_OF_LARGE_STROKES = 40
-"""The same for networks that want noise on their photos: their stars and strokes are larger, and with 16 pixels a row
-of them stands along the edges."""
+"""The border for networks with input noise: their strokes are larger, and with 16 pixels a row of them follows the
+edges."""
 
 LARGEST_WHOLE = 4_000_000
-"""Pixels of the largest picture that is given to the network at once; PyTorch takes 3 GB for it."""
+"""Pixels of the largest picture that the network gets as a whole; PyTorch needs 3 GB for it."""
 
 SMALLEST_SIDE_IN_TILES = 64
-"""Narrower pictures are given to the network at once, whatever their length."""
+"""The network gets narrower pictures as a whole, whatever their length."""
 
 TILE_SIDE = 1024
-"""Of the tiles that larger pictures are cut into, without their surroundings."""
+"""Side of the tiles of larger pictures, without their context."""
 
 X86 = ("x86_64", "AMD64", "i386")
 """Processors on which 8 bits are known to be faster."""
@@ -58,24 +59,24 @@ _log = logging.getLogger(__name__)
 class Engine:
     """A style ready to be applied.
 
-    The picture is extended by reflection before the network and the result cropped afterwards, for two reasons:
-    networks whose sides are not multiples of 4 return other sizes than they get, and the network's own padding
-    leaves a visible frame. Where it pads with reflections, some pixels of them keep the frame away; where
-    it pads with zeros, the extension is so wide that no zero reaches the picture through any layer.
+    The picture is extended by reflection before the network, and the result is cropped, for two reasons: the network
+    changes sizes that are not multiples of 4, and its own padding leaves a visible frame. For networks with reflection
+    padding a small border is enough. For networks with zero padding the border is larger than the radius of the
+    receptive field.
 
-    Pictures of more than `LARGEST_WHOLE` pixels are stylized by tiles that share their statistics (tiling.py):
-    without seams, in memory that grows by the picture and its result alone. The statistics are estimated from
-    samples, so the result is not exactly that of the whole picture at once.
+    Pictures of more than `LARGEST_WHOLE` pixels are stylized in tiles that share their statistics (tiling.py): there
+    are no seams, and memory grows only with the picture and its result. The statistics are estimated from samples, so
+    the result differs slightly from that of the whole picture.
 
     Args:
         model: the style.
-        device: "cpu", "cuda", ...; the fastest that is there when left out.
-        runtime: one of `RUNTIMES`; "auto" is the fastest that is there. OpenVINO computes on the CPU alone, with the
-            weights as they are now and as many threads as PyTorch has now.
+        device: "cpu", "cuda", ...; by default the fastest one.
+        runtime: one of `RUNTIMES`; "auto" is the fastest one. OpenVINO computes only on the CPU, with the present
+            weights and PyTorch's present number of threads.
 
     Attributes:
-        model: the style, its network on the device: the caller's own, or a copy where that is on another device.
-        runtime: the one that was chosen.
+        model: the style with its network on the device: the caller's network, or a copy of it from another device.
+        runtime: the chosen one.
 
     Raises:
         StylecoreError: when there is no such device, or the runtime cannot run this network on it.
@@ -100,22 +101,22 @@ class Engine:
         brush: float = BRUSH,
         detail: float = DETAIL,
     ) -> Tensor:
-        """Stylize one picture or a batch of equal size, with strokes as large as wanted.
+        """Stylize one picture or a batch of equal size, with strokes of any size.
 
         Pictures larger than the card's `painted_side` are painted at that size and enlarged (brush.py), so that
         strokes cover the same share of a picture at every size.
 
         Args:
             pixels: (3, H, W) or (N, 3, H, W), RGB in [0, 1], any H, W >= 1.
-            progress: for pictures that are cut into tiles, called with the share of the picture that is done, 0 to 1.
+            progress: for pictures in tiles, called with the finished share of the picture, 0 to 1.
             brush: size of the strokes; 1 as in the painting, 2 twice as large.
-            detail: how much of the fine detail that an enlarged picture lacks is taken from the photo, 0 to 1.
+            detail: share of the photo's fine detail that is added to an enlarged picture, 0 to 1.
 
         Returns:
             The same shape, float32 in [0, 1], on the CPU.
 
         Raises:
-            StylecoreError: when the shape is another one, or brush or detail is out of its range.
+            StylecoreError: when the shape is different, or brush or detail is out of its range.
         """
         _check_shape(pixels)
         size = painted_size(pixels.shape[-2], pixels.shape[-1], self.card.painted_side, brush)
@@ -129,7 +130,7 @@ class Engine:
     # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
     def paint(self, pixels: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
-        """What the network makes of a picture at just this size; arguments, result and errors as of `stylize`."""
+        """Stylize a picture at exactly this size; arguments, result and errors are those of `stylize`."""
         _check_shape(pixels)
         height, width = pixels.shape[-2:]
         batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise)
@@ -144,7 +145,7 @@ class Engine:
 
     def _paint_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
         held = hold_statistics(self.network, pixels)
-        card = dataclasses.replace(self.card, network=held.config)  # without noise: the picture has it by now
+        card = dataclasses.replace(self.card, network=held.config)  # without noise: the picture has it already
         of_tiles = Engine(StyleModel(held, card, self.model.quantization), str(self.device), self.runtime)
         radius = self.config.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS
         try:
@@ -153,7 +154,7 @@ class Engine:
             of_tiles.release_memory()
 
     def release_memory(self) -> None:
-        """Give back what is kept for the next picture; it is asked for again then."""
+        """Free memory that is reserved for the next picture."""
         if isinstance(self._stylize, openvino_runtime.OpenVinoNetwork):
             self._stylize.release_memory()
 
@@ -164,7 +165,7 @@ def _check_shape(pixels: Tensor) -> None:
 
 
 def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tuple[Runtime, Callable[[Tensor], Tensor]]:
-    """The runtime's name and the network in it, (N, 3, H, W) to the same shape for multiples of 4.
+    """The runtime's name, and the network in it: (N, 3, H, W) to the same shape, H and W multiples of 4.
 
     Raises:
         StylecoreError: when there is no such runtime, or it cannot run the network; "auto" finds one that can.
@@ -174,7 +175,7 @@ def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tupl
     if wanted == "torch" or (wanted == "auto" and (device.type != "cpu" or not openvino_runtime.is_installed())):
         return "torch", model.network
     if device.type != "cpu":
-        raise StylecoreError(f"the runtime {wanted} computes on the CPU, not on {device}; choose torch or auto.")
+        raise StylecoreError(f"the runtime {wanted} computes only on the CPU, not on {device}; choose torch or auto.")
     quantization = model.quantization if wanted != "openvino" else None
     if wanted == "openvino-int8" and quantization is None:
         raise StylecoreError(
@@ -195,7 +196,7 @@ def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tupl
 
 
 def network_on(device: torch.device, network: TransformNet) -> TransformNet:
-    """The network itself where it is on the device already, else a copy on the device."""
+    """The network itself if it is on the device, else a copy on the device."""
     here = torch.empty(0, device=device).device  # "cuda" is "cuda:0"
     if all(tensor.device == here for tensor in network.state_dict().values()):
         return network
@@ -203,12 +204,12 @@ def network_on(device: torch.device, network: TransformNet) -> TransformNet:
 
 
 def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]:
-    """Extend (N, 3, H, W) as the network needs; returns it with the row and the column where the picture begins."""
+    """Extend (N, 3, H, W) by the network's border; returns it with the first row and column of the picture."""
     height, width = pixels.shape[-2:]
     border = _border(config)
     extended = extend(pixels, border, border + -width % ALIGNMENT, border, border + -height % ALIGNMENT)
     if config.padding == "reflect-start":
-        # The network reflects by itself what it then crops; it only needs enough to reflect.
+        # The network reflects and crops by itself; it only needs enough pixels to reflect.
         extended = _at_least(extended, config.border + 1)
     return extended, border, border
 
@@ -216,7 +217,7 @@ def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]
 def _border(config: TransformNetConfig) -> int:
     if config.padding == "reflect":
         return BORDER_OF_LARGE_STROKES if config.input_noise else BORDER_OF_REFLECTION
-    if config.padding == "reflect-start":  # what the residual blocks need the network adds by itself
+    if config.padding == "reflect-start":  # the network itself adds the border of the residual blocks
         return RECEPTIVE_RADIUS_OF_OTHER_LAYERS
     return config.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS
 
@@ -233,7 +234,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def extend(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
-    """Extend (N, 3, H, W) by reflection as far as the picture reaches, then by repeating its edge."""
+    """Extend (N, 3, H, W) by reflection up to the picture's size, and then by repeating its edge."""
     height, width = pixels.shape[-2:]
     reflected = (
         min(left, width - 1),
@@ -248,10 +249,10 @@ def extend(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tens
 
 
 def _reflect(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
-    """`functional.pad` by reflection; on the CPU by one thread alone.
+    """`functional.pad` by reflection; on the CPU with one thread.
 
-    PyTorch wakes its threads for such a copy, and where the system has put them on one core the first waits for the
-    others until its time is up: 8 ms, measured, for half a millisecond's work. OpenVINO has threads of its own.
+    PyTorch uses all its threads for such a copy. If the system runs them on one core, the first one waits for the
+    others: 8 ms, measured, for half a millisecond of work. OpenVINO has its own threads.
     """
     if pixels.device.type != "cpu":
         return functional.pad(pixels, (left, right, top, bottom), mode="reflect")
@@ -268,12 +269,12 @@ def _reflect(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Te
 
 
 def _on_its_own(pixels: Tensor) -> Tensor:
-    """The values on the CPU, float32, without the rest of the tensor that they are a part of; by one thread, too."""
+    """A copy on the CPU in float32, without the rest of a larger tensor; also with one thread."""
     return torch.from_numpy(np.ascontiguousarray(pixels.detach().to("cpu", torch.float32).numpy()))
 
 
 def _at_least(pixels: Tensor, side: int) -> Tensor:
-    """Extend to the right and below until both sides have so many pixels, kept a multiple of the alignment."""
+    """Extend to the right and below until both sides have at least `side` pixels, in multiples of the alignment."""
     height, width = pixels.shape[-2:]
     right, bottom = max(0, side - width), max(0, side - height)
     right, bottom = right + -(width + right) % ALIGNMENT, bottom + -(height + bottom) % ALIGNMENT

@@ -1,4 +1,4 @@
-"""Run a transformation network with OpenVINO, on a CPU faster than PyTorch does."""
+"""Run a transformation network with OpenVINO, which is faster than PyTorch on a CPU."""
 
 import contextlib
 import functools
@@ -16,13 +16,13 @@ from stylecore.inference.openvino_graph import Array, Ranges, build_graph, convo
 from stylecore.johnson.transform_net import TransformNet
 
 CACHED_BYTES = 256_000_000
-"""Compiled networks that are kept, at most; one takes 2 to 7 MB."""
+"""Limit for the cache of compiled networks; each has 2 to 7 MB."""
 
 _FIRST_USE = threading.Lock()
 
 
 def is_installed() -> bool:
-    """Whether there is OpenVINO; it is not imported."""
+    """Whether OpenVINO is installed; it is not imported."""
     return importlib.util.find_spec("openvino") is not None
 
 
@@ -30,8 +30,8 @@ class OpenVinoNetwork:
     """A network compiled for the CPU. Safe to share between threads.
 
     Args:
-        network: of any form; computes as in evaluation mode.
-        ranges: the convolutions to compute in 8 bits; the others, or all when left out, are in floating point.
+        network: of any form; computed in evaluation mode.
+        ranges: the convolutions to compute in 8 bits; the others are in floating point.
         watch: compile for `input_ranges`.
 
     Raises:
@@ -46,20 +46,20 @@ class OpenVinoNetwork:
         self._one_at_a_time = threading.Lock()
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W) on the CPU, H and W multiples of 4, to the same shape, as the network itself.
+        """Run the network: (N, 3, H, W) on the CPU, H and W multiples of 4, to the same shape.
 
         Raises:
-            StylecoreError: when OpenVINO fails, for want of memory for instance.
+            StylecoreError: when OpenVINO fails, for instance because there is too little memory.
         """
         return torch.from_numpy(self._run(pixels)[0])
 
     def input_ranges(self, pixels: Tensor) -> dict[str, tuple[float, float]]:
-        """The least and largest value that each convolution is given for these pixels."""
+        """The least and largest input value of each convolution for these pixels."""
         _, least, largest = self._run(pixels)
         return dict(zip(self._names, zip(least.tolist(), largest.tolist(), strict=True), strict=True))
 
     def release_memory(self) -> None:
-        """Give back what the network keeps for the next picture: 350 MB after one of 1024 x 768."""
+        """Free the memory reserved for the next picture: 350 MB after one of 1024 x 768."""
         with self._one_at_a_time:
             self._compiled.release_memory()
 
@@ -74,10 +74,10 @@ class OpenVinoNetwork:
 
 @functools.cache
 def _core() -> Any:
-    """OpenVINO itself, once and for as long as the process lives.
+    """OpenVINO's core, one for the whole process.
 
-    Each Core puts a stack for signals in the place of the thread's and, when it goes, puts back the one it found, even
-    if the Core that this one was of is gone already: with two Cores, the next signal could end the process.
+    Each Core replaces the thread's stack for signals, and later restores the one it found, even if that belonged to
+    another Core that no longer exists: with two Cores, the next signal could end the process.
     """
     import openvino
 
@@ -88,20 +88,20 @@ def _compile(network: TransformNet, ranges: Ranges | None, watch: bool) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "ENABLE_CPU_PINNING": False,  # other programs compute too
+        "ENABLE_CPU_PINNING": False,  # leave the choice of cores to the system
     }
     try:
         graph = build_graph(network, ranges, watch=watch)
         with _FIRST_USE:
             core = _core()
-        # Beside convolutions in 8 bits, all else is reading and writing: half the bytes take half the time, and the
-        # 8 bits of a bfloat16 lose no more. In software it would be slow, and float32 is to be float32.
+        # Beside 8-bit convolutions the time is spent on reading and writing: bfloat16 halves it and loses no more
+        # precision than 8 bits. It is slow without hardware support, and float32 networks stay in float32.
         in_half = bool(ranges) and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings["INFERENCE_PRECISION_HINT"] = "bf16" if in_half else "f32"
         cache = default_cache() / "openvino"
         try:
             compiled = core.compile_model(graph, "CPU", settings | {"CACHE_DIR": str(cache)})
-        except (RuntimeError, OSError):  # a folder that cannot be written, a file that is damaged
+        except (RuntimeError, OSError):  # a folder without permission, a damaged file
             return core.compile_model(graph, "CPU", settings)
     except RuntimeError as error:
         raise StylecoreError(f"OpenVINO cannot compile this network: {_first_line(error)}.") from error
@@ -110,7 +110,7 @@ def _compile(network: TransformNet, ranges: Ranges | None, watch: bool) -> Any:
 
 
 def _remove_oldest(cache: Path) -> None:
-    """Keep the folder of compiled networks from growing for ever."""
+    """Limit the size of the folder of compiled networks."""
     with contextlib.suppress(OSError):  # another process removes, too
         files = sorted(cache.iterdir(), key=lambda file: file.stat().st_mtime)
         total = sum(file.stat().st_size for file in files)

@@ -1,10 +1,9 @@
-"""Pictures too big for the network at once: tile by tile, with one set of statistics for the whole picture.
+"""Large pictures in tiles, with one set of statistics for the whole picture.
 
-Instance normalization takes mean and variance over the whole picture, so tiles that are stylized by themselves differ
-in color and contrast, and seams show. Here the statistics of every layer are taken once, over samples spread evenly
-over the picture, and held for all tiles: with its statistics held a layer is an affine map, and the network one of
-convolutions alone, whose result at a pixel depends on its receptive field and no more. Tiles that overlap by its
-radius join without a seam.
+Instance normalization uses mean and variance of the whole picture, so separately stylized tiles differ in color and
+contrast, and their seams are visible. Here the statistics of every layer are computed once, from samples spread evenly
+over the picture, and are fixed for all tiles. With fixed statistics a normalization layer is an affine map, and the
+result at a pixel depends only on its receptive field. Tiles that overlap by its radius join without a seam.
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ from stylecore.johnson.transform_net import TransformNet
 
 SAMPLE_SIDE = 256
 SAMPLES = 36
-"""2.4 megapixels: what the network's activations take for them, about 1.5 GB, is the most that a picture takes."""
+"""2.4 megapixels: their activations need about 1.5 GB, which is the most that a picture needs."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,20 @@ class Tile:
 
 
 def hold_statistics(network: TransformNet, pixels: Tensor) -> TransformNet:
-    """The network with every instance normalization replaced by the affine map that it is for this picture.
+    """The network with fixed statistics of this picture instead of instance normalization.
 
-    The statistics are those of all samples together. Exactly as instance normalization does for one picture, every
-    layer is given what the layers before it make with their statistics of the same samples. (The variance held is
-    the unbiased one, larger by one part in the number of positions.)
+    The statistics are those of all samples together. As in instance normalization of one picture, each layer gets the
+    output of the layers before it, with their statistics of the same samples. (The fixed variance is the unbiased
+    one.)
 
     Args:
-        network: in evaluation mode. One with batch normalization holds its statistics already and is returned.
+        network: in evaluation mode. A network with batch normalization has fixed statistics already and is returned.
         pixels: (3, H, W), RGB in [0, 1].
     """
     if network.config.normalization == "batch":
         return network
     held = TransformNet(dataclasses.replace(network.config, normalization="batch", input_noise=0.0))
-    held.load_state_dict(network.state_dict(), strict=False)  # all but the statistics
+    held.load_state_dict(network.state_dict(), strict=False)  # everything except the statistics
     held.to(next(network.parameters()).device)
     for module in held.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -68,7 +67,7 @@ def samples(pixels: Tensor, side: int = SAMPLE_SIDE, count: int = SAMPLES) -> Te
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
-    """Tiles of about equal size, none larger than `side`, that cover height x width."""
+    """Tiles of about equal size, at most `side`, that cover height x width."""
     for top, bottom in _cuts(height, side):
         for left, right in _cuts(width, side):
             yield Tile(top, bottom, left, right)
@@ -82,13 +81,13 @@ def stylize_by_tiles(
     side: int,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
-    """Put the result together from tiles.
+    """Stylize a picture tile by tile.
 
     Args:
-        stylize: (3, h, w) to (3, h, w); its receptive field is no larger than `receptive_radius` pixels on each side.
+        stylize: (3, h, w) to (3, h, w); the radius of its receptive field is at most `receptive_radius` pixels.
         pixels: (3, H, W).
-        receptive_radius: a multiple of 4, so that every tile's context begins where the network halves the whole
-            picture.
+        receptive_radius: a multiple of 4, so that the context of every tile begins on the grid on which the network
+            halves the whole picture.
         side: of the largest tile without its context, a multiple of 4.
         progress: called with the share that is done, 0 to 1, after every tile.
     """

@@ -1,7 +1,7 @@
 """The quantized network: a small sidecar of its .safetensors, `starry_night.int8.json`.
 
-It names the convolutions that are computed in 8 bits and the range of values that each is given; the weights are made
-from those of the network. `python -m training.quantize` measures the ranges and writes it.
+It lists the convolutions that are computed in 8 bits, with the range of their input values. The 8-bit weights are
+computed from the network's weights. `python -m training.quantize` measures the ranges and writes the sidecar.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ SUFFIX = ".int8.json"
 
 @dataclass(frozen=True)
 class Quantization:
-    """How one network is computed in 8 bits.
+    """The 8-bit computation of one network.
 
     Attributes:
-        network: `network_digest` of the network that it belongs to.
+        network: `network_digest` of the network.
         ranges: name of a convolution ("encoder.0") to the least and largest value of its input; convolutions that
             are not named stay float32.
-        psnr_median, psnr_least: over photos that the ranges were not measured on, against float32, in dB, by the
-            processor that it was made on (see `stylecore.inference.openvino`: not all have bfloat16).
-        calibration_photos, held_out_photos: how many.
+        psnr_median, psnr_least: in dB against float32, over the held-out photos, on the processor of the
+            quantization (see `stylecore.inference.openvino`: not all have bfloat16).
+        calibration_photos, held_out_photos: numbers of photos for measuring the ranges and the result.
     """
 
     network: str
@@ -43,11 +43,11 @@ class Quantization:
 def network_digest(network: TransformNet) -> str:
     """SHA-256 over the network's form and its weights rounded to float16.
 
-    So it is the same for a file of half the size (`StyleModel.save(half=True)`), and where only the card differs.
+    It is the same for a file in half precision (`StyleModel.save(half=True)`) and for another card.
     """
     form = dataclasses.asdict(network.config)
     if not form["input_noise"]:
-        del form["input_noise"]  # networks had none before there was such a setting
+        del form["input_noise"]  # older networks have no such setting
     digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode())
     for name, tensor in sorted(network.state_dict().items()):
         values = tensor.detach().cpu()
@@ -58,12 +58,12 @@ def network_digest(network: TransformNet) -> str:
 
 
 def sidecar_of(path: str | Path) -> Path:
-    """The sidecar of a style file, which says how its network is quantized: `a/b.int8.json` for `a/b.safetensors`."""
+    """The sidecar of a style file, for its quantized network: `a/b.int8.json` for `a/b.safetensors`."""
     return Path(path).with_suffix(SUFFIX)
 
 
 def write_quantization(quantization: Quantization, path: Path) -> None:
-    """Write the file, whole or not at all.
+    """Write the sidecar, completely or not at all.
 
     Raises:
         StylecoreError: when it cannot be written.
@@ -78,7 +78,7 @@ def write_quantization(quantization: Quantization, path: Path) -> None:
 
 
 def read_quantization(path: Path, network: TransformNet) -> Quantization:
-    """Read what `write_quantization` wrote.
+    """Read a sidecar.
 
     Raises:
         StylecoreError: when it cannot be read, is damaged, or belongs to another network.

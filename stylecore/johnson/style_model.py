@@ -1,4 +1,4 @@
-"""A trained style: a transformation network and the card that says how it was made, in one .safetensors file."""
+"""A trained style: a transformation network and its card, in one .safetensors file."""
 
 import dataclasses
 import json
@@ -56,20 +56,20 @@ EARLIER_DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class StyleCard:
-    """What a style is and how it was made.
+    """The description of a style and its training.
 
     Attributes:
         name: letters, digits, "_" and "-": the registered model's name, the command line's --style.
         title, artist, year: of the style picture.
-        credit, license: of the style picture's reproduction; of the network itself when it is an import.
+        credit, license: of the style picture's reproduction; for imports, of the network.
         network: form of the transformation network.
-        training: every setting of the run, as training.config.TrainConfig has them; empty for imports.
-        iterations: optimizer steps taken.
-        dataset: the content photos it was trained on.
+        training: all settings of the run, as in training.config.TrainConfig; empty for imports.
+        iterations: number of optimizer steps.
+        dataset: the content photos of the training.
         vgg: the loss network's weights.
         losses: last or held-out losses by name.
         git_commit: of the code that trained it.
-        painted_side: longest side in pixels at which a picture's strokes cover as much of it as the painting's do.
+        painted_side: longest side in pixels at which strokes cover the same share of a picture as of the painting.
     """
 
     name: str
@@ -103,7 +103,7 @@ class StyleCard:
 
     @classmethod
     def from_json(cls, text: str) -> "StyleCard":
-        """Raises ValueError, TypeError or KeyError when the text is not a card's, or a field has a wrong type."""
+        """Read a card; ValueError, TypeError or KeyError when the text is not a card or a field has a wrong type."""
         values = json.loads(text)
         network = values.pop("network")
         for side in ("input_values", "output_values"):
@@ -129,7 +129,7 @@ _IN_WORDS: dict[Any, str] = {
 
 
 def _check_types(values: dict[str, Any], form: type, prefix: str = "") -> None:
-    """Raises ValueError for the first of these values that is not of the type that the dataclass `form` gives it."""
+    """Raise ValueError for the first value that does not have its type in the dataclass `form`."""
     hints = get_type_hints(form)
     for name, value in values.items():
         if name in hints and not _is_of_type(value, hints[name]):
@@ -138,7 +138,7 @@ def _check_types(values: dict[str, Any], form: type, prefix: str = "") -> None:
 
 
 def _is_of_type(value: Any, kind: Any) -> bool:
-    """Whether a value that JSON gave is of a dataclass field's type."""
+    """Whether a value from JSON has a dataclass field's type."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
         return True
@@ -157,8 +157,8 @@ class StyleModel:
     """A network in evaluation mode, (N, 3, H, W) in [0, 1] to the same range, with its card.
 
     Attributes:
-        network, card: see there.
-        quantization: how the network is quantized, or None when nobody did that.
+        network, card: of the style.
+        quantization: of the network; None if it is not quantized.
     """
 
     def __init__(self, network: TransformNet, card: StyleCard, quantization: Quantization | None = None) -> None:
@@ -169,11 +169,11 @@ class StyleModel:
         self.quantization = quantization
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
-        """Write the file, whole or not at all, and the sidecar of its quantized network, if there is one.
+        """Write the file, completely or not at all, and the sidecar of its quantized network, if any.
 
         Args:
-            path: ends in .safetensors; its folder is made when missing.
-            half: store the weights as float16: half the size, and they are float32 again when loaded.
+            path: ends in .safetensors; a missing folder is made.
+            half: store the weights as float16, in half the size; they are loaded as float32.
 
         Raises:
             StylecoreError: when the file cannot be written, or weights are not finite numbers (in half precision:
@@ -192,8 +192,8 @@ class StyleModel:
             target.parent.mkdir(parents=True, exist_ok=True)
             with replaced_whole(target) as temporary:
                 save_file(tensors, temporary, metadata=header)
-                temporary.chmod(0o644)  # save_file lets its owner alone read it
-                sidecar_of(target).unlink(missing_ok=True)  # of what was here before
+                temporary.chmod(0o644)  # save_file makes it readable only for its owner
+                sidecar_of(target).unlink(missing_ok=True)  # of an older file
             if self.quantization is not None:
                 write_quantization(self.quantization, sidecar_of(target))
         except (OSError, SafetensorError) as error:
@@ -203,10 +203,10 @@ class StyleModel:
     def load(cls, path: str | Path) -> "StyleModel":
         """Read a file that `save` wrote, with its sidecar if there is one.
 
-        A sidecar that is damaged or belongs to another network is left out, with a warning.
+        A damaged sidecar, or one of another network, is left out with a warning.
 
         Raises:
-            StylecoreError: when there is no such file, it is no StyleModel, or it is damaged.
+            StylecoreError: when the file is missing, damaged or not a StyleModel.
         """
         card = read_card(path)
         network = TransformNet(card.network)
@@ -234,7 +234,7 @@ class StyleModel:
 
 
 def read_card(path: str | Path) -> StyleCard:
-    """The card alone, without reading the weights.
+    """Read only the card, without the weights.
 
     Raises:
         StylecoreError: as `StyleModel.load`.

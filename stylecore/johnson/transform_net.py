@@ -1,11 +1,11 @@
-"""The image transformation network of Johnson et al. (2016), written out by hand.
+"""The image transformation network of Johnson et al. (2016).
 
-One class, two well-known forms:
+One class has two well-known forms:
 
 - `PAPER`: the supplement of the paper. 40 pixels of reflection padding at the start, residual blocks
   without padding (He et al.'s as changed by Gross and Wilber: no ReLU after the addition), convolutions of
   stride 1/2 (transposed), batch normalization, and a scaled tanh at the end.
-- `TransformNetConfig()`: what the public implementations converged to. Reflection padding in every convolution,
+- `TransformNetConfig()`: the form of most public implementations. Reflection padding in every convolution,
   instance normalization (Ulyanov et al. 2016), nearest-neighbor upsampling followed by a convolution
   (Odena et al. 2016: no checkerboard), and a linear output in the ImageNet-normalized space.
 """
@@ -32,7 +32,7 @@ Upsampling = Literal["nearest", "transposed"]
 Output = Literal["linear", "tanh"]
 
 NOISE_SIZES = (1, 4, 16)
-"""Pixels: the widths of the blotches that input noise is made of."""
+"""Widths in pixels of the components of input noise."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class TransformNetConfig:
         normalize_output: normalize after the last convolution too (Engstrom's networks).
         normalize_before_upsampling: normalization and ReLU in front of either upsampling layer too (networks with
             nearest-neighbor upsampling that the authors' code trained).
-        input_values, output_values: what the first layer is given and what the last layer gives.
-        input_noise: standard deviation of the noise that the network wants on its photos (`add_noise`). Where a photo
-            is flat, a network without it can paint nothing but a pattern that repeats every 4 pixels: it halves and
-            doubles twice, and gets the same from everywhere. With it strokes begin where the noise says.
+        input_values, output_values: the values of the first layer's input and of the last layer's output.
+        input_noise: standard deviation of the noise that is added to photos (`add_noise`). In flat areas a network
+            without noise can only paint a pattern that repeats every 4 pixels, because it halves and doubles twice
+            and has equal inputs everywhere. With noise, strokes follow the noise.
     """
 
     residual_blocks: int = 5
@@ -101,7 +101,7 @@ class TransformNetConfig:
 
     @property
     def border(self) -> int:
-        """Pixels on each side whose result depends on how the residual blocks treat the edge: 8 a block."""
+        """Width in pixels of the border that depends on the padding of the residual blocks: 8 for each block."""
         return BORDER_PER_RESIDUAL_BLOCK * self.residual_blocks
 
 
@@ -119,8 +119,8 @@ PAPER = TransformNetConfig(
 class TransformNet(nn.Module):
     """f_W of Johnson et al. (2016), section 3.1: a picture in, the stylized picture out.
 
-    Sizes that are multiples of 4 come out as they went in; others come out as the next multiple of 4
-    (`engine.Engine` pads and crops). Sides below 8 pixels cannot be padded by reflection.
+    Sides that are multiples of 4 do not change; others become the next multiple of 4 (`engine.Engine` pads and crops).
+    Sides below 8 pixels cannot be padded by reflection.
     """
 
     def __init__(self, config: TransformNetConfig) -> None:
@@ -142,8 +142,7 @@ class TransformNet(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Stylize.
 
-        In training mode the result is not clipped to [0, 1]: the gradient of a clipped pixel is zero, and it
-        could never come back.
+        In training mode the result is not clipped to [0, 1]: the gradient of a clipped pixel would be zero.
 
         Args:
             pixels: (N, 3, H, W), RGB in [0, 1].
@@ -162,10 +161,10 @@ class TransformNet(nn.Module):
 
 
 def add_noise(pixels: Tensor, strength: float, seed: int = 0) -> Tensor:
-    """(N, 3, H, W) with noise of the standard deviation `strength`: gray, the same for all pictures and at every call.
+    """(N, 3, H, W) plus gray noise of the standard deviation `strength`, the same for all pictures and in every call.
 
-    It is normal noise of three sizes, of single pixels and of blotches about 4 and 16 pixels wide, for strokes of
-    every length to begin with. The result may leave [0, 1].
+    It is the sum of normal noise at three scales, of about 1, 4 and 16 pixels, for strokes of all lengths. The result
+    may leave [0, 1].
     """
     if not strength:
         return pixels
@@ -272,7 +271,7 @@ class ResidualBlock(nn.Module):
 
 
 def count_multiply_adds(config: TransformNetConfig, height: int, width: int) -> int:
-    """Multiplications with addition that the convolutions take for one picture of height x width."""
+    """Number of multiply-adds of the convolutions for one picture of height x width."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         TransformNet(config)(torch.empty(1, 3, height, width))
     return counter.get_total_flops() // 2  # a multiplication and an addition are two operations
@@ -285,7 +284,7 @@ def _normalization(channels: int, config: TransformNetConfig) -> nn.Module:
 
 
 def _pad_same(x: Tensor, kernel_size: int, stride: int) -> Tensor:
-    """Zeros as TensorFlow's SAME places them: the odd one goes to the right and the bottom."""
+    """TensorFlow's SAME padding: an odd number of zeros has one more at the right and the bottom."""
 
     def before_and_after(size: int) -> tuple[int, int]:
         total = max((-(-size // stride) - 1) * stride + kernel_size - size, 0)

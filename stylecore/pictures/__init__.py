@@ -1,1 +1,1 @@
-"""Picture files: read, written, and what they carry beside their pixels."""
+"""Picture files: reading, writing, and their metadata."""

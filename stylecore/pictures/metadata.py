@@ -1,4 +1,4 @@
-"""What a picture file carries beside its pixels: color profile, EXIF, and the settings that made it."""
+"""Metadata of a picture file: color profile, EXIF, and the settings that made it."""
 
 import io
 import json
@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-# When, by whom, with what: safe to hand on. Everything else stays behind: the orientation and the pixel sizes
-# would be wrong for the result, the thumbnail would show the old picture, maker notes hold serial numbers.
+# Date, artist and camera are kept. Everything else is removed: orientation and pixel sizes would be wrong for the
+# result, the thumbnail would show the old picture, and maker notes have serial numbers.
 KEPT_TAGS = (
     ExifTags.Base.DateTime,
     ExifTags.Base.Artist,
@@ -40,8 +40,8 @@ ASCII_COMMENT = b"ASCII\0\0\0"
 def srgb_profile() -> bytes:
     """An sRGB profile, always the same bytes."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Bytes 24 to 35 are the time of creation (ICC.1:2022, table 17): now, if left alone, so that no two
-    # files with the same picture would be equal.
+    # Bytes 24 to 35 are the time of creation (ICC.1:2022, table 17). A fixed time makes files with the same picture
+    # equal.
     profile[24:36] = bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])  # 2000-01-01
     return bytes(profile)
 
@@ -50,7 +50,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
     """An L, RGB, CMYK or LAB image as RGB in sRGB, and a notice when its profile could not be used.
 
     With a profile the conversion is relative colorimetric with black point compensation. Without one, gray and
-    RGB are taken for sRGB, CMYK is converted by the plain formula (1 - ink) * (1 - black), LAB is CIE L*a*b* (D50).
+    RGB count as sRGB, CMYK is converted by the plain formula (1 - ink) * (1 - black), LAB is CIE L*a*b* (D50).
     """
     if profile:
         try:
@@ -85,10 +85,10 @@ def _transform(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Im
 def read_exif(image: Image.Image) -> Image.Exif:
     """The EXIF data of an image that is already decoded (in a PNG it may follow the pixels).
 
-    Not `image.getexif()`: that also takes an orientation from XMP, which browsers and cameras do not heed, and
-    which editors leave behind on pictures that are upright.
+    Not `image.getexif()`, which also uses the orientation in XMP: browsers and cameras ignore it, and editors leave it
+    in pictures that are upright.
 
-    Raises whatever Pillow's parser raises when the data is broken.
+    Broken data raises any error of Pillow's parser.
     """
     exif = Image.Exif()
     if "exif" in image.info:
@@ -101,7 +101,7 @@ def read_exif(image: Image.Image) -> Image.Exif:
 
 
 def kept_exif(exif: Image.Exif, *, location: bool) -> bytes | None:
-    """The date, artist, copyright and camera of `exif`, and with `location` where it was taken; None if none."""
+    """The date, artist, copyright and camera of `exif`, and with `location` the GPS position; None if empty."""
     kept = Image.Exif()
     for tag in KEPT_TAGS:
         if tag in exif:
@@ -141,7 +141,7 @@ def png_text_with_settings(settings: dict[str, Any] | None) -> PngImagePlugin.Pn
 
 
 def settings_of(image: Image.Image) -> dict[str, Any] | None:
-    """The settings in an opened image, or None. Never raises: other programs write to these places too."""
+    """The settings in an opened image, or None. Never raises: other programs use the same fields."""
     try:
         if image.format == "PNG":
             settings = json.loads(image.info[SETTINGS_KEY])

@@ -1,6 +1,6 @@
 """Picture files to pixels and back. A picture is a float32 tensor (3, H, W), sRGB, [0, 1].
 
-This module reads; `stylecore.pictures.write` writes, and its functions are offered here too.
+This module reads. `stylecore.pictures.write` writes; its functions can be imported from here, too.
 """
 
 import io
@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 DEFAULT_MAX_PIXELS = 100_000_000
-"""Width times height of the largest picture that is decoded unasked: 1.2 GB as a tensor."""
+"""Default limit of width times height for decoding: 1.2 GB as a tensor."""
 
-# Pillow's names, and the formats' own. Only what cameras, browsers and painters write; a decoder not named here
-# cannot be attacked.
+# Pillow's names, and the formats' own. Only formats of cameras, browsers and editors: other decoders cannot be
+# attacked.
 READABLE_FORMATS = {
     "JPEG": "JPEG",
     "PNG": "PNG",
@@ -69,7 +69,7 @@ UPRIGHT = {
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture file's content, ready for a network, with what the network cannot carry.
+    """A picture file's content for a network, and the data that the network does not process.
 
     Attributes:
         pixels: (3, H, W) in [0, 1], sRGB, upright; over white where the file is transparent.
@@ -94,7 +94,7 @@ def load_picture(
     keep_location: bool = False,
 ) -> Picture:
     """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000, PPM, and HEIC where pillow-heif
-    is installed; known by content, not by name.
+    is installed; recognized by its content.
 
     The EXIF orientation is applied, the color profile converted to sRGB, transparency composited on white and
     kept in `alpha`; 16-bit samples are reduced to 8; of an animation the first frame is taken.
@@ -103,7 +103,7 @@ def load_picture(
         source: A path, or an open binary stream (read to its end).
         max_side: The longest side of the result; larger pictures are reduced by `fit` after decoding.
         max_pixels: Refuse files with more pixels. They are counted in the header, before anything is decoded, and
-            `max_side` makes no difference: what has to be decoded is the whole file.
+            `max_side` makes no difference: the whole file must be decoded.
         keep_location: Keep the GPS position in `exif`.
 
     Raises:
@@ -117,7 +117,7 @@ def load_picture(
             )
     except StylecoreError:
         raise
-    # Decoders raise whatever they trip over: OSError, SyntaxError, ValueError, struct.error, zlib.error...
+    # Decoders raise many kinds of errors: OSError, SyntaxError, ValueError, struct.error, zlib.error...
     except Exception as error:
         raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
 
@@ -130,7 +130,7 @@ def picture_from_image(
     keep_location: bool = False,
     name: str = "the picture",
 ) -> Picture:
-    """The same treatment for an image that Pillow has opened, whether it is decoded yet or not.
+    """The same for an image that Pillow has opened, decoded or not.
 
     Args:
         name: What error messages call it.
@@ -195,15 +195,15 @@ def read_settings(path: str | Path | BinaryIO) -> dict[str, Any] | None:
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Bicubic resizing, antialiased when reducing, clamped to [0, 1] (bicubic overshoots at edges).
 
-    By torch and not by Pillow's Lanczos, which looks the same, because it keeps float precision, takes batches,
-    and runs where the tensor is. Like every common resizer it averages sRGB values, not light.
+    torch is used instead of Pillow's Lanczos, which gives similar pictures, because it keeps float precision, accepts
+    batches, and runs on the tensor's device. Like every common resizer it averages sRGB values, not light.
 
     Args:
         pixels: (C, H, W) or (N, C, H, W) in [0, 1].
         size: (height, width), each at least 1.
 
     Returns:
-        The same number of dimensions; `pixels` itself when the size is right already.
+        The same number of dimensions; `pixels` itself when it has the size already.
     """
     if min(size) < 1:
         raise ValueError(f"a picture has at least one pixel a side, not {size[0]} x {size[1]}")
@@ -284,14 +284,14 @@ def _open(source: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
             yield open_heif(stream)
             return
         Image.init()
-        # Image.open does this too, and then compares the size with a limit of its own that only a global variable
-        # can lift. Ours is an argument, checked by `_check_size`.
+        # Image.open does this, too, but compares the size with a limit in a global variable. Our limit is an argument,
+        # checked by `_check_size`.
         for readable in READABLE_FORMATS:
             if readable not in Image.OPEN:
                 continue  # this Pillow was built without it
             factory, accepts = Image.OPEN[readable]
             accepted = accepts is None or accepts(prefix)
-            if accepted and not isinstance(accepted, str):  # a string says why this Pillow cannot
+            if accepted and not isinstance(accepted, str):  # a string explains why this Pillow cannot read it
                 stream.seek(0)
                 yield factory(stream, "")
                 return
@@ -361,7 +361,7 @@ def _decode(
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """16-bit gray scaled to 8 bits, which Pillow would clip; it has reduced 16-bit color itself."""
+    """16-bit gray scaled to 8 bits, which Pillow would clip; Pillow reduces 16-bit color itself."""
     if image.mode == "F":
         raise StylecoreError(f"{name} holds floating-point samples: save it with 8 or 16 bits a channel")
     if image.mode != "I" and not image.mode.startswith("I;16"):
@@ -379,7 +379,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """The colors (L, RGB, CMYK or LAB) and the opacity (L, or None), from whatever mode and transparent color."""
+    """The colors (L, RGB, CMYK or LAB) and the opacity (L, or None), of an image of any mode."""
     if image.has_transparency_data:
         # Gray stays gray: its color profile may be a gray one.
         image = image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")

@@ -1,4 +1,4 @@
-"""Pixels to picture files: 8 bits, alpha put back, sRGB profile, settings inside, all or nothing."""
+"""Pixels to picture files: 8 bits, with alpha, sRGB profile and settings, written completely or not at all."""
 
 import io
 from pathlib import Path
@@ -12,9 +12,9 @@ from stylecore.errors import StylecoreError
 from stylecore.files import FORMAT_OF_SUFFIX, Format, write_whole
 from stylecore.pictures.metadata import exif_with_settings, png_text_with_settings, srgb_profile
 
-# JPEG: 4:4:4, because a stylized picture is full of colored edges. WebP: the color is lossy at the same quality
-# (a lossless one would be as large as the PNG), the alpha channel lossless. TIFF: not compressed, because Pillow's
-# compressing writer cannot carry an EXIF directory, where the date and the settings live.
+# JPEG: 4:4:4, because a stylized picture has many colored edges. WebP: the color is lossy at the same quality (a
+# lossless file has the size of a PNG), the alpha channel is lossless. TIFF: not compressed, because Pillow's
+# compressing writer does not support an EXIF directory, which has the date and the settings.
 OPTIONS: dict[Format, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -26,9 +26,9 @@ OPTIONS: dict[Format, dict[str, Any]] = {
 def to_image(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
     """The 8-bit image of a picture, each value rounded to the nearest (half up).
 
-    `pixels` are the colors as seen over white, as `load_picture` gives them. With `alpha` the white is taken out
-    again, color = (pixels - (1 - alpha)) / alpha, so that the image over white looks like `pixels`, and a loaded
-    picture comes back as it was. Where alpha is 0 the color is not seen and is left as it is.
+    `pixels` are the colors over white, as `load_picture` gives them. With `alpha` the white is removed, color =
+    (pixels - (1 - alpha)) / alpha, so that the image over white has the colors `pixels`, and a loaded picture does not
+    change. Where alpha is 0 the color is invisible and does not change.
 
     Args:
         pixels: (3, H, W) in [0, 1]; values outside are clipped.
@@ -61,9 +61,9 @@ def _bytes(channels: Tensor) -> Tensor:
 
 
 def output_format(path: str | Path) -> Format:
-    """The format that the suffix of `path` names, after checking that a file can be put there.
+    """The format of the suffix of `path`, after checking that a file can be written there.
 
-    For asking before the work begins.
+    It is called before the work begins.
 
     Raises:
         StylecoreError: an unknown suffix, a missing folder, a folder in the file's place.
@@ -88,10 +88,10 @@ def encode_picture(
     exif: bytes | None = None,
     settings: dict[str, Any] | None = None,
 ) -> bytes:
-    """A picture file's bytes. They depend on the arguments alone, not on the time.
+    """A picture file's bytes. They depend only on the arguments, not on the time.
 
     Args:
-        pixels: (3, H, W) in [0, 1], sRGB, colors as seen over white (see `to_image`).
+        pixels: (3, H, W) in [0, 1], sRGB, colors over white (see `to_image`).
         format: "PNG"; "JPEG" (quality 95, 4:4:4, over white where there is alpha); "WEBP" (quality 95, lossless
             alpha); "TIFF" (not compressed).
         alpha: (1, H, W) in [0, 1], or None.
@@ -103,7 +103,7 @@ def encode_picture(
     """
     if format not in get_args(Format):
         raise StylecoreError(f"{format} is not a format to save pictures in: use one of {', '.join(get_args(Format))}")
-    # JPEG has no alpha: the pixels already are what is seen over white.
+    # JPEG has no alpha, and the pixels are the colors over white.
     image = to_image(pixels, None if format == "JPEG" else alpha)
     options = dict(OPTIONS[format], icc_profile=srgb_profile())
     if format == "PNG":
@@ -131,7 +131,7 @@ def save_picture(
     settings: dict[str, Any] | None = None,
     format: Format | None = None,
 ) -> None:
-    """Write a picture file, whole or not at all: a file that was there before survives a failure.
+    """Write a picture file, completely or not at all: after a failure an older file is unchanged.
 
     Args:
         path: A file, its format chosen by the suffix (.png .jpg .jpeg .webp .tif .tiff); or an open binary stream,
@@ -140,7 +140,7 @@ def save_picture(
         format: Overrides the suffix.
 
     Raises:
-        StylecoreError: As `output_format` and `encode_picture`, and when the disk refuses.
+        StylecoreError: As `output_format` and `encode_picture`, and when the file cannot be written.
     """
     if not isinstance(path, str | Path):
         if format is None:

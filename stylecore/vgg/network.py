@@ -1,4 +1,4 @@
-"""VGG A to E, written out by hand from Table 1 of Simonyan and Zisserman (2015), arXiv:1409.1556."""
+"""VGG A to E of Table 1 of Simonyan and Zisserman (2015), arXiv:1409.1556."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -27,13 +27,13 @@ CLASSIFIER_WIDTH = 4096
 
 
 class VGG(nn.Module):
-    """One of the six configurations, its layers addressed by name.
+    """One of the six configurations, with named layers.
 
     Layers are called `convB_I`, `reluB_I` and `poolB` (block B, convolution I of the block), and `lrn1_1` in
-    A-LRN. The network takes RGB pixels in [0, 1]; what its weights expect instead is folded into it.
+    A-LRN. The network gets RGB pixels in [0, 1] and converts them for its weights.
 
-    Departures from the paper: none in the layers. ReLU is never done in place, so an activation of a `conv`
-    layer stays what the convolution gave (torchvision's own network overwrites it). Local response
+    Departures from the paper: none in the layers. ReLU is never in place, so the activation of a `conv` layer is the
+    convolution's output (torchvision's network overwrites it). Local response
     normalization has the constants of Krizhevsky et al. (2012), to whom the paper refers: n = 5, k = 2,
     alpha = 1e-4, beta = 0.75.
 
@@ -43,7 +43,7 @@ class VGG(nn.Module):
         pooling: "max" as in the paper, or "average", which Gatys et al. (2016), section 2, found to give
             slightly more appealing results. The mean of four activations is smaller than their maximum; like
             most public implementations we do not rescale it, so deep layers weigh less with "average".
-        preprocessing: what the weights expect.
+        preprocessing: of the weights.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class VGG(nn.Module):
             layers: any of `layer_names`.
 
         Returns:
-            Layer name to (N, C_l, H_l, W_l), in the order asked for.
+            Layer name to (N, C_l, H_l, W_l), in the order of `layers`.
 
         Raises:
-            StylecoreError: for an unknown layer, or a picture too small to reach the deepest layer.
+            StylecoreError: for an unknown layer, or a picture that is too small for the deepest layer.
         """
         wanted = list(layers)
         unknown = [name for name in wanted if name not in self.layers]

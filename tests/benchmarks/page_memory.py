@@ -11,13 +11,13 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-import numpy as np
-from PIL import Image
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
 
-from demo.server.memory import return_freed_memory
-from demo.services.limits import Limits
-from demo.services.registry_catalogue import RegistryCatalogue
-from demo.services.stylize import Stylizer
+from demo.server.memory import return_freed_memory  # noqa: E402
+from demo.services.limits import Limits  # noqa: E402
+from demo.services.registry_catalogue import RegistryCatalogue  # noqa: E402
+from demo.services.stylize import Stylizer  # noqa: E402
 
 
 def gigabytes_now() -> float:

@@ -175,7 +175,7 @@ def questions(server: MLflowServer, experiment: str, run_ids: list[str]) -> dict
         "one run's whole curve": lambda: MlflowClient().get_metric_history(run_ids[-1], "loss/total"),
         "registry: every version of every style": lambda: registry.versions(),
         "registry: find style-0@champion": lambda: registry.find("style-0@champion"),
-        "demo: a look at the catalogue": lambda: catalogue.find("style-0"),
+        "demo: one query of the catalogue": lambda: catalogue.find("style-0"),
     }
 
 

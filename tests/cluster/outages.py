@@ -15,7 +15,7 @@ from training.tracking.replay import replay
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that hangs is given up after seconds, and tried again soon."""
+    """A request to a server that hangs fails after seconds, and is soon repeated."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     monkeypatch.setattr(sender, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr(sender, "LONGEST_PAUSE", 1.0)
@@ -90,7 +90,7 @@ def replay_until_all_is_sent(folder: Path, url: str | None = None) -> None:
             replay(folder, url)
             return
         except TrackingError as error:
-            if "has not taken" not in str(error):
+            if "has not received" not in str(error):
                 raise
     pytest.fail("a replay gets nowhere")
 

@@ -146,8 +146,8 @@ def test_everything_arrives_however_often_it_is_interrupted(
     old.log_metric(before["first"].info.run_id, "late", 1.0)
     assert main(command) == 0
     output = capsys.readouterr()
-    assert "; 1 runs and versions were moved now" in output.out
-    assert "The alias champion of waves is version 4's there" in output.err
+    assert "; 1 runs and versions were copied now" in output.out
+    assert "The alias champion of waves belongs to version 4 at the target" in output.err
     assert remote.find("waves").version == "4"
     assert len(points(new, after["first"].info.run_id, "late")) == 1
 

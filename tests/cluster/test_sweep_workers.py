@@ -64,7 +64,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     photo = tmp_path / "photos" / "0.png"
     (tmp_path / "recipe.yaml").write_text(f"name: stripes\nstyle_image: {photo}\nwidth: 0.25\niterations: 4\n")
     flags = ["--crop", 32, "--batch-size", 2, "--workers", 0, "--log-every", 1, "--cpu", "--preview-photos", photo]
-    flags += ["--residual-blocks", 1, 2, "--style-sizes", 48, 64, "--looks", 2, "--size", 32, "--trials", 4]
+    flags += ["--residual-blocks", 1, 2, "--style-sizes", 48, 64, "--rungs", 2, "--size", 32, "--trials", 4]
     flags += ["--output-dir", tmp_path / "runs", "--startup-trials", 2, "--heartbeat-seconds", 3]
     return [str(part) for part in [tmp_path / "recipe.yaml", "--photos", tmp_path / "photos", *flags]]
 

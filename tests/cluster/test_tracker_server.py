@@ -57,7 +57,7 @@ def test_every_variable_of_the_example_can_be_uncommented(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"MLFLOW_AUTH_ADMIN_PASSWORD": "short"}, "at least 12 letters"),
+        ({"MLFLOW_AUTH_ADMIN_PASSWORD": "short"}, "at least 12 characters"),
         ({"MLFLOW_FLASK_SERVER_SECRET_KEY": ""}, "MLFLOW_FLASK_SERVER_SECRET_KEY is empty"),
         ({"MLFLOW_BACKEND_STORE_URI": "./mlruns"}, "must be postgresql://"),
         ({"TRACKER_URL": "tracker.example.com"}, "must be an address"),
@@ -72,7 +72,7 @@ def test_the_database_of_a_newer_mlflow_is_one_sentence(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         database.execute("INSERT INTO alembic_version VALUES ('of_the_future')")
-    with pytest.raises(StylecoreError, match=r"cannot be brought up to date: .*of_the_future"):
+    with pytest.raises(StylecoreError, match=r"cannot be updated: .*of_the_future"):
         upgrade(f"sqlite:///{tmp_path}/mlflow.db")
 
 

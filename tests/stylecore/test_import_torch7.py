@@ -345,7 +345,7 @@ def test_a_broken_folder(tmp_path: Path) -> None:
         ({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "another network"),
         ([1, 2, 3], "no state dict"),
         ({"state_dict": 4}, "no state dict"),
-        (pytorch_examples_weights() | {"in6.weight": torch.zeros(3)}, "in6.weight is too much"),
+        (pytorch_examples_weights() | {"in6.weight": torch.zeros(3)}, "in6.weight is not expected"),
         (pytorch_examples_weights() | {"in4.bias": torch.zeros(3)}, "has shape"),
         (pytorch_examples_weights() | {"deconv3.conv2d.bias": torch.full((3,), math.inf)}, "not finite"),
         (pytorch_examples_weights(blocks=10), "10 residual blocks"),

@@ -51,9 +51,9 @@ def test_torch7_values(tmp_path: Path) -> None:
         (struct.pack("<iii", 3, 1, 1) + struct.pack("<iii", 6, 2, 4) + b"\x1bLua", "Lua function"),
         (struct.pack("<iii", 3, 1, 1) + struct.pack("<iii", 8, 2, 4) + b"\x1bLua", "Lua function"),
         (struct.pack("<iii", 3, 1, 1) + struct.pack("<i", 99), "should begin an object"),
-        (struct.pack("<iii", 3, 1, 2**31 - 1), "ends in the middle"),
+        (struct.pack("<iii", 3, 1, 2**31 - 1), "ends too early"),
         (struct.pack("<iii", 3, 1, 1) + struct.pack("<ii", 2, -5), "a length is -5"),
-        (struct.pack("<iii", 3, 1, 1) + struct.pack("<ii", 2, 2**31 - 1), "ends in the middle"),
+        (struct.pack("<iii", 3, 1, 1) + struct.pack("<ii", 2, 2**31 - 1), "ends too early"),
         (struct.pack("<iii", 3, 1, 1) + struct.pack("<i", 0), "has a key"),
         (b"".join(struct.pack("<iiiid", 3, n, 1, 1, 1.0) for n in range(1, 100_000)), "nested"),
         (Torch7Writer().write([TensorOfStorage(Storage("Float", np.zeros(4, "f4")), (5,), (1,), 1)]), "beyond"),
@@ -76,7 +76,7 @@ def test_every_truncation_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "style.t7"
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(StylecoreError, match="ends in the middle"):
+        with pytest.raises(StylecoreError, match="ends too early"):
             read_torch7(path)
 
 

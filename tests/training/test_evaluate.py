@@ -312,7 +312,7 @@ def test_a_picture_is_judged_by_a_painting_that_is_named(
     workplace: Path, store: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["style.png"]) == 2
-    assert "say by --style-image which painting" in capsys.readouterr().err
+    assert "give the painting to compare it with by --style-image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_picture_is_judged_by_a_painting_that_is_named(
         (["missing.safetensors"], "no style file missing.safetensors"),
         (["missing"], "registry"),
         (["new.safetensors", "--photos", "nowhere"], "no photo or folder nowhere"),
-        (["new.safetensors", "--photos", "empty"], "holds no photos"),
+        (["new.safetensors", "--photos", "empty"], "has no photos"),
         (["new.safetensors", "--sizes", "8"], "at least 32"),
         (["new.safetensors", "--gatys-iterations", "-1"], "at least 0"),
         (["new.safetensors", "--device", "nonsense"], "no device"),

@@ -114,8 +114,8 @@ def test_a_run_that_ends_early_says_so_and_no_sheet_is_written(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--ratios", "0"], "ratio 0 is not above 0"),
-        (["--ratios", "1e-3", "inf"], "ratio inf is not above 0"),
+        (["--ratios", "0"], "the ratio is 0, and must be a number above 0"),
+        (["--ratios", "1e-3", "inf"], "the ratio is inf, and must be a number above 0"),
         (["--steps", "0"], "at least 1"),
         (["--max-side", "0"], "--max-side is 0"),
         (["-o", "sheet.psd"], "sheet.psd"),

@@ -267,7 +267,7 @@ def test_the_load_of_the_machine_is_not_published(store: str, tmp_path: Path):
 
 def test_a_running_run_is_not_published(store: str, tmp_path: Path):
     run = Tracker.start(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
-    with pytest.raises(StylecoreError, match="still running"):
+    with pytest.raises(StylecoreError, match="is running"):
         publish_run(run.run_id, tmp_path)
 
 
@@ -278,7 +278,7 @@ def test_the_command_line(own_registry: Registry, tmp_path: Path, capsys: pytest
         "tiny_waves  2        20          waves-a  iterations-20",
     ]
     assert main(["promote", "tiny_waves", "2"]) == 0
-    assert "tiny_waves/2 now is champion, iterations-20" in capsys.readouterr().out
+    assert "tiny_waves/2 now has the aliases champion, iterations-20" in capsys.readouterr().out
     assert main(["export", str(tmp_path / "bundle"), "--names", "tiny_waves"]) == 0
     assert (tmp_path / "bundle" / "manifest.json").is_file()
     run_id = own_registry.find("tiny_stars").run_id

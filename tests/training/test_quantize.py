@@ -1,4 +1,4 @@
-"""`python -m training.quantize`, and the way of the 8-bit forms through the registry and the published runs."""
+"""`python -m training.quantize`, and quantized networks in the registry and in the published runs."""
 
 import importlib.util
 import shutil

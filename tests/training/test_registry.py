@@ -194,7 +194,7 @@ def test_an_export_touches_no_foreign_folder_and_leaves_the_old_bundle_on_failur
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("mine")
-    with pytest.raises(StylecoreError, match="is no bundle"):
+    with pytest.raises(StylecoreError, match="is not a bundle"):
         registry.export(precious)
     bundle = tmp_path / "bundle"
     registry.export(bundle)

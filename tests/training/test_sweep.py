@@ -40,7 +40,7 @@ def recipe(tmp_path: Path) -> TrainConfig:
 @pytest.fixture
 def config(tmp_path: Path) -> SweepConfig:
     return SweepConfig(
-        trials=8, storage=f"sqlite:///{tmp_path}/sweeps.db", looks=2, startup_trials=3, residual_blocks=(1, 2)
+        trials=8, storage=f"sqlite:///{tmp_path}/sweeps.db", rungs=2, startup_trials=3, residual_blocks=(1, 2)
     )
 
 
@@ -57,7 +57,7 @@ def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
         assert again == replace(settings, run_name="", checkpoints=again.checkpoints, output_dir="runs")
         assert again.checkpoints == TrainConfig.checkpoints
         for iteration in settings.checkpoints:
-            trial.judge(Tracker.silent(), TransformNet(settings.network), iteration)
+            trial.evaluate(Tracker.silent(), TransformNet(settings.network), iteration)
 
     def fake_evaluate(model: StyleModel, *_: Any, **__: Any) -> Any:
         models.append(model)
@@ -98,6 +98,18 @@ def test_trials_are_measured_by_the_recipe_and_poor_ones_are_ended(
     assert run.data.tags["best_trial"] == str(best.number)
     assert run.data.metrics["reference/best_total"] == best.params["style_weight"]
     assert run.info.status == "FINISHED"
+
+
+def test_the_earlier_flag_and_earlier_studies_still_work(config: SweepConfig, recipe: TrainConfig) -> None:
+    parser = sweep._parser()
+    assert parser.parse_args(["recipe.yaml", "--photos", "photos", "--looks", "3"]).rungs == 3
+    assert parser.parse_args(["recipe.yaml", "--photos", "photos", "--rungs", "4"]).rungs == 4
+    assert "--looks" not in parser.format_help()
+    study, _ = sweep.open_study(config, recipe)
+    settings = dict(study.user_attrs["settings"])
+    settings["looks"] = settings.pop("rungs")
+    study.set_user_attr("settings", settings)
+    assert sweep.open_study(config, recipe)[1] is False
 
 
 def test_a_trial_that_diverges_is_a_poor_one(
@@ -151,7 +163,7 @@ def test_whoever_is_stopped_between_two_trials_puts_none_back(
         return ask(study, *arguments)
 
     monkeypatch.setattr(optuna.Study, "ask", interrupted)
-    with pytest.raises(Stopped, match="stopped; the same command goes on"):
+    with pytest.raises(Stopped, match="stopped; the same command continues"):
         sweep.sweep(config, recipe)
     assert [trial.state for trial in trials(config, recipe)] == [TrialState.COMPLETE] * 2
 
@@ -173,7 +185,7 @@ def test_what_is_wrong_is_one_sentence(
     for wrong, sentence in (
         ({"style_weights": (0.0, 1.0)}, "two multiples above 0"),
         ({"residual_blocks": ()}, "--residual-blocks is empty"),
-        ({"looks": 0}, "--looks is 0"),
+        ({"rungs": 0}, "--rungs is 0"),
         ({"storage": "mysql://here/there"}, "must be postgresql://"),
         ({"storage": f"sqlite:///{tmp_path}/photo.png"}, "cannot be used"),
     ):

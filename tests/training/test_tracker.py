@@ -180,7 +180,7 @@ def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_s
     log_preview(run, "amber", torch.zeros(3, 4, 4), 1)
     log_style(run, tiny_style(), 1, {"loss/total": 3.0})
     assert (run.checkpoints, run.versions) == ({1}, {})
-    with pytest.raises(TrackingError, match="has not taken 5 records"):
+    with pytest.raises(TrackingError, match="has not received 5 records"):
         run.flush(0.1)
     run.finish()
     assert f"`python -m training.tracking replay {folder}` sends them" in caplog.text
@@ -214,7 +214,7 @@ def test_a_run_that_began_without_its_server_is_continued_by_its_state(store: st
     (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
     assert (found.info.run_id, found.info.status) == (again.run_id, "FINISHED")
     assert [m.value for m in client.get_metric_history(again.run_id, "loss/total")] == [2.0, 1.0]
-    with pytest.raises(TrackingError, match="of another run than the saved state"):
+    with pytest.raises(TrackingError, match="are of different runs"):
         start(folder=tmp_path, run_id="journal:other")
 
 

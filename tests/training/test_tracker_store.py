@@ -29,11 +29,11 @@ def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: P
     run = start(folder=tmp_path / "living")
     away(tmp_path / "away").finish()
     for arguments, sentence in (
-        ([tmp_path / "nothing"], "holds no journal"),
+        ([tmp_path / "nothing"], "has no journal"),
         ([tmp_path / "living"], f"is being written by process {os.getpid()} on "),
         (
             [tmp_path / "away", "--tracking-uri", "http://127.0.0.1:9"],
-            "has not taken 2 records of the run (The MLflow",
+            "has not received 2 records of the run (The MLflow",
         ),
     ):
         assert main(["replay", *map(str, arguments)]) == 2

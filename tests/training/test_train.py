@@ -199,7 +199,7 @@ def test_training_goes_on_from_a_trained_style(folder: Path, store: str, start: 
     for name in ("file", "address"):
         assert curve(client, runs[name], "loss/total") == pytest.approx(losses[2:], rel=1e-5)
     refused = start("--run-name", "other", "--init-from", file, "--residual-blocks", 2).wait(2)
-    assert "another form of network" in refused
+    assert "network of another form" in refused
 
 
 def test_a_network_of_another_form_learns_from_a_teacher(

@@ -1,10 +1,10 @@
-"""What the two methods cost on this machine: seconds of Gatys et al., milliseconds of a trained network.
+"""Measure the time of both methods on this machine: seconds of Gatys et al., milliseconds of a trained network.
 
     python -m training.experiments.costs --style starry_night
 
-Every figure is measured several times, each time is kept as one point of a metric of the run `costs` of the MLflow
-experiment `benchmarks`, and the report gives their median and range. What training costs, the training runs say
-themselves (`perf/images_per_second`).
+Every figure is measured several times. Each measurement is a point of a metric of the run `costs`, in the MLflow
+experiment `benchmarks`; the report gives median and range. Training runs log their own time
+(`perf/images_per_second`).
 """
 
 import argparse
@@ -46,16 +46,16 @@ GATYS_STEPS = 20
 SIZES = (256, 512, 1024)
 REPEATS = 5
 STYLE_PICTURE = "demo/assets/starry_night.jpg"
-"""What Gatys et al. paint with; time does not depend on it."""
+"""The style picture for Gatys et al.; the time does not depend on it."""
 
 Report = Callable[[str, float, int], None]
-"""Is told the metric, its value and the number of the measurement, from 1, as soon as there is one."""
+"""Called after each measurement with the metric, its value and the number of the measurement, from 1."""
 
 
 def measure_gatys(
     content: Tensor, style: Tensor, vgg: VGG, size: int, config: GatysConfig, repeats: int, report: Report
 ) -> None:
-    """Seconds that painting a square of `size` pixels takes, from the call to the picture of the last step."""
+    """Measure the seconds for painting a square of `size` pixels, from the call to the picture of the last step."""
     square = middle_square(content, size)
     for number in range(repeats + 1):
         steps = config if number else dataclasses.replace(config, steps=1)  # the first one also allocates
@@ -70,7 +70,7 @@ def measure_gatys(
 def measure_stylizing(
     content: Tensor, model: StyleModel, size: int, device: str | None, repeats: int, report: Report
 ) -> None:
-    """Milliseconds that a trained network takes for a square of `size` pixels."""
+    """Measure the milliseconds of a trained network for a square of `size` pixels."""
     square = middle_square(content, size)
     engine = Engine(model, device)
     for number in range(repeats + 1):
@@ -81,18 +81,18 @@ def measure_stylizing(
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """The median, and the range behind it: "12.1 (11.8 to 13.0)"."""
+    """The median with the range: "12.1 (11.8 to 13.0)"."""
     low, high = min(values), max(values)
     return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     return run_command(run, _parser().parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
-    """What the command line asks for; StylecoreError when it cannot be done."""
+    """Run the command; StylecoreError when it cannot be done."""
     _check(options)
     model = find_candidate(options.style).model
     photo_name, photo_file = next(iter(photo_files([options.photo] if options.photo else []).items()))
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
             params={**_circumstances(model, config), "photo": photo_name, "repeats": options.repeats},
             tags=environment_tags(1, str(device)),
             note="Each point of a curve is one measurement.",
-            system_metrics=False,  # its sampling costs too
+            system_metrics=False,  # sampling takes time too
         )
     measured: dict[str, list[float]] = {}
 
@@ -142,7 +142,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _circumstances(model: StyleModel, config: GatysConfig) -> dict[str, Any]:
-    """What the figures depend on, as parameters of the run."""
+    """Conditions of the measurements, as parameters of the run."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -157,7 +157,7 @@ def _circumstances(model: StyleModel, config: GatysConfig) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor as its maker names it, where the system says so."""
+    """The processor's name, as far as the system knows it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gatys-steps", type=int, default=GATYS_STEPS, help="steps of each painting")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="measurements of each figure")
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
-    parser.add_argument("--no-log", dest="log", action="store_false", help="keep nothing in the MLflow store")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
     return parser
 
 

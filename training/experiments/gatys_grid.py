@@ -1,10 +1,9 @@
-"""How much content, how much style: one photo and one style picture at a row of ratios alpha / beta.
+"""Ratios of content to style: one photo and one style picture at several ratios alpha / beta.
 
     python -m training.experiments.gatys_grid PHOTO --style PICTURE -o SHEET.png --ratios 1 1e-1 1e-2 1e-3
 
-This is the experiment of Gatys et al. (2016), section 3.1 and figure 4. Every ratio is painted by
-`stylecore.gatys.paint` and kept as a run of the MLflow experiment `gatys`; the sheet shows them side
-by side, from the photo to the style.
+This is the experiment of Gatys et al. (2016), section 3.1 and figure 4. `stylecore.gatys.paint` paints every ratio,
+each as a run of the MLflow experiment `gatys`. The sheet shows the pictures side by side, from the photo to the style.
 """
 
 import argparse
@@ -32,16 +31,16 @@ from training.tracking.tracker import Tracker
 
 EXPERIMENT = "gatys"
 RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)
-"""From almost the photo to almost nothing but style, with the weights' meaning that `GatysConfig` has."""
+"""From almost only content to almost only style, for weights as in `GatysConfig`."""
 SETTINGS = dataclasses.replace(DEFAULTS, start="noise")
-"""As in the paper: begun with the photo, hundreds of steps at any ratio do not paint it over."""
+"""The start is noise, as in the paper: from the photo, hundreds of steps do not paint it over at any ratio."""
 WEIGHTS = ("content_weight", "style_weight")
 """Settings that the ratio decides; the others are flags."""
 MAX_SIDE = 256
 STYLE_SIDE = 384
-"""Longest side in pixels of the style picture that is kept with a run."""
+"""Longest side in pixels of the style picture that is logged with a run."""
 BACKGROUND = 0.975
-"""Gray around a style picture of another shape, near that of the sheet."""
+"""Gray around a style picture of another shape, similar to the sheet's background."""
 
 
 def paint_ratios(
@@ -54,16 +53,15 @@ def paint_ratios(
     about: dict[str, str],
     tracking: bool = True,
 ) -> list[Tensor]:
-    """Paint one picture for every ratio, each as a run of its own.
+    """Paint one picture for every ratio, each as a separate run.
 
-    The weight of content is 1 and that of style 1 / ratio, so that the content losses of the runs compare as they
-    are.
+    The content weight is 1 and the style weight is 1 / ratio, so the content losses of the runs are comparable.
 
     Args:
         content, style: (3, H, W) in [0, 1].
         config: everything but the weights of content and style.
-        about: what else to keep as parameters; "photo" and "style" name the runs.
-        tracking: whether to keep runs in the MLflow store at all.
+        about: more parameters for the runs; "photo" and "style" give the runs their names.
+        tracking: whether to log runs to the MLflow store.
 
     Returns:
         The pictures, (3, H, W).
@@ -74,7 +72,7 @@ def paint_ratios(
     configs = []
     for ratio in ratios:
         if not 0 < ratio < float("inf"):
-            raise StylecoreError(f"the ratio {ratio:g} is not above 0.")
+            raise StylecoreError(f"the ratio is {ratio:g}, and must be a number above 0.")
         configs.append(dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio))
     return [
         _paint_one(content, style, vgg, ratio, each, about, tracking)
@@ -98,12 +96,12 @@ def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     return run_command(run, _parser().parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
-    """What the command line asks for; StylecoreError when it cannot be done."""
+    """Run the command; StylecoreError when it cannot be done."""
     config = GatysConfig(**read_flags(options, GatysConfig))
     if options.max_side < 1:
         raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
@@ -157,7 +155,7 @@ def _paint_one(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.experiments.gatys_grid",
-        description="Paint one photo at a row of ratios of content to style, by the method of Gatys et al.",
+        description="Paint one photo at several ratios of content to style, by the method of Gatys et al.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("photo", metavar="PHOTO", help="the content picture")
@@ -173,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
     parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
-    parser.add_argument("--no-log", dest="log", action="store_false", help="keep nothing in the MLflow store")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
     return parser
 
 

@@ -1,14 +1,14 @@
-"""What each change of the training loss is worth: one start, one number of iterations, the same photos.
+"""Compare training losses: from one start, for the same number of iterations, with the same photos.
 
     python -m training.experiments.objectives training/recipes/starry_night.yaml --photos FOLDER --iterations 200
 
-Every combination of a normalization of the style loss, a set of scales and a content layer is trained as a run of its
-own, and what it paints is judged by `training.judge`, which none of them was trained for. The content loss is always
-relative, with weight 1. The style weight of each is such that the style loss of the untouched photos is `PHOTO_LOSS`:
-so no combination is stronger only because its numbers are larger. Weights of single layers, input noise and
-steadiness are left out: they are questions of their own.
+Every combination of a normalization of the style loss, a set of scales and a content layer is trained in a separate
+run. `training.judge` measures its pictures, by measures that none of them was trained for. The content loss is always
+relative, with weight 1. The style weight gives the unchanged photos the style loss `PHOTO_LOSS`, so that no
+combination is stronger only because its numbers are larger. Weights of single layers, input noise and steadiness are
+not compared.
 
-The runs carry the tag `comparison: objectives`; the report tells of them. Their networks are not registered.
+The runs have the tag `comparison: objectives`, and the report shows them. Their networks are not registered.
 """
 
 import argparse
@@ -42,11 +42,11 @@ NORMALIZATIONS: tuple[StyleNormalization, ...] = ("mean", "sum", "relative")
 SCALES = ((1,), (1, 2), (1, 2, 4))
 CONTENT_LAYERS = ("relu2_2", "relu3_3")
 PHOTO_LOSS = 30.0
-"""Weighted style loss of the photos themselves, beside a content loss of weight 1."""
+"""Weighted style loss of the photos themselves, for a content loss of weight 1."""
 
 
 def variants(recipe: TrainConfig) -> list[TrainConfig]:
-    """The recipe with every objective that is compared; the style weights are still to be set."""
+    """The recipe with each objective of the comparison; `balanced` sets the style weights."""
     return [
         dataclasses.replace(
             recipe,
@@ -68,7 +68,7 @@ def variants(recipe: TrainConfig) -> list[TrainConfig]:
 
 
 def balanced(config: TrainConfig, vgg: VGG, painting: Tensor, photos: Mapping[str, Tensor]) -> TrainConfig:
-    """The configuration at the style weight that gives the photos themselves the style loss `PHOTO_LOSS`."""
+    """The configuration with the style weight that gives the photos themselves the style loss `PHOTO_LOSS`."""
     targets = style_targets(vgg, painting, config)
     losses = [
         pixel_objective(vgg, photo, targets, config).evaluate(photo)[0]["style"]
@@ -78,7 +78,7 @@ def balanced(config: TrainConfig, vgg: VGG, painting: Tensor, photos: Mapping[st
 
 
 def compare(recipe: TrainConfig) -> None:
-    """Train and judge every variant of a recipe, one after the other; those that are done already are left alone.
+    """Train and judge every variant of a recipe, one after the other, except those that are done already.
 
     Raises:
         StylecoreError: when a training cannot begin, or diverges.
@@ -95,7 +95,7 @@ def compare(recipe: TrainConfig) -> None:
             continue
         print(f"{number} of {len(variants(recipe))}: {config.run_name}, style weight {config.style_weight:.3g}")
 
-        def look(tracker: Tracker, network: TransformNet, iteration: int, config: TrainConfig = config) -> None:
+        def evaluate(tracker: Tracker, network: TransformNet, iteration: int, config: TrainConfig = config) -> None:
             card = StyleCard(config.name, network=network.config, iterations=iteration, training=config.for_card())
             engine = Engine(StyleModel(copy_on_cpu(network), card), "cpu" if config.cpu else None)
             tracker.log_metrics(metrics(judge_style(engine.paint, photos.items(), judge, SIZES[:1])), iteration)
@@ -105,16 +105,16 @@ def compare(recipe: TrainConfig) -> None:
         train(
             config,
             resume=True,
-            trial=Trial({"comparison": COMPARISON}, "python -m training.experiments.objectives", look),
+            trial=Trial({"comparison": COMPARISON}, "python -m training.experiments.objectives", evaluate),
         )
         done.touch()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.experiments.objectives",
-        description="Train one network with each training loss and judge what they paint. "
+        description="Train one network with each training loss and judge its pictures. "
         "Other flags are those of train.py, for all of them.",
         allow_abbrev=False,
     )

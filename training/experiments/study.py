@@ -1,4 +1,4 @@
-"""The study of a search: its settings, and the database that workers on several machines share."""
+"""The study of a search: its settings, and the database that the workers of several machines share."""
 
 import dataclasses
 import json
@@ -28,27 +28,24 @@ from training.tracking.store import (
 )
 
 SCHEMA = "sweeps"
-"""Of the study's tables in PostgreSQL: MLflow's own have some of the same names."""
-
-
+"""PostgreSQL schema of the study's tables: some have the same names as MLflow's."""
 MAKER_SECONDS = 60
-"""How long to wait for the worker that makes a study to make its run in MLflow too."""
-
-
+"""Longest time to wait for the worker that makes a study to make its MLflow run, too."""
 MISSED_HEARTBEATS = 3
-"""After so many a worker is taken for dead."""
+"""After this many missed heartbeats a worker counts as dead."""
 
-
+EARLIER_RUNGS = "looks"
+"""Name of the setting `rungs` in earlier studies, and its flag, which still works."""
 _ELSEWHERE = {"photos", "output_dir", "workers", "cpu", "save_minutes", "vgg_weights", "end_seconds"}
-"""Settings in which the machines of one study may differ."""
+"""Settings that may differ between the machines of one study."""
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Every setting of a search: its flags are these fields. What is not searched is the recipe's."""
+    """Every setting of a search; each field is a flag. All other settings are those of the recipe."""
 
-    trials: int = setting(20, "trials of the whole study, whoever makes them")
-    study: str = setting("", "the study's name; that of the style when left out")
+    trials: int = setting(20, "trials of the whole study, by all workers")
+    study: str = setting("", "the study's name; the style's name when left out")
     storage: str = setting("", "database of the study; $OPTUNA_STORAGE, else mlruns/sweeps.db, when left out")
     style_weights: tuple[float, ...] = setting(
         (0.1, 10.0), "lowest and highest style weight, as multiples of the recipe's"
@@ -64,31 +61,33 @@ class SweepConfig:
     )
     residual_blocks: tuple[int, ...] = setting((3, 5, 7), "numbers of residual blocks")
     style_sizes: tuple[int, ...] = setting((256, 384, 512), "short sides of the style picture in pixels")
-    looks: int = setting(5, "times that a trial is measured, evenly along its training")
-    size: int = setting(256, "side in pixels of the squares that are measured on")
-    startup_trials: int = setting(5, "trials that are neither ended early nor chosen by what others showed")
-    heartbeat_seconds: int = setting(60, "between two signs of life of a worker; after three missed it is dead")
-    retries: int = setting(2, "times that the trial of a dead worker is made again")
+    rungs: int = setting(5, "evaluations of a trial, at equal distances along its training", f"--{EARLIER_RUNGS}")
+    size: int = setting(256, "side in pixels of the squares for the evaluations")
+    startup_trials: int = setting(5, "first trials, which are random and not ended early")
+    heartbeat_seconds: int = setting(
+        60, "seconds between two heartbeats of a worker; it counts as dead after three missed"
+    )
+    retries: int = setting(2, "times that the trial of a dead worker is repeated")
 
     def check(self) -> None:
-        """Raise StylecoreError for the first setting that cannot work."""
-        for name in ("trials", "looks", "startup_trials", "heartbeat_seconds"):
+        """Raise StylecoreError for the first setting that is not valid."""
+        for name in ("trials", "rungs", "startup_trials", "heartbeat_seconds"):
             if getattr(self, name) < 1:
                 raise StylecoreError(f"--{name.replace('_', '-')} is {getattr(self, name)}, and must be at least 1.")
         if len(self.style_weights) != 2 or not 0 < self.style_weights[0] <= self.style_weights[1] < float("inf"):
-            raise StylecoreError("--style-weights takes two multiples above 0, the lowest and the highest.")
+            raise StylecoreError("--style-weights needs two multiples above 0, the lowest and the highest.")
         for name in ("style_layers", "residual_blocks", "style_sizes"):
             if not getattr(self, name):
-                raise StylecoreError(f"--{name.replace('_', '-')} is empty; give one value to leave it as it is.")
+                raise StylecoreError(f"--{name.replace('_', '-')} is empty; give one value to keep it fixed.")
         if self.size < 32:
             raise StylecoreError(f"--size is {self.size}, and must be at least 32.")
 
 
 def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, bool]:
-    """The study, and whether it was made just now: of workers that begin together one makes it.
+    """The study, and whether this worker made it: of several workers that begin together, one makes it.
 
     Raises:
-        StylecoreError: when its database does not answer, or it was begun with other settings.
+        StylecoreError: when its database does not answer, or the study has other settings.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(config)
@@ -101,24 +100,26 @@ def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, 
         return study, True
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name, sampler=sampler, pruner=pruner)
-    begun_with = wait_for(study, "settings") or {}
+    begun_with = dict(wait_for(study, "settings") or {})
+    if EARLIER_RUNGS in begun_with:
+        begun_with["rungs"] = begun_with.pop(EARLIER_RUNGS)
     different = sorted(key for key, value in settings.items() if begun_with.get(key) != value)
     if different:
         raise StylecoreError(
-            f"the study {name} was begun with other settings ({', '.join(different)}); give it the same ones, "
-            "or begin another by --study."
+            f"the study {name} was begun with other settings ({', '.join(different)}); give it the same ones, or "
+            "begin another by --study."
         )
     return study, False
 
 
 def storage_address(config: SweepConfig) -> str:
-    """Of the database of studies, by the driver that is installed."""
+    """Address of the database of studies, with the installed driver."""
     given = database_address(config.storage or os.environ.get("OPTUNA_STORAGE", ""))
     return given or f"sqlite:///{LOCAL_STORE / 'sweeps.db'}"
 
 
 def open_storage(config: SweepConfig) -> RDBStorage:
-    """The database of studies, its tables made if it is new; StylecoreError when it cannot be used."""
+    """Open the database of studies, and make its tables if it is new; StylecoreError when it cannot be used."""
     address = storage_address(config)
     kind = urlsplit(address).scheme.partition("+")[0]
     if kind not in ("postgresql", "sqlite"):
@@ -133,7 +134,7 @@ def open_storage(config: SweepConfig) -> RDBStorage:
                 return _rdb_storage(address, {"timeout": 60}, config)
         engine = create_engine(address)
         with engine.connect() as connection:
-            # Whoever comes first makes the tables; the lock ends with the connection.
+            # The first worker makes the tables; the lock ends with the connection.
             connection.execute(text("SELECT pg_advisory_lock(hashtext('stylecore.sweep'))"))
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             connection.commit()
@@ -144,7 +145,7 @@ def open_storage(config: SweepConfig) -> RDBStorage:
 
 @contextmanager
 def plain_study_errors(address: str) -> Iterator[None]:
-    """Turn what the study's database raises, at its opening or while trials are made, into one StylecoreError."""
+    """Turn the errors of the study's database into a StylecoreError."""
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
@@ -171,7 +172,7 @@ def retry(config: SweepConfig) -> RetryHeartbeatStaleTrialCallback:
 
 
 def _settings(config: SweepConfig, recipe: TrainConfig) -> dict[str, Any]:
-    """What all workers of a study must agree on, as it comes back from the database."""
+    """The settings that all workers of a study must share, in the form in which the database returns them."""
     searched = dataclasses.asdict(config)
     for name in ("trials", "study", "storage", "heartbeat_seconds", "retries"):
         del searched[name]
@@ -180,7 +181,7 @@ def _settings(config: SweepConfig, recipe: TrainConfig) -> dict[str, Any]:
 
 
 def wait_for(study: optuna.Study, attribute: str) -> Any:
-    """What the worker that made the study says of it; None when it does not within a minute."""
+    """An attribute that the worker that made the study sets; None when it does not within a minute."""
     deadline = time.monotonic() + MAKER_SECONDS
     while attribute not in study.user_attrs and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -3,17 +3,18 @@
     python -m training.experiments.sweep training/recipes/experiment.yaml --photos FOLDER --trials 40 \
         --storage postgresql://mlflow:PASSWORD@tracker.example.com/mlflow
 
-The same command on another machine, or beside it on another GPU, is another worker: all take trials from one study.
-Its storage is a PostgreSQL database, which may be that of MLflow (its tables are kept in a schema of their own), or,
-on one machine alone, a sqlite file. Repeated, the command goes on where the study stands.
+The same command on another machine, or on another GPU, is another worker: all take trials from one study. The study is
+in a PostgreSQL database, which may be that of MLflow (its tables have their own schema), or, for one machine, in a
+sqlite file. When the command is repeated, it continues the study.
 
-A trial is a training with other weights, layers, residual blocks or sizes, so its own losses compare with
-nobody else's. What is compared is the loss of the recipe's own objective (its weights, layers and style size, as they
-stand in the file) on photos that are not trained on, measured at several looks along the training and kept as the
-metrics `reference/...`. At each look but the last, a trial that is worse than the median of the others is ended.
+A trial is a training with other weights, layers, residual blocks or sizes, so its own losses are not comparable.
+Trials are compared by the loss of the recipe's own objective (with the weights, layers and style size in the file) on
+photos that are not trained on. It is evaluated at several rungs along the training, and logged as the metrics
+`reference/...`. At each rung except the last, a trial that is worse than the median of the others is ended (Optuna's
+median pruner).
 
-In MLflow the trials are child runs of one run that bears the study's name, its table and a contact sheet. Their
-networks are not registered: train the best settings with train.py.
+In MLflow the trials are child runs of one run, which has the study's name, a table and a contact sheet. Their networks
+are not registered: train the best settings with train.py.
 """
 
 import argparse
@@ -42,7 +43,14 @@ from training.checkpoints import EXPERIMENT, Trial, copy_on_cpu, preview_files
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
-from training.experiments.study import SweepConfig, open_study, plain_study_errors, retry, storage_address, wait_for
+from training.experiments.study import (
+    SweepConfig,
+    open_study,
+    plain_study_errors,
+    retry,
+    storage_address,
+    wait_for,
+)
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
 from training.tracking import TrackingError
@@ -58,32 +66,32 @@ from training.train import DivergedError, Stopped, train
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 
-def sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None] = lambda line: None) -> str:
-    """Make trials until the study has as many as it shall have, here or elsewhere; returns the id of its MLflow run.
+def sweep(config: SweepConfig, recipe: TrainConfig, progress: Callable[[str], None] = lambda line: None) -> str:
+    """Make trials until the study is complete, by all its workers; returns the id of its MLflow run.
 
-    `told` is given a line at the end of every trial.
+    `progress` is called with a line at the end of every trial.
 
     Raises:
-        StylecoreError: when the study's database or MLflow does not answer, the study was begun with other
-            settings, or what a trial needs is missing.
-        Stopped: after SIGTERM or Ctrl-C; the trial that was under way is put back.
+        StylecoreError: when the study's database or MLflow does not answer, the study has other settings, or
+            a file of the recipe is missing.
+        Stopped: after SIGTERM or Ctrl-C; the running trial is put back.
     """
     config.check()
     with plain_study_errors(storage_address(config)):
-        return _sweep(config, recipe, told)
+        return _sweep(config, recipe, progress)
 
 
-def _sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None]) -> str:
+def _sweep(config: SweepConfig, recipe: TrainConfig, progress: Callable[[str], None]) -> str:
     client = connect()
     study, is_new = open_study(config, recipe)
     parent = _parent_run(study, is_new, client, recipe, config)
     worker = _Worker(config, recipe, study, client, parent)
     while worker.make_trial():
-        told(trial_line(study.trials[worker.number]))
+        progress(trial_line(study.trials[worker.number]))
         try:
             publish(study, client, parent)
-        except (StylecoreError, TrackingError) as error:  # the next trial's results bring these along
-            told(f"the table waits: {error}")
+        except (StylecoreError, TrackingError) as error:  # the next trial updates the table
+            progress(f"the table is not updated: {error}")
     publish(study, client, parent)
     if all(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
         with plain_errors(client.tracking_uri, "ending the sweep"):
@@ -91,14 +99,8 @@ def _sweep(config: SweepConfig, recipe: TrainConfig, told: Callable[[str], None]
     return parent
 
 
-# The study
-
-
-# Trials
-
-
 class _Worker:
-    """Makes trials, one after the other. `number`: of the last one; -1 before the study has given it a trial."""
+    """Makes trials, one after the other. `number`: of the last trial; -1 before the first one."""
 
     def __init__(
         self, config: SweepConfig, recipe: TrainConfig, study: optuna.Study, client: MlflowClient, parent: str
@@ -113,11 +115,11 @@ class _Worker:
         self._style = load_picture(find_file(recipe.style_image)).pixels
         self._photos = {name: load_picture(file).pixels for name, file in preview_files(recipe).items()}
         if not self._photos:
-            raise StylecoreError("there are no photos to measure on; give some by --preview-photos.")
+            raise StylecoreError("there are no photos for the evaluations; give some by --preview-photos.")
 
     def make_trial(self) -> bool:
-        """Make the next trial of the study; False when all are made or being made."""
-        self._bury_the_dead()
+        """Make the next trial of the study; False when all are made or running."""
+        self._put_back_stale_trials()
         trials = self._study.get_trials(deepcopy=False)
         if sum(trial.state in _TAKEN for trial in trials) >= self._config.trials:
             return False
@@ -127,17 +129,15 @@ class _Worker:
         except _Enough:
             return False
         except optuna.exceptions.UpdateFinishedTrialError:
-            print(
-                f"trial {self.number} was given to another worker: this one was silent for too long.", file=sys.stderr
-            )
+            print(f"trial {self.number} was given to another worker: this one missed its heartbeats.", file=sys.stderr)
         except (Stopped, KeyboardInterrupt) as stopped:
             put_back = f"trial {self.number} is put back, and " if self._put_back() else ""
-            raise Stopped(f"stopped; {put_back}the same command goes on.") from stopped
+            raise Stopped(f"stopped; {put_back}the same command continues.") from stopped
         return True
 
     def _put_back(self) -> bool:
-        """Have the trial that was under way made again, if there was one and it had not ended well before."""
-        # One that is still taken for running is put back when its signs of life are missed.
+        """Put the interrupted trial back into the study; False if there was none, or it had ended before."""
+        # A trial with the state RUNNING is put back later, when its heartbeats are missed.
         if self.number < 0 or self._study.trials[self.number].state != TrialState.FAIL:
             return False
         retry(self._config)(self._study, self._study.trials[self.number])
@@ -147,20 +147,19 @@ class _Worker:
         self.number = trial.number
         before = self._study.get_trials(deepcopy=False)[: trial.number]
         if sum(each.state in _TAKEN for each in before) >= self._config.trials:
-            raise _Enough  # another worker was quicker
+            raise _Enough  # another worker took the last trial
         settings = suggest(trial, self._config, self._recipe)
         trial.set_user_attr("worker", f"{platform.node()}:{os.getpid()}")
-        looks = sorted(
-            {max(1, settings.iterations * look // self._config.looks) for look in range(1, self._config.looks + 1)}
-        )
+        count = self._config.rungs
+        rungs = sorted({max(1, settings.iterations * rung // count) for rung in range(1, count + 1)})
         settings = dataclasses.replace(
             settings,
-            checkpoints=tuple(looks),
+            checkpoints=tuple(rungs),
             run_name=f"{self._study.study_name}-{trial.number}",
             output_dir=str(Path(settings.output_dir) / f"sweep-{self._parent[:12]}"),
         )
         tags = {"mlflow.parentRunId": self._parent, "sweep": self._study.study_name, "trial": str(trial.number)}
-        part = Trial(tags, _command(settings, self._recipe), lambda *seen: self._look(trial, *seen))
+        part = Trial(tags, _command(settings, self._recipe), lambda *rung: self._evaluate(trial, *rung))
         try:
             with _own_signals():
                 train(settings, trial=part)
@@ -171,8 +170,8 @@ class _Worker:
             raise optuna.TrialPruned(str(diverged)) from diverged
         return trial.user_attrs["loss"]
 
-    def _look(self, trial: optuna.Trial, tracker: Tracker, network: TransformNet, iteration: int) -> None:
-        """Measure the network of one look by the recipe's objective."""
+    def _evaluate(self, trial: optuna.Trial, tracker: Tracker, network: TransformNet, iteration: int) -> None:
+        """Evaluate the network of one rung by the recipe's objective."""
         recipe = self._recipe
         card = StyleCard(recipe.name, network=network.config, iterations=iteration, training=recipe.for_card())
         model = StyleModel(copy_on_cpu(network), card)
@@ -188,10 +187,10 @@ class _Worker:
         trial.report(losses["total"], iteration)
         trial.set_user_attr("loss", losses["total"])
         if iteration < recipe.iterations and trial.should_prune():
-            raise Pruned(f"ended at iteration {iteration}: its loss is above the median of the others.")
+            raise Pruned(f"ended at iteration {iteration}: the loss is above the median of the other trials.")
 
-    def _bury_the_dead(self) -> None:
-        """Put back the trials of workers that give no sign of life, and end their runs."""
+    def _put_back_stale_trials(self) -> None:
+        """Put back the trials of workers without a heartbeat, and end their runs."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
@@ -199,12 +198,12 @@ class _Worker:
             for number, run in child_runs(self._client, self._parent).items():
                 trials = self._study.get_trials(deepcopy=False)
                 if run.info.status == "RUNNING" and trials[number].state == TrialState.FAIL:
-                    self._client.set_tag(run.info.run_id, "stop_reason", "its worker gave no sign of life")
+                    self._client.set_tag(run.info.run_id, "stop_reason", "its worker had no heartbeat")
                     self._client.set_terminated(run.info.run_id, "KILLED")
 
 
 class Pruned(Stopped):
-    """A trial was ended because it is poor."""
+    """A trial was ended early because its loss is high."""
 
 
 class _Enough(Exception):  # noqa: N818
@@ -228,7 +227,7 @@ def suggest(trial: optuna.Trial, config: SweepConfig, recipe: TrainConfig) -> Tr
 
 
 def _command(settings: TrainConfig, recipe: TrainConfig) -> str:
-    """What trains these settings as a style of its own, with the recipe's checkpoints."""
+    """The command that trains these settings as a separate style, with the recipe's checkpoints."""
     whole = dataclasses.replace(
         settings, run_name=recipe.run_name, checkpoints=recipe.checkpoints, output_dir=recipe.output_dir
     )
@@ -246,7 +245,7 @@ def _command(settings: TrainConfig, recipe: TrainConfig) -> str:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """`train` listens for signals; when it is done the worker does again."""
+    """Restore the worker's signal handlers, which `train` replaces."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -255,16 +254,13 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# What MLflow shows
-
-
 def _parent_run(
     study: optuna.Study, is_new: bool, client: MlflowClient, recipe: TrainConfig, config: SweepConfig
 ) -> str:
-    """The run of the whole study, made by the worker that made the study."""
+    """The MLflow run of the study, made by the worker that made the study."""
     run_id = None if is_new else wait_for(study, "run_id")
     with plain_errors(client.tracking_uri, "opening the sweep's run"):
-        if run_id is None:  # also when the maker of the study died before it came here
+        if run_id is None:  # also when the worker that made the study has died before this
             experiment = open_experiment(client, EXPERIMENT)
             run_id = client.create_run(experiment, run_name=study.study_name).info.run_id
             params = {name: value for name, value in dataclasses.asdict(config).items() if name != "storage"}
@@ -275,11 +271,8 @@ def _parent_run(
     return str(run_id)
 
 
-# The command line
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     options, more = _parser().parse_known_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -292,8 +285,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, more: Sequence[str]) -> None:
     recipe, _ = parse_config(["--recipe", str(options.recipe), "--photos", options.photos, *more])
     config = SweepConfig(**read_flags(options, SweepConfig))
-    parent = sweep(config, recipe, told=lambda line: print(line, flush=True))
-    print(f"the table and the contact sheet are with the run {config.study or recipe.name} ({parent}) in MLflow.")
+    parent = sweep(config, recipe, progress=lambda line: print(line, flush=True))
+    print(f"the table and the contact sheet are in the run {config.study or recipe.name} ({parent}) of MLflow.")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""What MLflow shows of a search: the table of its trials, and a contact sheet."""
+"""The results of a search in MLflow: a table of its trials, and a contact sheet."""
 
 import csv
 import io
@@ -23,8 +23,6 @@ from training.tracking.store import (
 )
 
 SHEET_TRIALS = 24
-
-
 TABLE_TRIALS = 20
 
 
@@ -33,7 +31,7 @@ def publish(study: optuna.Study, client: MlflowClient, parent: str) -> None:
     trials = ranking(study)
     if not trials:
         return
-    with plain_errors(client.tracking_uri, "keeping the results of the sweep"):
+    with plain_errors(client.tracking_uri, "logging the results of the sweep"):
         runs = child_runs(client, parent)
         client.log_text(parent, _csv(trials, runs), "trials.csv")
         client.set_tag(parent, "mlflow.note.content", _note(study.study_name, trials, runs))
@@ -47,7 +45,7 @@ def publish(study: optuna.Study, client: MlflowClient, parent: str) -> None:
 
 
 def ranking(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that have ended, best first: the complete ones by their loss, then those ended early by theirs."""
+    """The ended trials, best first: complete trials sorted by loss, then trials ended early sorted by loss."""
     trials = [t for t in study.get_trials(deepcopy=False) if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     return sorted(trials, key=lambda t: (t.state != TrialState.COMPLETE, t.user_attrs.get("loss", float("inf"))))
 
@@ -104,7 +102,7 @@ def _note(name: str, trials: Sequence[FrozenTrial], runs: dict[int, Run]) -> str
 
 
 def _sheet(trials: Sequence[FrozenTrial], runs: dict[int, Run], client: MlflowClient) -> Tensor | None:
-    """The last picture of every trial, with what made it."""
+    """The last picture of every trial, with its settings."""
     cells = []
     for trial in trials:
         previews = previews_of(client, runs[trial.number]) if trial.number in runs else []

@@ -1,7 +1,7 @@
-"""The registered styles: which there are, where their files are, which one is the champion. All reading is here.
+"""The registered styles: their versions, their files, their champions.
 
-A style is a registered model; each of its versions is one checkpoint of one run. References are written as MLflow
-writes them, with or without `models:/`:
+A style is a registered model, and each of its versions is one checkpoint of one run. References have the form of
+MLflow's, with or without `models:/`:
 
     starry_night                    its champion
     starry_night@iterations-1000    the version with this alias
@@ -38,15 +38,19 @@ __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
 
 _log = logging.getLogger(__name__)
 OTHERS_SECONDS = 600.0
-"""So long a version without a card is believed to be no style; it may be that its files could not be read."""
+"""For this time a version whose card could not be read is not asked for it again."""
 LOSSES = ("total", "content", "style")
-"""Of what `training.evaluate` measures: the metrics `eval/total_256` and so on, weighted as in training."""
+"""Losses that `training.evaluate` measures, weighted as in training: the metrics `eval/total_256` and so on."""
 
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """One version of one style. `iterations`, `run_id` and `run_name` are empty when nobody recorded them; `int8` is
-    the SHA-256 of the sidecar of its quantized network, empty when it has none."""
+    """One version of one style.
+
+    Attributes:
+        iterations, run_id, run_name: None or empty when they were not recorded.
+        int8: SHA-256 of the sidecar of its quantized network; empty when it has none.
+    """
 
     name: str
     version: str
@@ -60,15 +64,15 @@ class RegisteredVersion:
 
     @cached_property
     def card(self) -> StyleCard:
-        """Read at first use, without the weights."""
+        """The style's card, read at first use, without the weights."""
         return self.registry.card(self)
 
 
 class Registry:
     """The styles of one MLflow store. Safe to share between threads.
 
-    Files of a server are kept in `cache_dir` (by default in the user's cache folder); those of a store on this
-    machine are used where they lie.
+    Files of a server are kept in `cache_dir` (by default in the user's cache folder); files of a store on this
+    machine are used in place.
     """
 
     @as_stylecore_errors()
@@ -79,12 +83,12 @@ class Registry:
 
     @property
     def tracking_uri(self) -> str:
-        """The store's address, fit to be shown."""
+        """The store's address, without its password."""
         return without_password(self._client.tracking_uri)
 
     @as_stylecore_errors()
     def versions(self, name: str | None = None) -> list[RegisteredVersion]:
-        """Every version of the style, or of all styles, by name and number; models that are no styles are left out."""
+        """Every version of a style, or of all styles, sorted by name and number, without models that are no styles."""
         with plain_errors(self._client.tracking_uri, "listing the styles"):
             condition = None if name is None else f"name='{_checked_name(name)}'"
             models = all_pages(self._client.search_registered_models, condition)
@@ -111,7 +115,11 @@ class Registry:
         return sorted(versions, key=lambda v: (v.name, int(v.version)))
 
     def find(self, reference: str) -> RegisteredVersion:
-        """The version that a reference means; StylecoreError, saying what there is, when there is none."""
+        """The version that a reference names.
+
+        Raises:
+            StylecoreError: when there is none; it lists those that exist.
+        """
         parsed = parse_reference(reference)
         name, alias, number = parsed.name, parsed.alias, parsed.version
         versions = self.versions(name)
@@ -132,33 +140,32 @@ class Registry:
         return self.weights(self.find(reference))
 
     def weights(self, version: RegisteredVersion) -> Path:
-        """The local `.safetensors` of a version, with its 8-bit form beside it, if it has one."""
+        """The local `.safetensors` file of a version, with the sidecar of its quantized network beside it, if any."""
         path = self._files.fetch(version.name, version.version, f"{self.card(version).name}.safetensors")
         if version.int8:
             try:
                 self._files.fetch(version.name, version.version, sidecar_of(path).name, version.int8)
             except StylecoreError as error:
-                _log.warning("%s/%s is used without its 8-bit form: %s", version.name, version.version, error)
+                _log.warning("%s/%s is used without its quantized network: %s", version.name, version.version, error)
         return path
 
     @as_stylecore_errors()
     def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
-        """Keep the 8-bit form of a version with its weights, in the place of an older one."""
-        with plain_errors(self._client.tracking_uri, f"keeping the 8-bit form of {version.name}/{version.version}"):
+        """Store the sidecar of a version's quantized network beside its weights, in the place of an older one."""
+        reference = f"{version.name}/{version.version}"
+        with plain_errors(self._client.tracking_uri, f"storing the quantized network of {reference}"):
             outputs = self._client.get_run(version.run_id).outputs if version.run_id else None
             models = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
             if version.iterations not in models:
-                raise StylecoreError(
-                    f"{version.name}/{version.version} was not registered by this project; quantize its file instead."
-                )
+                raise StylecoreError(f"{reference} was not registered by this project; quantize its file instead.")
             with tempfile.TemporaryDirectory() as folder:
-                companion = sidecar_of(Path(folder) / f"{self.card(version).name}.safetensors")
-                write_quantization(quantization, companion)
+                sidecar = sidecar_of(Path(folder) / f"{self.card(version).name}.safetensors")
+                write_quantization(quantization, sidecar)
                 self._client.log_model_artifacts(models[version.iterations], folder)
                 self._client.set_model_version_tag(
-                    version.name, version.version, key=INT8_TAG, value=file_sha256(companion)
+                    version.name, version.version, key=INT8_TAG, value=file_sha256(sidecar)
                 )
-        return self.find(f"{version.name}/{version.version}")
+        return self.find(reference)
 
     def card(self, version: RegisteredVersion) -> StyleCard:
         """The card of a version, without fetching its weights."""
@@ -176,7 +183,7 @@ class Registry:
 
     @as_stylecore_errors()
     def metric(self, version: RegisteredVersion, key: str) -> float | None:
-        """The newest value of a metric that its run has at the version's iteration; None where there is none."""
+        """The newest value of a metric of the version's run at the version's iteration, or None."""
         if not version.run_id:
             return None
         with plain_errors(self._client.tracking_uri, f"reading the metric {key!r}"):
@@ -186,8 +193,10 @@ class Registry:
 
     @as_stylecore_errors()
     def evaluated_losses(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
-        """The smallest size in pixels that `training.evaluate` measured the version at, and its `LOSSES`; 0 and none
-        where it did not."""
+        """The smallest size in pixels at which `training.evaluate` measured the version, and its `LOSSES` there.
+
+        Without an evaluation: 0 and an empty dict.
+        """
         if not version.run_id:
             return 0, {}
         with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
@@ -202,7 +211,7 @@ class Registry:
 
     @as_stylecore_errors()
     def run_page(self, version: RegisteredVersion, page: str = "") -> str:
-        """Address of the version's run at MLflow's page: at `page`, or at the store when that is a server; else ""."""
+        """Address of the version's run on MLflow's page: below `page`, or below the store if it is a server, or ""."""
         if not page and is_server(self._client.tracking_uri):
             page = self.tracking_uri
         if not page or not version.run_id:
@@ -213,14 +222,14 @@ class Registry:
 
     @as_stylecore_errors()
     def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION, reason: str = "") -> RegisteredVersion:
-        """Give the alias to a version, taking it from the one that has it.
+        """Give the alias to a version, and take it from the version that has it.
 
-        Beside a store on this machine it is written down for the command line, too, which knows no store. The reason
-        and the judge's figures, where there are any, become the version's description.
+        For a store on this machine the alias is also written to a file, which the command line of stylecore reads.
+        The reason and the judge's figures, if there are any, become the version's description.
         """
         separator = "/" if version_or_alias.isdigit() else "@"
         version = self.find(f"{name}{separator}{version_or_alias}")
-        with plain_errors(self._client.tracking_uri, f"naming {name}/{version.version} {alias!r}"):
+        with plain_errors(self._client.tracking_uri, f"giving {name}/{version.version} the alias {alias!r}"):
             self._client.set_registered_model_alias(name, alias, version.version)
             if reason:
                 description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
@@ -249,11 +258,11 @@ class Registry:
         *,
         all_versions: bool = False,
     ) -> Path:
-        """Write a bundle: the styles' files and a manifest, to be served without MLflow (bundle.py)."""
+        """Write a bundle, the styles' files and a manifest, that can be served without MLflow (bundle.py)."""
         return write_bundle(self, out_dir, names, alias, all_versions=all_versions)
 
     def unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
-        """The error that says which styles there are, for a name that none has, or for `which` none is."""
+        """The error for a name that no style has, or for a description `which` that fits none; it lists the styles."""
         names = sorted({version.name for version in self.versions()})
         asked = f"style {name!r}" if name else f"style {which}"
         if not names:
@@ -264,8 +273,10 @@ class Registry:
         return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
 
     def _is_style(self, name: str, version: str) -> bool:
-        """Whether a version that this project did not register has a card. A server is not asked each time: there may
-        be many models of other people, and to look for a card takes a request each."""
+        """Whether a version that this project did not register has a card.
+
+        The answer "no" is kept for a while: a server may have many models of other people, and each card is a request.
+        """
         if time.monotonic() < self._others.get((name, version), 0.0):
             return False
         try:
@@ -277,7 +288,7 @@ class Registry:
 
 def _checked_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise StylecoreError(f"{name!r} is not a style's name, which is made of letters, digits, '_' and '-'.")
+        raise StylecoreError(f"{name!r} is not a style's name; use letters, digits, '_' and '-'.")
     return name
 
 

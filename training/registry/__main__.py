@@ -18,7 +18,7 @@ from training.tracking.store import LOCAL_STORE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     options = _parser().parse_args(arguments)
     return run_command(options.run, options)
 
@@ -44,7 +44,7 @@ def _list(options: argparse.Namespace) -> None:
 
 def _promote(options: argparse.Namespace) -> None:
     version = Registry(options.tracking_uri).promote(options.name, options.version, options.alias, options.reason)
-    print(f"{version.name}/{version.version} now is {', '.join(version.aliases)}")
+    print(f"{version.name}/{version.version} now has the aliases {', '.join(version.aliases)}")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def _publish(options: argparse.Namespace) -> None:
 def _migrate(options: argparse.Namespace) -> None:
     from training.registry.migrate import migrate
 
-    summary = migrate(options.source, options.target, unfinished=options.unfinished, told=print)
+    summary = migrate(options.source, options.target, unfinished=options.unfinished, progress=print)
     for sentence in summary.skipped:
         print(sentence, file=sys.stderr)
     print(f"{summary}.")
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="restore | list | promote | export | publish | migrate")
 
-    restore = verbs.add_parser("restore", help="put the published runs into the store")
+    restore = verbs.add_parser("restore", help="copy the published runs into the store")
     restore.add_argument("--from", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
     restore.set_defaults(run=_restore)
 
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--all-versions", action="store_true", help="every version of the styles that have an alias")
     export.set_defaults(run=_export)
 
-    publish = verbs.add_parser("publish", help="write finished runs as files, to be committed")
+    publish = verbs.add_parser("publish", help="write finished runs as files that can be committed")
     publish.add_argument("runs", nargs="+", metavar="RUN_ID")
     publish.add_argument("--to", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
     publish.add_argument("--full", action="store_true", help="keep the weights as float32 instead of float16")
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     own = f"sqlite:///{LOCAL_STORE / 'mlflow.db'}"
     migrate.add_argument("--from", dest="source", default=own, metavar="URI", help="default: mlruns/mlflow.db")
     migrate.add_argument("--to", dest="target", required=True, metavar="URI", help="as https://tracker.example.com")
-    migrate.add_argument("--unfinished", action="store_true", help="also runs that are shown as still being written")
+    migrate.add_argument("--unfinished", action="store_true", help="also runs that still have the status RUNNING")
     migrate.set_defaults(run=_migrate)
     return parser
 

@@ -1,4 +1,4 @@
-"""A bundle: styles as plain files with a manifest, to be served without MLflow."""
+"""A bundle: styles as plain files with a manifest, which can be served without MLflow."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BUNDLE_FORMAT = "stylecore.bundle/1"
 MANIFEST = "manifest.json"
 GATYS_METRIC = "eval/equivalent_gatys_iterations"
-"""As many iterations of Gatys et al. reach the same loss (`training.evaluate`)."""
+"""Iterations of Gatys et al. that reach the same loss (`training.evaluate`)."""
 
 
 def write_bundle(
@@ -31,20 +31,23 @@ def write_bundle(
     *,
     all_versions: bool = False,
 ) -> Path:
-    """Write a bundle: the styles' files and a manifest, to be served without MLflow. Returns the manifest.
+    """Write the styles' files and a manifest to a folder; returns the manifest.
 
-    Of each style the version with the alias is written; with `all_versions` every version of the named styles,
-    or of all styles that have any alias.
+    The bundle has the version with the alias of each style. With `all_versions` it has every version of the named
+    styles, or of all styles that have an alias.
 
     The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
     gatys_iterations, evaluated_size, evaluated_losses, file, sha256, bytes, picture, card}]}. `file` and `picture`,
-    the picture that the network was trained on, are names in the folder; `picture` is empty where the run has none,
-    and `gatys_iterations` is null and `evaluated_size` 0 where they were not evaluated. The folder appears whole or
-    not at all; one that holds another bundle is replaced, any other is refused.
+    the style picture, are names in the folder; `picture` is empty if the run has none.
+    Without an evaluation `gatys_iterations` is null and `evaluated_size` is 0. The folder is complete or absent. An
+    older bundle in its place is replaced.
+
+    Raises:
+        StylecoreError: when the folder holds something else than a bundle, or a named style or alias does not exist.
     """
     out_dir = Path(out_dir).absolute()
     if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
-        raise StylecoreError(f"{out_dir} exists and is no bundle; give an empty folder, or remove it yourself.")
+        raise StylecoreError(f"{out_dir} exists and is not a bundle; give an empty folder, or remove this one.")
     chosen = _every_version(registry, names) if all_versions else _with_alias(registry, names, alias)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}.") as temporary:
@@ -54,7 +57,7 @@ def write_bundle(
             "format": BUNDLE_FORMAT,
             "exported": datetime.now(UTC).isoformat(timespec="seconds"),
             "styles": [
-                # A dot is in no style's name, so no two versions meet in one file.
+                # No style's name has a dot, so two versions never have the same file.
                 _export_version(registry, v, new, f"{v.name}.{v.version}" if all_versions else v.name)
                 for v in chosen
             ],

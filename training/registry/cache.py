@@ -1,6 +1,5 @@
-"""The files of registered versions on this machine: fetched at most once, each by itself."""
+"""The files of registered versions on this machine, each fetched at most once."""
 
-import os
 import shutil
 import tempfile
 import threading
@@ -9,31 +8,31 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from stylecore.files import file_sha256
+from stylecore.files import default_cache, file_sha256, replaced_whole
 from training.registry.errors import as_stylecore_errors
 from training.tracking.store import fetch, plain_errors
 
 
 class VersionFiles:
-    """The files of one store's versions. Safe to share between threads: they wait for each other at one version only.
+    """The files of one store's versions. Safe to share between threads, which wait for each other only at one version.
 
-    Files of a server are kept in `folder` (by default in the user's cache folder); those of a store on this machine
-    are used where they lie.
+    Files of a server are kept in `folder` (by default in the user's cache folder); files of a store on this machine
+    are used in place.
     """
 
     def __init__(self, client: MlflowClient, folder: Path | None) -> None:
         self._client = client
-        self._folder = folder or _user_cache()
+        self._folder = folder or default_cache() / "registry"
         self._guard = threading.Lock()
         self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._addresses: dict[tuple[str, str], str] = {}
 
     @as_stylecore_errors()
     def fetch(self, name: str, version: str, file: str, digest: str = "") -> Path:
-        """The local path of a version's file; with a `digest`, its SHA-256, an older file is fetched again.
+        """The local path of a version's file. With a `digest` (SHA-256), a file of other content is fetched again.
 
         Raises:
-            StylecoreError: when the version does not have it, or the store does not answer.
+            StylecoreError: when the version does not have the file, or the store does not answer.
         """
         with self._guard:
             lock = self._locks.setdefault((name, version), threading.Lock())
@@ -60,7 +59,7 @@ class VersionFiles:
             return self._kept(folder, file, "")
 
     def _kept(self, folder: str, file: str, digest: str) -> Path:
-        # The address holds a random id, so its content never changes, unless its SHA-256 says so.
+        # The address has a random id, so its content does not change, except for files that have a digest.
         kept = self._folder / sha256(folder.encode()).hexdigest()[:16] / file
         if kept.is_file() and digest in ("", file_sha256(kept)):
             return kept
@@ -69,11 +68,6 @@ class VersionFiles:
             if Path(temporary) not in fetched.parents:
                 return fetched
             kept.parent.mkdir(parents=True, exist_ok=True)
-            arriving = kept.with_name(f".{kept.name}.{os.getpid()}")
-            shutil.move(fetched, arriving)
-            os.replace(arriving, kept)
+            with replaced_whole(kept) as temporary_file:
+                shutil.move(fetched, temporary_file)
         return kept
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecore" / "registry"

@@ -1,4 +1,4 @@
-"""Errors of the tracker, as those who use the registry know them."""
+"""Errors of the tracker, for the users of the registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from training.tracking import TrackingError
 
 @contextmanager
 def as_stylecore_errors() -> Iterator[None]:
-    """Raise what the tracker says as a StylecoreError; for a block, or as the decorator of a function."""
+    """Turn a TrackingError into a StylecoreError, in a block or as the decorator of a function."""
     try:
         yield
     except TrackingError as error:

@@ -1,17 +1,17 @@
-"""Move what an MLflow store holds to another one: from the store of one machine to a server.
+"""Copy everything from one MLflow store to another: from the store of one machine to a server.
 
     python -m training.registry migrate --from sqlite:///mlruns/mlflow.db --to https://tracker.example.com
 
-Moved are the active experiments with their runs (parameters, tags, every metric value at its time, datasets,
-artifacts), their LoggedModels, the registered models with their versions in order, and the aliases. Whatever gets
-a new id there (runs, LoggedModels) bears the tag `migrated_from` with the old one, and the ids in tags are
+It copies the active experiments with their runs (parameters, tags, every metric value with its time, datasets,
+artifacts), their LoggedModels, the registered models with their versions in order, and the aliases. Runs and
+LoggedModels get new ids at the target; their tag `migrated_from` holds the old id, and ids in other tags are
 translated. The source is only read.
 
-Both sides are read into the same records; what a record lacks at the target is added there, and then it is read
-again, files by their SHA-256, and must be equal. So a migration that was interrupted goes on by being repeated, one
-that was complete changes nothing, and what was added to the source since is added at the target. Nothing is
-taken away there, and no alias from a version that has it. Times of creation of models and versions are the
-migration's own: MLflow lets nobody set them.
+Both sides are read into the same records. What a record lacks at the target is added; then the record is read again
+(files by their SHA-256) and must be equal. So an interrupted migration continues when it is repeated, a complete one
+changes nothing, and later additions to the source are added at the target. Nothing is removed at the target, and no
+alias is taken from a version that has it. Models and versions get the time of the migration as their creation time:
+MLflow does not allow another one.
 """
 
 import tempfile
@@ -62,40 +62,40 @@ _SET_BY_A_SERVER = {"mlflow.modelVersions"}
 
 @as_stylecore_errors()
 def migrate(
-    source: str, target: str, *, unfinished: bool = False, told: Callable[[str], None] = lambda line: None
+    source: str, target: str, *, unfinished: bool = False, progress: Callable[[str], None] = lambda line: None
 ) -> Summary:
-    """Move everything from one store to the other; `told` is given a line for every run and version.
+    """Copy everything from one store to the other; `progress` is called with a line for every run and version.
 
-    Runs that are being written are left for a later migration, unless `unfinished`: those of a machine that was
-    switched off stay "running" for ever.
+    Runs with the status RUNNING are left for a later migration. With `unfinished` they are copied too: a run keeps
+    that status when its machine was switched off.
 
     Raises:
-        StylecoreError: when a store does not answer, or the two differ in the end.
+        StylecoreError: when a store does not answer, or the two stores differ in the end.
     """
     if not store_exists(source):
         raise StylecoreError(
-            f"There is no MLflow store {source}; the path of sqlite:/// counts from the current folder."
+            f"There is no MLflow store {source}; a path after sqlite:/// is relative to the current folder."
         )
     old, new = connect(source), connect(target)
     if old.tracking_uri == new.tracking_uri:
-        raise StylecoreError(f"{without_password(source)} cannot be moved to itself.")
+        raise StylecoreError(f"{without_password(source)} cannot be migrated to itself; give another --to.")
     with one_at_a_time(old.tracking_uri, "migrating"):
-        return _Migration(old, new, unfinished, told).all()
+        return _Migration(old, new, unfinished, progress).all()
 
 
 class _Migration:
-    """The two stores. `_runs` and `_models`: ids of the target, each with that of the source."""
+    """The two stores. `_runs` and `_models` map ids of the target to ids of the source."""
 
     def __init__(
-        self, source: MlflowClient, target: MlflowClient, unfinished: bool, told: Callable[[str], None]
+        self, source: MlflowClient, target: MlflowClient, unfinished: bool, progress: Callable[[str], None]
     ) -> None:
         self._source = source
         self._target = target
         self._unfinished = unfinished
-        self._told = told
+        self._progress = progress
         self._runs: dict[str, str] = {}
         self._models: dict[str, str] = {}
-        self._addresses: dict[str, str] = {}  # where a model's files are, or models:/..., to its id; of the source
+        self._addresses: dict[str, str] = {}  # at the source: address of a model's files, or models:/..., to its id
         self._summary = Summary()
 
     def all(self) -> Summary:
@@ -165,7 +165,7 @@ class _Migration:
         self._summary.metric_values += sum(map(len, wanted.metrics.values()))
         self._summary.files += len(wanted.files) + sum(len(model.files) for model in wanted.models.values())
         self._summary.models += len(wanted.models)
-        self._told(f"{name}: {len(wanted.metrics)} curves, {len(wanted.files)} files, {len(wanted.models)} models")
+        self._progress(f"{name}: {len(wanted.metrics)} curves, {len(wanted.files)} files, {len(wanted.models)} models")
 
     def _complete_run(self, moved: Run, wanted: RunRecord, found: RunRecord, folder: Path) -> None:
         run_id = moved.info.run_id
@@ -230,10 +230,7 @@ class _Migration:
         log_metrics(self._target, run_id, missing)
 
     def _read_run(self, client: MlflowClient, run: Run, folder: Path) -> RunRecord:
-        """The record of a run of either store; its files are put into the folder, or read where they lie.
-
-        The folder of the source gets them all, as they are what is sent.
-        """
+        """The record of a run of either store. The folder gets copies of its files, or links to them."""
         ids = {} if client is self._source else self._runs
         run_id = run.info.run_id
         models = {}
@@ -296,20 +293,20 @@ class _Migration:
                 self._target.create_registered_model(name, tags=model.tags, description=model.description)
             present = all_pages(self._target.search_model_versions, f"name='{name}'")
             known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags}
-            alone = len(known) == len(present)  # nobody else made versions of it there
+            alone = len(known) == len(present)  # no other program made versions of it there
             numbers: dict[str, str] = {}
             for version in versions:
                 source = self._new_source(version)
                 if source is None:
                     self._summary.skipped.append(
-                        f"The version {name}/{version.version} comes from {version.source}, which was not moved."
+                        f"The version {name}/{version.version} comes from {version.source}, which was not migrated."
                     )
                     continue
                 made = known.get(str(version.version))
                 if made is None:
                     made = self._make_version(version, source, alone)
                     self._summary.changed += 1
-                    self._told(f"{name}/{version.version}: version {made.version} there")
+                    self._progress(f"{name}/{version.version}: version {made.version} there")
                 if {key: value for key, value in made.tags.items() if key != MIGRATED} != version.tags:
                     for key, value in version.tags.items():
                         self._target.set_model_version_tag(name, str(made.version), key, value)
@@ -322,7 +319,7 @@ class _Migration:
                     self._target.set_registered_model_alias(name, alias, numbers[str(number)])
                 elif str(taken[alias]) != numbers[str(number)]:
                     self._summary.skipped.append(
-                        f"The alias {alias} of {name} is version {taken[alias]}'s there, and was left to it."
+                        f"The alias {alias} of {name} belongs to version {taken[alias]} at the target and stays."
                     )
                     continue
                 self._summary.aliases += 1
@@ -330,7 +327,7 @@ class _Migration:
         self._summary.versions += len(numbers)
 
     def _make_version(self, version: ModelVersion, source: tuple[str, str | None], alone: bool) -> ModelVersion:
-        """The version with the same number where that can be, which deleted ones before it make longer to reach."""
+        """Make the version, with the same number if possible: gaps in the numbers are filled with deleted versions."""
         there = inverted(self._runs)
         address, model_id = source
         while True:
@@ -346,12 +343,12 @@ class _Migration:
             if alone and int(made.version) < int(version.version):
                 self._target.delete_model_version(version.name, str(made.version))
                 continue
-            # Last of all: one without this tag is what an interrupted migration left.
+            # This comes last: a version without the tag is the rest of an interrupted migration.
             self._target.set_model_version_tag(version.name, str(made.version), MIGRATED, str(version.version))
             return self._target.get_model_version(version.name, str(made.version))
 
     def _new_source(self, version: ModelVersion) -> tuple[str, str | None] | None:
-        """Where the version's files are at the target, and its LoggedModel there; None when they were not moved."""
+        """The address of the version's files and its LoggedModel at the target; None when they were not copied."""
         new = inverted(self._models).get(self._addresses.get(version.source, ""))
         if new:
             if is_server(self._target.tracking_uri):
@@ -368,7 +365,9 @@ class _Migration:
         there = {str(each.version): each for each in all_pages(self._target.search_model_versions, f"name='{name}'")}
         order = [int(numbers[str(version.version)]) for version in versions if str(version.version) in numbers]
         if order != sorted(order):
-            raise StylecoreError(f"The versions of {name} came to stand in another order: {order}.")
+            raise StylecoreError(
+                f"The versions of {name} are in another order at the target: {order}; migrate to an empty store."
+            )
         for version in versions:
             number = numbers.get(str(version.version))
             if number is None:
@@ -376,13 +375,12 @@ class _Migration:
             made = there.get(number)
             tags = {key: value for key, value in made.tags.items() if key != MIGRATED} if made else {}
             if made is None or tags != version.tags or self._runs.get(made.run_id, "") != (version.run_id or ""):
-                raise StylecoreError(f"{name}/{version.version} differs from {name}/{number}, which it was moved to.")
+                raise StylecoreError(f"{name}/{version.version} differs from its copy {name}/{number}; migrate again.")
 
 
 def _refuse_difference(what: str, wanted: Any, found: Any) -> None:
     if found != wanted:
         different = [name for name in vars(wanted) if getattr(wanted, name) != getattr(found, name)]
         raise StylecoreError(
-            f"{what} is not the same after it was moved: {', '.join(different)} differ; someone may be writing to it. "
-            "Migrate again."
+            f"{what} and its copy differ in {', '.join(different)}; another program may write to it. Migrate again."
         )

@@ -1,31 +1,31 @@
-"""The published runs: training runs kept in the repository as plain files, and put back into an MLflow store.
+"""The published runs: training runs in the repository as plain files, which can be restored into an MLflow store.
 
-An MLflow store cannot be committed (its database holds absolute paths), so a run that shall be seen by others is
-written to `mlruns/published/<run name>/`:
+An MLflow store cannot be committed: its database has absolute paths. So a run for others is written to
+`mlruns/published/<run name>/`:
 
     run.json                                 format, experiment, run_name, status, start_time, end_time (ms),
                                              note, params, tags, datasets, checkpoints, previews
-    metrics.csv                              key,step,timestamp,value: the full history, timestamps in ms, but for
-                                             the samples of the machine's load (system/...)
+    metrics.csv                              key,step,timestamp,value: the full history without the samples of the
+                                             machine's load (system/...), timestamps in ms
     checkpoints/iterations-<step>.safetensors    StyleModel files, weights as float16
-    checkpoints/iterations-<step>.int8.json      their 8-bit forms, where there are any
+    checkpoints/iterations-<step>.int8.json      sidecars of the quantized networks, if any
     previews/<photo>/<step>.jpg              the sample pictures
 
-and the photos themselves, their previews of step 0, which most runs have in common, beside the runs:
+The photos themselves (the previews of step 0) are common to most runs and lie beside the runs:
 
     mlruns/published/photos/<photo>-<first 8 digits of its SHA-256>.jpg
 
-and the aliases once more, as `stylecore` reads them (library.py):
+The aliases have one more file, which `stylecore` reads (library.py):
 
     mlruns/published/aliases.json
 
 In run.json a checkpoint is {step, sha256, aliases, description, metrics: [{key, value, step, timestamp}]}; a preview
 is {photo, step, timestamp}, with {sha256} where its file is among the photos. Their files follow from these names.
 
-`restore_published` makes real runs of them: parameters, every metric value at its original time, image charts,
-LoggedModels, registered versions and aliases. A restored run bears the tags `published_as` (the folder),
-`restored`, and last of all `published_digest` (of the folder's contents): a run without the last one is what an
-interrupted restore left, and is removed and made again.
+`restore_published` (restoring.py) makes real runs of them: parameters, every metric value at its original time, image
+charts, LoggedModels, registered versions and aliases. A restored run has the tags `published_as` (the folder) and
+`restored`, and at the end gets `published_digest` (of the folder's contents). A run without the last tag is the rest
+of an interrupted restore; it is removed and restored again.
 """
 
 import csv
@@ -60,9 +60,9 @@ PUBLISHED = LOCAL_STORE / "published"
 FORMAT = "stylecore.published-run/1"
 JPEG_QUALITY = 92
 PHOTOS = "photos"
-"""The folder beside the runs' for what they share."""
+"""The folder of the photos that runs share."""
 SYSTEM_METRICS = "system/"
-"""What MLflow samples of processor and memory every 10 s: more lines than all else, and nothing about the network."""
+"""MLflow's samples of processor and memory use, every 10 s: most of the lines, and nothing about the network."""
 _KEPT_MLFLOW_TAGS = {"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"}
 RUN_ID = "{run_id}"
 _OUR_TAGS = {"published_as", "published_digest", "restored", JOURNAL_TAG}
@@ -70,7 +70,7 @@ _OUR_TAGS = {"published_as", "published_digest", "restored", JOURNAL_TAG}
 
 @dataclass(frozen=True)
 class Preview:
-    """One sample picture of a run: of which photo, at which step, logged when (ms), and its address in the store."""
+    """One sample picture of a run: its photo, its step, the time when it was logged (ms), its address in the store."""
 
     photo: str
     step: int
@@ -80,17 +80,20 @@ class Preview:
 
 @as_stylecore_errors()
 def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tracking_uri: str | None = None) -> Path:
-    """Write a finished run to `out_dir/<run name>/`, replacing what that folder held; returns the folder.
+    """Write a finished run to `out_dir/<run name>/`, in the place of an older one; returns the folder.
 
-    With `half` the weights are stored as float16, which halves the files and is invisible in the pictures. The
-    run is tagged, so that restoring into the same store does not double it.
+    With `half` the weights are stored as float16: the files have half the size, and the pictures look the same. The
+    run gets a tag, so that a restore into the same store does not double it.
+
+    Raises:
+        StylecoreError: when the run does not exist or has not ended, or the store does not answer.
     """
     client = connect(tracking_uri)
     with plain_errors(client.tracking_uri, f"reading the run {run_id}"):
         run = client.get_run(run_id)
         experiment = client.get_experiment(run.info.experiment_id).name
     if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
-        raise StylecoreError(f"The run {run_id} is still {run.info.status.lower()}; publish it when it has ended.")
+        raise StylecoreError(f"The run {run_id} is {run.info.status.lower()}; publish it when it has ended.")
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".")
     target = Path(out_dir) / (name if name not in ("", PHOTOS) else run_id)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +107,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
             "status": run.info.status,
             "start_time": run.info.start_time,
             "end_time": run.info.end_time,
-            # The restored run has another id, and its note shows the style picture by it.
+            # The note shows the style picture by the run's id, and a restored run has another id.
             "note": run.data.tags.get("mlflow.note.content", "").replace(run_id, RUN_ID),
             "params": dict(sorted(run.data.params.items())),
             "tags": {k: v for k, v in sorted(run.data.tags.items()) if _is_kept_tag(k)},
@@ -129,7 +132,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
 
 
 def swap_folder(new: Path, target: Path) -> None:
-    """Put the folder `new` in the place of `target` (on the same disk), so that `target` is never half written."""
+    """Replace the folder `target` by the folder `new` (on the same disk), so that `target` is never incomplete."""
     if not target.exists():
         new.rename(target)
         return
@@ -168,7 +171,7 @@ def _datasets(run: Run) -> list[dict[str, str]]:
 
 
 def _without_folders(source: str) -> str:
-    """A dataset's source as MLflow writes it, {"uri": "/home/me/photos"}: where it lay concerns nobody else."""
+    """A dataset's source in MLflow's form, {"uri": "/home/me/photos"}, with the folder's name instead of its path."""
     try:
         uri = json.loads(source)["uri"]
     except (ValueError, KeyError, TypeError):
@@ -184,7 +187,7 @@ def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:
             with plain_errors(client.tracking_uri, f"reading the metric {key!r}"):
                 history = client.get_metric_history(run.info.run_id, key)
             for metric in sorted(history, key=lambda m: (m.step, m.timestamp)):
-                # Nine digits hold a float32, which losses are, exactly.
+                # Losses are float32, and nine digits hold a float32 exactly.
                 table.writerow([key, metric.step, metric.timestamp, f"{metric.value:.9g}"])
 
 
@@ -231,7 +234,7 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
 
 
 def previews_of(client: MlflowClient, run: Run) -> list[Preview]:
-    """The sample pictures that the run logged, ordered by photo and step; of doubles the last one counts."""
+    """The sample pictures of the run, sorted by photo and step; of several of one step the last one."""
     name = re.compile(r"images/preview~(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]+\.png")
     with plain_errors(client.tracking_uri, "listing the sample pictures"):
         paths = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
@@ -262,8 +265,10 @@ def _write_previews(client: MlflowClient, run: Run, folder: Path, photos: Path) 
 
 
 def _share(photo: Image.Image, name: str, photos: Path) -> str:
-    """Put a photo among those that runs share; returns its file's SHA-256. One of the same pixels stays as it is:
-    that of a restored run would lose by being compressed once more."""
+    """Add a photo to those that runs share; returns its file's SHA-256.
+
+    A file with the same pixels is used as it is: the photo of a restored run would lose quality if compressed again.
+    """
     for path in photos.glob(f"{glob.escape(name)}-*.jpg"):
         with Image.open(path) as image:
             if image.size == photo.size and image.convert("RGB").tobytes() == photo.tobytes():
@@ -287,11 +292,8 @@ def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
             shutil.copyfile(picture, folder / NOTE_IMAGE)
 
 
-# Restoring
-
-
 def preview_file(folder: Path, preview: Mapping[str, Any]) -> Path:
-    """A sample picture's file: in the run's folder, or among the photos that runs share."""
+    """The file of a sample picture: in the run's folder, or among the photos that runs share."""
     if "sha256" in preview:
         return photo_file(folder.parent / PHOTOS, preview["photo"], preview["sha256"])
     return folder / "previews" / preview["photo"] / f"{int(preview['step'])}.jpg"
@@ -302,6 +304,6 @@ def photo_file(photos: Path, name: str, sha256: str) -> Path:
 
 
 def commit_of_the_code() -> str:
-    """The checkout's commit, shortened; "unknown" outside of one."""
+    """The checkout's commit, shortened; "unknown" outside of a checkout."""
     tags = environment_tags(1, "")
     return tags["git_commit"][:10] + (" with changes" if tags["git_dirty"] == "true" else "")

@@ -1,4 +1,4 @@
-"""Runs, models and files of an MLflow store as plain records, to be compared and written elsewhere."""
+"""Runs, models and files of an MLflow store as plain records, which can be compared and written elsewhere."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +22,12 @@ _DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
 
 
 Point = tuple[int, int, float | str]
-"""Step, timestamp in ms, and the value: "nan" when it is not a number, for nan does not even equal itself."""
+"""Step, timestamp in ms, and value. NaN is the text "nan", because NaN does not equal itself."""
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a LoggedModel holds. `step`: that of the run's output, None if it is none; `files`: path to SHA-256."""
+    """Content of a LoggedModel. `step`: of the run's output, None if it is no output; `files`: path to SHA-256."""
 
     name: str
     status: str
@@ -41,7 +41,7 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run holds, ids being those of the source. `files`: path to SHA-256; `models`: by their ids."""
+    """Content of a run, with the ids of the source. `files`: path to SHA-256; `models`: id to record."""
 
     name: str
     status: str
@@ -57,9 +57,9 @@ class RunRecord:
 
 @dataclass
 class Summary:
-    """What the target holds of the source, counted there after the comparison.
+    """Numbers of what both stores have, counted at the target after the comparison.
 
-    `skipped`: what was left out, one sentence each.
+    `skipped`: one sentence for everything that was left out.
     """
 
     runs: int = 0
@@ -75,12 +75,12 @@ class Summary:
         return (
             f"{self.runs} runs with {self.metric_values} metric values, {self.files} files, {self.models} models, "
             f"{self.versions} registered versions and {self.aliases} aliases are the same in both stores; "
-            f"{self.changed} runs and versions were moved now"
+            f"{self.changed} runs and versions were copied now"
         )
 
 
 def parents_first(runs: Sequence[Run]) -> list[Run]:
-    """In order of time, but no run before its parent, whose new id it needs."""
+    """Runs sorted by time, but each after its parent, whose new id it needs."""
     ordered: dict[str, Run] = {}
     by_id = {run.info.run_id: run for run in runs}
 
@@ -96,12 +96,12 @@ def parents_first(runs: Sequence[Run]) -> list[Run]:
 
 
 def inverted(ids: dict[str, str]) -> dict[str, str]:
-    """The ids of the target by those of the source, of what `_Migration` keeps the other way round."""
+    """A mapping of ids in the other direction."""
     return {old: new for new, old in ids.items()}
 
 
 def translated(value: str, ids: dict[str, str]) -> str:
-    """The text with every known id in it replaced. Ids are 32 hexadecimal digits, which nothing else looks like."""
+    """The text with every known id replaced. Ids have 32 hexadecimal digits, so nothing else is mistaken for one."""
     for old, new in ids.items():
         if old in value:
             value = value.replace(old, new)
@@ -126,7 +126,7 @@ def dataset_input(fields: tuple[str, ...]) -> DatasetInput:
 def stored_files(
     client: MlflowClient, location: str, listing: Callable[[str], list[Any]], folder: Path
 ) -> dict[str, str]:
-    """Path to SHA-256 of everything below an artifact address, and a copy or a link of it in the folder."""
+    """Path to SHA-256 of every file below an artifact address; the folder gets a copy or a link of each."""
     digests = {}
     for path in _walk(listing, ""):
         kept = folder / path

@@ -1,4 +1,4 @@
-"""Put the published runs into an MLflow store."""
+"""Restore the published runs into an MLflow store."""
 
 import csv
 import json
@@ -31,18 +31,21 @@ from training.tracking.delivery import (
 from training.tracking.store import connect, folder_of_store, one_at_a_time, plain_errors
 
 RESTORED_ALIASES = "restored_aliases"
-"""Tag of a version: the aliases that a restore gave it. Any other is given by hand."""
+"""Tag of a version: the aliases that a restore gave it. Its other aliases were given by hand."""
 
 _log = logging.getLogger(__name__)
 
 
 @as_stylecore_errors()
 def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None = None) -> list[str]:
-    """Put every published run that the store lacks into it; returns their names.
+    """Restore every published run that the store lacks; returns their names.
 
-    Safe to repeat and to interrupt. A run whose folder changed since it was restored is replaced, but for versions
-    with an alias that was given by hand: they stay, and a warning names them. No alias is taken from a version that
-    has it: a `champion` promoted by hand stays.
+    It can be interrupted and repeated. A run whose folder has changed since its restore is replaced. Its versions with
+    an alias that was given by hand stay, and a warning names them. No alias is taken from a version that has it: a
+    `champion` promoted by hand stays.
+
+    Raises:
+        StylecoreError: when a published run is damaged, or the store does not answer.
     """
     folders = sorted(path.parent for path in Path(published_dir).glob("*/run.json"))
     if not folders:
@@ -55,7 +58,7 @@ def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None 
             if _restore_run(client, folder):
                 restored.append(folder.name)
         if restored:
-            with plain_errors(client.tracking_uri, "naming the versions"):
+            with plain_errors(client.tracking_uri, "giving aliases"):
                 for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
                     _fill_missing_aliases(client, name)
     return restored
@@ -70,7 +73,7 @@ def _forget_aliases_of_an_earlier_store(client: MlflowClient) -> None:
 
 
 def _restore_run(client: MlflowClient, folder: Path) -> bool:
-    """False when the store has this very run already."""
+    """Restore one run; False when the store has it already."""
     record, metrics = _read_record(folder)
     digest = folder_digest(folder)
     experiment_id = open_experiment(client, record["experiment"])
@@ -134,7 +137,7 @@ def _restore_checkpoint(
 
 
 def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
-    """`iterations-<n>` to the newest version of n iterations, `champion` to the most trained, where nobody has it."""
+    """Give unused aliases: `iterations-<n>` to the newest version of n iterations, `champion` to the most trained."""
     numbers = {int(v.tags["iterations"]): str(v.version) for v in _versions(client, name) if "iterations" in v.tags}
     wanted = {f"iterations-{iterations}": number for iterations, number in numbers.items()}
     if numbers:
@@ -143,7 +146,7 @@ def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
 
 
 def _give_aliases(client: MlflowClient, name: str, wanted: Mapping[str, str]) -> None:
-    """Give versions, by their numbers, those of these aliases that no version has, and note in a tag that we did."""
+    """Give versions (by number) the aliases that no version has, and note them in a tag."""
     taken = client.get_registered_model(name).aliases
     for alias, number in wanted.items():
         if alias not in taken:
@@ -157,7 +160,7 @@ def _versions(client: MlflowClient, name: str) -> list[Any]:
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
-    """run.json and metrics.csv, checked before anything is written to the store."""
+    """Read and check run.json and metrics.csv, before anything is written to the store."""
     path = folder / "run.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -189,9 +192,9 @@ def _checkpoint_file(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
 
 
 def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str, Any]) -> None:
-    """Take back what a restore made: its versions (their aliases with them), its LoggedModels, the run.
+    """Remove what a restore made: its versions with their aliases, its LoggedModels, the run.
 
-    A version that has an alias given by hand is kept with that alias, its LoggedModel and the run.
+    A version with an alias that was given by hand is kept with that alias, its LoggedModel and the run.
     """
     run_id = run.info.run_id
     versions = client.search_model_versions(f"run_id='{run_id}'")
@@ -207,7 +210,7 @@ def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str
             client.delete_model_version(version.name, number)
             continue
         kept_sources.add(version.source)
-        for alias in aliases - by_hand:  # the version that takes its place gets them
+        for alias in aliases - by_hand:  # for the version that takes its place
             client.delete_registered_model_alias(version.name, alias)
         _log.warning(
             "The published run %s has changed; its old version %s of %s stays: it has the alias %s, given by hand.",
@@ -223,11 +226,11 @@ def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str
     if not kept_sources:
         client.delete_run(run_id)
     elif "published_digest" in run.data.tags:
-        client.delete_tag(run_id, "published_digest")  # it is no longer all that was published
+        client.delete_tag(run_id, "published_digest")  # the run is no longer complete
 
 
 def _given_by_restore(version: ModelVersion, published: set[str], last: int) -> set[str]:
-    """The aliases that a restore gave a version; of one restored before that was noted, those that it would give."""
+    """The aliases that a restore gave a version. Older restores did not note them: then those that it would give."""
     if RESTORED_ALIASES in version.tags:
         return set(version.tags[RESTORED_ALIASES].split())
     step = _step(version)

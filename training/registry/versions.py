@@ -1,6 +1,6 @@
-"""What the tracker is told of a style: its networks, each a version of the registered model of its name, and pictures.
+"""How a style is logged to the tracker: each network as a version of a registered model, and sample pictures.
 
-Beside the tags that every version has (training.tracking), one with a quantized network has `int8`.
+Every version has the tags of training.tracking; a version with a quantized network also has `int8`.
 """
 
 import dataclasses
@@ -19,20 +19,20 @@ from training.tracking.delivery import ModelDescription
 from training.tracking.tracker import Tracker
 
 INT8_TAG = "int8"
-"""Of a version that has a quantized network: SHA-256 of its sidecar."""
+"""Tag of a version with a quantized network: SHA-256 of its sidecar."""
 
 
 def log_preview(tracker: Tracker, photo: str, pixels: Tensor, step: int) -> None:
-    """Keep a sample picture (3, H, W), sRGB, [0, 1] as image `preview/<photo>` at this step; at step 0 the photo."""
+    """Log a sample picture (3, H, W), sRGB, [0, 1], as image `preview/<photo>` of this step; step 0 is the photo."""
     tracker.log_image(preview_key(photo), to_image(pixels), step)
 
 
 def log_style(
     tracker: Tracker, model: StyleModel, step: int, metrics: Mapping[str, float], file: Path | None = None
 ) -> None:
-    """Keep the model as the run's checkpoint of this step, which registers it as a version of its style.
+    """Log the model as the run's checkpoint of this step, which registers it as a version of its style.
 
-    `file` is where the model is saved already, if it is; it may be removed later, but must not change.
+    `file`: the model's file, if it is saved already. It may be removed later, but must not change.
     """
     with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
         if file is None:
@@ -42,7 +42,7 @@ def log_style(
 
 
 def description_of(card: StyleCard) -> ModelDescription:
-    """What a style's card says to MLflow."""
+    """A style's card as MLflow's description of the model."""
     return ModelDescription(
         name=card.name,
         about=", ".join(part for part in (card.title, card.artist, card.year) if part),
@@ -54,11 +54,11 @@ def description_of(card: StyleCard) -> ModelDescription:
 
 
 def int8_tag(weights: Path) -> dict[str, str]:
-    """The tag of a version whose file of weights has a sidecar beside it."""
+    """The tag of a version whose weights have a sidecar beside them; empty for others."""
     sidecar = sidecar_of(weights)
     return {INT8_TAG: file_sha256(sidecar)} if sidecar.is_file() else {}
 
 
 def preview_key(photo: str) -> str:
-    """The image key of a sample photo: `preview/<photo>`, with what MLflow does not take replaced."""
+    """The image key of a sample photo: `preview/<photo>`, without characters that MLflow refuses."""
     return "preview/" + re.sub(r"[^A-Za-z0-9_.-]", "_", photo)

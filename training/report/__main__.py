@@ -11,7 +11,7 @@ from training.report import write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     return run_command(run, _parser().parse_args(arguments))
 
 

@@ -47,7 +47,7 @@ class ReportRun:
     """One run of the tracker.
 
     Attributes:
-        started, ended: milliseconds since 1970; `ended` is None while the run goes on.
+        started, ended: milliseconds since 1970; `ended` is None before the run has ended.
         concurrent: mean number of other runs of its experiment at the same time.
         curves: metric to curve; of several values at a step, the last one.
         previews: photo to step to the sample picture's address in the store; step 0 is the photo itself.
@@ -221,7 +221,7 @@ def read_report_data(client: MlflowClient, experiment: Iterable[str], others: It
 
 
 def smoothed(curve: Curve) -> list[tuple[int, float]]:
-    """The mean of the last `SMOOTHING` iterations, from the first step that has so many (or from the last step)."""
+    """The mean of the last `SMOOTHING` iterations, from the first step after that many (or from the last step)."""
     if not curve:
         return []
     whole = min(SMOOTHING, curve[-1][0])

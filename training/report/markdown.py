@@ -38,7 +38,7 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number with so many decimals, or "-"."""
+    """A number with this number of decimals, or "-"."""
     return NONE if value is None else f"{value:.{digits}f}"
 
 

@@ -1,15 +1,14 @@
 """Start the tracker, an MLflow server for several machines: `make tracker`, or `python -m training.server`.
 
-Everything is set in one environment file, `tracker.env` in the repository, whose variables `tracker.env.example`
-explains; it is made, with random passwords, when it is not there. Variables that are set already win over it.
+All settings are in one environment file, `tracker.env` in the repository; `tracker.env.example` explains them. The
+file is made with random passwords if it is missing. Environment variables win over it.
 
-What is not a setting: everybody needs an account, whoever has one may write to every experiment and style but
-delete only what is their own, the server reads and writes the files itself so that nobody else holds keys to them,
-and nothing is run on the server's side (MLflow's jobs).
+Some things are not settings. Everybody needs an account. An account can write to every experiment and style, and
+delete only its own. Only the server has keys to the files. The server runs no jobs of MLflow.
 
     python -m training.server              start it
     python -m training.server settings     only make the environment file
-    python -m training.server upgrade      bring the database up to the MLflow that is installed
+    python -m training.server upgrade      update the database to the installed MLflow
 """
 
 import argparse
@@ -33,17 +32,17 @@ REPOSITORY = HERE.parent.parent
 EXAMPLE = HERE / "tracker.env.example"
 SETTINGS = REPOSITORY / "tracker.env"
 FOLDER = REPOSITORY / "mlruns" / "tracker"
-"""What the server keeps when the file names no database and no artifact store."""
+"""Folder of the database and the artifacts when the settings name no other place."""
 PORT = "5000"
 LEAST_PASSWORD = 12
-"""Letters; MLflow's own limit."""
+"""Characters; MLflow's limit."""
 CONNECTIONS = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "40"}
-"""To PostgreSQL, of each worker. A worker answers 40 requests at once, and to log metrics MLflow 3.17 takes a second
-connection while it holds the first: with SQLAlchemy's 15, fifteen runs can wait for each other for ever. Two workers
-stay below the 100 connections that PostgreSQL allows by default."""
+"""Connections of each worker to PostgreSQL. A worker answers 40 requests at once, and MLflow 3.17 needs a second
+connection to log metrics: with SQLAlchemy's limit of 15, fifteen runs can wait for each other for ever. Two workers
+stay below PostgreSQL's default limit of 100 connections."""
 
-# The accounts are beside the runs, so that one backup holds both. EDIT: to continue each other's experiments. Checking
-# a password takes a tenth of a second on purpose, so one that was right is believed for a minute.
+# The accounts are in the database of the runs, so that one backup has both. EDIT allows to continue the experiments of
+# others. A password check takes a tenth of a second on purpose, so its result is cached for a minute.
 _ACCOUNTS = """[mlflow]
 default_permission = EDIT
 database_uri = {database}
@@ -54,18 +53,18 @@ auth_cache_ttl_seconds = 60
 
 @dataclass(frozen=True)
 class Launch:
-    """What to execute, with which variables added to the environment."""
+    """A command, and its additional environment variables."""
 
     command: list[str]
     environment: dict[str, str]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training.server", description="An MLflow server for a team.")
     parser.add_argument("do", nargs="?", choices=("start", "settings", "upgrade"), default="start")
     parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help="the environment file")
-    options, more = parser.parse_known_args(arguments)  # what is left over is for `mlflow server`
+    options, more = parser.parse_known_args(arguments)  # the rest is for `mlflow server`
     try:
         if options.do == "settings":  # needs no packages: Docker's host may have none
             make_settings(options.settings)
@@ -81,17 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StylecoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"The tracker answers at {public_address(settings)}; its accounts are made at /signup.", flush=True)
+    print(f"The tracker runs at {public_address(settings)}; accounts are made at /signup.", flush=True)
     return _become([*launch.command, *more], {**settings, **launch.environment})
 
 
 def read_settings(path: Path) -> dict[str, str]:
-    """The variables of an environment file, which is made from the example if it is missing.
+    """Read the variables of an environment file, which is made from the example if it is missing.
 
     A line is NAME=VALUE, as in Docker Compose: quotes around a value are taken off, and a comment after it, too.
 
     Raises:
-        StylecoreError: when it cannot be read, or a line is something else.
+        StylecoreError: when it cannot be read, or a line has another form.
     """
     from dotenv.parser import parse_stream
 
@@ -121,37 +120,37 @@ def make_settings(path: Path) -> None:
         _write_private(path, text)
     except OSError as error:
         raise StylecoreError(f"the settings {path} cannot be made ({error.strerror}).") from error
-    print(f"{path} is made; the password of the user admin is in it.", file=sys.stderr)
+    print(f"{path} is made; it has the password of the user admin.", file=sys.stderr)
 
 
 def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
-    """The command that starts the server with these settings; no secret is in it, for everybody can list processes.
+    """The command that starts the server with these settings. It has no secrets: everybody can list processes.
 
     Args:
-        folder: where what the server needs is written, and everything else when the settings name no other place.
+        folder: for the files that the server needs, and for everything that the settings put in no other place.
 
     Raises:
-        StylecoreError: for settings that cannot work, in one sentence.
+        StylecoreError: for settings that are not valid.
     """
     password = settings.get("MLFLOW_AUTH_ADMIN_PASSWORD", "")
     if len(password) < LEAST_PASSWORD:
         raise StylecoreError(
-            f"MLFLOW_AUTH_ADMIN_PASSWORD must have at least {LEAST_PASSWORD} letters; set it in tracker.env."
+            f"MLFLOW_AUTH_ADMIN_PASSWORD must have at least {LEAST_PASSWORD} characters; set it in tracker.env."
         )
     if not settings.get("MLFLOW_FLASK_SERVER_SECRET_KEY"):
-        raise StylecoreError("MLFLOW_FLASK_SERVER_SECRET_KEY is empty; set it in tracker.env to any random letters.")
+        raise StylecoreError("MLFLOW_FLASK_SERVER_SECRET_KEY is empty; set it in tracker.env to a random text.")
     database = backend_store(settings, folder)
     artifacts = settings.get("MLFLOW_ARTIFACTS_DESTINATION") or (folder / "artifacts").as_uri()
     if artifacts.startswith("s3:") and not _has_s3_keys(settings):
         raise StylecoreError(
-            "MLFLOW_ARTIFACTS_DESTINATION is in S3, and there are no keys to it; "
+            "MLFLOW_ARTIFACTS_DESTINATION is in S3, and its keys are missing; "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in tracker.env."
         )
     port = settings.get("MLFLOW_PORT") or PORT
     address = urlsplit(public_address(settings))
     if address.scheme not in ("http", "https") or not address.netloc:
         raise StylecoreError(
-            f"TRACKER_URL is {settings['TRACKER_URL']!r}, and must be an address as https://tracker.example.com."
+            f"TRACKER_URL is {settings['TRACKER_URL']!r}, and must be an address such as https://tracker.example.com."
         )
     here = [f"{host}:{port}" for host in ("127.0.0.1", "localhost")]
     accounts = folder / "accounts.ini"
@@ -179,20 +178,20 @@ def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
 
 
 def backend_store(settings: Mapping[str, str], folder: Path) -> str:
-    """The address of the database, by the driver that is installed."""
+    """The address of the database, with the installed driver."""
     database = database_address(settings.get("MLFLOW_BACKEND_STORE_URI") or f"sqlite:///{folder / 'mlflow.db'}")
     if not database.startswith(("postgresql+", "sqlite:///")):
         raise StylecoreError(
-            "MLFLOW_BACKEND_STORE_URI must be postgresql://USER:PASSWORD@HOST/DATABASE, or be left out for sqlite."
+            "MLFLOW_BACKEND_STORE_URI must be postgresql://USER:PASSWORD@HOST/DATABASE, or empty for sqlite."
         )
     return database
 
 
 def upgrade(database: str) -> None:
-    """Bring MLflow's tables up to date. Those of the accounts follow at the next start.
+    """Update MLflow's tables. The tables of the accounts are updated at the next start.
 
     Raises:
-        StylecoreError: when the database does not answer, or cannot be brought up to date (a newer MLflow made it).
+        StylecoreError: when the database does not answer, or cannot be updated (a newer MLflow made it).
     """
     from alembic.util import CommandError
     from mlflow.db import commands
@@ -202,11 +201,13 @@ def upgrade(database: str) -> None:
     try:
         commands(["upgrade", database], standalone_mode=False)
     except (CommandError, SQLAlchemyError) as error:
-        raise StylecoreError(f"the database cannot be brought up to date: {_reason(error)}.") from error
+        raise StylecoreError(
+            f"the database cannot be updated: {_reason(error)}; install the MLflow that made it."
+        ) from error
 
 
 def open_database(address: str) -> None:
-    """Raise StylecoreError when the database does not answer; MLflow would go on trying."""
+    """Raise StylecoreError when the database does not answer; MLflow would retry for a long time."""
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -219,7 +220,7 @@ def open_database(address: str) -> None:
 
 
 def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
-    """Make the bucket of an s3:// address if it is missing; StylecoreError when the store does not let us."""
+    """Make the bucket of an s3:// address if it is missing; StylecoreError when that fails."""
     if not artifacts.startswith("s3:"):
         return
     import boto3
@@ -234,7 +235,7 @@ def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
                 raise
-            # Amazon's first region is the one that must not be named.
+            # Amazon's first region must not be named.
             where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
             store.create_bucket(Bucket=bucket, **where)
     except (BotoCoreError, ClientError) as error:
@@ -244,18 +245,18 @@ def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
 
 
 def public_address(settings: Mapping[str, str]) -> str:
-    """The address that people and trainings use, by TRACKER_URL; without it this machine alone is served."""
+    """The address for users and trainings: TRACKER_URL, or else one that only this machine can use."""
     given = settings.get("TRACKER_URL", "").rstrip("/")
     return given or f"http://127.0.0.1:{settings.get('MLFLOW_PORT') or PORT}"
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what a database says."""
+    """The first line of a database's error."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
 
 
 def _has_s3_keys(settings: Mapping[str, str]) -> bool:
-    """Whether there are keys, or a sign of one of the other ways in which AWS knows who asks."""
+    """Whether there are keys, or a setting for another way of authentication of AWS."""
     others = ("AWS_PROFILE", "AWS_ROLE_ARN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_SHARED_CREDENTIALS_FILE")
     if settings.get("AWS_ACCESS_KEY_ID") and settings.get("AWS_SECRET_ACCESS_KEY"):
         return True
@@ -263,13 +264,13 @@ def _has_s3_keys(settings: Mapping[str, str]) -> bool:
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
-    """Go on as another program, which then gets the signals that were for this one."""
+    """Replace this process by another program, which then gets its signals."""
     os.execve(command[0], command, environment)
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that nobody but its owner can read, whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made for its owner alone
+    """Write a file that only its owner can read, completely or not at all."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # only its owner can read it
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -1,4 +1,4 @@
-"""What a training tells MLflow: kept in a journal on the disk first, sent by a process of its own."""
+"""Logging of trainings to MLflow: records are first written to a journal on the disk, and a thread sends them."""
 
 
 class TrackingError(Exception):

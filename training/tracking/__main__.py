@@ -10,14 +10,14 @@ from training.tracking.replay import replay
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (2 for what the user can mend, after one sentence on stderr)."""
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training.tracking", description="The journals of training runs.")
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("replay", help="send to MLflow what a run could not send")
+    command = commands.add_parser("replay", help="send the unsent records of a run to MLflow")
     command.add_argument(
         "run_folder", type=Path, metavar="RUN_DIR", help="the run's folder, such as runs/starry_night"
     )
-    command.add_argument("--tracking-uri", default=None, help="the store; the run's own when left out")
+    command.add_argument("--tracking-uri", default=None, help="the store; by default the run's")
     options = parser.parse_args(arguments)
     try:
         sent = replay(options.run_folder, options.tracking_uri)

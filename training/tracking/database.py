@@ -1,10 +1,10 @@
-"""Addresses of databases, without any library."""
+"""Addresses of databases; needs no package."""
 
 
 def database_address(address: str) -> str:
-    """The address with the PostgreSQL driver that requirements.txt has, unless it names one itself.
+    """The address with the PostgreSQL driver of requirements.txt, unless it names a driver.
 
-    SQLAlchemy's own choice for postgresql:// is another one.
+    SQLAlchemy's default driver for postgresql:// is another one.
     """
     scheme, separator, rest = address.partition("://")
     return f"postgresql+psycopg2://{rest}" if separator and scheme in ("postgresql", "postgres") else address

@@ -1,10 +1,9 @@
-"""Writing runs into an MLflow store so that everything may be written again.
+"""Writes runs to an MLflow store in such a way that everything can be repeated.
 
-When an answer was lost on its way, nobody knows whether the store has done what it was asked. So everything here can
-be repeated. Metric values are keyed in the store by (run, name, step, time, value), params and tags by their name,
-files by theirs: the same again changes nothing. Runs, LoggedModels and versions are looked for before they are made,
-a run by the tag `journal`, the others by their run and step; and should a store have made one twice all the same
-(it was slow, and did what it was asked after we had looked), the later ones are removed.
+After a lost answer it is unknown whether the store has executed a request, so every request must be repeatable. The
+store identifies metric values by (run, name, step, time, value), and params, tags and files by their names: writing
+them twice changes nothing. Runs, LoggedModels and versions are searched before they are made: a run by its tag
+`journal`, the others by their run and step. A slow store may still make one twice; then the later one is removed.
 """
 
 import hashlib
@@ -39,28 +38,28 @@ from training.tracking import TrackingError
 from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
 
 NOTE_IMAGE = "style/picture.jpg"
-"""Where a run keeps the picture that its note shows."""
+"""Path of the picture that a run's note shows."""
 CHAMPION = "champion"
-"""The alias of the version of a model that is used where none is named."""
+"""Alias of the default version of a model."""
 METRICS_A_CALL = 1000
-"""MLflow's own limit for one log_batch."""
+"""MLflow's limit for one log_batch."""
 PARAMS_A_CALL = 100
-"""MLflow's own limit, for params and for tags."""
+"""MLflow's limit for params, and for tags."""
 JOURNAL_TAG = "journal"
-"""Names the journal of a run, which had it before the run had an id."""
+"""Tag with the key of a run's journal, which exists before the run has an id."""
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What the store is told of a checkpoint beside its weights.
+    """Description of a checkpoint for the store, beside its weights.
 
     Attributes:
         name: of the registered model, and of the file of weights.
-        about: the registered model's description, if it is new.
+        about: description of the registered model, if it is new.
         kind: MLflow's type of model.
-        flavor: what `MLmodel` calls the form of the files.
+        flavor: name of the files' format in `MLmodel`.
         params: of the LoggedModel.
-        texts: small files that lie beside the weights, by their names; `MLmodel` lists them by their stems.
+        texts: name to content of small files beside the weights; `MLmodel` lists them by their stems.
     """
 
     name: str
@@ -72,7 +71,7 @@ class ModelDescription:
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
-    """The id of the experiment, made if it is new, with its files beside a local store (not for a server)."""
+    """The id of the experiment, which is made if it is new; for a local store its files are beside the store."""
     if not re.fullmatch(r"[\w. -]+", name):
         raise TrackingError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
     with plain_errors(client.tracking_uri, f"opening the experiment {name!r}"):
@@ -83,17 +82,17 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             try:
                 return client.create_experiment(name, artifact_location=location)
             except MlflowException:
-                experiment = client.get_experiment_by_name(name)  # another process was quicker
+                experiment = client.get_experiment_by_name(name)  # another process made it first
                 if experiment is None:
                     raise
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
-            f"The experiment {name!r} was deleted in MLflow; bring it back with "
+            f"The experiment {name!r} was deleted in MLflow; restore it with "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
         )
     if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
         raise TrackingError(
-            f"The experiment {name!r} was made through an MLflow server, which keeps its files; "
+            f"The experiment {name!r} was made through an MLflow server, which has its files; "
             "set MLFLOW_TRACKING_URI to that server's address."
         )
     return experiment.experiment_id
@@ -102,7 +101,7 @@ def open_experiment(client: MlflowClient, name: str) -> str:
 def find_or_create_run(
     client: MlflowClient, experiment_id: str, key: str, *, run_name: str, start_time: int
 ) -> tuple[str, bool]:
-    """The id of the run that has this key as its tag `journal`, and whether it is new."""
+    """The id of the run with this key in its tag `journal`, and whether it is new."""
     with plain_errors(client.tracking_uri, "beginning a run"):
         found = runs_of(client, experiment_id, key)
         if found:
@@ -113,13 +112,13 @@ def find_or_create_run(
 
 
 def runs_of(client: MlflowClient, experiment_id: str, key: str) -> list[str]:
-    """The ids of all runs with this key as their tag `journal`, deleted ones too: one, or none."""
+    """The ids of all runs with this key in their tag `journal`, including deleted ones: normally one or none."""
     found = client.search_runs([experiment_id], f"tags.{JOURNAL_TAG} = '{key}'", run_view_type=ViewType.ALL)
     return sorted(run.info.run_id for run in found)
 
 
 def remove_other_runs(client: MlflowClient, experiment_id: str, key: str, run_id: str) -> None:
-    """Remove what else bears this key: made by a request that was thought lost and came late."""
+    """Remove other runs with this key, made by a request that seemed lost and was executed late."""
     for surplus in runs_of(client, experiment_id, key):
         if surplus != run_id:
             client.delete_tag(surplus, JOURNAL_TAG)
@@ -127,7 +126,7 @@ def remove_other_runs(client: MlflowClient, experiment_id: str, key: str, run_id
 
 
 def continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]]:
-    """Mark a run as running again; returns its experiment and its parameters."""
+    """Give a run the status RUNNING again; returns its experiment and its parameters."""
     with plain_errors(client.tracking_uri, f"continuing the run {run_id}"):
         try:
             run = client.get_run(run_id)
@@ -141,14 +140,14 @@ def continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]
         if run.info.lifecycle_stage != "active":
             raise TrackingError(
                 f"The run {run_id} was deleted in MLflow and cannot be continued; "
-                f"bring it back with `mlflow runs restore --run-id {run_id}`."
+                f"restore it with `mlflow runs restore --run-id {run_id}`."
             )
         client.update_run(run_id, status="RUNNING")
         return run.info.experiment_id, dict(run.data.params)
 
 
 def registered_steps(client: MlflowClient, run_id: str) -> dict[int, str]:
-    """Step to version number of the checkpoints that a run has registered."""
+    """Step to version number of the registered checkpoints of a run."""
     with plain_errors(client.tracking_uri, f"listing the versions of the run {run_id}"):
         found = client.search_model_versions(f"run_id='{run_id}'")
     steps = {int(entry.tags["iterations"]): str(entry.version) for entry in found if "iterations" in entry.tags}
@@ -168,14 +167,17 @@ def register_checkpoint(
     tags: Mapping[str, str] | None = None,
     sidecars: Mapping[str, Path] | None = None,
 ) -> str:
-    """LoggedModel, its metrics and the registered version for one file of weights; returns the version number.
+    """Make the LoggedModel, its metrics and the registered version of one file of weights; returns the version number.
 
-    A run has one checkpoint a step: what it has of this one is kept, what is missing is made. `metrics` keep their
-    timestamps; the run gets them too, once. `tags` are the version's, beside those that every version has;
-    `sidecars` are files to keep with the weights, by their names. Aliases are the caller's to give.
+    A run has one checkpoint per step: existing parts of it stay, missing parts are made.
+
+    Args:
+        metrics: values with their timestamps; the run gets them too, once.
+        tags: of the version, beside those of every version. The caller gives the aliases.
+        sidecars: name to path of files that are stored with the weights.
     """
     name, uri = model.name, client.tracking_uri
-    with plain_errors(uri, f"keeping the checkpoint of step {step}"), tempfile.TemporaryDirectory() as folder:
+    with plain_errors(uri, f"storing the checkpoint of step {step}"), tempfile.TemporaryDirectory() as folder:
         logged = find_logged_model(client, experiment_id, run_id, step) or client.create_logged_model(
             experiment_id,
             name=name,
@@ -197,7 +199,7 @@ def register_checkpoint(
         _ensure_registered_model(client, model)
         number = find_version(client, run_id, name, step)
         if number is None:
-            # Without a server, MLflow looks a `models:/` source up in the process-wide store, maybe another one.
+            # Without a server, MLflow looks for a `models:/` source in the global store, which may be another one.
             source = f"models:/{logged.model_id}" if is_server(uri) else logged.artifact_location
             registered = client.create_model_version(
                 name,
@@ -208,7 +210,7 @@ def register_checkpoint(
                 model_id=logged.model_id,
             )
             number = str(registered.version)
-        if not is_server(uri):  # the link back that a server sets by itself
+        if not is_server(uri):  # a server sets this link itself
             client.set_logged_model_tags(
                 logged.model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
             )
@@ -216,7 +218,7 @@ def register_checkpoint(
 
 
 def find_logged_model(client: MlflowClient, experiment_id: str, run_id: str, step: int) -> LoggedModel | None:
-    """The checkpoint of this run and step; of several the first, and the others are removed."""
+    """The checkpoint of this run and step. Of several the first one is used, and the others are removed."""
     of_run = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
     found = [model for model in of_run if model.tags.get("iterations") == str(step)]
     found.sort(key=lambda model: (model.creation_timestamp, model.model_id))
@@ -226,7 +228,7 @@ def find_logged_model(client: MlflowClient, experiment_id: str, run_id: str, ste
 
 
 def find_version(client: MlflowClient, run_id: str, name: str, step: int) -> str | None:
-    """The version number of this run and step; of several the lowest, and the others are removed."""
+    """The version number of this run and step. Of several the lowest is used, and the others are removed."""
     of_run = client.search_model_versions(f"run_id='{run_id}'")
     found = [int(v.version) for v in of_run if v.name == name and v.tags.get("iterations") == str(step)]
     for surplus in sorted(found)[1:]:
@@ -236,7 +238,7 @@ def find_version(client: MlflowClient, run_id: str, name: str, step: int) -> str
 
 def name_version(client: MlflowClient, run_id: str, name: str, step: int, number: str) -> None:
     """Give a version the alias `iterations-<step>`, and `champion` unless another run or a later step has it."""
-    with plain_errors(client.tracking_uri, "naming the new version"):
+    with plain_errors(client.tracking_uri, "giving aliases to the new version"):
         client.set_registered_model_alias(name, f"iterations-{step}", number)
         champion = client.get_registered_model(name).aliases.get(CHAMPION)
         if champion is not None:
@@ -260,10 +262,12 @@ def log_model_metrics(client: MlflowClient, run_id: str, model_id: str, metrics:
 
 
 def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step: int, time: int, code: str) -> None:
-    """Keep a PNG as image `key` of a step, as `MlflowClient.log_image` does, but under a name that is given by
-    `code`, so that the second time overwrites the first."""
+    """Log a PNG as image `key` of a step, like `MlflowClient.log_image`.
+
+    `code` is a part of the file's name, so that a repeated request overwrites the first.
+    """
     name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+{code}"
-    with plain_errors(client.tracking_uri, f"keeping the picture {key!r}"), tempfile.TemporaryDirectory() as folder:
+    with plain_errors(client.tracking_uri, f"storing the picture {key!r}"), tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / f"{name}.png", Path(folder) / f"{name}+compressed.webp"
         whole.write_bytes(picture.read_bytes())
         with Image.open(picture) as image:
@@ -274,7 +278,7 @@ def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step
 
 
 def note_of_image(run_id: str) -> str:
-    """The Markdown that shows the note's picture, as MLflow's own server serves it."""
+    """The Markdown that shows the note's picture on MLflow's page."""
     return f"\n![the style picture](get-artifact?path={quote(NOTE_IMAGE, safe='')}&run_uuid={run_id})\n"
 
 
@@ -285,7 +289,7 @@ def file_sha256(path: Path) -> str:
 
 
 def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-    """Write params and tags in as few calls as MLflow allows; values are cut where MLflow would refuse them."""
+    """Write params and tags in as few calls as MLflow allows; values that are too long for MLflow are cut."""
     all_params = [Param(key, param_text(value)[:6000]) for key, value in params.items()]
     all_tags = [RunTag(key, str(value)[:8000]) for key, value in tags.items()]
     with plain_errors(client.tracking_uri, "logging the parameters"):
@@ -296,12 +300,12 @@ def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, 
 
 
 def param_text(value: object) -> str:
-    """A setting as a parameter reads best: layers as words with spaces between them."""
+    """The text of a setting as a parameter; the values of a tuple have spaces between them."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
-    """Record what the run read, by the fields of MLflow's Dataset; the data itself is not read."""
+    """Log the datasets of a run, by the fields of MLflow's Dataset; the data is not read."""
     inputs = [DatasetInput(Dataset(**fields), [InputTag("mlflow.data.context", "training")]) for fields in datasets]
     if inputs:
         with plain_errors(client.tracking_uri, "recording the dataset"):
@@ -309,8 +313,10 @@ def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[s
 
 
 def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
-    """The fields of MLflow's Dataset for what `Tracker.start` is told: "name", and what else there is, of which
-    "source" (an address or a folder) and "digest" have fields of their own."""
+    """The fields of MLflow's Dataset for the argument of `Tracker.start`.
+
+    "name", "source" (an address or a folder) and "digest" have their own fields; all other values are the profile.
+    """
     about = {key: str(value) for key, value in dataset.items()}
     fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return {
@@ -341,5 +347,5 @@ def _ensure_registered_model(client: MlflowClient, model: ModelDescription) -> N
         try:
             client.create_registered_model(model.name, description=model.about)
         except MlflowException as other:
-            if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
+            if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process made it first
                 raise

@@ -1,4 +1,4 @@
-"""What a run runs on: commit, versions, machine, user, and the use of processor, memory and GPU while it goes on."""
+"""The environment of a run: commit, versions, device, user, and samples of processor, memory and GPU use."""
 
 import getpass
 import logging
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def environment_tags(world_size: int, device: str) -> dict[str, str]:
-    """The tags that say what produced a run: git commit and whether files were changed since, devices, versions."""
+    """Tags of a run's environment: git commit, whether files have changed since, device, versions."""
     commit = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no")
     tags = {
@@ -49,16 +49,18 @@ def user_name() -> str:
 
 
 class SystemMetrics:
-    """Samples what MLflow's own monitor does, at its pace, but tells it to the journal: MLflow's would end for good
-    when its server is away once."""
+    """Samples the metrics of MLflow's system monitor, in its interval, and writes them to the journal.
 
-    def __init__(self, say: Callable[..., None], first_step: int) -> None:
+    MLflow's own monitor would stop for good after one failed request.
+    """
+
+    def __init__(self, record: Callable[..., None], first_step: int) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it tells of GPUs that there are not
-        # Never started: only its meters are used. Its client would make a database in the current folder.
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it reports missing GPUs
+        # Never started: only its samplers are used. Its client would make a database in the current folder.
         self._monitor = SystemMetricsMonitor("", tracking_uri="http://unused.invalid")
-        self._say, self._step = say, first_step
+        self._record, self._step = record, first_step
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
         self._thread.start()
@@ -74,13 +76,13 @@ class SystemMetrics:
             for _ in range(monitor.samples_before_logging):
                 try:
                     monitor.collect_metrics()
-                except Exception as error:  # a driver that is going away
+                except Exception as error:  # for instance a driver that is removed
                     _log.warning("System metrics are no longer sampled: %s", error)
                     return
                 if self._ended.wait(monitor.sampling_interval):
                     return
             values = {prefix + name: float(value) for name, value in monitor.aggregate_metrics().items()}
-            self._say(
+            self._record(
                 "metrics", {"values": plain_numbers(values), "step": self._step, "time": milliseconds()}, at_once=False
             )
             self._step += 1
@@ -88,9 +90,9 @@ class SystemMetrics:
                 each.clear_metrics()
 
 
-def start_system_metrics(say: Callable[..., None], first_step: int) -> SystemMetrics | None:
+def start_system_metrics(record: Callable[..., None], first_step: int) -> SystemMetrics | None:
     try:
-        return SystemMetrics(say, first_step)
+        return SystemMetrics(record, first_step)
     except (ImportError, MlflowException) as error:  # psutil is optional to MLflow
         _log.warning("System metrics are not sampled: %s", error)
         return None

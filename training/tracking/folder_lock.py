@@ -14,11 +14,11 @@ from filelock import FileLock, Timeout
 from training.tracking import TrackingError
 
 BEAT_SECONDS = 5.0
-"""Between two signs of life in the lock, for processes on other machines that share the disk."""
+"""Seconds between two heartbeats in the lock, for processes on other machines that share the disk."""
 MISSED_BEATS = 3
-"""A process on another machine that missed so many has died."""
+"""After this many missed heartbeats a process on another machine counts as dead."""
 LONG_AGO = 600.0
-"""Seconds since the last sign of life that no difference between two machines' clocks explains."""
+"""Seconds since the last heartbeat: more than any difference between the clocks of two machines."""
 
 
 class FolderLock:
@@ -40,7 +40,7 @@ class FolderLock:
         except Timeout as error:
             raise self._taken() from error
         except OSError:
-            pass  # a shared disk without locks: the signs of life have to do
+            pass  # a shared disk without locks: heartbeats must suffice
         try:
             self._write_holder()
         except BaseException:

@@ -1,19 +1,19 @@
-"""What a run has to say, kept on this machine's disk before it is sent anywhere.
+"""The records of a run on this machine's disk, before they are sent.
 
-A journal is a folder, `journal/` in the run's own:
+A journal is the folder `journal/` in the run's folder:
 
-    records.jsonl   one record a line, {"number", "kind", "data", "crc32"}; lines are appended and never changed
-    files/          pictures and networks that records name; each goes when its record has arrived
-    sent.json       the number of the last record that arrived, and what the store answered so far
-    lock            held while the journal is open; names the machine and the process that has it
-    reserve         room on the disk, given up when the disk is full so that the end can still be written
+    records.jsonl   one record per line, {"number", "kind", "data", "crc32"}; lines are appended and never changed
+    files/          pictures and networks that records name; each is removed when its record has arrived
+    sent.json       the number of the last record that arrived, and the store's answers so far
+    lock            locked while the journal is open; names the machine and the process that has it
+    reserve         reserved space, freed when the disk is full, so that the end can still be written
 
-What sending means is not known here (see sender.py): a record is a kind and its data, and `sent.json` holds
-whatever the sender wants to find again.
+The journal knows nothing about sending (see sender.py): a record is a kind and its data, and `sent.json` has whatever
+the sender needs.
 
-A record is written by one system call before `append` returns, so it outlives the process. `sync` brings it to the
-disk itself, for a machine that loses its power. A disk that is full costs nothing as long as the store takes the
-records: they wait in memory, in their order, until the disk or the store takes them.
+A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
+disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
+wait in memory, in their order, for the disk or the store.
 """
 
 import itertools
@@ -46,18 +46,17 @@ from training.tracking.journal_files import (
 from training.tracking.record import Record, read_line
 
 END_SECONDS = 60.0
-"""How long a run that has ended waits for the store to take what is still on its way."""
+"""Longest wait of an ended run until its records have arrived."""
 MEMORY_BYTES = 64 * 2**20
-"""Of pictures and records that a full disk did not take."""
+"""Limit for pictures and records that wait in memory because the disk is full."""
 RESERVE_BYTES = 64 * 2**10
-
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Memory:
-    """What the disk did not take: whole lines in their order, and files by name."""
+    """Lines in their order and files by name that could not be written to a full disk."""
 
     lines: deque[tuple[Record, bytes]] = field(default_factory=deque)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -71,15 +70,15 @@ class Journal:
 
     folder: Path
     sent: int
-    """Number of the last record that arrived."""
+    """Number of the last record that has arrived."""
     answers: dict[str, Any]
-    """What the sender keeps."""
+    """Data of the sender."""
 
     def __init__(self, run_folder: Path) -> None:
-        """Open the journal in a run's folder, or begin one.
+        """Open the journal in a run's folder, or make one.
 
         Raises:
-            TrackingError: when another process has it, or the folder cannot be written.
+            TrackingError: when another process has it open, or the folder cannot be written.
         """
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
@@ -96,7 +95,7 @@ class Journal:
         except OSError as error:
             self._lock.release()
             raise TrackingError(
-                f"the journal of the run, {self.folder}, cannot be read or written ({error.strerror})."
+                f"the journal of the run, {self.folder}, cannot be read ({error.strerror}); choose another folder."
             ) from error
 
     def _open(self) -> None:
@@ -108,7 +107,7 @@ class Journal:
         needed: set[str] = set()
         with (self.folder / RECORDS).open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):  # the process was killed, or the power failed, while it was written
+                if not line.endswith(b"\n"):  # the process or the machine stopped while it was written
                     break
                 self._end += len(line)
                 record = read_line(line)
@@ -124,8 +123,8 @@ class Journal:
         self._last = max(self._last, self.sent)
         self._synced = self._end
         if damaged:
-            _log.warning("%d records of %s are damaged and are passed over.", damaged, self.folder / RECORDS)
-        for path in (self.folder / FILES).iterdir():  # what was staged, and its record then never written
+            _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
+        for path in (self.folder / FILES).iterdir():  # a staged file whose record was never written
             if path.name not in needed:
                 path.unlink()
         self._reserve()
@@ -136,9 +135,9 @@ class Journal:
         return self._last
 
     def append(self, kind: str, data: Mapping[str, Any]) -> int:
-        """Keep a record; returns its number. Never raises for the disk: see the module's description.
+        """Add a record; returns its number. A full disk raises nothing: see the module's description.
 
-        A journal that is closed keeps nothing.
+        A closed journal adds nothing.
         """
         with self._guard:
             if self._file < 0:
@@ -149,13 +148,13 @@ class Journal:
             self._newest = (record.number, self._end)
             self._write_waiting()
             written = not self._memory.lines and self._write(line)
-            # How the run ended is kept in any case: without it the run would seem to go on for ever.
+            # The end of the run is kept in any case: without it the run would keep the status RUNNING.
             if not written and (kind == "end" or self._memory.bytes() + len(line) <= MEMORY_BYTES):
                 self._memory.lines.append((record, line))
             return record.number
 
     def retract(self, number: int) -> None:
-        """Take the last record back, if it is this one and has not arrived."""
+        """Remove the last record, if it has this number and has not arrived."""
         with self._guard:
             record, start = self._newest
             if record == number == self._last and self.sent < number:
@@ -166,7 +165,7 @@ class Journal:
                 self._last -= 1
 
     def stage(self, content: bytes, suffix: str) -> str:
-        """Keep the content of a file for one record to name; returns the name, which has its SHA-256."""
+        """Store the content of a file for one record; returns its name, which contains its SHA-256."""
         name = file_name(content, suffix)
         path = self.folder / FILES / name
         try:
@@ -181,20 +180,20 @@ class Journal:
         return name
 
     def stage_file(self, path: Path) -> str:
-        """The same for a file on this disk that nobody changes: it is linked, which takes no room."""
+        """The same for a file on this disk that does not change: it is linked, which needs no space."""
         content = path.read_bytes()
         name = file_name(content, path.suffix)
         try:
             os.link(path, self.folder / FILES / name)
-        except OSError:  # a disk that cannot
+        except OSError:  # a disk without hard links
             return self.stage(content, path.suffix)
         return name
 
     def fetch(self, name: str, into: Path) -> Path:
-        """Put a staged file at the path `into`, checked against its name; returns `into`.
+        """Copy a staged file to the path `into`, after checking its SHA-256; returns `into`.
 
         Raises:
-            TrackingError: when it is gone or damaged.
+            TrackingError: when it is missing or damaged.
         """
         with self._guard:
             content = self._memory.files.get(name)
@@ -209,10 +208,10 @@ class Journal:
         return into
 
     def pending(self, most: int) -> list[Record]:
-        """The next records that have not arrived, in their order, at most so many."""
+        """The next unsent records in their order, at most `most`."""
         with self._guard:
             found: list[Record] = []
-            if self._file < 0:  # closed while a request was under way
+            if self._file < 0:  # closed during a request
                 return found
             self._write_waiting()
             with (self.folder / RECORDS).open("rb") as file:
@@ -225,19 +224,19 @@ class Journal:
             return found + [record for record, _ in zip(waiting, range(most - len(found)), strict=False)]
 
     def records(self) -> list[Record]:
-        """Every record, those that arrived too."""
+        """All records, sent and unsent."""
         with self._guard, (self.folder / RECORDS).open("rb") as file:
             written = [read_line(line) for line in file.read(self._end).splitlines(keepends=True)]
             return [record for record in written if record] + [record for record, _ in self._memory.lines]
 
     def arrived(self, records: Iterable[Record], answers: Mapping[str, Any], *, keep: bool = False) -> None:
-        """Note that these, the next in order, have arrived, and what the sender wants to find again.
+        """Mark the next records as arrived, and store the data of the sender.
 
-        With `keep` their files stay: the store refused them, and someone may want to see why.
+        With `keep` their files stay: the store refused them, and a person may want to see why.
         """
         done = list(records)
         with self._guard:
-            if self._file < 0:  # closed while a request was under way
+            if self._file < 0:  # closed during a request
                 return
             self.answers = dict(answers)
             if done:
@@ -254,7 +253,7 @@ class Journal:
                     (self.folder / FILES / name).unlink()
 
     def sync(self) -> None:
-        """Bring what was written to the disk itself. Called by the sender, so that training does not wait for it."""
+        """Force written records to the disk. The sender calls it, so that training does not wait."""
         with self._guard:
             end = self._end
         if end != self._synced:
@@ -263,12 +262,12 @@ class Journal:
             self._synced = end
 
     def close(self) -> None:
-        """Give the journal back. What the disk has still not taken, and the store neither, is lost: it is counted."""
+        """Close the journal. Records in neither the disk nor the store are lost, and are counted."""
         with self._guard:
             if self._file < 0:
                 return
             self._write_waiting()
-            write_sent(self.folder / SENT, self.sent, self.answers)  # a disk that was full may have room again
+            write_sent(self.folder / SENT, self.sent, self.answers)  # a full disk may have space again
             if self._memory.lines or self._memory.files:
                 self._write_the_end()
             with suppress(OSError):
@@ -279,7 +278,7 @@ class Journal:
                 (self.folder / RESERVE).unlink()
         self._lock.release()
 
-    # All below is called with the guard held.
+    # The methods below are called with the guard held.
 
     def _write(self, line: bytes) -> bool:
         written = 0
@@ -288,7 +287,7 @@ class Journal:
                 written += os.write(self._file, line[written:])
         except OSError as error:
             with suppress(OSError):
-                os.ftruncate(self._file, self._end)  # nothing half
+                os.ftruncate(self._file, self._end)  # no incomplete line
             self._say_full(error)
             return False
         self._end += len(line)
@@ -310,7 +309,7 @@ class Journal:
         self._is_full = False
 
     def _write_the_end(self) -> None:
-        """The disk stays full to the last: in the room that was reserved, say what is lost, and how the run ended."""
+        """Write the number of lost records and the end of the run into the reserved space of a full disk."""
         with suppress(OSError):
             (self.folder / RESERVE).unlink()
         waiting = [record for record, _ in self._memory.lines]
@@ -328,10 +327,10 @@ class Journal:
 
     def _say_full(self, error: OSError) -> None:
         if self._is_full:
-            return  # said before
+            return  # logged before
         self._is_full = True
         _log.warning(
-            "The journal %s cannot be written (%s): what the run logs waits in memory, and is sent from there.",
+            "The journal %s cannot be written (%s): records wait in memory and are sent from there.",
             self.folder,
             error.strerror,
         )
@@ -345,7 +344,7 @@ class Journal:
                 (self.folder / RESERVE).unlink()
 
     def _advance(self) -> None:
-        """Move the place to read from behind what has arrived."""
+        """Move the reading position behind the arrived records."""
         with (self.folder / RECORDS).open("rb") as file:
             file.seek(self._read_to)
             while self._read_to < self._end:
@@ -357,11 +356,13 @@ class Journal:
 
 
 def set_aside(run_folder: Path) -> Path | None:
-    """Make room for the journal of another run in the same folder: one whose records all arrived is removed, any
-    other is kept beside it, for a replay; returns where.
+    """Remove the journal of an earlier run in the same folder, or rename it if it has unsent records.
+
+    Returns:
+        The new folder of a renamed journal.
 
     Raises:
-        TrackingError: when a process has it, or it cannot be removed or renamed.
+        TrackingError: when a process has it open, or it cannot be removed or renamed.
     """
     folder = Path(run_folder) / FOLDER
     if not (folder / RECORDS).exists():
@@ -380,6 +381,6 @@ def set_aside(run_folder: Path) -> Path | None:
         folder.rename(kept / FOLDER)
     except OSError as error:
         raise TrackingError(
-            f"the journal of an earlier run, {folder}, cannot be put aside ({error.strerror}); choose another folder."
+            f"the journal of an earlier run, {folder}, cannot be moved ({error.strerror}); choose another folder."
         ) from error
     return kept

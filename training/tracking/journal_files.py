@@ -1,4 +1,4 @@
-"""The files of a journal, apart from what is written to them."""
+"""The files of a journal, except the file of records."""
 
 import json
 import os
@@ -16,7 +16,7 @@ FOLDER = "journal"
 
 
 def unsent_folders(run_folder: Path) -> list[Path]:
-    """The folders with a journal, the oldest run first: those that `set_aside` kept, and the run's own."""
+    """The folders with a journal, the oldest run first: those kept by `set_aside`, and the run's own."""
     named = ((re.fullmatch(rf"{FOLDER}-(\d+)", path.name), path) for path in run_folder.glob(f"{FOLDER}-*"))
     aside = {int(match[1]): path for match, path in named if match}
     folders = (*(aside[number] for number in sorted(aside)), run_folder)
@@ -24,7 +24,7 @@ def unsent_folders(run_folder: Path) -> list[Path]:
 
 
 def read_sent(path: Path) -> tuple[int, dict[str, Any]]:
-    """Sending again does no harm, so a file that is missing or damaged means: nothing was sent."""
+    """Number of sent records, and answers; 0 and none for a missing or damaged file: sending twice is harmless."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return int(values["sent"]), dict(values["answers"])
@@ -37,7 +37,7 @@ def write_sent(path: Path, sent: int, answers: Mapping[str, Any]) -> None:
     try:
         temporary.write_text(json.dumps({"sent": sent, "answers": answers}, indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, path)
-    except OSError:  # a full disk; what was sent is then sent again one day
+    except OSError:  # a full disk; some records are then sent again later
         with suppress(OSError):
             temporary.unlink()
 

@@ -1,4 +1,4 @@
-"""One record of a journal, and the line of text that it is on the disk."""
+"""One record of a journal, and its line in the file."""
 
 import json
 import math
@@ -13,7 +13,7 @@ _SEPARATOR = b', "crc32": "'
 
 @dataclass(frozen=True)
 class Record:
-    """One thing that a run said. `number` counts from 1; `data` is what JSON can hold."""
+    """One entry of a run's journal. `number` counts from 1; `data` has only values that JSON can hold."""
 
     number: int
     kind: str
@@ -27,7 +27,7 @@ class Record:
 
 
 def read_line(line: bytes) -> Record | None:
-    """The record of a line; None for a line that is damaged or was not written to its end."""
+    """The record of a line; None for a damaged or incomplete line."""
     body, separator, checksum = line.rpartition(_SEPARATOR)
     if not separator or checksum != f'{zlib.crc32(body):08x}"}}\n'.encode():
         return None
@@ -39,7 +39,7 @@ def read_line(line: bytes) -> Record | None:
 
 
 def plain_number(value: float) -> float | str:
-    """A number as a record keeps it: JSON has no word for those that are not finite. `float` reads both."""
+    """A number in the form of a record: JSON has no NaN and no infinity, so they are text. `float` reads both."""
     return value if math.isfinite(value) else repr(value)
 
 

@@ -1,8 +1,9 @@
-"""Sends the records of a journal to an MLflow store, in their order, from a thread of its own.
+"""Sends the records of a journal to an MLflow store, in their order, in a separate thread.
 
-What a store does not take for now (it is away, overloaded, its database or its disk is) is tried again until it does
-or the sender is stopped; what it will never take (a value that it refuses) is set aside, and the run says so. After
-an answer that was lost a record is sent again: everything in delivery.py may be.
+When the store does not accept a record for now (the store, its database or its disk does not answer or is overloaded),
+the sender repeats it until it is stopped. When the store refuses a record for good (for instance an invalid value),
+the record is set aside, and a tag of the run names it. After a lost answer a record is sent again; everything in
+delivery.py can be repeated.
 """
 
 import dataclasses
@@ -18,22 +19,22 @@ from training.tracking.record import Record
 from training.tracking.sending import Answers, Lost, Refused, Store
 
 GATHER_SECONDS = 10.0
-"""How long metrics are gathered before they are sent together; everything else goes at once."""
+"""Metrics are collected for this time and sent together; everything else is sent at once."""
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
-"""Between two attempts while the store is away; the pause doubles from the first to the longest."""
+"""Seconds between two attempts while the store does not answer; the pause doubles from the first to the longest."""
 
 _log = logging.getLogger(__name__)
 
 
 class Sender:
-    """The thread, and what may be asked of it."""
+    """The sending thread and its state."""
 
     answers: Answers
     trouble: str
-    """Why the last attempt failed, in a sentence; empty while all is well."""
+    """A sentence on why the last attempt failed; empty after a success."""
     is_lost: bool
-    """Whether that needs someone: the store does not know the run, or us."""
+    """Whether a person must act: the store does not know the run, or refuses access."""
 
     def __init__(self, journal: Journal, tracking_uri: str) -> None:
         known = {each.name for each in dataclasses.fields(Answers)}
@@ -47,11 +48,11 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the thread."""
         self._thread.start()
 
     def notice(self, *, at_once: bool) -> None:
-        """A record was appended."""
+        """Wake the thread after a record was appended."""
         with self._changed:
             due = time.monotonic() + (0 if at_once else GATHER_SECONDS)
             if due < self._due:
@@ -59,7 +60,7 @@ class Sender:
                 self._changed.notify_all()
 
     def wait(self, number: int, seconds: float, *, give_up_in_trouble: bool = False) -> bool:
-        """Wait until all records up to this one have arrived, at most so long; returns whether they have."""
+        """Wait until all records up to this number have arrived, or the time is over; returns whether they have."""
         until = time.monotonic() + seconds
         with self._changed:
             self._due = self._not_before = 0.0
@@ -71,7 +72,7 @@ class Sender:
         return self._journal.sent >= number
 
     def stop(self) -> None:
-        """End the thread; a request that is under way is not waited for longer than a second."""
+        """Stop the thread; a running request gets one more second."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -106,7 +107,7 @@ class Sender:
             while not self._stopped:
                 seconds = max(self._due, self._not_before) - time.monotonic()
                 if seconds <= 0:
-                    self._due = time.monotonic() + 3600  # moved nearer by `notice`
+                    self._due = time.monotonic() + 3600  # `notice` makes it earlier
                     return True
                 self._changed.wait(min(seconds, 60.0))
         return False
@@ -116,7 +117,7 @@ class Sender:
         self._journal.arrived(records, dataclasses.asdict(self.answers), keep=keep)
         with self._changed:
             if self.trouble:
-                _log.warning("The MLflow store takes the run's records again.")
+                _log.warning("The MLflow store accepts the run's records again.")
             self.trouble, self.is_lost = "", False
             self._due = 0.0  # there may be more
             self._changed.notify_all()
@@ -124,16 +125,16 @@ class Sender:
     def _pause(self, trouble: str, seconds: float, *, lost: bool) -> None:
         with self._changed:
             if not self.trouble:
-                _log.warning("%s What the run logs is kept in %s and sent later.", trouble, self._journal.folder)
+                _log.warning("%s The run's records are kept in %s and sent later.", trouble, self._journal.folder)
             self.trouble, self.is_lost = trouble, lost
             self._due = 0.0
-            # Many runs that lost one server shall not all come back in the same instant.
+            # Many runs of one server should not all come back at the same time.
             self._not_before = time.monotonic() + seconds * random.uniform(0.75, 1.25)
             self._changed.notify_all()
 
 
 def _together(records: Sequence[Record]) -> list[Record]:
-    """The first record, or as many of metrics as one call takes."""
+    """The first record, or as many records of metrics as one call can have."""
     taken: list[Record] = []
     values = 0
     for record in records:

@@ -1,16 +1,16 @@
-"""How each kind of record of a journal is sent to an MLflow store, and what the store's answer means.
+"""Sending each kind of record to an MLflow store, and the meaning of the store's answer.
 
 The kinds of records, with their data:
 
     run         key, run_id ("" when unknown), continued, experiment, run_name, params, tags, note, style_picture
-                (whether one follows), dataset, tracking_uri, time
+                (whether a picture follows), dataset, tracking_uri, time
     metrics     values, step, time
     picture     key, step, time, code, file
     file        file, path
     checkpoint  file, step, run_name, metrics: [name, value, time] each,
                 model: the fields of ModelDescription
     evaluation  values, step, time
-    missing     what: words for what a full disk lost
+    missing     what: description of records that a full disk lost
     end         status, reason, time
 
 Times are milliseconds since 1970. "file" names a file of the journal.
@@ -69,29 +69,29 @@ _REFUSALS = frozenset(
 )
 _NO_ENTRY = frozenset(["PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"])
 _RACES = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
-"""Two runs wrote the same row, a dataset's for instance, in one instant (PostgreSQL, sqlite, MySQL): MLflow calls that
-a bad request, and finds the row the next time."""
+"""Two runs wrote the same row, for instance of a dataset, at the same time (PostgreSQL, sqlite, MySQL). MLflow calls
+this a bad request, and finds the row the next time."""
 _LATER = frozenset([401, 403, 404, 408, 425, 429])
-"""Answers to an upload that say nothing about the file."""
+"""HTTP statuses of an upload that are not about the file."""
 
 
 class Refused(Exception):  # noqa: N818 (an answer)
-    """The store will never take this record."""
+    """The store refuses this record for good."""
 
 
 class Lost(Exception):  # noqa: N818 (an answer)
-    """The store does not let us in, or the run is not there (any more): someone has to mend that first."""
+    """The store refuses access, or the run does not exist (any more): a person must act first."""
 
 
 @dataclass
 class Answers:
-    """What the store answered so far, as sent.json keeps it.
+    """The store's answers so far, as in sent.json.
 
     Attributes:
-        key: of the journal, which the run bears as its tag `journal`.
-        versions: step of every checkpoint that is registered to the number of its version.
-        refused: what the store refused, in words.
-        lost: how many records were damaged or lost before they could be sent.
+        key: of the journal, which is also the run's tag `journal`.
+        versions: step of every registered checkpoint to the number of its version.
+        refused: descriptions of refused records.
+        lost: number of records that were damaged or lost before they could be sent.
     """
 
     key: str = ""
@@ -103,11 +103,11 @@ class Answers:
 
 
 class Store:
-    """One store, and how each kind of record is sent to it."""
+    """Sends each kind of record to one store."""
 
     def __init__(self, tracking_uri: str, journal: Journal, answers: Answers) -> None:
-        # MLflow reads this from nowhere but the environment. Its own repetitions know nothing of what they repeat:
-        # they would make a second run after the first one's answer was lost.
+        # MLflow reads this only from the environment. Its own retries repeat every request: after a lost answer they
+        # would make a second run.
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         self._journal, self._answers = journal, answers
         try:
@@ -121,11 +121,11 @@ class Store:
 
         Raises:
             Refused, Lost: see there.
-            TrackingError: when the store cannot take it now.
+            TrackingError: when the store cannot accept it now.
         """
         record, data = records[0], records[0].data
         try:
-            with plain_errors(self._client.tracking_uri, f"taking {record.kind}"):
+            with plain_errors(self._client.tracking_uri, f"writing {record.kind}"):
                 if record.kind == "metrics":
                     self._send_metrics([each.data for each in records])
                 elif record.kind == "run":
@@ -140,7 +140,7 @@ class Store:
                 elif record.kind == "end":
                     self._send_end(data)
                 else:
-                    raise Refused(f"this version of the program does not know the record {record.kind!r}.")
+                    raise Refused(f"this version of the program does not know records of the kind {record.kind!r}.")
         except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
             raise Refused(f"the record cannot be understood ({type(error).__name__}: {error}).") from error
         except TrackingError as error:
@@ -221,7 +221,7 @@ class Store:
         client, answers = self._client, self._answers
         tags = {"stop_reason": data["reason"][:5000]} if data["reason"] else {}
         if not data["reason"] and "stop_reason" in client.get_run(answers.run_id).data.tags:
-            client.delete_tag(answers.run_id, "stop_reason")  # of before it was resumed
+            client.delete_tag(answers.run_id, "stop_reason")  # from before the run was resumed
         if answers.refused:
             tags["refused"] = "; ".join(answers.refused)[:5000]
         if answers.lost:
@@ -232,7 +232,7 @@ class Store:
         client.set_terminated(answers.run_id, data["status"], data["time"])
 
     def _run_is_there(self) -> bool:
-        """Whether a refusal is about the record: the store has the run, and it can be written to."""
+        """Whether the run exists and can be written: then a refusal is about the record."""
         if not self._answers.run_id:
             return False
         try:
@@ -242,7 +242,7 @@ class Store:
 
 
 def _description(data: Mapping[str, Any], file: Path) -> ModelDescription:
-    """What a record says of its file; of one written before records said it, what the file's own header says."""
+    """The description in the record; for older records without it, the one in the file's header."""
     if "model" in data:
         return ModelDescription(**data["model"])
     with safe_open(file, framework="numpy") as opened:
@@ -254,7 +254,7 @@ def _description(data: Mapping[str, Any], file: Path) -> ModelDescription:
 
 
 def judged_answer(error: TrackingError) -> Exception:
-    """What an error of the store means for what was to be sent: `Refused`, `Lost`, or itself: later."""
+    """The meaning of an error for the record: `Refused`, `Lost`, or the error itself for "try again later"."""
     origin = error.__cause__
     if isinstance(origin, MlflowException):
         if any(sign in str(origin) for sign in _RACES):
@@ -269,8 +269,8 @@ def judged_answer(error: TrackingError) -> Exception:
             return Lost(str(error))
         if 400 <= status < 500 and status not in _LATER:
             return Refused(str(error))
-    if type(origin) is DatabaseError:  # a file that is no database; what passes is an OperationalError
+    if type(origin) is DatabaseError:  # a file that is not a database; temporary errors are an OperationalError
         return Lost(str(error))
-    if origin is None:  # said by us: a deleted experiment, an address that cannot be used
+    if origin is None:  # our own error: a deleted experiment, an invalid address
         return Refused(str(error))
     return error

@@ -1,7 +1,7 @@
-"""Where the runs are kept: the address of the MLflow store, a client for it, and its errors in plain words.
+"""The MLflow store: its address, a client for it, and its errors in plain words.
 
-Everything else in this package speaks to MLflow through the client opened here, with explicit run ids; none of
-it touches MLflow's process-wide "active run" or tracking address.
+Everything else in this package uses the client of this module, with explicit run ids. Nothing uses MLflow's global
+"active run" or global tracking address.
 """
 
 import logging
@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from filelock import FileLock
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read only during the import of mlflow
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -46,7 +46,7 @@ __all__ = [
     "tracking_uri_of",
     "without_password",
 ]
-"""With the names of MLflow that others need: they do not import it themselves."""
+"""Includes names of MLflow, so that other packages need not import it."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCAL_STORE = REPOSITORY / "mlruns"
@@ -56,22 +56,24 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def default_tracking_uri() -> str:
-    """The store named by MLFLOW_TRACKING_URI, else the repository's own `mlruns/mlflow.db`."""
+    """The store of MLFLOW_TRACKING_URI, or else the repository's `mlruns/mlflow.db`."""
     return tracking_uri_of(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{LOCAL_STORE / 'mlflow.db'}")
 
 
 def tracking_uri_of(address: str) -> str:
-    """The address with its sqlite path made absolute and the folder of that file created.
+    """The address with an absolute sqlite path; makes the folder of the sqlite file.
 
-    A relative sqlite path counts from the current directory, as everywhere in MLflow. Raises TrackingError for
-    a folder of files: MLflow no longer writes those.
+    A relative sqlite path starts at the current folder, as everywhere in MLflow.
+
+    Raises:
+        TrackingError: for an address that is neither a server nor a database, or a folder that cannot be made.
     """
     scheme = urlsplit(address).scheme.partition("+")[0]
     if scheme in _SERVERS:
         return address.rstrip("/")
     if scheme not in _DATABASES:
         raise TrackingError(
-            f"The MLflow store {address!r} (MLFLOW_TRACKING_URI) is not one this project can write; "
+            f"The MLflow store {address!r} (MLFLOW_TRACKING_URI) is neither a server nor a database; "
             "use a server (http://host:5000), or a database such as sqlite:///mlruns/mlflow.db."
         )
     if scheme != "sqlite":
@@ -82,28 +84,28 @@ def tracking_uri_of(address: str) -> str:
     except OSError as error:
         raise TrackingError(
             f"The folder of the MLflow store {file} cannot be created ({error.strerror}); "
-            "set MLFLOW_TRACKING_URI to a place you may write to."
+            "set MLFLOW_TRACKING_URI to a folder that you can write to."
         ) from error
     return f"{urlsplit(address).scheme}:///{file}"
 
 
 def connect(tracking_uri: str | None = None) -> MlflowClient:
-    """A client for the store, which gives up on an unreachable server in seconds instead of minutes."""
-    # MLflow reads these from nowhere but the environment; the user's own values win.
+    """A client for the store; an unreachable server is an error after seconds instead of minutes."""
+    # MLflow reads these only from the environment; the user's values win.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs each migration of a new store
     uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
-    with plain_errors(uri, "opening it"), one_at_a_time(uri, "opening"):  # the first one makes the tables
+    with plain_errors(uri, "opening it"), one_at_a_time(uri, "opening"):  # the first process makes the tables
         return MlflowClient(tracking_uri=uri)
 
 
 @contextmanager
 def plain_errors(tracking_uri: str, doing: str) -> Iterator[None]:
-    """Turn what MLflow, its database and its disk raise into one TrackingError sentence that names the store."""
+    """Turn errors of MLflow, its database and its disk into a TrackingError: one sentence that names the store."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -117,16 +119,19 @@ def plain_errors(tracking_uri: str, doing: str) -> Iterator[None]:
 
 
 def without_password(tracking_uri: str) -> str:
-    """The address fit to be printed: `user:password@` is left out."""
+    """The address without `user:password@`, which can be printed."""
     parts = urlsplit(tracking_uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
 
 
 @contextmanager
 def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
-    """Keep other processes from doing the same to a store on this machine; a server keeps its own order.
+    """Lock an action on a store of this machine against other processes; a server needs no lock.
 
-    The demo and MLflow's page, started together, both make the tables and both restore the published runs.
+    For instance the demo and MLflow's page, started together, both make the tables and restore the published runs.
+
+    Raises:
+        TrackingError: when the lock's file cannot be written.
     """
     folder = artifact_folder(tracking_uri)
     if folder is None:
@@ -138,7 +143,7 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         raise TrackingError(
-            f"The folder {folder} of the MLflow store cannot be written ({error.strerror})."
+            f"The folder {folder} of the MLflow store cannot be written ({error.strerror}); change its permissions."
         ) from error
     try:
         yield
@@ -159,9 +164,10 @@ def all_pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> li
 
 
 def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
-    """The file or folder at an artifact address: where it lies when that is this machine, else downloaded `into`.
+    """The file or folder at an artifact address: in place if it is on this machine, else downloaded `into` a folder.
 
-    Raises TrackingError when it is not there.
+    Raises:
+        TrackingError: when it does not exist, or the store does not answer.
     """
     parts = urlsplit(artifact_uri)
     if parts.scheme in ("", "file"):
@@ -174,7 +180,7 @@ def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
         return path
     if parts.scheme == "mlflow-artifacts" and not is_server(client.tracking_uri):
         raise TrackingError(
-            f"{artifact_uri} was kept by an MLflow server; set MLFLOW_TRACKING_URI to that server's address."
+            f"{artifact_uri} is on an MLflow server; set MLFLOW_TRACKING_URI to that server's address."
         )
     with plain_errors(client.tracking_uri, f"fetching {artifact_uri}"):
         return Path(
@@ -188,21 +194,21 @@ def folder_of_store(tracking_uri: str) -> Path | None:
 
 
 def is_server(tracking_uri: str) -> bool:
-    """True when the store is behind an MLflow server, which then keeps the artifacts too."""
+    """Whether the store is an MLflow server, which then also has the artifacts."""
     return urlsplit(tracking_uri).scheme in _SERVERS
 
 
 def store_exists(tracking_uri: str) -> bool:
-    """False for a sqlite address whose file is missing, which opening it would create."""
+    """False for a sqlite address whose file is missing; opening it would create the file."""
     is_file = urlsplit(tracking_uri).scheme.partition("+")[0] == "sqlite"
     return not is_file or _sqlite_file(tracking_uri).is_file()
 
 
 def artifact_folder(tracking_uri: str) -> Path | None:
-    """Where new experiments keep their files: beside a sqlite database, in the repository's `mlruns` for another
-    database, and None for a server, which decides itself.
+    """The folder for files of new experiments; None for a server, which has its own.
 
-    Said explicitly for every experiment, because MLflow's own default is relative to the current directory.
+    It is beside a sqlite database, and in the repository's `mlruns` for another database. Every experiment gets it
+    explicitly, because MLflow's default is relative to the current folder.
     """
     if is_server(tracking_uri):
         return None
@@ -214,7 +220,5 @@ def artifact_folder(tracking_uri: str) -> Path | None:
 def _sqlite_file(uri: str) -> Path:
     path = urlsplit(uri).path[1:]  # sqlite:///relative.db, sqlite:////absolute.db
     if not path or path == ":memory:":
-        raise TrackingError(
-            f"The MLflow store {uri!r} names no file, so nothing would be kept; use sqlite:///mlruns/mlflow.db."
-        )
+        raise TrackingError(f"The MLflow store {uri!r} names no file; use sqlite:///mlruns/mlflow.db.")
     return Path(path).expanduser().absolute()

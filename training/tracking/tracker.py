@@ -1,18 +1,18 @@
-"""What a run tells MLflow: parameters, losses, pictures, and one registered model version per checkpoint.
+"""Logs a run to MLflow: parameters, losses, pictures, and one registered model version per checkpoint.
 
-    python -m training.tracking replay RUN_DIR     # send what a run that has ended could not send
+    python -m training.tracking replay RUN_DIR     # send the unsent records of an ended run
 
-Rank 0 holds a `Tracker`; every other rank holds `Tracker.silent()`, which accepts the same calls and does nothing,
-so the training loop has no "if main process" around its lines.
+Rank 0 has a `Tracker`; every other rank has `Tracker.silent()`, which accepts the same calls and does nothing. So the
+training loop needs no "if main process".
 
-Nothing here waits for the store. What is said is written to a journal on this machine's disk (journal.py) and sent
-from there by a thread (sender.py), so a store that is away, slow or broken costs no number and no step.
+Logging does not wait for the store. Records are written to a journal on this machine's disk (journal.py), and a thread
+sends them (sender.py). So a store that is missing, slow or broken costs no record and no step.
 
-Names: MLflow's page groups metrics and images by the part of their name before the slash, as `loss/` in `loss/total`.
-A checkpoint is a LoggedModel of its step and a version of a registered model; the version has the tags `iterations`
-(the step) and `run_name` and the aliases `iterations-<step>` and `champion`. It is kept as plain files: the weights,
-the texts beside them, and an `MLmodel` that says which they are. Nothing in it is executable, so nothing fetched from
-a store is ever run.
+Names: MLflow's page groups metrics and images by the part of their name before the slash, such as `loss/` in
+`loss/total`. A checkpoint is a LoggedModel of its step and a version of a registered model. The version has the tags
+`iterations` (the step) and `run_name`, and the aliases `iterations-<step>` and `champion`. It consists of plain files:
+the weights, the texts beside them, and an `MLmodel` that lists them. None of them is executable, so nothing that comes
+from a store is ever run.
 """
 
 import io
@@ -40,26 +40,24 @@ from training.tracking.sender import Sender
 from training.tracking.store import default_tracking_uri, is_server, tracking_uri_of, without_password
 
 LOCAL_PAGE = "http://127.0.0.1:5000"
-"""Where `make mlflow-ui` shows a local store."""
-
+"""Address of `make mlflow-ui`, which shows a local store."""
 START_SECONDS = 10.0
-"""How long a run waits at its start for a store that neither answers nor refuses."""
+"""Longest wait at the start of a run for the store's answer."""
 STOP_SECONDS = 10.0
-"""How long a run that was told to stop waits at its end: who stops it waits no longer than half a minute."""
+"""Longest wait at the end of a stopped run: schedulers kill it soon after SIGTERM, often after 30 s."""
 PNG_COMPRESSION = 1
-"""PNG's fastest: a fifth larger than by default, in a quarter of the time."""
+"""The fastest: files are a fifth larger than by default, in a quarter of the time."""
 NO_ID_YET = "journal:"
-"""Begins the `run_id` of a run that MLflow does not know yet; the key of its journal follows."""
-
+"""Prefix of the `run_id` of a run without an id of MLflow; the key of its journal follows."""
 
 _log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """One run that is being written. Make it with `start` (rank 0) or `silent` (the other ranks)."""
+    """One run that is being logged. Make it with `start` (rank 0) or `silent` (the other ranks)."""
 
     checkpoints: set[int]
-    """Steps of the checkpoints that this run has told of, before an interruption too."""
+    """Steps of the logged checkpoints, including those before an interruption."""
 
     def __init__(self, journal: Journal | None, sender: Sender | None, key: str, run_name: str, uri: str) -> None:
         self.checkpoints = set()
@@ -94,26 +92,29 @@ class Tracker:
     ) -> Self:
         """Begin a run, or continue the run `run_id` (after an interruption).
 
-        `note` is Markdown, shown at the top of the run's page, followed by `note_image`; a continued run keeps those
-        it has. `dataset` describes what the run reads: `name` is required, `source` (address or folder) and `digest`
-        are used when given, everything else is kept as its profile. A continued run keeps the parameters it began
-        with; one that changed since is kept as the tag `resumed/<parameter>`. With
-        `system_metrics`, processor, memory and GPU use are sampled every 10 s.
+        A continued run keeps its parameters, its note and its picture; a parameter with a new value is logged as the
+        tag `resumed/<parameter>`. When the store does not answer, the run gets its id later. Until then `run_id` is a
+        temporary name, which this method accepts as well.
 
-        The journal is kept in the run's `folder`; without one in a folder of its own, which goes when everything has
-        arrived. `end_seconds` is how long `finish` waits for that. A store that is away stops nothing: the run then
-        gets its id later, and until then `run_id` is a name that this method takes as well.
+        Args:
+            note: Markdown for the top of the run's page; `note_image` follows it.
+            dataset: description of the training data: `name` is required, `source` (address or folder) and `digest`
+                are optional, and all other values are its profile.
+            system_metrics: sample processor, memory and GPU use every 10 s.
+            folder: of the run, for the journal; by default a temporary one, which is removed when everything has
+                arrived.
+            end_seconds: how long `finish` waits until everything has arrived.
 
         Raises:
-            TrackingError: when the store answers and refuses (it does not know `run_id`, is no database, does not
-                let us in), or another process writes this run.
+            TrackingError: when the store refuses (it does not know `run_id`, is not a database, denies access), or
+                another process writes this run.
         """
         uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
         at = Path(folder) if folder else _own_folder(run_name)
         if not run_id:
             aside = set_aside(at)
             if aside:
-                _log.warning("An earlier run in %s could not send everything: %s", at, _how_to_replay(aside))
+                _log.warning("An earlier run in %s has unsent records: %s", at, _how_to_replay(aside))
         journal = Journal(at)
         try:
             past = _Past(journal)
@@ -158,37 +159,37 @@ class Tracker:
         tracker._end_seconds, tracker._is_temporary = end_seconds, folder is None
         tracker.checkpoints = past.checkpoints | tracker.versions.keys()
         if note_image is not None and not run_id:
-            tracker._say("file", {"file": journal.stage(_encoded(note_image, "JPEG"), ".jpg"), "path": NOTE_IMAGE})
+            tracker._record("file", {"file": journal.stage(_encoded(note_image, "JPEG"), ".jpg"), "path": NOTE_IMAGE})
         if system_metrics:
-            tracker._system_metrics = start_system_metrics(tracker._say, past.system_step)
+            tracker._system_metrics = start_system_metrics(tracker._record, past.system_step)
         return tracker
 
     @property
     def run_id(self) -> str:
-        """MLflow's id of the run; until the store has given it, a name that `start` takes in its place."""
+        """MLflow's id of the run; until the store has answered, a temporary name, which `start` accepts."""
         if self._sender is None:
             return ""
         return self._sender.answers.run_id or NO_ID_YET + self._key
 
     @property
     def versions(self) -> dict[int, str]:
-        """Step of every checkpoint that is known to be registered, to the number of its version."""
+        """Step to version number of the checkpoints that are known to be registered."""
         if self._sender is None:
             return {}
         known = dict(self._sender.answers.versions)
         return {step: known[str(step)] for step in sorted(map(int, known))}
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Note scalars at a step. They are gathered and sent about every 10 s, so this may be called at each step."""
+        """Log scalars of a step. They are collected and sent about every 10 s, so this can be called at each step."""
         now = milliseconds()
         numbers = {name: float(value) for name, value in values.items()}
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
-        self._say("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
+        self._record("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
 
     def log_image(self, key: str, image: Image.Image, step: int) -> None:
-        """Keep a picture, without loss, as the image `key` of this step: letters, digits, `_ . -` and `/`.
+        """Log a picture, without loss, as the image `key` of this step. A key has letters, digits, `_ . -` and `/`.
 
-        Log one of each key at step 0: the slider of MLflow's page starts there.
+        Log each key at step 0, too: the slider of MLflow's page starts there.
         """
         if self._journal is None:
             return
@@ -200,13 +201,13 @@ class Tracker:
             "code": str(uuid.uuid4()),
             "file": file,
         }
-        self._say("picture", about)
+        self._record("picture", about)
 
     def log_checkpoint(self, file: Path, model: ModelDescription, step: int, metrics: Mapping[str, float]) -> None:
-        """Keep a file of weights as a LoggedModel of this step and as a new version of the model `model.name`.
+        """Log a file of weights as a LoggedModel of this step and as a new version of the model `model.name`.
 
-        `metrics` are linked to the model (a value already logged at this step is not logged twice). The version
-        gets the alias `iterations-<step>`, and `champion` unless another run has it. A run has one checkpoint a
+        `metrics` are linked to the model; a value that is already logged at this step is not logged twice. The version
+        gets the alias `iterations-<step>`, and `champion` unless another run has it. A run has one checkpoint per
         step. `file` may be removed later, but must not change.
         """
         if self._journal is None:
@@ -218,27 +219,27 @@ class Tracker:
             same = last_step == step and last_value == float(value)
             linked.append([name, plain_number(float(value)), last_time if same else now])
         about = {"step": step, "run_name": self._run_name, "metrics": linked, "model": asdict(model)}
-        self._say("checkpoint", {"file": self._journal.stage_file(file), **about})
+        self._record("checkpoint", {"file": self._journal.stage_file(file), **about})
         self.checkpoints.add(step)
 
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
-        """Link metrics to the checkpoint of this step, and keep them with the run."""
+        """Log metrics of the checkpoint of this step, for its LoggedModel and for the run."""
         numbers = {name: float(value) for name, value in values.items()}
-        self._say("evaluation", {"values": plain_numbers(numbers), "step": step, "time": milliseconds()})
+        self._record("evaluation", {"values": plain_numbers(numbers), "step": step, "time": milliseconds()})
 
     def flush(self, seconds: float = END_SECONDS) -> None:
-        """Wait until everything has arrived; TrackingError when it has not in so many seconds (nothing is lost)."""
+        """Wait until everything has arrived; TrackingError when the time is over (nothing is lost)."""
         if self._journal is None or self._sender is None:
             return
         if not self._sender.wait(self._journal.last, seconds):
-            raise TrackingError(what_waits(self._journal, self._sender))
+            raise TrackingError(unsent(self._journal, self._sender))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
-        """End the run. `reason` is kept as the tag `stop_reason`. Of several calls the first one's status holds, and
-        a second, after the first was interrupted, waits no more.
+        """End the run; `reason` becomes the tag `stop_reason`.
 
-        Waits at most `end_seconds` for what is still on its way (a run that was told to stop, STOP_SECONDS); what
-        has not arrived then stays in the journal, and one sentence says how to send it.
+        It waits at most `end_seconds` (for a stopped run STOP_SECONDS) until everything has arrived. Unsent records
+        stay in the journal, and one sentence says how to send them. Of several calls the first one decides the status,
+        and the others do not wait.
         """
         if self._journal is None or self._sender is None:
             return
@@ -249,11 +250,11 @@ class Tracker:
             seconds = 0.0
         else:
             self._has_ended = True
-            self._say("end", {"status": status, "reason": reason, "time": milliseconds()})
+            self._record("end", {"status": status, "reason": reason, "time": milliseconds()})
         arrived = self._sender.wait(self._journal.last, seconds)
         self._sender.stop()
         if not arrived:
-            _log.warning("%s", what_waits(self._journal, self._sender))
+            _log.warning("%s", unsent(self._journal, self._sender))
         self._journal.close()
         if arrived and self._is_temporary:
             shutil.rmtree(self._journal.folder.parent, ignore_errors=True)
@@ -261,7 +262,7 @@ class Tracker:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """End the run with the block: FINISHED, or KILLED when it is interrupted, or FAILED when it raises."""
+        """End the run after the block: FINISHED, KILLED after Ctrl-C, or FAILED after another exception."""
         try:
             yield
             self.finish("FINISHED")
@@ -273,9 +274,9 @@ class Tracker:
             raise
 
     def comparison_link(self) -> str:
-        """The page that compares this experiment's runs as charts (for a local store: what `make mlflow-ui` serves).
+        """The address of the charts that compare this experiment's runs (for a local store: by `make mlflow-ui`).
 
-        MLflow opens elsewhere by default; the address asks for the page on model training.
+        The address asks for MLflow's page on model training, which is not its default page.
         """
         if self._sender is None:
             return ""
@@ -284,14 +285,14 @@ class Tracker:
         inside = f"/{number}/runs" if number else ""
         return f"{page}/#/experiments{inside}?workflowType=machine_learning&compareRunsMode=CHART"
 
-    def _say(self, kind: str, data: Mapping[str, Any], *, at_once: bool = True) -> None:
+    def _record(self, kind: str, data: Mapping[str, Any], *, at_once: bool = True) -> None:
         if self._journal is not None and self._sender is not None:
             self._journal.append(kind, data)
             self._sender.notice(at_once=at_once)
 
 
 class _Past:
-    """What a run had said before it was interrupted."""
+    """The records of a run before its interruption."""
 
     def __init__(self, journal: Journal) -> None:
         self.key, self.checkpoints, self.system_step = "", set[int](), 0
@@ -305,9 +306,9 @@ class _Past:
 
 
 def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
-    """The key of the journal, and MLflow's id of the run as far as it is known.
+    """The key of the journal, and MLflow's id of the run if it is known.
 
-    `run_id` is empty for a new run, else what a saved state knew.
+    `run_id` is empty for a new run, else the one in a saved state.
     """
     if not run_id:
         return uuid.uuid4().hex, ""
@@ -319,16 +320,17 @@ def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
         is_same = journal.answers.get("run_id") in (None, "", run_id)
     if not is_same:
         raise TrackingError(
-            f"the journal {journal.folder} is of another run than the saved state beside it; move the journal away, "
-            "or train under another --run-name."
+            f"the journal {journal.folder} and the saved state beside it are of different runs; move the journal "
+            "away, or choose another --run-name."
         )
     return key, run_id
 
 
-def what_waits(journal: Journal, sender: Sender) -> str:
+def unsent(journal: Journal, sender: Sender) -> str:
+    """A sentence on the unsent records, and how to send them."""
     count = journal.last - journal.sent
     why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""
-    return f"MLflow has not taken {count} records of the run{why}: {_how_to_replay(journal.folder.parent)}"
+    return f"MLflow has not received {count} records of the run{why}: {_how_to_replay(journal.folder.parent)}"
 
 
 def _how_to_replay(run_folder: Path) -> str:
