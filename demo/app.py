@@ -20,6 +20,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from demo.server.examples import RunnableExamples
 from demo.server.memory import return_freed_memory
 from demo.server.queue import limit_queue
 from demo.server.refusals import NothingFetched
@@ -89,7 +90,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "footer_links": ["api"],
         "run_history": False,
         "show_error": False,
-        "app_kwargs": {"middleware": [Middleware(NothingFetched)]},
+        "app_kwargs": {"middleware": [Middleware(NothingFetched), Middleware(RunnableExamples)]},
     }
 
 

@@ -12,6 +12,7 @@ from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from demo.errors import ERROR_TITLE
+from demo.server.examples import example_photo, sample_at
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
 from stylecore.pictures.read import Format, encode_picture
@@ -31,6 +32,9 @@ def photo_input(**options: Any) -> gr.Image:
     image = gr.Image(type="filepath", image_mode=None, **options)
     image.preprocess = _uploaded_file
     _fetch_nothing(image)
+    if example := example_photo():
+        image.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
+        image.example_value = lambda: example
     return image
 
 
@@ -46,6 +50,8 @@ def _fetch_nothing(component: Any) -> None:
     to_cache = component.async_move_resource_to_block_cache
 
     async def uploaded(path: str | Path | None) -> str | None:
+        if sample := sample_at(str(path)):
+            return copy_of_sample(sample)
         if str(path).startswith(("http://", "https://")):  # Gradio would fetch it, however large
             raise gr.Error("Upload the picture as a file: no address is fetched here.", title=ERROR_TITLE)
         return await to_cache(path)

@@ -65,6 +65,7 @@ def build_api(stylizer: Stylizer) -> None:
     with gr.Row(visible=False):
         picture = photo_input(label="photo")
         style = gr.Textbox(label="style")
+        style.example_payload = stylizer.catalogue.first_style
         version = gr.Textbox(CHAMPION, label="version")
         longest_side = gr.Number(limits.stylize_side, label="longest_side")
         strength = gr.Number(1.0, label="strength")

@@ -239,6 +239,9 @@ def build_compare_api(stylizer: Stylizer) -> None:
     """Add the endpoint /compare to the open `gr.Blocks`."""
     limits = stylizer.limits
 
+    def first_styles() -> list[str]:
+        return [entry.name for entry in stylizer.catalogue.styles()[: limits.compare_versions]]
+
     def compare_versions(
         photo: str, versions: list[str], longest_side: float, strength: float
     ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
@@ -246,14 +249,14 @@ def build_compare_api(stylizer: Stylizer) -> None:
 
         Args:
             photo: A picture file.
-            versions: Up to six of NAME, NAME@ALIAS or NAME/VERSION, as /styles lists them.
+            versions: Up to six of NAME, NAME@ALIAS or NAME/VERSION, as /styles lists them; the first styles for none.
             longest_side: Longest side of the pictures in pixels.
             strength: 0 gives the photo, 1 the full style.
 
         Returns:
             The pictures as PNG, each with its label, and for each its settings, losses and time.
         """
-        *_, done = compare(stylizer, photo, chosen_versions(stylizer, versions or []), longest_side)
+        *_, done = compare(stylizer, photo, chosen_versions(stylizer, versions or first_styles()), longest_side)
         pictures = [
             (
                 save_for_browser(each.result.finish(strength, False), "PNG", file_name("compared", each.label)),

@@ -142,3 +142,12 @@ def test_nothing_is_wider_than_a_phone(open_page: OpenPage, theme: str) -> None:
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+
+
+def test_the_api_page_opens_without_a_trouble(open_page: OpenPage) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    page.get_by_role("button", name="Use via API").click()
+    page.get_by_text("API name: /stylize").wait_for()
+    assert "/sample/" in page.locator(".api-docs").first.inner_text()
+    page.wait_for_timeout(500)  # what it asks for is answered, or would be a trouble

@@ -1,3 +1,13 @@
+// The API page asks whether there is an MCP server; where there is none, the answer would be an error in the console.
+const ask = window.fetch;
+window.fetch = (...request) => {
+  const address = String(request[0]?.url ?? request[0]);
+  if (address.endsWith('gradio_api/mcp/schema') && !window.gradio_config?.mcp_server) {
+    return Promise.resolve(new Response('', { status: 404 }));
+  }
+  return ask.apply(window, request);
+};
+
 // Browsers that do not know HEIC give such a file no type, and Gradio refuses what is no "image/...".
 const TYPES = { heic: 'image/heic', heif: 'image/heif', avif: 'image/avif', tif: 'image/tiff', tiff: 'image/tiff' };
 const typed = (files) => {
