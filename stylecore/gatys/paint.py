@@ -176,7 +176,7 @@ def _run(
         )
         if not descent.is_finite():
             raise GatysDiverged(
-                "the loss of the first picture is not a finite number; use smaller weights.",
+                "the loss of the start picture is not a finite number; use smaller weights.",
                 finish(pixels),
             )
         # A time budget is divided among the scales like the work, so that the finest gets its part.
