@@ -38,7 +38,7 @@ if kind == "hangs":
     def hang(*_):
         (folder / "hangs").touch()
         time.sleep(600)
-    sweep._Worker._look = hang
+    sweep._Worker._evaluate = hang
 else:
     (folder / f"ready-{kind}").touch()
     while not (folder / "go").exists():
@@ -102,7 +102,7 @@ def test_workers_share_a_study_and_make_up_for_a_killed_one(
     killed.send_signal(signal.SIGKILL)
     for kind, worker in zip(("one", "two"), pair, strict=True):
         wait_for(tmp_path / f"ready-{kind}", worker)
-    time.sleep(10)  # three signs of life of the dead one are missed
+    time.sleep(10)  # three heartbeats of the dead one are missed
     (tmp_path / "go").touch()
     outputs = [worker.communicate(timeout=300)[0] for worker in pair]
     assert [worker.returncode for worker in pair] == [0, 0], "\n".join(outputs)

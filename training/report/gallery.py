@@ -50,7 +50,8 @@ def strokes(data: ReportData, pictures: ReportPictures) -> list[str]:
         "The judge (`training/judge.py`) uses measures that no network was trained for, with Oxford's VGG-19 and from "
         "three distances. The style error is 0 for the painting itself, the content change is 0 for the photo itself. "
         "The grid is the height of the spectrum's peaks at periods of 2, 4 and 8 pixels, in decibels, on the worst "
-        "photo. The first row of each style is the earlier champion, which was trained with means of squares at one size; it "
+        "photo. "
+        "The first row of each style is the earlier champion, which was trained with means of squares at one size; it "
         "paints photos at their own size. The second row is the present champion; it paints photos at the size at "
         "which its strokes are as large as the painting's."
     )
