@@ -59,6 +59,9 @@ def fast(data: ReportData, pictures: ReportPictures) -> list[str]:
         for name, network in data.by_alias[FAST].items()
         if name in full_width and network.run.params.get("teacher")
     ]
+    champions = list(data.by_alias[CHAMPION].values())
+    if not pairs and any(network in champions for network in data.by_alias[FAST].values()):
+        return ["The champions are narrow themselves, so they have the alias `fast`, too."]
     if not pairs:
         return [
             "No style has versions with the aliases `fast` and `full-width` in this tracker. To train one, and to "
@@ -69,7 +72,6 @@ def fast(data: ReportData, pictures: ReportPictures) -> list[str]:
             "    python -m training.registry promote my_style champion --alias full-width",
         ]
     size = size_of([network.run for pair in pairs for network in pair])
-    champions = list(data.by_alias[CHAMPION].values())
     rows, sheet = [], []
     for full, narrow in pairs:
         equals = [
