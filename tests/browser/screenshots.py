@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photo", type=Path, help="upload this first; else the page's sample photo is shown")
     parser.add_argument("--style", help="title of the style to choose; else the first")
-    parser.add_argument("--comparison", default="Every style", help="the ready-made comparison to show")
+    parser.add_argument("--comparison", default="Styles", help="the ready-made comparison to show")
     parser.add_argument("--only", nargs="*", default=[], metavar="TAB-SCREEN-THEME", help="such as stylize-phone-dark")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
