@@ -41,6 +41,19 @@ def _iterations_in_words(value: tuple[int, int]) -> str:
     return f"{made:,} of {planned:,} iterations" if made < planned else f"{made:,} iterations"
 
 
+def _losses(entry: VersionEntry) -> tuple[str, tuple[int, ...], str] | None:
+    """What weights of losses mean depends on these."""
+    objective = entry.card.objective
+    if not objective.get("content_layer"):
+        return None
+    return objective["style_normalization"], tuple(objective["loss_scales"]), objective["content_layer"]
+
+
+def _losses_in_words(value: tuple[str, tuple[int, ...], str]) -> str:
+    normalization, scales, layer = value
+    return f"{normalization} losses at scale{'s' if len(scales) > 1 else ''} {', '.join(map(str, scales))}, {layer}"
+
+
 ITERATIONS = Setting("Iterations", _iterations, _iterations_in_words)
 BLOCKS = Setting(
     "Residual blocks",
@@ -48,6 +61,7 @@ BLOCKS = Setting(
     lambda value: f"{value} residual block{'' if value == 1 else 's'}",
 )
 WIDTH = Setting("Widths", lambda entry: entry.card.network.width, lambda value: f"width {number(value)}")
+LOSSES = Setting("Losses", _losses, _losses_in_words)
 STYLE_WEIGHT = Setting("Style weight", _trained("style_weight"), lambda value: f"style weight {number(value)}")
 BATCH_SIZE = Setting("Batch size", _trained("batch_size"), lambda value: f"batches of {value}")
 SEED = Setting("Seeds", _trained("seed"), lambda value: f"seed {value}")
@@ -55,6 +69,7 @@ SETTINGS = (
     ITERATIONS,
     BLOCKS,
     WIDTH,
+    LOSSES,
     STYLE_WEIGHT,
     Setting("Content weight", _trained("content_weight"), lambda value: f"content weight {number(value)}"),
     Setting("Style size", _trained("style_size"), lambda value: f"style picture at {value} pixels"),
@@ -255,7 +270,13 @@ def _differing_in(setting: Setting, versions: Sequence[VersionEntry], default: V
     usual = min(by_value, key=closeness)
     pairs = pairs_with(usual)
     fewest, _ = closeness(usual)
-    pairs = {value: pair for value, pair in pairs.items() if unlike(*pair)[0] == fewest}
+    pairs = {
+        value: pair
+        for value, pair in pairs.items()
+        if unlike(*pair)[0] == fewest and LOSSES.value(pair[0]) == LOSSES.value(pair[1])
+    }
+    if not pairs:  # networks of other losses differ for other reasons than this setting
+        return []
     anchor = min(pairs.values(), key=lambda pair: unlike(*pair))[0]
     chosen = {value: min(by_value[value], key=lambda entry: unlike(anchor, entry)) for value in pairs}
     return [entry for _, entry in sorted({**chosen, usual: anchor}.items())]

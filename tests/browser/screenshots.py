@@ -58,6 +58,7 @@ def main() -> None:
                         compare(page, options.photo, options.comparison)
                     if tab == "Gatys":
                         paint(page, options.photo)
+                    page.evaluate("window.scrollTo(0, 0)")
                     page.wait_for_timeout(700)  # fonts, transitions
                     target = options.folder / f"{tab}-{screen}-{theme}.webp".lower()
                     target.write_bytes(small(page.screenshot(full_page=True)))

@@ -108,6 +108,17 @@ def test_seeds_are_compared_where_nothing_else_differs(tmp_path: Path) -> None:
     assert [each.version for each in found["Style weight"]] == ["7", "3"]
 
 
+def test_style_weights_of_other_losses_are_not_compared(tmp_path: Path) -> None:
+    relative = {"style_normalization": "relative", "loss_scales": [1, 2], "content_layer": "relu3_3"}
+    champion = entry("9", 900, "strokes", style_weight=1.0, **relative)
+    usual = [entry(str(n), 3500, f"usual_{n}", content_layer="relu2_2", style_weight=1e9 * n) for n in (1, 5)]
+    found = {one.title: one.versions for one in comparisons(Versions(tmp_path / "two", "9", [usual[0], champion]), 6)}
+    assert "Style weight" not in found
+    found = {one.title: one.versions for one in comparisons(Versions(tmp_path / "all", "9", [*usual, champion]), 6)}
+    assert [each.version for each in found["Style weight"]] == ["1", "5"]
+    assert "relative losses at scales 1, 2, relu3_3" in labels([usual[0], champion])[1]
+
+
 def test_of_several_styles_the_settings_are_not_told() -> None:
     wave = VersionEntry("wave", "1", StyleCard("wave", "The Wave", iterations=500, training={"style_weight": 1e9}))
     assert labels([RUNS[2], wave]) == ["The Night, 3,500 iterations", "The Wave, 500 iterations"]
