@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from training.tracking import TrackingError, folder_lock
 from training.tracking import journal as journal_module
 from training.tracking.journal import Journal, set_aside
-from training.tracking.journal_files import FOLDER, unsent_folders
-from training.tracking.record import Record, plain_number, read_line
+from training.tracking.journal_files import FOLDER, Record, plain_number, read_line, unsent_folders
 
 RECORDS = FOLDER + "/records.jsonl"
 LOCK = FOLDER + "/lock"

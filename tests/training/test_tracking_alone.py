@@ -11,7 +11,7 @@ from stylecore.errors import StylecoreError
 from training.registry.versions import log_style
 from training.tracking import TrackingError
 from training.tracking.delivery import ModelDescription
-from training.tracking.record import Record, read_line
+from training.tracking.journal_files import Record, read_line
 from training.tracking.replay import replay
 from training.tracking.store import connect
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from mlflow.exceptions import MlflowException
 
-from training.tracking.record import milliseconds, plain_numbers
+from training.tracking.journal_files import milliseconds, plain_numbers
 from training.tracking.store import REPOSITORY
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "mlflow")

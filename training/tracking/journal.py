@@ -38,12 +38,13 @@ from training.tracking.journal_files import (
     RECORDS,
     RESERVE,
     SENT,
+    Record,
     file_name,
     files_of,
+    read_line,
     read_sent,
     write_sent,
 )
-from training.tracking.record import Record, read_line
 
 END_SECONDS = 60.0
 """Longest wait of an ended run until its records have arrived."""

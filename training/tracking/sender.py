@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from training.tracking.delivery import METRICS_A_CALL
 from training.tracking.journal import Journal
-from training.tracking.record import Record
+from training.tracking.journal_files import Record
 from training.tracking.sending import Answers, Lost, Refused, Store
 
 GATHER_SECONDS = 10.0

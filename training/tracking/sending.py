@@ -51,7 +51,7 @@ from training.tracking.delivery import (
     remove_other_runs,
 )
 from training.tracking.journal import Journal
-from training.tracking.record import Record
+from training.tracking.journal_files import Record
 from training.tracking.store import connect, plain_errors
 
 _REFUSALS = frozenset(

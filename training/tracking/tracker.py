@@ -34,8 +34,7 @@ from training.tracking import TrackingError
 from training.tracking.delivery import NOTE_IMAGE, ModelDescription, param_text
 from training.tracking.environment import SystemMetrics, start_system_metrics, user_name
 from training.tracking.journal import END_SECONDS, Journal, set_aside
-from training.tracking.journal_files import FOLDER
-from training.tracking.record import milliseconds, plain_number, plain_numbers
+from training.tracking.journal_files import FOLDER, milliseconds, plain_number, plain_numbers
 from training.tracking.sender import Sender
 from training.tracking.store import default_tracking_uri, is_server, tracking_uri_of, without_password
 
