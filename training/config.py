@@ -31,10 +31,10 @@ class TrainConfig:
     """The settings: flags of train.py, keys of a recipe, MLflow params, and the StyleCard's `training`.
 
     The defaults are those of Johnson et al. (2016), section 4.1, where the paper states them (four style layers of
-    VGG-16, 256-pixel pictures, batches of 4, Adam with a rate of 1e-3), but for the losses. Those are what the
-    report's comparison of losses recommends: content at relu3_3, as the authors' code has it, which leaves room for
-    strokes wider than an edge; the style loss at full and at half size; both relative, so that one style weight fits
-    every painting. recipes/experiment.yaml has the losses of the public implementations.
+    VGG-16, 256-pixel pictures, batches of 4, Adam with a rate of 1e-3), but for the losses: content at
+    relu3_3, as the authors' code has it, which leaves room for strokes wider than an edge; the style loss at full and
+    at half size, which the report's comparison found to help; both relative, so that one style weight fits every
+    painting (by itself that changed little). recipes/experiment.yaml has the losses of the public implementations.
     """
 
     name: str = setting("", "the style's name: the registered model and the --style of the command line")

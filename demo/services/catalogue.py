@@ -153,7 +153,8 @@ class Catalogue:
     def first_style(self) -> str:
         """The name of the style that is shown first; empty while there is none."""
         with self._lock:
-            return min(self._entries(), key=_rank).name if self._entries() else ""
+            entries = self._entries()
+        return min(entries, key=_rank).name if entries else ""
 
     def painting(self, name: str) -> Path | None:
         """The file of the picture that the style's default version was trained on; None where it is not known.
