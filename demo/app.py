@@ -30,9 +30,9 @@ from demo.services.gatys import Painter
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
-from demo.tabs.api import build_api
+from demo.tabs.api import build_api, build_gatys_api
 from demo.tabs.compare import build_compare_api, build_compare_tab
-from demo.tabs.gatys import build_gatys_api, build_gatys_tab
+from demo.tabs.gatys import build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
 from demo.theme import STYLE_SHEETS, header, script, theme
 from stylecore.errors import StylecoreError
@@ -66,7 +66,7 @@ def build_demo(
             with gr.Tab("Stylize", id="stylize"):
                 photo = build_stylize_tab(stylizer, page)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(painter, tab, photo)
+                build_gatys_tab(painter, page, tab, photo)
             with gr.Tab("Compare", id="compare") as tab:
                 build_compare_tab(stylizer, tab, photo)
         build_api(stylizer)
@@ -124,7 +124,8 @@ def _catalogue(options: argparse.Namespace) -> Catalogue:
     if options.bundle is not None:
         return BundleCatalogue(options.bundle)
     _restore(options.tracking_uri)
-    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page)
+    is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
+    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
 
 
 def _serve(page: gr.Blocks, options: argparse.Namespace) -> int:

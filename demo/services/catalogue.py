@@ -110,12 +110,16 @@ class RunRecord:
         page: address of its run in MLflow; empty where nothing is known to show it.
         losses: "total", "content" and "style" of its pictures of sample photos; empty where that was not evaluated.
         losses_size: longest side of those pictures.
+        judged: the judge's "style_error", "content_change" and "judged_photos"; empty where it was not asked.
+        judged_size: longest side of the pictures that were judged.
     """
 
     gatys_iterations: float | None = None
     page: str = ""
     losses: Mapping[str, float] = field(default_factory=dict)
     losses_size: int = 0
+    judged: Mapping[str, float] = field(default_factory=dict)
+    judged_size: int = 0
 
 
 class Catalogue:
@@ -301,6 +305,8 @@ class BundleCatalogue(Catalogue):
                     style.get("gatys_iterations"),
                     losses=style.get("evaluated_losses") or {},
                     losses_size=style.get("evaluated_size") or 0,
+                    judged=style.get("judged") or {},
+                    judged_size=style.get("judged_size") or 0,
                 )
                 versions.setdefault(name, []).append(version)
                 aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))

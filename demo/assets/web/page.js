@@ -17,6 +17,12 @@ const typed = (files) => {
   [...files].forEach((file, index) => transfer.items.add(new File([file], file.name, { type: types[index] })));
   return transfer;
 };
+// A box that a visitor has given a file is never filled with a sample (first_photo.js).
+for (const way of ['change', 'drop', 'paste']) {
+  document.addEventListener(way, (event) => {
+    if (way !== 'change' || event.target.type === 'file') event.target.closest?.('.block')?.setAttribute('data-chosen', '');
+  }, true);
+}
 document.addEventListener('change', (event) => {
   const transfer = event.target.type === 'file' ? typed(event.target.files) : null;
   if (transfer) event.target.files = transfer.files;
