@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class FilmReader:
         self._settings = settings
         self._stream = _picture_track(container, name)
         self._converter = FrameConverter(name)
-        self._start = Fraction(container.start_time or 0) * MICROSECOND + Fraction(settings.begin or 0)
+        self._start = Fraction(container.start_time or 0) * MICROSECOND + _exact(settings.begin or 0)
         self._sounds = {stream.index: track for track, stream in enumerate(container.streams.audio)}
         self._time_base: Fraction = self._stream.time_base
         first = self._first_frame(name)
@@ -67,7 +67,7 @@ class FilmReader:
         """
         settings, facts = self._settings, self.facts
         last, seen, given, error = None, 0, 0, None
-        end = math.inf if settings.end is None else Fraction(settings.end) - Fraction(settings.begin or 0)
+        end = math.inf if settings.end is None else _exact(settings.end) - _exact(settings.begin or 0)
         self._rewind()
         for packet in self._container.demux(self._stream, *self._container.streams.audio):
             if packet.stream.index in self._sounds:
@@ -138,7 +138,8 @@ class FilmReader:
         try:
             self._container.seek(int(self._start / self._time_base), stream=self._stream)
         except av.FFmpegError:  # a file that cannot seek: from its very beginning, or behind its end
-            self._container.seek(0)
+            with suppress(av.FFmpegError):
+                self._container.seek(0)
 
     def _time_of(self, frame: av.VideoFrame, number: int) -> int:
         """Units of the time base since the beginning of the chosen part."""
@@ -167,8 +168,8 @@ class FilmReader:
             length = self._container.duration * MICROSECOND
         if length is None:
             return None
-        begin = Fraction(settings.begin or 0)
-        part = min(length, Fraction(settings.end) if settings.end is not None else length) - begin
+        begin = _exact(settings.begin or 0)
+        part = min(length, _exact(settings.end) if settings.end is not None else length) - begin
         return max(1, math.ceil(part * _rate(stream) / settings.every))
 
 
@@ -196,6 +197,8 @@ def _decoded(name: str, open_it: Callable[[], Any]) -> Any:
         return open_it()
     except PermissionError:
         raise StylecoreError(f"{name} cannot be read: permission denied.") from None
+    except av.error.EOFError:
+        raise StylecoreError(f"{name} cannot be painted: it ends before its first frame.") from None
     except av.FFmpegError as error:
         raise StylecoreError(
             f"{name} cannot be read: it is broken, cut short, or no film ({', '.join(SUFFIXES)})."
@@ -212,6 +215,11 @@ def _picture_track(container: Any, name: str) -> Any:
 
 def _rate(stream: Any) -> Fraction:
     return stream.average_rate or stream.guessed_rate or Fraction(25)
+
+
+def _exact(time: float) -> Fraction:
+    """0.2 as a fifth."""
+    return Fraction(time).limit_denominator(1_000_000)
 
 
 def _fitted(width: int, height: int, max_side: int | None) -> tuple[int, int]:
