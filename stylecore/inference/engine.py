@@ -129,11 +129,17 @@ class Engine:
 
     # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
-    def paint(self, pixels: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
-        """Stylize a picture at exactly this size; arguments, result and errors are those of `stylize`."""
+    def paint(
+        self, pixels: Tensor, progress: Callable[[float], None] | None = None, *, noise: Tensor | None = None
+    ) -> Tensor:
+        """Stylize a picture at exactly this size; arguments, result and errors are those of `stylize`.
+
+        Args:
+            noise: (1, 1, H, W), for networks with input noise, instead of that of all pictures (`unit_noise`).
+        """
         _check_shape(pixels)
         height, width = pixels.shape[-2:]
-        batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise)
+        batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise, noise=noise)
         if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
             if pixels.ndim == 3:
                 return self._paint_by_tiles(batch[0], progress)
