@@ -71,8 +71,16 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
         "--output-dir": tmp_path / "runs",
         "--preview-photos": photos / "0.png",
         "--progress": tmp_path / "progress",
-        **{"--width": 0.25, "--residual-blocks": 1, "--input-noise": 0, "--style-size": 48, "--crop": 32},
-        **{"--workers": 0, "--log-every": 1, "--save-minutes": 0, "--evaluate-sizes": 32, "--mixed-precision": "no"},
+        "--width": 0.25,
+        "--residual-blocks": 1,
+        "--input-noise": 0,
+        "--style-size": 48,
+        "--crop": 32,
+        "--workers": 0,
+        "--log-every": 1,
+        "--save-minutes": 0,
+        "--evaluate-sizes": 32,
+        "--mixed-precision": "no",
     }
     words = [str(tmp_path / "My stripes.png"), *(str(word) for pair in flags.items() for word in pair)]
     words += ["--cpu", "--judge-sizes"]

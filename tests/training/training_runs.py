@@ -25,7 +25,15 @@ VGG_CACHE = default_cache()  # the user's own: converting the weights takes seco
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     # Beside train.py, what it imports later than at its top.
-    ["training.train", "training.teach.__main__", "openvino", "torch._dynamo", "torch.distributed.fsdp", "datasets", "mlflow.store.tracking.sqlalchemy_store"]
+    [
+        "training.train",
+        "training.teach.__main__",
+        "openvino",
+        "torch._dynamo",
+        "torch.distributed.fsdp",
+        "datasets",
+        "mlflow.store.tracking.sqlalchemy_store",
+    ]
 )
 
 
