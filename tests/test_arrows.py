@@ -75,7 +75,7 @@ def test_a_command_is_imported_by_nothing_but_its_own_command_line() -> None:
 def test_no_file_and_no_folder_grows_too_large() -> None:
     files = [*FILES, *(REPOSITORY / "tests").rglob("*.py")]
     assert [file for file in files if len(file.read_text(encoding="utf-8").splitlines()) > LONGEST] == []
-    folders = {file.parent for file in FILES}
+    folders = {file.parent for file in files}
     crowded = {
         folder: count
         for folder in folders

@@ -15,11 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import networks
-import optimizations
-import starting
-import trainings
 from comparing import REPOSITORY, Figure, Line, table
+from sections import networks, optimizations, starting, trainings
 
 from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos

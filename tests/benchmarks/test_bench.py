@@ -8,7 +8,7 @@ import painters
 import pytest
 import torch
 from comparing import Command, Figure, Process, ask, compare, table
-from optimizations import draw, figures, prepare
+from sections.optimizations import draw, figures, prepare
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
@@ -118,9 +118,9 @@ def test_losses_are_compared_with_the_peers_and_drawn(tmp_path: Path):
 
 
 def test_the_command_writes_what_it_prints(photo: Path, style: Path, tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setattr("networks.SIZES", ((32, 24),))
-    monkeypatch.setattr("networks.PEERS", tmp_path / "missing")
-    monkeypatch.setattr("networks.UNTRAINED", {})
+    monkeypatch.setattr("sections.networks.SIZES", ((32, 24),))
+    monkeypatch.setattr("sections.networks.PEERS", tmp_path / "missing")
+    monkeypatch.setattr("sections.networks.UNTRAINED", {})
     arguments = ["--only", "forms", "--repetitions", "2", "--threads", "1", "--style", str(style)]
     arguments += ["--photo", str(photo), "--painting", str(photo), "--json", str(tmp_path / "out" / "bench.json")]
     assert bench.main(arguments) == 0
@@ -136,9 +136,9 @@ def test_the_command_writes_what_it_prints(photo: Path, style: Path, tmp_path: P
 def test_tiles_are_compared_with_the_whole_and_batches_with_single_frames(
     photo: Path, style: Path, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr("networks.BIG", (64, 48))
-    monkeypatch.setattr("networks.FRAME", (32, 24))
-    monkeypatch.setattr("networks._champions", lambda: {"tiny": style, "again": style})
+    monkeypatch.setattr("sections.networks.BIG", (64, 48))
+    monkeypatch.setattr("sections.networks.FRAME", (32, 24))
+    monkeypatch.setattr("sections.networks._champions", lambda: {"tiny": style, "again": style})
     arguments = ["--only", "big-pictures", "--repetitions", "2", "--threads", "1", "--style", str(style)]
     arguments += ["--photo", str(photo), "--painting", str(photo), "--json", str(tmp_path / "bench.json")]
     assert bench.main(arguments) == 0

@@ -25,7 +25,7 @@ from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import read_settings
 from stylecore.vgg.weights import find_weights
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

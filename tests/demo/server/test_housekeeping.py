@@ -64,4 +64,4 @@ def test_the_c_library_takes_the_memory_settings() -> None:
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("another C library than glibc")
     code = "from demo.server.memory import return_freed_memory as f; raise SystemExit(0 if f() else 1)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0

@@ -20,7 +20,7 @@ from training.registry.__main__ import main
 from training.tracking.store import connect
 from training.tracking.tracker import Tracker
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

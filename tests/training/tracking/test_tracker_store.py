@@ -265,7 +265,7 @@ def test_the_comparison_link_asks_for_the_charts(store: str):
 
 
 def test_the_store_is_the_repository_s_unless_the_environment_says_another(tmp_path: Path, monkeypatch):
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[3]
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert default_tracking_uri() == f"sqlite:///{repository}/mlruns/mlflow.db"
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,7 @@ from training.config import TrainConfig, parse_config
 from training.experiments.objectives import PHOTO_LOSS, balanced, variants
 from training.objective import pixel_objective, style_targets
 
-RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "starry_night.yaml"
+RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "starry_night.yaml"
 
 
 def test_every_combination_is_compared_once_and_nothing_else_differs() -> None:

@@ -24,7 +24,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.preprocessing import CAFFE, IMAGENET
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
 
@@ -115,7 +115,7 @@ def test_the_result_stays_when_the_next_picture_comes() -> None:
 
 SIGNALS_BETWEEN_NETWORKS = """
 import signal
-from tests.stylecore.test_openvino_runtime import TINY, make_model
+from tests.stylecore.inference.test_openvino_runtime import TINY, make_model
 from stylecore.inference.engine import Engine
 
 received = []

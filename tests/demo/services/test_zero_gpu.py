@@ -7,7 +7,7 @@ from pathlib import Path
 
 from demo.services import zero_gpu
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 SPACES = """
 import functools, inspect, pickle

@@ -15,7 +15,7 @@ from training.tracking.journal_files import Record, read_line
 from training.tracking.replay import replay
 from training.tracking.store import connect
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def test_it_imports_nothing_of_the_rest() -> None:
