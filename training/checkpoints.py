@@ -27,6 +27,7 @@ from training.config import TrainConfig, find_file
 from training.evaluate import judge_network
 from training.evaluation import evaluate_together
 from training.registry.versions import log_preview, log_style
+from training.state import Clock
 from training.tracking.environment import environment_tags
 from training.tracking.tracker import Tracker
 
@@ -49,6 +50,19 @@ class Trial:
     tags: Mapping[str, str]
     command: str
     evaluate: Callable[[Tracker, TransformNet, int], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A training that a person watches (training.teach).
+
+    Attributes:
+        command: the command that trains with the same settings.
+        watch: called by the first process after every step, with the network, the iteration, the losses and the clock.
+    """
+
+    command: str
+    watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None]
 
 
 def write_checkpoint(
@@ -121,7 +135,9 @@ def evaluate_checkpoints(config: TrainConfig, tracker: Tracker, device: str) -> 
     if not models or not files or not config.evaluate_sizes:
         return
     photos = [(name, load_picture(file).pixels) for name, file in files.items()]
-    evaluations = evaluate_together(models, photos, None, config.evaluate_sizes, device=device)
+    evaluations = evaluate_together(
+        models, photos, None, config.evaluate_sizes, gatys_iterations=config.gatys_iterations, device=device
+    )
     for model, evaluation in zip(models, evaluations, strict=True):
         print(evaluation.table(), flush=True)
         judged = judge_network(model, photos, None, config.judge_sizes, device) if config.judge_sizes else []
@@ -145,6 +161,7 @@ def start_tracker(
     style: Tensor,
     run_id: str,
     trial: Trial | None = None,
+    lesson: Lesson | None = None,
 ) -> Tracker:
     """Begin the MLflow run, or continue the run `run_id` if that is not empty."""
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
@@ -153,7 +170,8 @@ def start_tracker(
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"
     tags = environment_tags(accelerator.num_processes, device)
     about = ", ".join(part for part in (config.artist, config.year) if part)
-    command = trial.command if trial else command_line(accelerator.num_processes, tags)
+    named = trial or lesson
+    command = named.command if named else command_line(accelerator.num_processes, tags)
     return Tracker.start(
         experiment=EXPERIMENT,
         run_name=config.run_name or config.name,

@@ -140,11 +140,11 @@ class Catalogue:
         self._made: dict[tuple[str, str, str], bytes | None] = {}  # pictures on the cards
         self._try_at: dict[tuple[str, str, str], float] = {}
 
-    def styles(self) -> list[StyleEntry]:
+    def styles(self, owner: str = "") -> list[StyleEntry]:
         """The styles that can be opened, with their previews: `FIRST_STYLE`, the other paintings by title, and what
-        was drawn by a program."""
+        was drawn by a program. Of styles that are not for all, those of the owner."""
         with self._lock:
-            entries = sorted(self._entries(), key=_rank)
+            entries = sorted((each for each in self._entries() if self._is_shown(each.name, owner)), key=_rank)
         return [
             replace(
                 entry,
@@ -157,7 +157,7 @@ class Catalogue:
     def first_style(self) -> str:
         """The name of the style that is shown first; empty while there is none."""
         with self._lock:
-            entries = self._entries()
+            entries = [each for each in self._entries() if self._is_shown(each.name)]
         return min(entries, key=_rank).name if entries else ""
 
     def painting(self, name: str) -> Path | None:
@@ -191,7 +191,7 @@ class Catalogue:
         with self._lock:
             entries = {entry.name: entry for entry in self._entries()}
         if name not in entries:
-            known = ", ".join(sorted(entries))
+            known = ", ".join(sorted(each for each in entries if self._is_shown(each)))
             raise StylecoreError(
                 f"there is no style {name!r}; the styles are {known}."
                 if known
@@ -263,6 +263,10 @@ class Catalogue:
 
     def _entries(self) -> list[StyleEntry]:
         raise NotImplementedError
+
+    def _is_shown(self, name: str, owner: str = "") -> bool:
+        """Whether a style is listed for this owner; whoever knows its name can open it."""
+        return True
 
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError

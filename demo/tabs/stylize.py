@@ -1,6 +1,7 @@
 """The first tab: a photo, a style, the result."""
 
 import html
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,6 +12,7 @@ from demo.services.catalogue import Catalogue, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
 from demo.services.stylize import Stylizer
+from demo.services.teach.lessons import owner_of
 from demo.tabs.batch import build_batch
 from demo.tabs.before_after import before_after_html
 from demo.tabs.cards import sample_strip, style_cards
@@ -65,8 +67,17 @@ def limits_text(limits: Limits) -> str:
     )
 
 
-def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
-    """Lay the tab out inside the open `gr.Tab` and connect it. Returns the photo input."""
+@dataclass(frozen=True)
+class FirstTab:
+    """What other tabs use of this one: the photo input, the style cards, and the name of the chosen style."""
+
+    photo: gr.Image
+    cards: gr.HTML
+    style: gr.State
+
+
+def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserState | None = None) -> FirstTab:
+    """Lay the tab out inside the open `gr.Tab` and connect it; `token` says whose own styles are shown."""
     catalogue, limits = stylizer.catalogue, stylizer.limits
     style = gr.State("")
     with gr.Row(elem_classes="columns"):
@@ -131,8 +142,8 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style)
 
-    def show_styles(request: gr.Request) -> tuple[Any, ...]:
-        entries = catalogue.styles()
+    def show_styles(request: gr.Request, token: str = "") -> tuple[Any, ...]:
+        entries = catalogue.styles(owner_of(token))
         linked = settings_of_link(dict(request.query_params), catalogue, limits)
         chosen = linked.style or next((entry.name for entry in entries), "")
         return (
@@ -180,7 +191,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
     linked = [strength, brush, longest_side, keep_colors]
-    page.load(plainly(show_styles), None, [styles, notice, style, version, card, *linked], **setting_style)
+    page.load(
+        plainly(show_styles),
+        [token] if token else None,
+        [styles, notice, style, version, card, *linked],
+        **setting_style,
+    )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
     samples.select(plainly(pick_sample), None, [photo], **QUIET)
     copied: dict[str, Any] = {"outputs": [copy_link], **QUIET}
@@ -203,7 +219,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     )
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
-    return photo
+    return FirstTab(photo, styles, style)
 
 
 def _of_style(catalogue: Catalogue, style: str, version: str = CHAMPION) -> tuple[gr.Dropdown, str]:
