@@ -21,7 +21,7 @@ class FilmSettings:
         StylecoreError: a value is out of its range.
     """
 
-    calm: float = setting(0.5, "0 paints each frame by itself; up to 1, strokes stay longer on things")
+    calm: float = setting(0.8, "0 paints each frame by itself; up to 1, strokes stay longer on things")
     every: int = setting(1, "paint only every so many-th frame, and show it as many times as long")
     max_side: int | None = setting(None, "reduce the longest side to this many pixels")
     max_pixels: int = setting(9_000_000, "refuse films whose frames have more pixels than this")

@@ -50,6 +50,7 @@ PARTS = {
     "noise moves": CalmParts(noise=True, blend=0),
     "blended": CalmParts(noise=False, blend=CalmParts.of(0.5).blend),
     "calm 0.5": CalmParts.of(0.5),
+    "calm 0.8": CalmParts.of(0.8),
     "calm 1": CalmParts.of(1),
 }
 
