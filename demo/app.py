@@ -124,9 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with own_folder() as folder, _teaching(options, limits) as teacher:
             page = build_demo(catalogue, limits=limits, teacher=teacher)
             keep_tidy(folder)
-            # The first visitor finds the styles' previews painted, or nearly.
-            threading.Thread(target=catalogue.styles, name="previews", daemon=True).start()
-            return _serve(page, options)
+            return _serve(page, catalogue, options)
     except StylecoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -139,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _catalogue(options: argparse.Namespace) -> Catalogue:
     if options.bundle is not None:
         return BundleCatalogue(options.bundle)
-    _restore(options.tracking_uri)
+    _check_that_the_registry_can_be_served()
     is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
     return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
 
@@ -162,7 +160,7 @@ def _teaching(options: argparse.Namespace, limits: Limits) -> Iterator[Teacher |
         teacher.close()
 
 
-def _serve(page: gr.Blocks, options: argparse.Namespace) -> int:
+def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -> int:
     if options.mcp:
         import gradio.mcp
 
@@ -181,6 +179,8 @@ def _serve(page: gr.Blocks, options: argparse.Namespace) -> int:
     print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
     if options.mcp:
         print(f"MCP clients connect to {url}gradio_api/mcp/", flush=True)
+    # Only now, so that the page answers first.
+    threading.Thread(target=_fill, args=(catalogue, options), name="styles", daemon=True).start()
     page.block_thread()
     return 0
 
@@ -190,21 +190,36 @@ def _stop(signal_number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _restore(tracking_uri: str | None) -> None:
-    """Put the published runs into the registry, where it lacks them; the page opens without them too."""
-    try:
-        from training.registry import restore_published
-    except ImportError as error:
+def _check_that_the_registry_can_be_served() -> None:
+    if find_spec("mlflow") is None:
         raise StylecoreError(
-            f"serving the registry needs the package {error.name}; install it, or serve a bundle with --bundle."
-        ) from error
+            "serving the registry needs the package mlflow; install it, or serve a bundle with --bundle."
+        )
+
+
+def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:
+    """Bring the published styles into the registry and paint the styles' previews, while the page is served."""
+    if options.bundle is None:
+        _restore(catalogue, options.tracking_uri)
+    catalogue.styles()
+
+
+def _restore(catalogue: Catalogue, tracking_uri: str | None) -> None:
+    """Put the published runs into the registry, where it lacks them; the page goes on without them too."""
+    from training.registry import restore_published
+
+    def tell(done: int, total: int) -> None:
+        catalogue.loading = f"The published styles are being fetched: {done} of {total} trainings are there."
+
+    catalogue.loading = "The styles are being looked for."
     try:
-        restored = restore_published(tracking_uri=tracking_uri)
+        restored = restore_published(tracking_uri=tracking_uri, progress=tell)
+        if restored:
+            print(f"Restored the published runs {', '.join(restored)}.", flush=True)
     except StylecoreError as error:
         _log.warning("The published runs were not restored: %s", error)
-        return
-    if restored:
-        print(f"Restored the published runs {', '.join(restored)}.", flush=True)
+    finally:
+        catalogue.loading = ""
 
 
 def _has_browser() -> bool:

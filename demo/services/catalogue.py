@@ -130,10 +130,12 @@ class Catalogue:
 
     Attributes:
         notice: one sentence for the visitor when something is amiss (no styles, registry unreachable), else "".
+        loading: one sentence about how far it is while more styles are on their way, else "".
     """
 
     def __init__(self) -> None:
         self.notice = ""
+        self.loading = ""
         self._lock = threading.RLock()
         self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
         self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
@@ -155,10 +157,9 @@ class Catalogue:
         ]
 
     def first_style(self) -> str:
-        """The name of the style that is shown first; empty while there is none."""
-        with self._lock:
-            entries = [each for each in self._entries() if self._is_shown(each.name)]
-        return min(entries, key=_rank).name if entries else ""
+        """The name of the style that is shown first, as far as one knows. Nothing is read for it."""
+        entries = [each for each in self._known_entries() if self._is_shown(each.name)]
+        return min(entries, key=_rank).name if entries else FIRST_STYLE
 
     def painting(self, name: str) -> Path | None:
         """The file of the picture that the style's default version was trained on; None where it is not known.
@@ -195,7 +196,7 @@ class Catalogue:
             raise StylecoreError(
                 f"there is no style {name!r}; the styles are {known}."
                 if known
-                else self.notice or "there is no style."
+                else self.loading or self.notice or "there is no style."
             )
         return entries[name]
 
@@ -268,6 +269,9 @@ class Catalogue:
         """Whether a style is listed for this owner; whoever knows its name can open it."""
         return True
 
+    def _known_entries(self) -> list[StyleEntry]:
+        raise NotImplementedError
+
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError
 
@@ -328,6 +332,9 @@ class BundleCatalogue(Catalogue):
             self.notice = f"The bundle {self._bundle} holds no style; export it again from a registry that has some."
 
     def _entries(self) -> list[StyleEntry]:
+        return self._known
+
+    def _known_entries(self) -> list[StyleEntry]:
         return self._known
 
     def _version(self, name: str, version: str) -> VersionEntry:

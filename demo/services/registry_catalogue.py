@@ -20,6 +20,9 @@ SECONDS_BETWEEN_READS = 15.0
 """A version that is promoted appears on the page after so long."""
 
 
+SECONDS_WHILE_LOADING = 1.0
+"""The same while the published styles are restored."""
+
 LOCAL_PAGE = "http://127.0.0.1:5000"
 """Where `make mlflow-ui` shows the runs."""
 SECONDS_FOR_THE_PAGE = 0.5
@@ -62,11 +65,15 @@ class RegistryCatalogue(Catalogue):
 
     def _entries(self) -> list[StyleEntry]:
         reading = self._reading is not None and self._reading.is_alive()
-        if not reading and time.monotonic() - self._read_at > self._seconds_between_reads:
+        believed = SECONDS_WHILE_LOADING if self.loading else self._seconds_between_reads
+        if not reading and time.monotonic() - self._read_at > believed:
             self._reading = threading.Thread(target=self._try_to_read, name="registry", daemon=True)
             self._reading.start()
             # A server that does not answer is waited for once; until it does, what is known is served.
             self._reading.join(PATIENCE if self._known else None)
+        return self._known
+
+    def _known_entries(self) -> list[StyleEntry]:
         return self._known
 
     def _try_to_read(self) -> None:

@@ -1,6 +1,8 @@
 """The first tab: a photo, a style, the result."""
 
 import html
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,9 @@ from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import readable_formats
 from stylecore.samples import sample_photos
+
+SECONDS_BETWEEN_LOOKS = 0.5
+"""While styles are on their way."""
 
 
 def version_label(entry: StyleEntry, version: str) -> str:
@@ -142,20 +147,36 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style)
 
-    def show_styles(request: gr.Request, token: str = "") -> tuple[Any, ...]:
-        entries = catalogue.styles(owner_of(token))
+    def show_styles(request: gr.Request, token: str = "") -> Iterator[tuple[Any, ...]]:
+        """The cards, and the settings of the link; while styles are on their way, again whenever one is there."""
         linked = settings_of_link(dict(request.query_params), catalogue, limits)
-        chosen = linked.style or next((entry.name for entry in entries), "")
-        return (
-            style_cards(entries, chosen),
-            gr.Markdown(catalogue.notice, visible=bool(catalogue.notice)),
-            chosen,
-            *_of_style(catalogue, chosen, linked.version),
-            linked.strength,
-            linked.brush,
-            linked.longest_side,
-            linked.keep_colors,
-        )
+        chosen, shown = "", None
+        while True:
+            loading = catalogue.loading
+            entries = catalogue.styles(owner_of(token))
+            notice = loading or catalogue.notice
+            if (notice, len(entries)) != shown:
+                shown = (notice, len(entries))
+                first = not chosen
+                if first and loading:  # what the link asks for may be there now
+                    linked = settings_of_link(dict(request.query_params), catalogue, limits)
+                chosen = chosen or linked.style or next((entry.name for entry in entries), "")
+                settings = (
+                    chosen,
+                    *_of_style(catalogue, chosen, linked.version),
+                    linked.strength,
+                    linked.brush,
+                    linked.longest_side,
+                    linked.keep_colors,
+                )
+                yield (
+                    style_cards(entries, chosen),
+                    gr.Markdown(notice, visible=bool(notice)),
+                    *(settings if first else (gr.skip(),) * len(settings)),
+                )
+            if not loading:
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def pick_style(event: gr.EventData) -> tuple[Any, ...]:
         return event.name, *_of_style(catalogue, event.name)

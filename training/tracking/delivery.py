@@ -35,6 +35,7 @@ from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
 from training.tracking import TrackingError
+from training.tracking.experiments import describe_experiment
 from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
 
 NOTE_IMAGE = "style/picture.jpg"
@@ -80,7 +81,9 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             folder = artifact_folder(client.tracking_uri)
             location = (folder / name).as_uri() if folder else None
             try:
-                return client.create_experiment(name, artifact_location=location)
+                created = client.create_experiment(name, artifact_location=location)
+                describe_experiment(client, created, name)
+                return created
             except MlflowException:
                 experiment = client.get_experiment_by_name(name)  # another process made it first
                 if experiment is None:
@@ -95,6 +98,8 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             f"The experiment {name!r} was made through an MLflow server, which has its files; "
             "set MLFLOW_TRACKING_URI to that server's address."
         )
+    with plain_errors(client.tracking_uri, f"describing the experiment {name!r}"):
+        describe_experiment(client, experiment.experiment_id, name)
     return experiment.experiment_id
 
 

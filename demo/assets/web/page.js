@@ -70,6 +70,15 @@ const retitle = (root) => {
     }
   }
 };
+// Its upload boxes have a name that is not what is written in them: without it, what is written is their name.
+const rename = (root) => {
+  for (const box of root.querySelectorAll?.('button.upload-container[aria-label]') ?? []) {
+    if (box.innerText.trim()) box.removeAttribute('aria-label');
+  }
+  for (const empty of root.querySelectorAll?.('div.empty[aria-label]') ?? []) empty.removeAttribute('aria-label');
+};
 new MutationObserver((changes) => {
-  for (const change of changes) for (const node of change.addedNodes) retitle(node);
+  for (const change of changes) {
+    for (const node of change.addedNodes) { retitle(node); rename(node.parentElement ?? node); }
+  }
 }).observe(document, { childList: true, subtree: true });

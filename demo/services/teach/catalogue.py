@@ -20,14 +20,25 @@ class TaughtCatalogue(Catalogue):
     """
 
     def __init__(self, others: Catalogue, teacher: Teacher) -> None:
-        super().__init__()
         self._others, self._teacher = others, teacher
+        super().__init__()
         self._entry_of: dict[str, StyleEntry] = {}
+
+    @property
+    def loading(self) -> str:
+        return self._others.loading
+
+    @loading.setter
+    def loading(self, sentence: str) -> None:
+        self._others.loading = sentence
 
     def _entries(self) -> list[StyleEntry]:
         others = [entry for entry in self._others._entries() if not entry.name.startswith(PREFIX)]
         self.notice = self._others.notice
         return others + [entry for lesson in self._teacher.taught() if (entry := self._entry(lesson))]
+
+    def _known_entries(self) -> list[StyleEntry]:
+        return [entry for entry in self._others._known_entries() if not entry.name.startswith(PREFIX)]
 
     def _entry(self, lesson: Lesson) -> StyleEntry | None:
         if lesson.style not in self._entry_of:
