@@ -129,13 +129,14 @@ def test_main_restores_the_published_runs_and_serves_the_registry(
 
         def block_thread(self) -> None: ...
 
-    def build(catalogue: object, limits: Limits) -> Page:
+    def build(catalogue: object, limits: Limits, teacher: object) -> Page:
+        assert teacher is None
         asked["catalogue"] = catalogue
         return Page()
 
     monkeypatch.setattr(app, "build_demo", build)
     monkeypatch.setattr(app.webbrowser, "get", lambda: (_ for _ in ()).throw(app.webbrowser.Error))
-    assert main(["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--inbrowser"]) == 0
+    assert main(["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--inbrowser", "--no-teach"]) == 0
     assert isinstance(asked["catalogue"], RegistryCatalogue)
     assert asked["inbrowser"] is False
     assert asked["enable_monitoring"] is False
