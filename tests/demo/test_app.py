@@ -141,13 +141,14 @@ def test_main_restores_the_published_runs_and_serves_the_registry(
                 if thread.name == "styles":
                     thread.join(60)
 
-    def build(catalogue: object, limits: Limits) -> Page:
+    def build(catalogue: object, limits: Limits, teacher: object) -> Page:
+        assert teacher is None
         asked["catalogue"] = catalogue
         return Page()
 
     monkeypatch.setattr(app, "build_demo", build)
     monkeypatch.setattr(app.webbrowser, "get", lambda: (_ for _ in ()).throw(app.webbrowser.Error))
-    assert main(["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--inbrowser"]) == 0
+    assert main(["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--inbrowser", "--no-teach"]) == 0
     assert isinstance(asked["catalogue"], RegistryCatalogue)
     assert told == ["The published styles are being fetched: 1 of 2 trainings are there."]
     assert asked["catalogue"].loading == ""

@@ -144,8 +144,10 @@ class Teacher:
             line = _line(lessons)
             place = line.index(lesson) if lesson in line else 0
             figures = self.files.figures(lesson)
-        phase = figures.get("phase", "beginning") if lesson.state == "learning" else lesson.state
-        return View(lesson, place, str(phase), figures)
+        phase = str(figures.get("phase", "beginning")) if lesson.state == "learning" else lesson.state
+        if lesson.state == "learning" and phase in ("done", "failed"):  # its process still ends
+            phase = "finishing"
+        return View(lesson, place, phase, figures)
 
     def picture(self, lesson: Lesson) -> bytes | None:
         """A JPEG of the visitor's photo as the network paints it now; None before there is a network."""
