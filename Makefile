@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo deploy-space train mlflow-ui tracker test bench lint format
+.PHONY: help setup demo deploy-space static deploy-static train mlflow-ui tracker test bench lint format
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,12 @@ demo: setup ## open the app on http://127.0.0.1:7860
 
 deploy-space: setup ## put the page on a Hugging Face Space: SPACE=user/name DRY_RUN=1
 	$(RUN) -m demo.deploy "$(SPACE)" $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
+
+static: setup ## write the page that needs no server to build/static
+	$(RUN) -m demo.static $(ARGS)
+
+deploy-static: setup ## put that page on a static Space: SPACE=user/name DRY_RUN=1
+	$(RUN) -m demo.static "$(SPACE)" $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
 
 train: setup ## train a style: RECIPE=file PHOTOS=folder-or-dataset ARGS="--resume auto"
 	$(VENV)/bin/accelerate launch $(LAUNCH) training/train.py --recipe $(RECIPE) --photos $(PHOTOS) $(ARGS)

@@ -212,7 +212,7 @@ def network_on(device: torch.device, network: TransformNet) -> TransformNet:
 def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]:
     """Extend (N, 3, H, W) by the network's border; returns it with the first row and column of the picture."""
     height, width = pixels.shape[-2:]
-    border = _border(config)
+    border = border_of(config)
     extended = extend(pixels, border, border + -width % ALIGNMENT, border, border + -height % ALIGNMENT)
     if config.padding == "reflect-start":
         # The network reflects and crops by itself; it only needs enough pixels to reflect.
@@ -220,7 +220,8 @@ def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]
     return extended, border, border
 
 
-def _border(config: TransformNetConfig) -> int:
+def border_of(config: TransformNetConfig) -> int:
+    """Pixels of border on each side with which a network is run."""
     if config.padding == "reflect":
         return BORDER_OF_LARGE_STROKES if config.input_noise else BORDER_OF_REFLECTION
     if config.padding == "reflect-start":  # the network itself adds the border of the residual blocks
