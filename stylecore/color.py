@@ -19,13 +19,13 @@ SMALLEST_VARIANCE = 1e-5
 """A direction in which the style's colors vary less (0.003, less than one step of 8 bits) is not stretched."""
 
 
-def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, luminance_only: bool = False) -> Tensor:
+def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, keep_colors: bool = False) -> Tensor:
     """Mix the stylized picture with the content picture.
 
     Args:
         content, stylized: (3, H, W) or (N, 3, H, W) in [0, 1], of equal shape.
         strength: 0 gives the content exactly, 1 the stylized picture exactly.
-        luminance_only: First give the stylized picture the content's colors (`with_colors_of`).
+        keep_colors: First give the stylized picture the content's colors (`with_colors_of`).
 
     Raises:
         StylecoreError: The strength is not a number from 0 to 1.
@@ -34,7 +34,7 @@ def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, luminance
         raise StylecoreError(f"the strength of a style must be a number from 0 to 1, not {strength}")
     if content.shape != stylized.shape:
         raise ValueError(f"cannot blend {tuple(content.shape)} with {tuple(stylized.shape)}")
-    if luminance_only:
+    if keep_colors:
         stylized = with_colors_of(content, stylized)
     return torch.lerp(content, stylized, strength)
 

@@ -69,7 +69,7 @@ class Stylized:
 
     def finish(self, strength: float, keep_colors: bool) -> Tensor:
         """The picture to show, (3, H, W) in [0, 1]; the network is not asked again."""
-        return blend(self.content / 255, self.stylized / 255, strength, luminance_only=keep_colors)
+        return blend(self.content / 255, self.stylized / 255, strength, keep_colors=keep_colors)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         model = open_style(reference)
         engine = Engine(model, options.device, options.runtime)
         stylized = engine.stylize(picture.pixels, brush=options.brush, detail=options.detail)
-        stylized = blend(picture.pixels, stylized, options.strength, luminance_only=options.keep_colors)
+        stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
         cells.append((model.card.title or model.card.name, to_image(stylized)))
     settings = {"command": "sheet", "styles": [label for label, _ in cells[1:]], "strength": options.strength}
     save_picture(compose(cells, options.columns), options.output, settings=settings)

@@ -144,7 +144,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
         stylized = engine.stylize(
             picture.pixels, lambda share: bar.update(share - bar.n), brush=options.brush, detail=options.detail
         )
-    stylized = blend(picture.pixels, stylized, options.strength, luminance_only=options.keep_colors)
+    stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
     settings = {
         "command": "stylize",
         "style": engine.card.name,

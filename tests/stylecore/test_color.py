@@ -22,7 +22,7 @@ def statistics(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_ends_of_the_mix_are_exact() -> None:
     content, stylized = torch.rand(3, 5, 7), torch.rand(3, 5, 7)
     assert torch.equal(blend(content, stylized, 0), content)
-    assert torch.equal(blend(content, stylized, 0, luminance_only=True), content)
+    assert torch.equal(blend(content, stylized, 0, keep_colors=True), content)
     assert torch.equal(blend(content, stylized), stylized)
 
 
@@ -34,7 +34,7 @@ def test_the_middle_of_the_mix() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0, 1))
 def test_the_mix_stays_in_range(strength: float) -> None:
-    mixed = blend(torch.rand(3, 4, 4).round(), torch.rand(3, 4, 4).round(), strength, luminance_only=True)
+    mixed = blend(torch.rand(3, 4, 4).round(), torch.rand(3, 4, 4).round(), strength, keep_colors=True)
     assert mixed.min() >= 0
     assert mixed.max() <= 1
 
@@ -63,11 +63,11 @@ def test_kept_colors_are_y_of_the_stylized_and_i_q_of_the_content() -> None:
     yiq[0] = torch.einsum("j,jhw->hw", to_yiq[0], stylized)
     expected = torch.einsum("ij,jhw->ihw", torch.linalg.inv(to_yiq), yiq)
     assert torch.allclose(with_colors_of(content, stylized), expected, atol=1e-3)  # the matrix has four digits
-    assert torch.equal(blend(content, stylized, luminance_only=True), with_colors_of(content, stylized))
+    assert torch.equal(blend(content, stylized, keep_colors=True), with_colors_of(content, stylized))
 
 
 def test_gray_content_makes_a_gray_picture() -> None:
-    kept = blend(middling(1, 4, 4).expand(3, -1, -1), middling(3, 4, 4), luminance_only=True)
+    kept = blend(middling(1, 4, 4).expand(3, -1, -1), middling(3, 4, 4), keep_colors=True)
     assert torch.allclose(kept[0], kept[1])
     assert torch.allclose(kept[0], kept[2])
 
