@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.stylecore.test_openvino_runtime import FORMS, TINY, make_model, psnr
 from torch import Tensor
 
 from stylecore.__main__ import main
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import CARD_KEY, StyleCard, StyleModel
+from tests.stylecore.inference.test_openvino_runtime import FORMS, TINY, make_model, psnr
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
