@@ -133,7 +133,7 @@ class _Painted:
             picture = lay_detail(picture[None], to_tensor(frame.small)[None], photo[None], settings.detail)[0]
         if settings.strength < 1 or settings.keep_colors:
             content = to_tensor(frame.pixels)
-            picture = blend(content, picture, settings.strength, luminance_only=settings.keep_colors)
+            picture = blend(content, picture, settings.strength, keep_colors=settings.keep_colors)
         return to_pixels(picture)
 
 
