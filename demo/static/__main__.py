@@ -15,6 +15,7 @@ from huggingface_hub import HfApi
 from demo.deploy import ask, checked_name, files_of, listing, logged_in
 from demo.static.folder import FOLDER, write_static
 from stylecore.command import run_command
+from stylecore.errors import StylecoreError
 from training.registry.published import commit_of_the_code
 
 
@@ -58,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.name == "" and not options.dry_run:  # of `make deploy-static`
+        raise StylecoreError(
+            "which Space? make deploy-static SPACE=user/name, or DRY_RUN=1 to see what would be in it."
+        )
     name = checked_name(options.name) if options.name else ""
     hub = logged_in() if name and not options.dry_run else None
     folder = write_static(options.folder, tracking_uri=options.tracking_uri, styles=tuple(options.styles))

@@ -38,7 +38,7 @@ def write_runtime(folder: Path) -> None:
             assert file is not None
             content = file.read()
             if name in BINARIES:
-                (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+                (folder / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=6, mtime=0))
             else:
                 (folder / name).write_bytes(content)
 

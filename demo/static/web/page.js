@@ -37,6 +37,7 @@ const hire = () => {
 };
 
 let styles = [];
+let samples = [];
 let photo = null; // {name, sample}
 const style = () => styles.find((each) => each.name === document.querySelector('input[name=style]:checked')?.value) ?? styles[0];
 const settings = () => ({ strength: Number(element('strength').value), keepColors: element('keep-colors').checked });
@@ -74,7 +75,7 @@ const work = async () => {
         element('runtime').textContent = `Computed in this browser by ${answer.runtime}.`;
       }
       element('png').disabled = element('jpeg').disabled = false;
-      keep();
+      keep(answer.files);
     } catch (error) {
       element('png').disabled = element('jpeg').disabled = true;
       fail(error);
@@ -115,14 +116,16 @@ const save = async (type, suffix) => {
   } catch (error) { fail(error); }
 };
 
-// All files are kept after the first picture, so that the page works without a network.
+// All files are kept after the first picture, so that the page works without a network: also those that came before
+// the service worker was there.
 let kept = false;
-const keep = async () => {
+const keep = async (runtime) => {
   const active = (await navigator.serviceWorker?.getRegistration())?.active;
-  if (kept || !active) return;
+  if (kept || !active || !runtime) return;
   kept = true;
-  navigator.serviceWorker.onmessage = () => { element('offline').textContent = 'Ready to work without a network.'; };
-  active.postMessage({ keep: styles.flatMap((each) => [each.file, each.preview, each.painting]).filter(Boolean) });
+  navigator.serviceWorker.onmessage = ({ data }) => { element('offline').textContent = data.kept ? 'Ready to work without a network.' : ''; };
+  const pictures = styles.flatMap((each) => [each.file, each.preview, each.painting]).filter(Boolean);
+  active.postMessage({ keep: [...runtime, ...samples.map((sample) => sample.file), ...pictures] });
 };
 
 const camera = { video: null };
@@ -179,8 +182,7 @@ const main = async () => {
   element('at').oninput = place;
   place();
   await prepare();
-  const { styles: found, samples } = await (await fetch('styles.json')).json();
-  styles = found;
+  ({ styles, samples } = await (await fetch('styles.json')).json());
   element('cards').append(...styles.map(card));
   for (const sample of samples) {
     const button = Object.assign(document.createElement('button'), { type: 'button', title: sample.name });

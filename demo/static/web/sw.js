@@ -1,9 +1,14 @@
 // Keeps the page's files for use without a network, and adds the headers that threads need where a host sets none.
 const VERSION = 'stylecore-{version}';
-const FIRST = ['./', 'page.css', 'page.js', 'worker.js', 'pictures.js', 'styles.json', 'icon.svg', 'manifest.webmanifest'];
+const FIRST = [
+  './', 'page.css', 'page.js', 'worker.js', 'pictures.js', 'styles.json', 'icon.svg', 'manifest.webmanifest',
+  'fonts/SourceSansPro-Regular.woff2', 'fonts/SourceSansPro-Bold.woff2',
+];
+// Past the browser's own cache, which may still have files of an earlier version.
+const fresh = (file) => new Request(file, { cache: 'reload' });
 
 self.addEventListener('install', (event) => {
-  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FIRST)));
+  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FIRST.map(fresh))));
 });
 self.addEventListener('activate', (event) => {
   event.waitUntil((async () => {
@@ -39,9 +44,10 @@ self.addEventListener('fetch', (event) => {
 self.addEventListener('message', (event) => {
   event.waitUntil((async () => {
     const cache = await caches.open(VERSION);
+    let kept = true;
     for (const file of event.data.keep) {
-      if (!(await cache.match(file))) await cache.add(file).catch(() => {});
+      if (!(await cache.match(file))) await cache.add(file).catch(() => { kept = false; });
     }
-    event.source.postMessage({ kept: true });
+    event.source.postMessage({ kept });
   })());
 });

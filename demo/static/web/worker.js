@@ -30,7 +30,8 @@ const load = async (kind, threads) => {
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = 'error';
   const words = threads === 1 ? 'one thread' : `${threads} threads`;
-  return { ort, kind, words: kind === 'webgpu' ? 'WebGPU' : `WebAssembly, ${words}` };
+  const files = [`ort/ort.${kind}.min.mjs`, `ort/${name}.mjs`, `ort/${name}.wasm.gz`];
+  return { ort, kind, files, words: kind === 'webgpu' ? 'WebGPU' : `WebAssembly, ${words}` };
 };
 
 const start = async (wanted) => {
@@ -113,7 +114,7 @@ const tasks = {
     }
     last.stylized = layDetail(done.painted, reduced, photo, DETAIL);
     const bitmap = finished({ strength, keepColors }).transferToImageBitmap();
-    return { bitmap, seconds: done.seconds, size, runtime: runtime.words };
+    return { bitmap, seconds: done.seconds, size, runtime: runtime.words, files: runtime.files };
   },
   finish: async (settings) => ({ bitmap: finished(settings).transferToImageBitmap() }),
   save: async ({ type, ...settings }) => ({ blob: await finished(settings).convertToBlob({ type, quality: 0.95 }) }),
