@@ -35,6 +35,7 @@ from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
 from training.tracking import TrackingError
+from training.tracking.journal_files import file_digest
 from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
 
 NOTE_IMAGE = "style/picture.jpg"
@@ -205,7 +206,7 @@ def register_checkpoint(
                 name,
                 source,
                 run_id=run_id,
-                tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights), **(tags or {})},
+                tags={"iterations": step, "run_name": run_name, "sha256": file_digest(weights), **(tags or {})},
                 await_creation_for=0,
                 model_id=logged.model_id,
             )
@@ -266,7 +267,7 @@ def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step
 
     `code` is a part of the file's name, so that a repeated request overwrites the first.
     """
-    name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+{code}"
+    name = Path(picture_path(key, step, time, code)).stem
     with plain_errors(client.tracking_uri, f"storing the picture {key!r}"), tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / f"{name}.png", Path(folder) / f"{name}+compressed.webp"
         whole.write_bytes(picture.read_bytes())
@@ -277,15 +278,14 @@ def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step
         client.set_tag(run_id, "mlflow.loggedImages", True)
 
 
+def picture_path(key: str, step: int, time: int, code: str) -> str:
+    """The artifact path of a picture, as MLflow's page expects it."""
+    return f"images/{key.replace('/', '~')}+step+{step}+timestamp+{time}+{code}.png"
+
+
 def note_of_image(run_id: str) -> str:
     """The Markdown that shows the note's picture on MLflow's page."""
     return f"\n![the style picture](get-artifact?path={quote(NOTE_IMAGE, safe='')}&run_uuid={run_id})\n"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
@@ -313,7 +313,7 @@ def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[s
 
 
 def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
-    """The fields of MLflow's Dataset for the argument of `Tracker.start`.
+    """The fields of MLflow's Dataset for the argument of `JournaledTracker.describe`.
 
     "name", "source" (an address or a folder) and "digest" have their own fields; all other values are the profile.
     """
