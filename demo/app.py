@@ -10,7 +10,8 @@ import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,16 @@ from demo.services.gatys import Painter
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
-from demo.tabs.api import build_api
+from demo.services.teach.catalogue import TaughtCatalogue
+from demo.services.teach.teacher import Teacher
+from demo.tabs.api import build_api, build_gatys_api
 from demo.tabs.compare import build_compare_api, build_compare_tab
-from demo.tabs.gatys import build_gatys_api, build_gatys_tab
+from demo.tabs.gatys import build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
+from demo.tabs.your_style.tab import build_your_style_tab, visitor
 from demo.theme import STYLE_SHEETS, header, script, theme
 from stylecore.errors import StylecoreError
+from stylecore.library import LOCAL_STORE
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg as pretrained_vgg
 
@@ -48,7 +53,11 @@ _log = logging.getLogger(__name__)
 
 
 def build_demo(
-    catalogue: Catalogue, *, load_vgg: Callable[[], VGG] | None = None, limits: Limits | None = None
+    catalogue: Catalogue,
+    *,
+    load_vgg: Callable[[], VGG] | None = None,
+    limits: Limits | None = None,
+    teacher: Teacher | None = None,
 ) -> gr.Blocks:
     """The page, not launched yet; launch it with `launch_options`.
 
@@ -56,19 +65,25 @@ def build_demo(
         catalogue: the styles.
         load_vgg: gives the network of Gatys' method; the pretrained VGG-19 when left out.
         limits: what one visitor may ask for.
+        teacher: teaches visitors' paintings, in a tab of its own; None for no such tab.
     """
     limits = limits or Limits()
+    catalogue = TaughtCatalogue(catalogue, teacher) if teacher else catalogue
     stylizer = Stylizer(catalogue, limits)
     painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits, stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML(header())
+        token = visitor() if teacher else None
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
-                photo = build_stylize_tab(stylizer, page)
+                first = build_stylize_tab(stylizer, page, token)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(painter, tab, photo)
+                build_gatys_tab(painter, page, tab, first.photo)
             with gr.Tab("Compare", id="compare") as tab:
-                build_compare_tab(stylizer, tab, photo)
+                build_compare_tab(stylizer, tab, first.photo)
+            if teacher and token:
+                with gr.Tab("Your style", id="your_style") as tab:
+                    build_your_style_tab(teacher, catalogue, page, tab, token, first)
         build_api(stylizer)
         build_compare_api(stylizer)
         build_gatys_api(painter)
@@ -105,12 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.mcp and find_spec("mcp") is None:
             raise StylecoreError("the MCP server needs the package mcp: `pip install mcp==1.30.0`.")
         catalogue = _catalogue(options)
-        with own_folder() as folder:
-            page = build_demo(catalogue, limits=Limits(behind_proxy=options.behind_proxy))
+        limits = Limits(behind_proxy=options.behind_proxy)
+        with own_folder() as folder, _teaching(options, limits) as teacher:
+            page = build_demo(catalogue, limits=limits, teacher=teacher)
             keep_tidy(folder)
-            # The first visitor finds the styles' previews painted, or nearly.
-            threading.Thread(target=catalogue.styles, name="previews", daemon=True).start()
-            return _serve(page, options)
+            return _serve(page, catalogue, options)
     except StylecoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -123,11 +137,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _catalogue(options: argparse.Namespace) -> Catalogue:
     if options.bundle is not None:
         return BundleCatalogue(options.bundle)
-    _restore(options.tracking_uri)
-    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page)
+    _check_that_the_registry_can_be_served()
+    is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
+    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
 
 
-def _serve(page: gr.Blocks, options: argparse.Namespace) -> int:
+@contextmanager
+def _teaching(options: argparse.Namespace, limits: Limits) -> Iterator[Teacher | None]:
+    """The teacher of visitors' paintings, while the page is served; None where there is none."""
+    if options.teach and find_spec("training") is None:
+        raise StylecoreError("--teach needs the folder training of the repository, which is not here; leave it out.")
+    if not options.teach:
+        yield None
+        return
+    variables = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
+    teacher = Teacher(
+        options.lessons, limits, for_all=options.teach_for_all, mlflow_page=options.mlflow_page, environment=variables
+    ).start()
+    try:
+        yield teacher
+    finally:
+        teacher.close()
+
+
+def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -> int:
     if options.mcp:
         import gradio.mcp
 
@@ -146,6 +179,8 @@ def _serve(page: gr.Blocks, options: argparse.Namespace) -> int:
     print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
     if options.mcp:
         print(f"MCP clients connect to {url}gradio_api/mcp/", flush=True)
+    # Only now, so that the page answers first.
+    threading.Thread(target=_fill, args=(catalogue, options), name="styles", daemon=True).start()
     page.block_thread()
     return 0
 
@@ -155,21 +190,36 @@ def _stop(signal_number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _restore(tracking_uri: str | None) -> None:
-    """Put the published runs into the registry, where it lacks them; the page opens without them too."""
-    try:
-        from training.registry import restore_published
-    except ImportError as error:
+def _check_that_the_registry_can_be_served() -> None:
+    if find_spec("mlflow") is None:
         raise StylecoreError(
-            f"serving the registry needs the package {error.name}; install it, or serve a bundle with --bundle."
-        ) from error
+            "serving the registry needs the package mlflow; install it, or serve a bundle with --bundle."
+        )
+
+
+def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:
+    """Bring the published styles into the registry and paint the styles' previews, while the page is served."""
+    if options.bundle is None:
+        _restore(catalogue, options.tracking_uri)
+    catalogue.styles()
+
+
+def _restore(catalogue: Catalogue, tracking_uri: str | None) -> None:
+    """Put the published runs into the registry, where it lacks them; the page goes on without them too."""
+    from training.registry import restore_published
+
+    def tell(done: int, total: int) -> None:
+        catalogue.loading = f"The published styles are being fetched: {done} of {total} trainings are there."
+
+    catalogue.loading = "The styles are being looked for."
     try:
-        restored = restore_published(tracking_uri=tracking_uri)
+        restored = restore_published(tracking_uri=tracking_uri, progress=tell)
+        if restored:
+            print(f"Restored the published runs {', '.join(restored)}.", flush=True)
     except StylecoreError as error:
         _log.warning("The published runs were not restored: %s", error)
-        return
-    if restored:
-        print(f"Restored the published runs {', '.join(restored)}.", flush=True)
+    finally:
+        catalogue.loading = ""
 
 
 def _has_browser() -> bool:
@@ -200,6 +250,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="where MLflow's page shows the store, to link to runs; a server as the store is linked to by itself "
         f"(default: ${MLFLOW_PAGE_VARIABLE})",
+    )
+    parser.add_argument(
+        "--teach",
+        action=argparse.BooleanOptionalAction,
+        default="SPACE_ID" not in os.environ and find_spec("training") is not None,
+        help="the tab Your style, where visitors teach networks their paintings (default: unless on a Space)",
+    )
+    parser.add_argument(
+        "--teach-for-all", action="store_true", help="everybody sees the styles that visitors taught, for good"
+    )
+    parser.add_argument(
+        "--lessons",
+        type=Path,
+        default=LOCAL_STORE / "lessons",
+        metavar="FOLDER",
+        help="where lessons and the styles of visitors are kept (default: mlruns/lessons)",
     )
     parser.add_argument("--mcp", action="store_true", help="serve the endpoints as tools for MCP clients too")
     parser.add_argument(

@@ -90,7 +90,7 @@ def _write_into(folder: Path, hardware: str, tracking_uri: str | None) -> None:
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
-    here = {"deploy.py", "space"} if Path(folder) == REPOSITORY / "demo" else set()
+    here = {"deploy.py", "space", "static"} if Path(folder) == REPOSITORY / "demo" else set()
     return {name for name in names if name.startswith(".") or name == "__pycache__" or name in here}
 
 
@@ -157,7 +157,7 @@ def logged_in() -> HfApi:
     if token is None:
         raise StylecoreError(f"uploading needs a token of the Hugging Face Hub; {_HOW_TO_LOG_IN}.")
     hub = HfApi(token=token)
-    _ask("logging in", hub.whoami)
+    ask("logging in", hub.whoami)
     return hub
 
 
@@ -169,7 +169,7 @@ def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-ba
     Raises:
         StylecoreError: when the hub refuses something or does not answer.
     """
-    url = _ask(
+    url = ask(
         f"creating {name}",
         hub.create_repo,
         name,
@@ -179,11 +179,11 @@ def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-ba
         private=private or None,
         space_hardware=None if hardware == "cpu-basic" else SpaceHardware(hardware),
     )
-    known = _ask(f"reading the variables of {name}", hub.get_space_variables, name)
+    known = ask(f"reading the variables of {name}", hub.get_space_variables, name)
     for key, value in VARIABLES.items():
         if key not in known or known[key].value != value:  # each one that is set restarts the Space
-            _ask(f"setting {key}", hub.add_space_variable, name, key, value)
-    _ask(
+            ask(f"setting {key}", hub.add_space_variable, name, key, value)
+    ask(
         f"uploading to {name}",
         hub.upload_folder,
         repo_id=name,
@@ -195,7 +195,7 @@ def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-ba
     return str(url)
 
 
-def _ask(doing: str, request: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def ask(doing: str, request: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     try:
         return request(*arguments, **named)
     except OfflineModeIsEnabled as error:

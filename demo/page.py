@@ -150,3 +150,8 @@ def progress_line(share: float) -> str:
 def status_line(text: str, *, kind: str = "") -> str:
     """HTML for one line below a picture; screen readers announce it when it changes. `text` is HTML."""
     return f'<p class="status {kind}" role="status" aria-live="polite">{text}</p>'
+
+
+def refusal(sentence: str) -> str:
+    """What was asked for and did not work, in the same line; `sentence` is HTML."""
+    return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence}", kind="failed")

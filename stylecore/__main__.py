@@ -1,4 +1,4 @@
-"""The command line: python -m stylecore stylize|gatys|sheet|styles|import|patterns."""
+"""The command line: python -m stylecore stylize|video|gatys|sheet|styles|import|export|patterns."""
 
 import argparse
 import importlib
@@ -9,10 +9,12 @@ from stylecore.command import run_command
 
 COMMANDS = {
     "stylize": "apply a trained style to photos",
+    "video": "apply a trained style to a film, with its sound",
     "gatys": "optimize a picture by the method of Gatys et al.: any style picture, minutes instead of seconds",
     "sheet": "one photo in every style, on one labelled picture",
     "styles": "list the available styles",
     "import": "turn a network that another project trained into a style file",
+    "export": "write a style's network as an ONNX file, for browsers and other programs",
     "patterns": "draw a style picture by code, in the manner of a craft",
 }
 

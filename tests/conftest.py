@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-# Before any library is imported: they read these once.
+# Before any library is imported: they read these once. Pictures are so small that a second thread only costs time.
 os.environ.update(
+    OMP_NUM_THREADS="1",
     GRADIO_ANALYTICS_ENABLED="False",
     MLFLOW_DISABLE_TELEMETRY="true",
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",

@@ -27,6 +27,7 @@ from training.config import TrainConfig, find_file
 from training.evaluate import judge_network
 from training.evaluation import evaluate_together
 from training.registry.versions import log_preview, log_style
+from training.state import Clock
 from training.tracking import JournaledTracker
 from training.tracking.environment import environment_tags
 from training.tracking.store import default_tracking_uri
@@ -50,6 +51,19 @@ class Trial:
     tags: Mapping[str, str]
     command: str
     evaluate: Callable[[JournaledTracker, TransformNet, int], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A training that a person watches (training.teach).
+
+    Attributes:
+        command: the command that trains with the same settings.
+        watch: called by the first process after every step, with the network, the iteration, the losses and the clock.
+    """
+
+    command: str
+    watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None]
 
 
 def write_checkpoint(
@@ -122,7 +136,9 @@ def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device:
     if not models or not files or not config.evaluate_sizes:
         return
     photos = [(name, load_picture(file).pixels) for name, file in files.items()]
-    evaluations = evaluate_together(models, photos, None, config.evaluate_sizes, device=device)
+    evaluations = evaluate_together(
+        models, photos, None, config.evaluate_sizes, gatys_iterations=config.gatys_iterations, device=device
+    )
     for model, evaluation in zip(models, evaluations, strict=True):
         print(evaluation.table(), flush=True)
         judged = judge_network(model, photos, None, config.judge_sizes, device) if config.judge_sizes else []
@@ -158,6 +174,7 @@ def begin_run(
     photos: dict[str, str],
     style: Tensor,
     trial: Trial | None = None,
+    lesson: Lesson | None = None,
 ) -> None:
     """Begin the MLflow run, or continue the run `tracker.resume`, in the main process."""
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
@@ -166,7 +183,8 @@ def begin_run(
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"
     tags = environment_tags(accelerator.num_processes, device)
     about = ", ".join(part for part in (config.artist, config.year) if part)
-    command = trial.command if trial else command_line(accelerator.num_processes, tags)
+    named = trial or lesson
+    command = named.command if named else command_line(accelerator.num_processes, tags)
     accelerator.init_trackers(EXPERIMENT, {**dataclasses.asdict(config), "global_batch_size": global_batch_size})
     tracker.describe(
         tags={**tags, **(trial.tags if trial else {})},

@@ -87,7 +87,9 @@ class TrainConfig:
     )
     vgg_weights: str = setting("", "a file with VGG-16's weights; found automatically when left out")
 
-    photos: str = setting("detection-datasets/coco", "content photos: a folder, or a dataset on the hub")
+    photos: str = setting(
+        "detection-datasets/coco", "content photos: a folder, a dataset on the hub, or `samples` of installed packages"
+    )
     streaming: bool = setting(False, "read a dataset during training, instead of downloading it before")
     crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4")
     smallest_crop: float = setting(0.5, "side of the smallest crop as a share of the photo's short side")
@@ -95,7 +97,10 @@ class TrainConfig:
     gradient_accumulation: int = setting(1, "backward passes for each optimizer step")
     workers: int = setting(2, "processes that read photos, beside each training process")
 
-    iterations: int = setting(3500, "optimizer steps")
+    iterations: int = setting(3500, "optimizer steps, at most so many if there are --minutes")
+    minutes: float = setting(
+        0.0, "end after so many minutes of training, over all resumes, to which the schedule is fitted; 0: no such end"
+    )
     checkpoints: tuple[int, ...] = setting((1000, 1500, 3500), "iterations whose network is saved and registered")
     learning_rate: float = setting(1e-3, "Adam's rate, after warm-up")
     schedule: Schedule = setting("constant", "the rate stays constant, or falls to zero along half a cosine")
@@ -108,6 +113,9 @@ class TrainConfig:
     evaluate_sizes: tuple[int, ...] = setting(
         (256,),
         "sizes in pixels at which the checkpoints are evaluated on the preview photos; none: no evaluation",
+    )
+    gatys_iterations: int = setting(
+        100, "the evaluation optimizes by Gatys et al. for at most so many iterations, to compare; 0 leaves it out"
     )
     judge_sizes: tuple[int, ...] = setting(
         (640,), "longest sides in pixels for the judge, if checkpoints are evaluated; none: no judge"
@@ -151,13 +159,13 @@ class TrainConfig:
         """Every setting in the form of a StyleCard: JSON has no tuples."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
 
-    def learning_rate_at(self, iteration: int) -> float:
-        """Adam's rate for optimizer step `iteration`, counted from 1."""
+    def learning_rate_at(self, iteration: int, share: float = 0.0) -> float:
+        """Adam's rate for optimizer step `iteration`, counted from 1; `share` of --minutes is over."""
         if iteration <= self.warmup:
             return self.learning_rate * iteration / self.warmup
         if self.schedule == "constant":
             return self.learning_rate
-        progress = (iteration - self.warmup) / max(1, self.iterations - self.warmup)
+        progress = share if self.minutes else (iteration - self.warmup) / max(1, self.iterations - self.warmup)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
     def check(self) -> None:
@@ -175,6 +183,7 @@ class TrainConfig:
             ("style-size", self.style_size, 32),
             ("preview-size", self.preview_size, 32),
             ("painted-side", self.painted_side, 32),
+            ("gatys-iterations", self.gatys_iterations, 0),
             ("workers", self.workers, 0),
             ("warmup", self.warmup, 0),
             ("seed", self.seed, 0),
@@ -209,6 +218,7 @@ class TrainConfig:
             ("steadiness-weight", self.steadiness_weight),
             ("gradient-clip", self.gradient_clip),
             ("end-seconds", self.end_seconds),
+            ("minutes", self.minutes),
             *(("style-layer-weights", each) for each in self.style_layer_weights),
         ):
             if not 0 <= weight < float("inf"):
@@ -239,14 +249,17 @@ def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, s
         help="auto: continue from the newest saved state, if any",
     )
     # What was not given must not overwrite the recipe; the help still shows the true default.
-    add_flags(parser, TrainConfig(), shown=_NotGiven)
+    add_flags(parser, TrainConfig(), shown=NotGiven)
     options = parser.parse_args(arguments)
     settings = read_recipe(options.recipe) if options.recipe else {}
-    given = read_flags(options, TrainConfig)
-    settings |= {name: value for name, value in given.items() if not isinstance(value, _NotGiven)}
-    config = TrainConfig(**settings)
+    config = TrainConfig(**settings | given_settings(options))
     config.check()
     return config, options.resume
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings whose flags were given, of a parser whose defaults are `NotGiven`."""
+    return {name: value for name, value in read_flags(options, TrainConfig).items() if not isinstance(value, NotGiven)}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -285,7 +298,7 @@ def find_file(name: str) -> Path:
 
 
 @dataclass(frozen=True)
-class _NotGiven:
+class NotGiven:
     """Value of a flag that was not given; printed as its default."""
 
     default: Any

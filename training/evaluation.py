@@ -24,7 +24,7 @@ from training.objective import pixel_objective, style_targets
 
 SIZES = (256, 512, 1024)
 """Sides of the squares in pixels."""
-GATYS_ITERATIONS = 100
+GATYS_ITERATIONS = TrainConfig.gatys_iterations
 """L-BFGS is stopped after this many."""
 LEAST_SIZE = 32
 

@@ -27,11 +27,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES
 from stylecore.pictures.read import load_reduced
+from stylecore.samples import sample_photos
 
 SHUFFLE_BUFFER = 1000
 """Photos of a stream in the buffer from which the next one is drawn; undecoded, about 150 MB for COCO."""
 SPARE_PHOTOS = 8
 """Earlier photos of a stream that can replace an unreadable one."""
+SAMPLES = "samples"
+"""The source that means the sample photos of installed packages: enough to fine-tune by, without a network."""
 
 File = dict[str, Any]
 """A photo that is not decoded: {"bytes": its content or None, "path": its name or path}."""
@@ -48,7 +51,7 @@ def open_photos(source: str, streaming: bool = False) -> Any:
     """The photos of a folder (its subfolders too), or of the training split of a dataset.
 
     Args:
-        source: a folder of photos, a folder of parquet files, or a dataset's name on the hub.
+        source: a folder of photos, a folder of parquet files, a dataset's name on the hub, or `SAMPLES`.
         streaming: read a dataset during training, instead of downloading it before. Has no effect on a folder.
 
     Returns:
@@ -62,8 +65,8 @@ def open_photos(source: str, streaming: bool = False) -> Any:
     folder = Path(source).expanduser()
     what = f"--photos {source} is not a folder, and cannot be loaded as a dataset of the hub"
     where: dict[str, Any] = {"path": source}
-    if folder.is_dir():
-        paths = _files_below(folder, PHOTO_SUFFIXES)
+    if folder.is_dir() or source == SAMPLES:
+        paths = _files_below(folder, PHOTO_SUFFIXES) if folder.is_dir() else [str(p) for p in sample_photos().values()]
         if paths:
             return datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image(decode=False))
         where = {"path": "parquet", "data_files": _files_below(folder, (".parquet",))}
@@ -96,6 +99,8 @@ def describe_photos(photos: Any, source: str) -> dict[str, str]:
     folder = Path(source).expanduser()
     about = {"name": folder.name or source}
     about["source"] = str(folder.resolve()) if folder.is_dir() else f"https://huggingface.co/datasets/{source}"
+    if source == SAMPLES and not folder.is_dir():
+        return {"name": "sample photos", "source": "installed packages", "photos": str(len(photos))}
     if is_stream(photos):
         train = (photos.info.splits or {}).get("train")
         return about | ({"photos": str(train.num_examples)} if train else {}) | {"files": str(photos.n_shards)}

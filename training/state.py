@@ -5,7 +5,9 @@ complete. There is no random state to store: the next photos and crops depend on
 photos.py), and the network draws no random numbers.
 """
 
+import contextlib
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,19 +17,69 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stylecore.errors import StylecoreError
-from stylecore.files import replaced_whole
+from stylecore.files import replaced_whole, write_whole
+from training.config import TrainConfig
 
 KEPT_STATES = 2
+ENOUGH = "enough"
+"""The file that ends a run with --minutes before their end."""
+ENOUGH_SHARE = 0.9
+"""Such a run has this share of its time behind it."""
+LEAST_REST = 5.0
+"""Seconds that it still has at least."""
 _PROGRESS_KEY = "stylecore.progress"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """iteration: optimizer steps; run_id: of the tracker; global_batch_size: the order of photos depends on it."""
+    """iteration: optimizer steps; run_id: of the tracker; global_batch_size: the order of photos depends on it;
+    seconds: of training, over all resumes."""
 
     iteration: int
     run_id: str
     global_batch_size: int
+    seconds: float = 0.0
+
+
+class Clock:
+    """The time of a run over its resumes, and how much of the run is over.
+
+    A run with --minutes ends earlier if its folder gets an empty file `enough`: the rest of its schedule then passes
+    in a ninth of the time spent so far, because a network at a high learning rate is not at its best. The file gets
+    the new end, for a resume.
+    """
+
+    def __init__(self, config: TrainConfig, seconds: float) -> None:
+        self._config = config
+        self._began = time.monotonic() - seconds
+        self._end = config.minutes * 60
+        self._file = config.folder / ENOUGH
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far."""
+        return time.monotonic() - self._began
+
+    def share(self, iteration: int) -> float:
+        """The share of the run that is over after this iteration; 1 and more at its end."""
+        of_iterations = iteration / self._config.iterations
+        if not self._end:
+            return of_iterations
+        if self._file.exists():
+            self._end = min(self._end, self._new_end())
+        return max(of_iterations, self.seconds / self._end)
+
+    def seconds_left(self, iteration: int, seconds_each: float) -> float:
+        """An estimate, for iterations that take `seconds_each`."""
+        of_iterations = (self._config.iterations - iteration) * seconds_each
+        return max(0.0, min(of_iterations, self._end - self.seconds)) if self._end else of_iterations
+
+    def _new_end(self) -> float:
+        with contextlib.suppress(OSError, ValueError):
+            return float(self._file.read_text(encoding="utf-8"))
+        end = max(self.seconds / ENOUGH_SHARE, self.seconds + LEAST_REST)
+        write_whole(self._file, f"{end:.3f}".encode())
+        return end
 
 
 @dataclass(frozen=True)

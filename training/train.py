@@ -6,7 +6,6 @@ The loop is `train`, readable from top to bottom. Every process runs it; only th
 disk.
 """
 
-import dataclasses
 import importlib.util
 import math
 import os
@@ -16,6 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file, by `accelerate launch training/train.py`
@@ -23,7 +23,7 @@ if __package__ in (None, ""):  # run as a file, by `accelerate launch training/t
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list
 from torch import Tensor, nn
 
 from stylecore.color import BURNT_IN
@@ -33,6 +33,7 @@ from stylecore.johnson.transform_net import TransformNet, add_noise
 from stylecore.pictures.read import load_picture
 from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import (
+    Lesson,
     Trial,
     begin_run,
     evaluate_checkpoints,
@@ -45,7 +46,7 @@ from training.config import TrainConfig, find_file, parse_config
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
-from training.state import Progress, State, load_state, newest_state, read_state, save_state
+from training.state import Clock, Progress, State, load_state, newest_state, read_state, save_state
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking.environment import environment_tags
 
@@ -74,8 +75,10 @@ def main() -> int:
     return 0
 
 
-def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = None) -> None:
-    """Train one network from its start or from its newest saved state, maybe as a trial of a search.
+def train(
+    config: TrainConfig, *, resume: bool = False, trial: Trial | None = None, lesson: Lesson | None = None
+) -> None:
+    """Train one network from its start or from its newest saved state, maybe as a trial of a search or as a lesson.
 
     Raises:
         StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
@@ -126,7 +129,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
     stop_requested = _listen_for_stop()
     if accelerator.is_main_process:
         tracker.resume = progress.run_id
-        begin_run(config, accelerator, tracker, describe_photos(photos, config.photos), style, trial)
+        begin_run(config, accelerator, tracker, describe_photos(photos, config.photos), style, trial, lesson)
     stream = batches(
         photos,
         config.batch_size,
@@ -149,9 +152,14 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                 log_preview(tracker, name, pixels, 0)
         elif accelerator.is_main_process and trial is None:
             register_checkpoints(config, previews, tracker)
+        clock = Clock(config, progress.seconds)
+        over = _of_first(accelerator, clock.share(progress.iteration))
         for iteration in range(progress.iteration + 1, config.iterations + 1):
+            if over >= 1:  # a resumed run whose minutes were over
+                break
+            learning_rate = config.learning_rate_at(iteration, over)
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate_at(iteration)
+                group["lr"] = learning_rate
             optimizer.zero_grad(set_to_none=True)
             losses: dict[str, Tensor] = {}
             for backward_pass in range(1, config.gradient_accumulation + 1):
@@ -182,7 +190,10 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
             gradient_norm = accelerator.clip_grad_norm_(trained.parameters(), config.gradient_clip or math.inf)
             optimizer.step()
 
-            is_checkpoint = iteration in config.checkpoints or iteration == config.iterations
+            if lesson and accelerator.is_main_process:
+                lesson.watch(network, iteration, losses, clock)
+            over = _of_first(accelerator, clock.share(iteration))
+            is_checkpoint = iteration in config.checkpoints or over >= 1
             if iteration % config.log_every == 0 or is_checkpoint or iteration == 1:
                 means = accelerator.reduce(torch.stack(list(losses.values())), "mean").tolist()
                 values = dict(zip(losses, means, strict=True))
@@ -190,7 +201,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                 now = time.monotonic()
                 values |= output_statistics(stylized.detach())
                 values["opt/gradient_norm"] = float(gradient_norm)
-                values["opt/lr"] = config.learning_rate_at(iteration)
+                values["opt/lr"] = learning_rate
                 values["perf/images_per_second"] = (
                     (iteration - logged_iteration) * global_batch_size / max(now - logged_at, 1e-9)
                 )
@@ -201,9 +212,10 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                 if iteration % PRINT_EVERY == 0 or is_checkpoint or iteration == first_iteration + config.log_every:
                     seconds = (now - started) / (iteration - first_iteration)
                     accelerator.print(
-                        f"iteration {iteration} of {config.iterations}: loss {values['loss/total']:.4g} "
+                        f"iteration {iteration}{'' if config.minutes else f' of {config.iterations}'}: "
+                        f"loss {values['loss/total']:.4g} "
                         f"(content {values['loss/content']:.4g}, style {values['loss/style']:.4g}), "
-                        f"{seconds:.2f} s an iteration, {(config.iterations - iteration) * seconds / 60:.0f} min left",
+                        f"{seconds:.2f} s an iteration, {clock.seconds_left(iteration, seconds) / 60:.0f} min left",
                         flush=True,
                     )
 
@@ -212,7 +224,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
             if is_checkpoint or save_due or stop:
                 _refuse_divergence({name: float(value) for name, value in losses.items()}, iteration)
                 # MLflow may give the run its id late.
-                progress = dataclasses.replace(progress, iteration=iteration, run_id=tracker.run_id)
+                progress = replace(progress, iteration=iteration, run_id=tracker.run_id, seconds=clock.seconds)
                 if accelerator.is_main_process:
                     # In this order, a resumed run repeats what a kill between two of these steps left out.
                     if is_checkpoint:
@@ -223,7 +235,7 @@ def train(config: TrainConfig, *, resume: bool = False, trial: Trial | None = No
                     elif is_checkpoint:
                         register_checkpoints(config, previews, tracker)
                 saved_at = time.monotonic()
-            if stop and iteration < config.iterations:
+            if stop and over < 1:
                 raise Stopped(
                     f"stopped at iteration {iteration}; --resume auto continues from the state in {config.folder}."
                 )
@@ -252,7 +264,7 @@ def initial_network(config: TrainConfig) -> TransformNet:
     if not config.init_from:
         return TransformNet(config.network)
     trained = _trained_style(config.init_from)
-    if dataclasses.replace(trained.card.network, input_noise=config.input_noise) != config.network:
+    if replace(trained.card.network, input_noise=config.input_noise) != config.network:
         raise StylecoreError(
             f"--init-from {config.init_from} is a network of another form than this run's "
             f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
@@ -271,11 +283,12 @@ def load_teacher(config: TrainConfig) -> TransformNet | None:
 
 def _trained_style(reference: str) -> StyleModel:
     """The style of a file or of a models:/ URI of the registry."""
-    path: Path | str = reference
     if reference.startswith("models:/"):
         from training.registry import Registry
 
         path = Registry().resolve(reference)
+    else:
+        path = find_file(reference)
     return StyleModel.load(path)
 
 
@@ -346,6 +359,13 @@ def _refuse_divergence(losses: dict[str, float], iteration: int) -> None:
 def _synchronized(accelerator: Accelerator, network: nn.Module, last: bool) -> AbstractContextManager[None]:
     """Processes exchange their gradients once per optimizer step, at its last backward pass."""
     return nullcontext() if last else accelerator.no_sync(network)
+
+
+def _of_first(accelerator: Accelerator, value: float) -> float:
+    """The value of the first process, in all of them: their clocks differ, and their learning rates must not."""
+    if accelerator.num_processes == 1:
+        return value
+    return float(broadcast(torch.tensor(value, dtype=torch.float64, device=accelerator.device)))
 
 
 def _agreed(accelerator: Accelerator, *here: bool) -> list[bool]:

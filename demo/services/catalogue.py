@@ -110,12 +110,16 @@ class RunRecord:
         page: address of its run in MLflow; empty where nothing is known to show it.
         losses: "total", "content" and "style" of its pictures of sample photos; empty where that was not evaluated.
         losses_size: longest side of those pictures.
+        judged: the judge's "style_error", "content_change" and "judged_photos"; empty where it was not asked.
+        judged_size: longest side of the pictures that were judged.
     """
 
     gatys_iterations: float | None = None
     page: str = ""
     losses: Mapping[str, float] = field(default_factory=dict)
     losses_size: int = 0
+    judged: Mapping[str, float] = field(default_factory=dict)
+    judged_size: int = 0
 
 
 class Catalogue:
@@ -126,21 +130,23 @@ class Catalogue:
 
     Attributes:
         notice: one sentence for the visitor when something is amiss (no styles, registry unreachable), else "".
+        loading: one sentence about how far it is while more styles are on their way, else "".
     """
 
     def __init__(self) -> None:
         self.notice = ""
+        self.loading = ""
         self._lock = threading.RLock()
         self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
         self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
         self._made: dict[tuple[str, str, str], bytes | None] = {}  # pictures on the cards
         self._try_at: dict[tuple[str, str, str], float] = {}
 
-    def styles(self) -> list[StyleEntry]:
+    def styles(self, owner: str = "") -> list[StyleEntry]:
         """The styles that can be opened, with their previews: `FIRST_STYLE`, the other paintings by title, and what
-        was drawn by a program."""
+        was drawn by a program. Of styles that are not for all, those of the owner."""
         with self._lock:
-            entries = sorted(self._entries(), key=_rank)
+            entries = sorted((each for each in self._entries() if self._is_shown(each.name, owner)), key=_rank)
         return [
             replace(
                 entry,
@@ -151,10 +157,9 @@ class Catalogue:
         ]
 
     def first_style(self) -> str:
-        """The name of the style that is shown first; empty while there is none."""
-        with self._lock:
-            entries = self._entries()
-        return min(entries, key=_rank).name if entries else ""
+        """The name of the style that is shown first, as far as one knows. Nothing is read for it."""
+        entries = [each for each in self._known_entries() if self._is_shown(each.name)]
+        return min(entries, key=_rank).name if entries else FIRST_STYLE
 
     def painting(self, name: str) -> Path | None:
         """The file of the picture that the style's default version was trained on; None where it is not known.
@@ -187,11 +192,11 @@ class Catalogue:
         with self._lock:
             entries = {entry.name: entry for entry in self._entries()}
         if name not in entries:
-            known = ", ".join(sorted(entries))
+            known = ", ".join(sorted(each for each in entries if self._is_shown(each)))
             raise StylecoreError(
                 f"there is no style {name!r}; the styles are {known}."
                 if known
-                else self.notice or "there is no style."
+                else self.loading or self.notice or "there is no style."
             )
         return entries[name]
 
@@ -260,6 +265,13 @@ class Catalogue:
     def _entries(self) -> list[StyleEntry]:
         raise NotImplementedError
 
+    def _is_shown(self, name: str, owner: str = "") -> bool:
+        """Whether a style is listed for this owner; whoever knows its name can open it."""
+        return True
+
+    def _known_entries(self) -> list[StyleEntry]:
+        raise NotImplementedError
+
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError
 
@@ -301,6 +313,8 @@ class BundleCatalogue(Catalogue):
                     style.get("gatys_iterations"),
                     losses=style.get("evaluated_losses") or {},
                     losses_size=style.get("evaluated_size") or 0,
+                    judged=style.get("judged") or {},
+                    judged_size=style.get("judged_size") or 0,
                 )
                 versions.setdefault(name, []).append(version)
                 aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
@@ -318,6 +332,9 @@ class BundleCatalogue(Catalogue):
             self.notice = f"The bundle {self._bundle} holds no style; export it again from a registry that has some."
 
     def _entries(self) -> list[StyleEntry]:
+        return self._known
+
+    def _known_entries(self) -> list[StyleEntry]:
         return self._known
 
     def _version(self, name: str, version: str) -> VersionEntry:

@@ -83,6 +83,21 @@ SETTINGS = (
     ),
     SEED,
 )
+STYLES = "Styles"
+"""Title of the comparison of several styles."""
+QUESTIONS = {
+    ITERATIONS.title: "What do more iterations change?",
+    BLOCKS.title: "Are fewer residual blocks enough?",
+    WIDTH.title: "Is a narrower network as good?",
+    STYLE_WEIGHT.title: "What does the style weight do?",
+    BATCH_SIZE.title: "What do larger batches change?",
+    SEED.title: "What does another seed change?",
+    "Versions": "How do its versions differ?",
+    "Stopped early": "Is a shorter training enough?",
+    "Runs": "How do its trainings differ?",
+    STYLES: "One photo in several styles",
+}
+"""A comparison's title as a visitor reads it."""
 COMPARED = (BLOCKS, WIDTH, SEED, STYLE_WEIGHT, BATCH_SIZE)
 """The settings that have a ready-made comparison, where versions differ in them."""
 
@@ -202,7 +217,7 @@ def comparisons(catalogue: Catalogue, most: int) -> list[Comparison]:
         )
     found = [comparison for each in sorted(of_styles, key=len, reverse=True) for comparison in each]
     if len(champions) > 1:
-        found.append(Comparison("Styles", "", tuple(champions[:most])))
+        found.append(Comparison(STYLES, "", tuple(champions[:most])))
     return found
 
 

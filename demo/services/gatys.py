@@ -4,7 +4,8 @@ import dataclasses
 import math
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ from demo.words import device_name
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import scale_sizes, scale_steps
 from stylecore.gatys.paint import GatysConfig, GatysStep, measure_step_seconds, paint
-from stylecore.pictures.read import Picture
+from stylecore.pictures.read import Picture, read_size
 from stylecore.vgg.network import VGG
 
 MEASURED_SIDE = 128
+LEAST_GROWTH = 1.2
+"""A painting goes on at a larger size if that is at least so many times the size it has."""
+EXPECTED_KEPT = 100
+"""Visitors whose painting's time is kept."""
 BALANCE_RANGE = 1.5
 """Powers of ten by which a visitor may change the style's weight in either direction."""
 
@@ -48,6 +53,7 @@ class Order:
         longest_side: of the result, in pixels.
         config: of the method.
         network: whose stylized photo the painting begins with; None for `config.start`.
+        begun: the finished painting that it begins with; None for a new one.
     """
 
     photo: str | Path
@@ -55,10 +61,21 @@ class Order:
     longest_side: int
     config: GatysConfig
     network: Network | None = None
+    begun: "Finished | None" = None
+
+    @property
+    def output(self) -> str:
+        """The name of the picture in `command_line`: painting.png, and painting-2.png for one that goes on."""
+        turn, order = 1, self
+        while order.begun is not None:
+            turn, order = turn + 1, order.begun.order
+        return "painting.png" if turn == 1 else f"painting-{turn}.png"
 
     def settings(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for the picture's metadata."""
         begun = {"start_picture": f"{self.network.name}/{self.network.version}"} if self.network else {}
+        if self.begun is not None:
+            begun = {"start_picture": self.begun.order.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
 
     def command_line(self, steps: int | None = None) -> str:
@@ -72,11 +89,24 @@ class Order:
         words = [*program, "gatys", photo, "--style", Path(self.style).name]
         for flag, value in flags.items():
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+        if self.begun is not None:
+            before = self.begun.order
+            return f"{before.command_line()} && " + shlex.join(
+                [*words, "--start-picture", before.output, "-o", self.output]
+            )
         if self.network is None:
-            return shlex.join([*words, "-o", "painting.png"])
+            return shlex.join([*words, "-o", self.output])
         style = f"{self.network.name}@iterations-{self.network.iterations}"
         first = [*program, "stylize", photo, "--style", style, "--max-side", str(self.longest_side), "-o", "start.png"]
-        return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', 'painting.png'])}"
+        return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', self.output])}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A painting that is done: its order, with the steps that were made, and its file."""
+
+    order: Order
+    picture: Path
 
 
 class Painter:
@@ -95,6 +125,8 @@ class Painter:
         self._vgg: VGG | None = None
         self._seconds_per_pixel: float | None = None
         self._lock = threading.Lock()
+        self._ends_at = 0.0
+        self._expected: dict[str, float] = {}
 
     @property
     def vgg(self) -> VGG:
@@ -167,6 +199,21 @@ class Painter:
         entry = catalogue.find(style)
         return Network(entry.name, entry.default_version, entry.card.iterations)
 
+    def larger(self, finished: Finished) -> Order | None:
+        """The order that goes on with a finished painting at twice the size, or at the photo's own size or the largest
+        allowed if those are less; None where that is hardly more."""
+        order, limits = finished.order, self.limits
+        try:
+            whole = max(read_size(order.photo))
+        except StylecoreError:  # no longer there
+            return None
+        side = min(order.longest_side, whole)
+        larger = min(2 * side, whole, limits.gatys_max_side)
+        if larger < LEAST_GROWTH * side:
+            return None
+        config = dataclasses.replace(order.config, steps=limits.gatys_larger_steps, scales=1, start=GatysConfig.start)
+        return Order(order.photo, order.style, larger, config, begun=finished)
+
     def photo(self, order: Order) -> Picture:
         """The photo of an order, at the size to paint."""
         return read_photo(order.photo, max_side=order.longest_side, max_pixels=self.limits.photo_pixels)
@@ -182,19 +229,49 @@ class Painter:
         pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
         paint_somewhere = zero_gpu.paint if zero_gpu.PRESENT else paint
         began, work = 0.0, 0.0
-        for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, order.config, start=self._start(order)):
-            if step.step == 1:
-                began = step.elapsed  # before it, the style picture was looked at too
-            else:
-                work += pixels * step.scale**2
-                self._seconds_per_pixel = (step.elapsed - began) / work
-            yield step
+        try:
+            for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, order.config, start=self._start(order)):
+                if step.step == 1:
+                    began = step.elapsed  # before it, the style picture was looked at too
+                else:
+                    work += pixels * step.scale**2
+                    self._seconds_per_pixel = (step.elapsed - began) / work
+                self._ends_at = time.monotonic() + step.remaining
+                yield step
+        finally:
+            self._ends_at = 0.0
 
     def _start(self, order: Order) -> torch.Tensor | None:
+        if order.begun is not None:
+            start = read_photo(order.begun.picture, max_side=None, max_pixels=self.limits.photo_pixels)
+            return start.pixels
         if order.network is None or self.stylizer is None:
             return None
         name, version = order.network.name, order.network.version
         return self.stylizer.stylize(order.photo, name, version, order.longest_side).stylized / 255
+
+    def expect(self, person: str, photo: str | None, longest_side: float, steps: float) -> None:
+        """Note how long a visitor's painting will take, for those who wait behind it; nothing before the first
+        measurement."""
+        self._expected.pop(person, None)
+        if photo is None or self._seconds_per_pixel is None:
+            return
+        try:
+            height, width = read_size(photo)
+        except StylecoreError:
+            return
+        scale = min(1.0, longest_side / max(width, height))
+        seconds = self.estimate(math.ceil(width * scale), math.ceil(height * scale), int(steps))
+        self._expected[person] = min(seconds, self.limits.gatys_seconds)
+        while len(self._expected) > EXPECTED_KEPT:
+            self._expected.pop(next(iter(self._expected)))
+
+    def seconds_until(self, people: Sequence[str]) -> float | None:
+        """Seconds until the painting under way and those of these people are done; None while one is not known."""
+        waits = [self._expected.get(person) for person in people]
+        left = max(0.0, self._ends_at - time.monotonic())
+        known = [seconds for seconds in waits if seconds is not None]
+        return left + sum(known) if len(known) == len(waits) else None
 
     def estimate(self, width: int, height: int, steps: int) -> float:
         """Seconds that so many steps take here. The first call measures; that takes a moment."""

@@ -32,8 +32,14 @@ class Limits:
         compare_side: longest side of the pictures that are compared.
         compare_versions: networks that are compared at once, at most.
         gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
-        gatys_max_steps: most steps.
+        gatys_steps, gatys_max_steps: steps: proposed, most.
+        gatys_larger_steps: steps when a finished painting goes on at twice the size.
         gatys_seconds: when a painting ends, finished or not.
+        lesson_minutes: what a visitor may choose for teaching a painting.
+        lessons_waiting: lessons that wait or are under way, at most; a visitor has one of them.
+        lessons_kept, lesson_hours: styles that were taught here are kept until there are more, or so long.
+        lesson_painting_side, lesson_photo_side: longest side of the painting that is kept, and of the visitor's photo.
+        lesson_megabytes: free on the disk, or else no lesson begins.
         previews: previews shown while Gatys' method paints, at most.
         remembered_megabytes: of network results kept, so that other settings of the same picture answer at once.
     """
@@ -54,9 +60,18 @@ class Limits:
     batch_photos: int = 20
     compare_side: int = 640
     compare_versions: int = 6
-    gatys_side: int = 320
-    gatys_max_side: int = 768
+    gatys_side: int = 512
+    gatys_max_side: int = 1024
+    gatys_steps: int = 120
     gatys_max_steps: int = 500
+    gatys_larger_steps: int = 40
     gatys_seconds: float = 600.0
+    lesson_minutes: tuple[float, ...] = (2, 5, 10, 30)
+    lessons_waiting: int = 4
+    lessons_kept: int = 20
+    lesson_hours: float = 24.0
+    lesson_painting_side: int = 1600
+    lesson_photo_side: int = 512
+    lesson_megabytes: int = 500
     previews: int = 100
     remembered_megabytes: int = 256

@@ -1,8 +1,9 @@
-"""The endpoints for programs: /styles and /stylize here, /gatys with its tab. Its components are never shown.
+"""The endpoints for programs: /styles, /stylize and /gatys. Their components are never shown.
 
 The tabs' own events are private: they answer with pieces of a page, and change with it.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -10,9 +11,12 @@ import gradio as gr
 from demo.errors import plainly
 from demo.page import photo_input, save_for_browser
 from demo.services.catalogue import Catalogue
-from demo.services.limits import MODEL
+from demo.services.gatys import Painter
+from demo.services.limits import LONG, MODEL
 from demo.services.stylize import Stylizer, settings_of
+from demo.tabs.painting import painting
 from demo.words import file_name
+from stylecore.gatys.config import GatysConfig
 from stylecore.inference.brush import BRUSH
 from stylecore.library import CHAMPION
 
@@ -97,3 +101,50 @@ def list_styles(catalogue: Catalogue) -> list[dict[str, Any]]:
         }
         for entry in catalogue.styles()
     ]
+
+
+def build_gatys_api(painter: Painter) -> None:
+    """Add the endpoint /gatys to the open `gr.Blocks`."""
+    limits, default = painter.limits, GatysConfig()
+
+    def gatys(
+        photo: str, style: str, steps: float, longest_side: float, balance: float, start: str, keep_colors: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Paint a photo in the style of any picture by Gatys' method; previews are sent while it paints.
+
+        Args:
+            photo: A picture file.
+            style: The picture whose style is taken.
+            steps: How many steps to make.
+            longest_side: Longest side of the result in pixels.
+            balance: Power of ten by which the style counts more than usual; negative for less.
+            start: content, style, noise, or network:NAME for the photo as that style's network stylizes it.
+            keep_colors: none, luminance or match.
+
+        Returns:
+            The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
+        """
+        order = painter.order(
+            photo,
+            style,
+            steps=steps,
+            longest_side=longest_side,
+            balance=balance,
+            start=start,
+            keep_colors=keep_colors,
+        )
+        for frame in painting(painter, order):
+            yield frame.png or frame.picture, frame.facts
+
+    with gr.Row(visible=False):
+        inputs = [
+            photo_input(label="photo"),
+            photo_input(label="style"),
+            gr.Number(min(default.steps, limits.gatys_max_steps), label="steps"),
+            gr.Number(limits.gatys_side, label="longest_side"),
+            gr.Number(0.0, label="balance"),
+            gr.Textbox(default.start, label="start"),
+            gr.Textbox(default.keep_colors, label="keep_colors"),
+        ]
+        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
+        gr.Button().click(plainly(gatys), inputs, outputs, api_name="gatys", concurrency_id=LONG)

@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.errors import plainly, sentence_of
-from demo.page import photos_input, progress_line, status_line
+from demo.page import photos_input, progress_line, refusal, status_line
 from demo.services.limits import BATCH
 from demo.services.stylize import Stylizer, settings_of
 from demo.tabs.sheet import QUIET
@@ -124,8 +124,11 @@ def build_batch(stylizer: Stylizer, settings: Sequence[Any]) -> None:
         download = gr.DownloadButton("Download the zip", elem_id="batch-zip", visible=False)
 
     def run(photos: list[str] | None, *wanted: Any) -> Iterator[tuple[Any, ...]]:
-        for made in stylize_all(stylizer, photos or [], Wanted(*wanted)):
-            yield made.status, gr.DownloadButton(value=made.zip, visible=made.zip is not None)
+        try:
+            for made in stylize_all(stylizer, photos or [], Wanted(*wanted)):
+                yield made.status, gr.DownloadButton(value=made.zip, visible=made.zip is not None)
+        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
+            yield refusal(sentence_of(error)), gr.DownloadButton(visible=False)
 
     def begin() -> tuple[Any, ...]:
         return gr.Button(interactive=False), gr.Button(interactive=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import copy_of_sample, photo_input, pick_sample, save_for_browser, status_line
+from demo.errors import plainly, sentence_of
+from demo.page import copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, status_line
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import (
+    QUESTIONS,
     Comparison,
     comparisons,
     find_version,
@@ -26,9 +27,12 @@ from demo.tabs.comparison_html import Compared, comparison_html
 from demo.theme import script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import to_image
+from stylecore.pictures.read import load_picture, to_image
 from stylecore.samples import sample_photos
 from stylecore.sheet import compose
+
+PAINTING_SIDE = 800
+"""Longest side in pixels of a painting beside the networks' pictures."""
 
 
 def chosen_versions(stylizer: Stylizer, references: Sequence[str]) -> list[VersionEntry]:
@@ -86,9 +90,10 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
     alone = Counter(comparison.title for comparison in ready if of_style[comparison.style] == 1 and comparison.style)
     groups: dict[str, list[str]] = {}
     for index, comparison in enumerate(ready):
-        heading, label = comparison.style, comparison.title
-        if of_style[heading] == 1 and alone[label] > 1:
-            heading, label = label, heading
+        question = QUESTIONS.get(comparison.title, comparison.title)
+        heading, label = comparison.style, question
+        if of_style[heading] == 1 and alone[comparison.title] > 1:
+            heading, label = question, comparison.style
         pressed = "true" if list(references_of(comparison)) == list(chosen) else "false"
         groups.setdefault(heading, []).append(
             f'<button type="button" data-index="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
@@ -104,6 +109,17 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
 def references_of(comparison: Comparison) -> tuple[str, ...]:
     """ "style/version" of its versions, the values of the choice."""
     return tuple(f"{entry.name}/{entry.version}" for entry in comparison.versions)
+
+
+def paintings_of(catalogue: Catalogue, entries: Sequence[VersionEntry]) -> dict[str, str]:
+    """Name of a style to the picture that it was trained on, a file in Gradio's cache; without those not known."""
+    found = {}
+    for name in dict.fromkeys(entry.name for entry in entries):
+        file = catalogue.painting(name)
+        if file is not None:
+            pixels = load_picture(file, max_side=PAINTING_SIDE).pixels
+            found[name] = save_for_browser(pixels, "JPEG", file_name("painting", name))
+    return found
 
 
 def choices_of(catalogue: Catalogue) -> list[tuple[str, str]]:
@@ -142,8 +158,13 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
             )
             ready = gr.HTML("", js_on_load=script("pick_comparison"), elem_id="compare-ready")
             with gr.Accordion("Choose versions", open=False, elem_id="compare-more"):
-                chosen = gr.CheckboxGroup(
-                    [], label=f"Versions, up to {most}", show_label=False, elem_id="compare-versions"
+                chosen = gr.Dropdown(
+                    [],
+                    multiselect=True,
+                    max_choices=most,
+                    label=f"Versions, up to {most}",
+                    info="Type to search: a style, a number of iterations, a seed.",
+                    elem_id="compare-versions",
                 )
             button = gr.Button("Compare", variant="primary", elem_id="compare-run")
         with gr.Column(scale=8, min_width=320, elem_classes="result"):
@@ -167,18 +188,19 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
             # A download button fetches what it has when it is pressed, and the picture is made only then.
             file = gr.DownloadButton("Download", visible="hidden", elem_id="compare-sheet-file")
     compared = gr.State(())
+    sample = preview_photo()
+    sample_photo = gr.Image(
+        copy_to_cache(sample) if sample else None, type="filepath", visible="hidden", elem_id="compare-sample"
+    )
 
-    def arrive(photo: str | None, first_photo: str | None, chosen: list[str]) -> tuple[Any, ...]:
+    def arrive(chosen: list[str]) -> tuple[Any, ...]:
         choices = choices_of(catalogue)
         known = {choice for _, choice in choices}
         found = comparisons(catalogue, most)
         kept = [choice for choice in chosen if choice in known]
         kept = kept or list(references_of(found[0]) if found else sorted(known)[:1])
-        sample = preview_photo()
-        there = photo or first_photo or (copy_of_sample(sample.stem) if sample else None)
         return (
-            gr.skip() if photo else there,
-            gr.CheckboxGroup(choices=choices, value=kept),
+            gr.Dropdown(choices=choices, value=kept),
             comparison_buttons(found, kept),
             gr.skip() if not catalogue.notice else status_line(html.escape(catalogue.notice)),
         )
@@ -194,23 +216,31 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         return comparison_buttons(comparisons(catalogue, most), chosen)
 
     def run(photo: str | None, chosen: list[str]) -> Iterator[tuple[Any, ...]]:
-        entries = chosen_versions(stylizer, chosen)
-        best = {(style.name, style.default_version) for style in catalogue.styles()}
-        for done in compare(stylizer, photo, entries):
-            complete = len(done) == len(entries)
-            yield (
-                comparison_html(entries, done, best),
-                status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
-                gr.Slider(visible=True),
-                gr.Button(visible=complete),
-                (photo, tuple(chosen)),
-            )
+        try:
+            entries = chosen_versions(stylizer, chosen)
+            best = {(style.name, style.default_version) for style in catalogue.styles()}
+            paintings = paintings_of(catalogue, entries)
+            for done in compare(stylizer, photo, entries):
+                complete = len(done) == len(entries)
+                yield (
+                    comparison_html(entries, done, best, paintings),
+                    status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
+                    gr.Slider(visible=True),
+                    gr.Button(visible=complete),
+                    (photo, tuple(chosen)),
+                )
+        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
+            yield gr.skip(), refusal(sentence_of(error)), gr.skip(), gr.skip(), gr.skip()
 
-    def make_sheet(compared: tuple[Any, ...], strength: float) -> gr.DownloadButton:
-        if not compared:
-            raise StylecoreError("there is nothing to download yet.")
-        photo, chosen = compared
-        return gr.DownloadButton(value=sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength))
+    def make_sheet(compared: tuple[Any, ...], strength: float) -> tuple[Any, str]:
+        try:
+            if not compared:
+                raise StylecoreError("there is nothing to download yet.")
+            photo, chosen = compared
+            made = sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength)
+            return gr.DownloadButton(value=made), status_line("&nbsp;")
+        except Exception as error:
+            return gr.skip(), refusal(sentence_of(error))
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     work: dict[str, Any] = {
@@ -222,7 +252,9 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         "concurrency_id": MODEL,
         "api_visibility": "private",
     }
-    tab.select(plainly(arrive), [photo, first_photo, chosen], [photo, chosen, ready, status], **quiet)
+    # In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
+    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **quiet)
+    tab.select(plainly(arrive), [chosen], [chosen, ready, status], **quiet)
     samples.select(plainly(pick_sample), None, [photo], **quiet)
     picked = ready.select(plainly(pick), None, [chosen, ready], **quiet)
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
@@ -230,7 +262,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
     gr.on([ready.select, button.click], None, js=script("show_comparison"), **quiet)
     chosen.input(plainly(press), [chosen], [ready], **quiet)
     strength.change(None, [strength], None, js=script("blend"), **quiet)
-    download.click(plainly(make_sheet), [compared, strength], [file], concurrency_id=MODEL, **quiet).success(
+    download.click(plainly(make_sheet), [compared, strength], [file, status], concurrency_id=MODEL, **quiet).success(
         None, js=script("download_comparison"), **quiet
     )
 

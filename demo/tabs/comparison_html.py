@@ -2,8 +2,8 @@
 
 import html
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from demo.page import address_of, save_for_browser
@@ -23,6 +23,8 @@ DIALOG = (
     '<button type="button" class="close">Close</button></div></dialog>'
 )
 
+EQUALLY = 0.02
+"""Values that differ by no more than this part are called equal."""
 SHOWN_LOSSES = ("content", "style", "total")
 
 
@@ -66,21 +68,39 @@ class Compared:
         }
 
 
-def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], best: set[tuple[str, str]]) -> str:
-    """The grid: a figure for every version, those to come showing the photo.
+def comparison_html(
+    entries: Sequence[VersionEntry],
+    done: Sequence[Compared],
+    best: set[tuple[str, str]],
+    paintings: Mapping[str, str] | None = None,
+) -> str:
+    """The grid: the photo, the painting, and a figure for every version, those to come showing the photo.
 
     Args:
         entries: all that are compared.
         done: the first of them, at least one.
         best: name and version of the styles' default versions.
+        paintings: name of a style to its painting, a file in Gradio's cache. One painting has a figure of its own; of
+            several each lies in the corner of its style's figure.
     """
+    paintings = paintings or {}
+    several = len({entry.name for entry in entries}) > 1
+    near = nearest(done) if len(done) == len(entries) else Nearest()
     address = address_of(save_for_browser(done[0].result.content / 255, "JPEG", "photo"))
     height, width = done[0].result.size
     photo = f'<img alt="" src="{address}" width="{width}" height="{height}">'  # its place is there before it is
     losses = shown_losses(done)
     largest = _largest_total(done, losses)
     figures = [
-        _figure(each, photo, its_losses, largest, (each.entry.name, each.entry.version) in best)
+        _figure(
+            each,
+            photo,
+            its_losses,
+            largest,
+            (each.entry.name, each.entry.version) in best,
+            near.words_for(each),
+            paintings.get(each.entry.name, "") if several else "",
+        )
         for each, its_losses in zip(done, losses, strict=True)
     ]
     waiting = (
@@ -88,8 +108,106 @@ def comparison_html(entries: Sequence[VersionEntry], done: Sequence[Compared], b
         f"<figcaption><strong>{html.escape(label)}</strong></figcaption></figure>"
         for label in labels(entries)[len(done) :]
     )
-    grid = "".join([*figures, *waiting])
-    return f'<p class="shared">{_shared(entries, done)}</p><div class="grid">{grid}</div>{DIALOG}'
+    originals = [_original("The photo", photo)]
+    if not several and entries[0].name in paintings:
+        painting = f'<img alt="" src="{address_of(paintings[entries[0].name])}">'
+        originals.append(_original("The painting", painting, title_of(entries[0].card)))
+    grid = "".join([*originals, *figures, *waiting])
+    verdict = f'<p class="verdict">{near.sentence}</p>' if near.sentence else ""
+    return (
+        f'{verdict}<p class="shared">{_shared(entries, done)}</p>'
+        f'<div class="grid" style="--aspect: {width / height:.4f}">{grid}</div>{_where_the_runs_are(done)}{DIALOG}'
+    )
+
+
+def _original(label: str, picture: str, note: str = "") -> str:
+    notes = f'<span class="notes">{html.escape(note)}</span>' if note else ""
+    return (
+        f'<figure class="original" data-label="{label}"><button type="button" class="large" '
+        f'aria-label="Show large: {label}"><span class="layers">{picture}</span></button>'
+        f"<figcaption><strong>{label}</strong>{notes}</figcaption></figure>"
+    )
+
+
+def _where_the_runs_are(done: Sequence[Compared]) -> str:
+    """How to see the runs where no page of MLflow can be reached."""
+    if any(each.record.page for each in done):
+        return ""
+    runs = list(dict.fromkeys(each.entry.run_name for each in done if each.entry.run_name))
+    if not runs:
+        return ""
+    which = "the run" if len(runs) == 1 else "the runs"
+    return (
+        f'<p class="shared runs"><code>make mlflow-ui</code> shows {which} <b>'
+        f"{'</b>, <b>'.join(map(html.escape, runs))}</b> with curves and settings.</p>"
+    )
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Which of the compared is nearest to the painting and to the photo.
+
+    Attributes:
+        to: "painting" and "photo" to the one that is nearest; without those that are not known or equal.
+        sentence: the same in words, HTML; "" where nothing is known.
+        word: "nearest", of two "nearer".
+    """
+
+    to: Mapping[str, Compared] = field(default_factory=dict)
+    sentence: str = ""
+    word: str = "nearest"
+
+    def words_for(self, each: Compared) -> str:
+        """ "nearest to the painting", "nearest to painting and photo", or ""."""
+        what = [name for name, nearest in self.to.items() if nearest is each]
+        return f"<b>{self.word} to the {' and the '.join(what)}</b>" if what else ""
+
+
+def nearest(done: Sequence[Compared]) -> Nearest:
+    """Compare the judge's measures of one style's networks, or without a judge their losses of the same photos."""
+    if len(done) < 2 or len({each.entry.name for each in done}) > 1:
+        return Nearest()
+    measures = _judged(done)
+    by = ""
+    if measures:
+        photos = done[0].record.judged.get("judged_photos")
+        on = f"{photos:.0f} photos" if photos else "photos"
+        by = f"a judge that took no part in the training, on {on} of {done[0].record.judged_size} pixels"
+    elif _evaluated(done) and _comparable(done):
+        measures = {
+            "painting": [each.record.losses["style"] for each in done],
+            "photo": [each.record.losses["content"] for each in done],
+        }
+        by = "the losses of the same sample photos"
+    word = "nearer" if len(done) == 2 else "nearest"
+    to = {
+        name: done[values.index(min(values))]
+        for name, values in measures.items()
+        if min(values) < (1 - EQUALLY) * max(values)
+    }
+    if not measures:
+        return Nearest()
+    labels_of = {name: f"<strong>{html.escape(each.label)}</strong>" for name, each in to.items()}
+    if not to:
+        parts = "All are equally near to the painting and to the photo"
+    elif len(to) == 2 and to["painting"] is to["photo"]:
+        parts = f"{labels_of['painting']} is {word} to the painting and to the photo"
+    else:
+        parts = ", ".join(f"{label} is {word} to the {name}" for name, label in labels_of.items())
+        parts += "".join(f", all are equally near to the {name}" for name in measures if name not in to)
+    return Nearest(to, f"{parts[:1].upper()}{parts[1:]}, says {by}.", word)
+
+
+def _judged(done: Sequence[Compared]) -> dict[str, list[float]]:
+    records = [each.record for each in done]
+    if len({(record.judged_size, record.judged.get("judged_photos")) for record in records}) > 1:
+        return {}  # measured on other pictures
+    keys = {"painting": "style_error", "photo": "content_change"}
+    return {
+        name: [record.judged[key] for record in records]
+        for name, key in keys.items()
+        if all(key in record.judged for record in records)
+    }
 
 
 def shown_losses(done: Sequence[Compared]) -> list[dict[str, float]]:
@@ -105,11 +223,23 @@ def _evaluated(done: Sequence[Compared]) -> bool:
     )
 
 
-def _figure(each: Compared, photo: str, losses: dict[str, float], largest: float | None, is_best: bool) -> str:
+def _figure(
+    each: Compared,
+    photo: str,
+    losses: dict[str, float],
+    largest: float | None,
+    is_best: bool,
+    near: str,
+    painting: str,
+) -> str:
     picture = address_of(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label)))
     label = html.escape(each.label)
     best = ' <span class="best">best</span>' if is_best else ""
-    notes = []
+    notes = [near] if near else []
+    corner = ""
+    if painting:
+        words = html.escape(f"The painting: {title_of(each.entry.card)}")
+        corner = f'<img class="corner" alt="{words}" title="{words}" src="{address_of(painting)}">'
     if each.record.gatys_iterations is not None:
         notes.append(f"equals {each.record.gatys_iterations:.0f} iterations of Gatys et al.")
     notes.append(seconds_text(each.result.seconds))
@@ -121,7 +251,7 @@ def _figure(each: Compared, photo: str, losses: dict[str, float], largest: float
     return (
         f'<figure data-done data-label="{label}"><button type="button" class="large" aria-label="Show large: {label}">'
         f'<span class="layers">{photo}<img class="after" alt="Stylized: {label}" src="{picture}">'
-        f"</span></button><figcaption><strong>{label}</strong>{best}{''.join(lines)}</figcaption></figure>"
+        f"</span>{corner}</button><figcaption><strong>{label}</strong>{best}{''.join(lines)}</figcaption></figure>"
     )
 
 

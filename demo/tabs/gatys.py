@@ -1,19 +1,28 @@
 """The second tab: a photo painted after any picture by Gatys' method, step by step before the visitor's eyes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import copy_of_sample, copy_to_cache, photo_input, pick_sample, status_line
+from demo.errors import plainly, sentence_of
+from demo.page import copy_to_cache, photo_input, pick_sample, refusal, status_line
+from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
-from demo.services.gatys import BALANCE_RANGE, NETWORK, Painter
+from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
 from demo.services.limits import LONG
 from demo.services.previews import preview_photo
 from demo.tabs.cards import sample_strip
-from demo.tabs.painting import STOP_LABEL, Stop, curve_table, estimate_text, painting
+from demo.tabs.painting import (
+    STOP_LABEL,
+    Stop,
+    curve_table,
+    estimate_text,
+    larger_label,
+    painting,
+    waiting_text,
+)
 from demo.theme import script
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
@@ -43,9 +52,11 @@ def start_choices(painter: Painter) -> list[tuple[str, str]]:
     return START_CHOICES + [(f"The photo stylized by {style.title}", f"{NETWORK}{style.name}") for style in styles]
 
 
-def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> None:
-    """Lay the tab out inside the open `gr.Tab` and connect it; `first_photo` is the other tab's photo input."""
+def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo: gr.Image) -> None:
+    """Lay the tab out inside the open `gr.Tab` of the page and connect it; `first_photo` is the other tab's photo
+    input."""
     limits, default = painter.limits, GatysConfig()
+    sample = preview_photo()
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
@@ -97,7 +108,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 steps = gr.Slider(
                     10,
                     limits.gatys_max_steps,
-                    min(default.steps, limits.gatys_max_steps),
+                    limits.gatys_steps,
                     step=10,
                     label=f"Steps, at most {limits.gatys_max_steps}",
                     elem_id="gatys-steps",
@@ -135,6 +146,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
             with gr.Row(elem_classes="actions"):
                 start_button = gr.Button("Paint", variant="primary", elem_id="gatys-paint")
                 stop_button = gr.Button(STOP_LABEL, elem_id="gatys-stop", interactive=False)
+            larger_button = gr.Button("Go on at twice the size", elem_id="gatys-larger", visible=False)
             with gr.Row(elem_classes="downloads"):
                 png = gr.DownloadButton("Download PNG", elem_id="gatys-png", interactive=False)
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="gatys-jpeg", interactive=False)
@@ -162,71 +174,116 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
                 visible=False,
             )
     stop = gr.State(Stop())
+    larger = gr.State(None)
+    sample_photo = gr.Image(
+        copy_to_cache(sample) if sample else None, type="filepath", visible="hidden", elem_id="gatys-sample"
+    )
+    clock = gr.Timer(1.0, active=False)
 
-    def begin(stop: Stop) -> tuple[Any, ...]:
+    def begin(
+        stop: Stop, photo: str | None, longest_side: float, steps: float, request: gr.Request
+    ) -> tuple[Any, ...]:
         stop.wanted = False
-        waiting = gr.DownloadButton(interactive=False)
+        painter.expect(request.session_hash or "", photo, longest_side, steps)
+        off = gr.DownloadButton(interactive=False)
         return (
             gr.Button("Painting…", interactive=False),
             gr.Button(interactive=True),
-            waiting,
-            waiting,
-            status_line("Waiting for its turn…"),
+            gr.Button(interactive=False),
+            off,
+            off,
+            status_line("Waiting for its turn…", kind="waiting"),
+            gr.Timer(active=True),
         )
 
-    def end() -> tuple[Any, ...]:
-        return gr.Button("Paint", interactive=True), gr.Button(STOP_LABEL, interactive=False)
+    def wait(request: gr.Request) -> Any:
+        before = waiting_before(page, LONG, request.session_hash)
+        return gr.skip() if before is None else waiting_text(painter, before)
 
-    def fail() -> tuple[Any, ...]:
+    def end() -> tuple[Any, ...]:
+        return (
+            gr.Button("Paint", interactive=True),
+            gr.Button(STOP_LABEL, interactive=False),
+            gr.Button(interactive=True),
+            gr.Timer(active=False),
+        )
+
+    def refused() -> tuple[Any, ...]:
         return *end(), status_line("&nbsp;")
 
     def ask_to_stop(stop: Stop) -> gr.Button:
         stop.wanted = True
         return gr.Button("Stopping…", interactive=False)
 
+    def show(make_order: Callable[[], Order | None], stop: Stop) -> Iterator[tuple[Any, ...]]:
+        """Paint, or say why not in the line below the picture."""
+        nothing = (gr.skip(),) * 6
+        awake = gr.Timer(active=False)
+        try:
+            order = make_order()
+            if order is None or stop.wanted:  # while waiting in the queue
+                yield gr.skip(), status_line("Stopped before it began."), awake, *nothing
+                return
+            yield (
+                gr.skip(),
+                status_line("Looking at both pictures; the first strokes come in a moment.", kind="preparing"),
+                awake,
+                *nothing,
+            )
+            for frame in painting(painter, order, stop):
+                curve = gr.LinePlot(curve_table(frame.curve), visible=True)
+                if frame.png is None:
+                    yield frame.picture, frame.status, gr.skip(), curve, *(gr.skip(),) * 5
+                    continue
+                yield (
+                    frame.picture,
+                    frame.status,
+                    gr.skip(),
+                    curve,
+                    gr.DownloadButton(value=frame.png, interactive=True),
+                    gr.DownloadButton(value=frame.jpeg, interactive=True),
+                    gr.Code(frame.facts["command_line"], visible=True),
+                    gr.Button(larger_label(frame.larger) if frame.larger else "", visible=frame.larger is not None),
+                    frame.larger,
+                )
+        except Exception as error:  # one that is raised would lie over the status
+            yield gr.skip(), refusal(sentence_of(error)), awake, *nothing
+
     def run(
+        stop: Stop,
         photo: str | None,
+        longest_side: float,
+        steps: float,
         style: str | None,
         balance: float,
-        steps: float,
-        longest_side: float,
         start: str,
         keep_colors: str,
         style_scale: float,
-        stop: Stop,
     ) -> Iterator[tuple[Any, ...]]:
-        order = painter.order(
-            photo,
-            style,
-            steps=steps,
-            longest_side=longest_side,
-            balance=balance,
-            start=start,
-            keep_colors=keep_colors,
-            style_scale=style_scale,
-        )
-        if stop.wanted:  # while waiting in the queue
-            yield gr.skip(), status_line("Stopped before it began."), *(gr.skip() for _ in range(4))
-            return
-        for frame in painting(painter, order, stop):
-            done = frame.png is not None
-            yield (
-                frame.picture,
-                frame.status,
-                gr.LinePlot(curve_table(frame.curve), visible=True),
-                gr.DownloadButton(value=frame.png, interactive=True) if done else gr.skip(),
-                gr.DownloadButton(value=frame.jpeg, interactive=True) if done else gr.skip(),
-                gr.Code(frame.facts["command_line"], visible=True) if done else gr.skip(),
+        def make_order() -> Order:
+            return painter.order(
+                photo,
+                style,
+                steps=steps,
+                longest_side=longest_side,
+                balance=balance,
+                start=start,
+                keep_colors=keep_colors,
+                style_scale=style_scale,
             )
 
-    def arrive(photo: str | None, first_photo: str | None, longest_side: float, steps: float) -> tuple[Any, ...]:
-        sample = preview_photo()
-        chosen = photo or first_photo or (copy_of_sample(sample.stem) if sample else None)
-        return (
-            gr.skip() if photo else chosen,
-            estimate_text(painter, chosen, longest_side, steps),
-            gr.Dropdown(choices=start_choices(painter)),
-        )
+        yield from show(make_order, stop)
+
+    def go_on(stop: Stop, larger: Order | None) -> Iterator[tuple[Any, ...]]:
+        yield from show(lambda: larger, stop)
+
+    def begin_larger(stop: Stop, larger: Order | None, request: gr.Request) -> tuple[Any, ...]:
+        if larger is None:
+            return begin(stop, None, 0, 0, request)
+        return begin(stop, str(larger.photo), larger.longest_side, larger.config.steps, request)
+
+    def arrive() -> gr.Dropdown:
+        return gr.Dropdown(choices=start_choices(painter))
 
     def pick_style(event: gr.EventData) -> str:
         own = _in_words(style_pictures())
@@ -246,30 +303,37 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
         return estimate_text(painter, photo, longest_side, steps)
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    inputs = [photo, style, balance, steps, longest_side, start, keep_colors, style_scale, stop]
-    run_event = start_button.click(
-        plainly(begin), [stop], [start_button, stop_button, png, jpeg, status], queue=False, **quiet
-    ).then(
-        plainly(run),
-        inputs,
-        [picture, status, curve, png, jpeg, recipe],
-        show_progress="minimal",
-        show_progress_on=[status],
-        concurrency_id=LONG,
-        api_visibility="private",
-    )
-    # Gradio's page (6.31) does not do after a failure what `then` asks for.
-    run_event.success(plainly(end), None, [start_button, stop_button], queue=False, **quiet)
-    run_event.failure(plainly(fail), None, [start_button, stop_button, status], queue=False, **quiet)
+    buttons = [start_button, stop_button, larger_button]
+    asked = [photo, longest_side, steps]
+    for button, first, first_inputs, then, inputs in (
+        (start_button, begin, [stop, *asked], run, [stop, *asked, style, balance, start, keep_colors, style_scale]),
+        (larger_button, begin_larger, [stop, larger], go_on, [stop, larger]),
+    ):
+        under_way = button.click(
+            plainly(first), first_inputs, [*buttons, png, jpeg, status, clock], queue=False, **quiet
+        ).then(
+            plainly(then),
+            inputs,
+            [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger],
+            concurrency_id=LONG,
+            **quiet,
+        )
+        # Gradio's page (6.31) does not do after a failure what `then` asks for.
+        under_way.success(plainly(end), None, [*buttons, clock], queue=False, **quiet)
+        under_way.failure(plainly(refused), None, [*buttons, clock, status], queue=False, **quiet)
+    clock.tick(plainly(wait), None, [status], queue=False, **quiet)
     stop_button.click(plainly(ask_to_stop), [stop], [stop_button], queue=False, **quiet)
-    tab.select(plainly(arrive), [photo, first_photo, longest_side, steps], [photo, status, start], **quiet)
+    # In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
+    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **quiet)
+    tab.select(plainly(arrive), None, [start], **quiet)
     start.input(plainly(fetch_style), [start], [style], **quiet)
     styles.select(plainly(pick_style), None, [style], **quiet)
     gr.on(
-        [photo.change, longest_side.release, steps.release],
+        [tab.select, photo.change, longest_side.change, steps.change],
         plainly(look_ahead),
-        [photo, longest_side, steps],
+        asked,
         [status],
+        js=script("typed_numbers"),
         trigger_mode="always_last",
         **quiet,
     )
@@ -278,50 +342,3 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first_photo: gr.Image) -> Non
 
 def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:
     return {name.replace("_", " "): path for name, path in pictures.items()}
-
-
-def build_gatys_api(painter: Painter) -> None:
-    """Add the endpoint /gatys to the open `gr.Blocks`."""
-    limits, default = painter.limits, GatysConfig()
-
-    def gatys(
-        photo: str, style: str, steps: float, longest_side: float, balance: float, start: str, keep_colors: str
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Paint a photo in the style of any picture by Gatys' method; previews are sent while it paints.
-
-        Args:
-            photo: A picture file.
-            style: The picture whose style is taken.
-            steps: How many steps to make.
-            longest_side: Longest side of the result in pixels.
-            balance: Power of ten by which the style counts more than usual; negative for less.
-            start: content, style, noise, or network:NAME for the photo as that style's network stylizes it.
-            keep_colors: none, luminance or match.
-
-        Returns:
-            The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
-        """
-        order = painter.order(
-            photo,
-            style,
-            steps=steps,
-            longest_side=longest_side,
-            balance=balance,
-            start=start,
-            keep_colors=keep_colors,
-        )
-        for frame in painting(painter, order):
-            yield frame.png or frame.picture, frame.facts
-
-    with gr.Row(visible=False):
-        inputs = [
-            photo_input(label="photo"),
-            photo_input(label="style"),
-            gr.Number(min(default.steps, limits.gatys_max_steps), label="steps"),
-            gr.Number(limits.gatys_side, label="longest_side"),
-            gr.Number(0.0, label="balance"),
-            gr.Textbox(default.start, label="start"),
-            gr.Textbox(default.keep_colors, label="keep_colors"),
-        ]
-        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
-        gr.Button().click(plainly(gatys), inputs, outputs, api_name="gatys", concurrency_id=LONG)

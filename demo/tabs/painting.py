@@ -1,8 +1,9 @@
 """What the tab Gatys shows while a picture is painted."""
 
+import dataclasses
 import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd  # type: ignore[import-untyped]
 
 from demo.page import progress_line, save_for_browser, status_line
-from demo.services.gatys import Order, Painter
+from demo.services.gatys import Finished, Order, Painter
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysStep
@@ -39,6 +40,7 @@ class Frame:
         curve: step, part, loss.
         png, jpeg: files, with the last step only.
         facts: for programs.
+        larger: the order that goes on at twice the size, with the last step, where there is one.
     """
 
     picture: str
@@ -47,6 +49,7 @@ class Frame:
     facts: dict[str, Any]
     png: str | None = None
     jpeg: str | None = None
+    larger: Order | None = None
 
 
 def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterator[Frame]:
@@ -66,7 +69,7 @@ def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterat
         stopped = stop is not None and stop.wanted
         last = stopped or step.remaining == 0
         if last:
-            yield _last_frame(order, photo, step, curve, name, device, stopped)
+            yield _last_frame(painter, order, photo, step, curve, name, device, stopped)
             return
         if step.elapsed - shown_at >= pause:
             shown_at = step.elapsed
@@ -75,10 +78,11 @@ def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterat
             picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
             yield Frame(picture, _progress(step, device), curve, _facts(order, step))
     if step is not None:
-        yield _last_frame(order, photo, step, curve, name, device, False)
+        yield _last_frame(painter, order, photo, step, curve, name, device, False)
 
 
 def _last_frame(
+    painter: Painter,
     order: Order,
     photo: Picture,
     step: GatysStep,
@@ -98,7 +102,9 @@ def _last_frame(
         f"{seconds_text(step.elapsed)} on {device}"
     )
     shown = png if photo.alpha is None else jpeg
-    return Frame(shown, status_line(status), curve, _facts(order, step), png, jpeg)
+    made = dataclasses.replace(order, config=dataclasses.replace(order.config, steps=step.step))
+    larger = painter.larger(Finished(made, Path(png)))
+    return Frame(shown, status_line(status), curve, _facts(order, step), png, jpeg, larger)
 
 
 def _progress(step: GatysStep, device: str) -> str:
@@ -124,6 +130,20 @@ def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:
     """Columns step, loss (its decimal logarithm: it falls through orders of magnitude) and part."""
     rows = [(step, part, math.log10(loss)) for step, part, loss in curve if loss > 0]
     return pd.DataFrame(rows, columns=["step", "part", "loss"])
+
+
+def larger_label(order: Order) -> str:
+    """What the button says that goes on with a painting."""
+    painted = order.begun.order.longest_side if order.begun else 0
+    return "Go on at twice the size" if order.longest_side == 2 * painted else f"Go on at {order.longest_side} pixels"
+
+
+def waiting_text(painter: Painter, before: Sequence[str]) -> str:
+    """The place in the queue behind these people and one painting under way, and the expected wait, as HTML."""
+    place = "Next in the queue" if not before else f"Number {len(before) + 1} in the queue"
+    seconds = painter.seconds_until(before)
+    when = f": your painting begins in about <strong>{seconds_text(max(1, seconds))}</strong>" if seconds else ""
+    return status_line(f"{place}{when}.", kind="waiting")
 
 
 def estimate_text(painter: Painter, photo: str | None, longest_side: float, steps: float) -> str:

@@ -5,8 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.errors import ERROR_TITLE
-from demo.page import save_for_browser, status_line
+from demo.page import refusal, save_for_browser, status_line
 from demo.services.catalogue import title_of
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylized, Stylizer, settings_of
@@ -101,6 +100,4 @@ def how_it_was_made(result: Stylized) -> dict[str, str]:
 
 def failed(sentence: str) -> str:
     """The line below the picture after an error; `sentence` is HTML."""
-    return status_line(
-        f"<strong>{ERROR_TITLE}.</strong> {sentence}<br>The picture above is the one from before.", kind="failed"
-    )
+    return refusal(f"{sentence}<br>The picture above is the one from before.")

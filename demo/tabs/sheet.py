@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import save_for_browser, status_line
+from demo.errors import plainly, sentence_of
+from demo.page import refusal, save_for_browser, status_line
 from demo.services.limits import BATCH
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
@@ -87,17 +87,20 @@ def build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_c
             sheet_jpeg = gr.DownloadButton("Download JPEG", elem_id="sheet-jpeg")
 
     def make_sheet(photo: str | None, strength: float, keep_colors: bool) -> Iterator[tuple[Any, ...]]:
-        for shown in sheet(stylizer, photo, strength, keep_colors):
-            if shown.png is None:
-                yield shown.status, *(gr.skip() for _ in range(4))
-            else:
-                yield (
-                    shown.status,
-                    gr.Image(shown.jpeg, visible=True),
-                    gr.Row(visible=True),
-                    gr.DownloadButton(value=shown.png),
-                    gr.DownloadButton(value=shown.jpeg),
-                )
+        try:
+            for shown in sheet(stylizer, photo, strength, keep_colors):
+                if shown.png is None:
+                    yield shown.status, *(gr.skip() for _ in range(4))
+                else:
+                    yield (
+                        shown.status,
+                        gr.Image(shown.jpeg, visible=True),
+                        gr.Row(visible=True),
+                        gr.DownloadButton(value=shown.png),
+                        gr.DownloadButton(value=shown.jpeg),
+                    )
+        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
+            yield refusal(sentence_of(error)), *(gr.skip() for _ in range(4))
 
     def begin_sheet() -> tuple[Any, ...]:
         return gr.Button(interactive=False), gr.Button(interactive=True)

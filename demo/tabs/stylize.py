@@ -1,6 +1,9 @@
 """The first tab: a photo, a style, the result."""
 
 import html
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,6 +14,7 @@ from demo.services.catalogue import Catalogue, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
 from demo.services.stylize import Stylizer
+from demo.services.teach.lessons import owner_of
 from demo.tabs.batch import build_batch
 from demo.tabs.before_after import before_after_html
 from demo.tabs.cards import sample_strip, style_cards
@@ -24,6 +28,9 @@ from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import readable_formats
 from stylecore.samples import sample_photos
+
+SECONDS_BETWEEN_LOOKS = 0.5
+"""While styles are on their way."""
 
 
 def version_label(entry: StyleEntry, version: str) -> str:
@@ -65,8 +72,17 @@ def limits_text(limits: Limits) -> str:
     )
 
 
-def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
-    """Lay the tab out inside the open `gr.Tab` and connect it. Returns the photo input."""
+@dataclass(frozen=True)
+class FirstTab:
+    """What other tabs use of this one: the photo input, the style cards, and the name of the chosen style."""
+
+    photo: gr.Image
+    cards: gr.HTML
+    style: gr.State
+
+
+def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserState | None = None) -> FirstTab:
+    """Lay the tab out inside the open `gr.Tab` and connect it; `token` says whose own styles are shown."""
     catalogue, limits = stylizer.catalogue, stylizer.limits
     style = gr.State("")
     with gr.Row(elem_classes="columns"):
@@ -131,20 +147,36 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style)
 
-    def show_styles(request: gr.Request) -> tuple[Any, ...]:
-        entries = catalogue.styles()
+    def show_styles(request: gr.Request, token: str = "") -> Iterator[tuple[Any, ...]]:
+        """The cards, and the settings of the link; while styles are on their way, again whenever one is there."""
         linked = settings_of_link(dict(request.query_params), catalogue, limits)
-        chosen = linked.style or next((entry.name for entry in entries), "")
-        return (
-            style_cards(entries, chosen),
-            gr.Markdown(catalogue.notice, visible=bool(catalogue.notice)),
-            chosen,
-            *_of_style(catalogue, chosen, linked.version),
-            linked.strength,
-            linked.brush,
-            linked.longest_side,
-            linked.keep_colors,
-        )
+        chosen, shown = "", None
+        while True:
+            loading = catalogue.loading
+            entries = catalogue.styles(owner_of(token))
+            notice = loading or catalogue.notice
+            if (notice, len(entries)) != shown:
+                shown = (notice, len(entries))
+                first = not chosen
+                if first and loading:  # what the link asks for may be there now
+                    linked = settings_of_link(dict(request.query_params), catalogue, limits)
+                chosen = chosen or linked.style or next((entry.name for entry in entries), "")
+                settings = (
+                    chosen,
+                    *_of_style(catalogue, chosen, linked.version),
+                    linked.strength,
+                    linked.brush,
+                    linked.longest_side,
+                    linked.keep_colors,
+                )
+                yield (
+                    style_cards(entries, chosen),
+                    gr.Markdown(notice, visible=bool(notice)),
+                    *(settings if first else (gr.skip(),) * len(settings)),
+                )
+            if not loading:
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def pick_style(event: gr.EventData) -> tuple[Any, ...]:
         return event.name, *_of_style(catalogue, event.name)
@@ -180,7 +212,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
     linked = [strength, brush, longest_side, keep_colors]
-    page.load(plainly(show_styles), None, [styles, notice, style, version, card, *linked], **setting_style)
+    page.load(
+        plainly(show_styles),
+        [token] if token else None,
+        [styles, notice, style, version, card, *linked],
+        **setting_style,
+    )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
     samples.select(plainly(pick_sample), None, [photo], **QUIET)
     copied: dict[str, Any] = {"outputs": [copy_link], **QUIET}
@@ -203,7 +240,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks) -> gr.Image:
     )
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
-    return photo
+    return FirstTab(photo, styles, style)
 
 
 def _of_style(catalogue: Catalogue, style: str, version: str = CHAMPION) -> tuple[gr.Dropdown, str]:

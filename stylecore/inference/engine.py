@@ -129,11 +129,17 @@ class Engine:
 
     # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
-    def paint(self, pixels: Tensor, progress: Callable[[float], None] | None = None) -> Tensor:
-        """Stylize a picture at exactly this size; arguments, result and errors are those of `stylize`."""
+    def paint(
+        self, pixels: Tensor, progress: Callable[[float], None] | None = None, *, noise: Tensor | None = None
+    ) -> Tensor:
+        """Stylize a picture at exactly this size; arguments, result and errors are those of `stylize`.
+
+        Args:
+            noise: (1, 1, H, W), for networks with input noise, instead of that of all pictures (`unit_noise`).
+        """
         _check_shape(pixels)
         height, width = pixels.shape[-2:]
-        batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise)
+        batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise, noise=noise)
         if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
             if pixels.ndim == 3:
                 return self._paint_by_tiles(batch[0], progress)
@@ -206,7 +212,7 @@ def network_on(device: torch.device, network: TransformNet) -> TransformNet:
 def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]:
     """Extend (N, 3, H, W) by the network's border; returns it with the first row and column of the picture."""
     height, width = pixels.shape[-2:]
-    border = _border(config)
+    border = border_of(config)
     extended = extend(pixels, border, border + -width % ALIGNMENT, border, border + -height % ALIGNMENT)
     if config.padding == "reflect-start":
         # The network reflects and crops by itself; it only needs enough pixels to reflect.
@@ -214,7 +220,8 @@ def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]
     return extended, border, border
 
 
-def _border(config: TransformNetConfig) -> int:
+def border_of(config: TransformNetConfig) -> int:
+    """Pixels of border on each side with which a network is run."""
     if config.padding == "reflect":
         return BORDER_OF_LARGE_STROKES if config.input_noise else BORDER_OF_REFLECTION
     if config.padding == "reflect-start":  # the network itself adds the border of the residual blocks

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.files import default_cache
-from stylecore.inference.openvino_graph import Array, Ranges, build_graph, convolution_names
+from stylecore.inference.folding import Array
+from stylecore.inference.openvino_graph import Ranges, build_graph, convolution_names
 from stylecore.johnson.transform_net import TransformNet
 
 CACHED_BYTES = 256_000_000

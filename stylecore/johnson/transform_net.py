@@ -160,15 +160,27 @@ class TransformNet(nn.Module):
         return stylized if self.training else stylized.clamp(0, 1)
 
 
-def add_noise(pixels: Tensor, strength: float, seed: int = 0) -> Tensor:
+def add_noise(pixels: Tensor, strength: float, seed: int = 0, noise: Tensor | None = None) -> Tensor:
     """(N, 3, H, W) plus gray noise of the standard deviation `strength`, the same for all pictures and in every call.
 
-    It is the sum of normal noise at three scales, of about 1, 4 and 16 pixels, for strokes of all lengths. The result
-    may leave [0, 1].
+    Args:
+        noise: (1, 1, H, W) as `unit_noise` makes it, to use instead of that of the seed.
+
+    Returns:
+        The sum, which may leave [0, 1].
     """
     if not strength:
         return pixels
-    height, width = pixels.shape[-2:]
+    if noise is None:
+        noise = unit_noise(pixels.shape[-2], pixels.shape[-1], seed)
+    return pixels + (noise * strength).to(pixels)
+
+
+def unit_noise(height: int, width: int, seed: int = 0) -> Tensor:
+    """(1, 1, H, W), the noise of standard deviation 1 that `add_noise` scales.
+
+    It is the sum of normal noise at three scales, of about 1, 4 and 16 pixels, for strokes of all lengths.
+    """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.zeros(1, 1, height, width)
     for size in NOISE_SIZES:
@@ -176,7 +188,7 @@ def add_noise(pixels: Tensor, strength: float, seed: int = 0) -> Tensor:
         if size > 1:
             octave = functional.interpolate(octave, scale_factor=size, mode="bicubic", align_corners=False)
         noise += octave[..., :height, :width]
-    return pixels + (noise * (strength / len(NOISE_SIZES) ** 0.5)).to(pixels)
+    return noise / len(NOISE_SIZES) ** 0.5
 
 
 class ConvolutionLayer(nn.Module):

@@ -1,10 +1,15 @@
 """The benchmark's own parts, on tiny things: it is only run by hand, and would rot."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import bench
 import painters
+import precision
 import pytest
 import torch
 from comparing import Command, Figure, Process, ask, compare, table
@@ -15,6 +20,9 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.weights import load_vgg
+
+with patch.object(sys, "path", list(sys.path)):  # a script changes it
+    import contenders
 
 
 @pytest.fixture
@@ -133,9 +141,29 @@ def test_the_command_writes_what_it_prints(photo: Path, style: Path, tmp_path: P
     assert all(name in said for name in [*names, *written["remarks"]])
 
 
+class InThisProcess:
+    """A contender without a process of its own, whose start takes seconds."""
+
+    def __init__(self, threads: int, /, *, contender: str, **options: object) -> None:
+        self.run, self.about = getattr(contenders, contender)(**options)
+
+    def close(self) -> None:
+        pass
+
+
 def test_tiles_are_compared_with_the_whole_and_batches_with_single_frames(
-    photo: Path, style: Path, tmp_path: Path, monkeypatch
+    photo: Path, style: Path, tmp_path: Path, capsys, monkeypatch
 ):
+    def ask_here(script: str, threads: int, *, what: str, **options: Any) -> Iterator[dict[str, Any]]:
+        assert (script, what) == ("precision.py", "tiles")
+        precision.tiles(**options)
+        yield from (json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{"))
+
+    monkeypatch.setattr("sections.networks.Process", InThisProcess)
+    monkeypatch.setattr("sections.networks.ask", ask_here)
+    monkeypatch.setattr("stylecore.inference.engine.LARGEST_WHOLE", 20_000)
+    monkeypatch.setattr("stylecore.inference.engine.TILE_SIDE", 128)
+    monkeypatch.setattr("sections.networks.IN_TILES", (240, 160))
     monkeypatch.setattr("sections.networks.BIG", (64, 48))
     monkeypatch.setattr("sections.networks.FRAME", (32, 24))
     monkeypatch.setattr("sections.networks._champions", lambda: {"tiny": style, "again": style})

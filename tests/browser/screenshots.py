@@ -20,7 +20,7 @@ ARGUMENTS = (
     *("--disable-component-update", "--disable-sync"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
-SCREENS = {"desktop": (1280, 900, 1), "phone": (390, 844, 2)}
+SCREENS = {"desktop": (1440, 900, 1), "phone": (390, 844, 2)}
 TABS = ("Stylize", "Gatys", "Compare")
 LARGEST = 150_000
 STEPS = 120  # of a painting, before its picture is taken
@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photo", type=Path, help="upload this first; else the page's sample photo is shown")
     parser.add_argument("--style", help="title of the style to choose; else the first")
-    parser.add_argument("--comparison", default="Styles", help="the ready-made comparison to show")
+    parser.add_argument(
+        "--comparison", default="One photo in several styles", help="the ready-made comparison to show"
+    )
     parser.add_argument("--only", nargs="*", default=[], metavar="TAB-SCREEN-THEME", help="such as stylize-phone-dark")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

@@ -40,10 +40,10 @@ def test_a_comparison_from_the_button_to_the_download(
 ) -> None:
     page = open_page(width, height, theme)
     open_tab(page, photo_file)
-    page.get_by_role("button", name="Styles").click()
+    page.get_by_role("button", name="One photo in several styles").click()
     page.locator(DONE).nth(1).wait_for()
     assert labels(page) == ["The Night", "The Wave"]
-    assert page.get_by_role("button", name="Styles").get_attribute("aria-pressed") == "true"
+    assert page.get_by_role("button", name="One photo in several styles").get_attribute("aria-pressed") == "true"
 
     # All at the same scale, none wider than the page, no word cut off.
     boxes = [page.locator(f"{DONE} .layers").nth(index).bounding_box() for index in (0, 1)]
@@ -66,9 +66,12 @@ def test_a_comparison_from_the_button_to_the_download(
     # Large, one after the other at the same place, by keyboard.
     page.get_by_role("button", name="Show large: The Night").press("Enter")
     dialog = page.get_by_role("dialog")
-    assert "1 of 2: The Night" in dialog.inner_text()
+    assert "2 of 3: The Night" in dialog.inner_text()
+    page.keyboard.press("ArrowLeft")  # the photo, at the same place
+    assert "1 of 3: The photo" in dialog.inner_text()
     page.keyboard.press("ArrowRight")
-    assert "2 of 2: The Wave" in dialog.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert "3 of 3: The Wave" in dialog.inner_text()
     box = dialog.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
@@ -86,9 +89,9 @@ def test_a_comparison_from_the_button_to_the_download(
 def test_another_comparison_replaces_the_one_that_runs(open_page: OpenPage, photo_file: Path) -> None:
     page = open_page()
     open_tab(page, photo_file)
-    page.get_by_role("button", name="Styles").click()
-    page.locator("#compare-ready button[aria-pressed=true]", has_text="Styles").wait_for()
-    page.get_by_role("button", name="Versions", exact=True).click()
+    page.get_by_role("button", name="One photo in several styles").click()
+    page.locator("#compare-ready button[aria-pressed=true]", has_text="One photo in several styles").wait_for()
+    page.get_by_role("button", name="How do its versions differ?").click()
     page.wait_for_function(
         "(at) => [...document.querySelectorAll(at)].some((e) => e.innerText.includes('version'))", arg=f"{DONE} strong"
     )
@@ -100,16 +103,25 @@ def test_versions_are_chosen_by_hand_and_none_is_one_sentence(open_page: OpenPag
     page = open_page()
     open_tab(page, photo_file)
     page.get_by_role("button", name="Choose versions").click()
-    checked = page.locator("#compare-versions input:checked")
-    checked.first.wait_for()
-    while checked.count():
-        checked.first.focus()
-        page.keyboard.press("Space")
+    versions = page.get_by_label("Versions, up to 6")
+    chosen = page.locator("#compare-versions .token")
+    chosen.first.wait_for()
+    versions.click()
+    for _ in range(chosen.count()):
+        page.keyboard.press("Backspace")
+    page.keyboard.press("Escape")
     page.click("#compare-run")
-    toast = page.get_by_test_id("toast-body")
-    toast.wait_for()
-    assert "Choose at least one version to compare." in toast.inner_text()
-    page.get_by_label("The Wave, version 1 (best)").check()
+    page.wait_for_function(
+        "document.querySelector('#compare-status').innerText.includes('Choose at least one version to compare.')"
+    )
+    assert page.get_by_test_id("toast-body").count() == 0
+    # A searchable list: what is typed narrows it.
+    versions.fill("wave")
+    options = page.get_by_role("option")
+    options.first.wait_for()
+    assert options.all_inner_texts() == ["The Wave, version 1 (best)"]
+    options.first.click()
+    page.keyboard.press("Escape")
     page.click("#compare-run")
     page.locator(DONE).wait_for()
     page.locator("#compare-sheet").wait_for()

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -120,23 +122,36 @@ def test_main_restores_the_published_runs_and_serves_the_registry(
 ) -> None:
     pytest.importorskip("training.registry")
     asked: dict[str, object] = {}
-    monkeypatch.setattr("training.registry.restore_published", lambda tracking_uri: ["starry_night"])
+    told: list[str] = []
+
+    def restore(tracking_uri: str, progress: Callable[[int, int], None]) -> list[str]:
+        progress(1, 2)
+        told.append(asked["catalogue"].loading)  # type: ignore[attr-defined]
+        return ["starry_night"]
+
+    monkeypatch.setattr("training.registry.restore_published", restore)
 
     class Page:
         def launch(self, **options: object) -> tuple[None, str, None]:
             asked.update(options)
             return None, "http://127.0.0.1:7860/", None
 
-        def block_thread(self) -> None: ...
+        def block_thread(self) -> None:  # it is served before there are styles
+            for thread in threading.enumerate():
+                if thread.name == "styles":
+                    thread.join(60)
 
-    def build(catalogue: object, limits: Limits) -> Page:
+    def build(catalogue: object, limits: Limits, teacher: object) -> Page:
+        assert teacher is None
         asked["catalogue"] = catalogue
         return Page()
 
     monkeypatch.setattr(app, "build_demo", build)
     monkeypatch.setattr(app.webbrowser, "get", lambda: (_ for _ in ()).throw(app.webbrowser.Error))
-    assert main(["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--inbrowser"]) == 0
+    assert main(["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--inbrowser", "--no-teach"]) == 0
     assert isinstance(asked["catalogue"], RegistryCatalogue)
+    assert told == ["The published styles are being fetched: 1 of 2 trainings are there."]
+    assert asked["catalogue"].loading == ""
     assert asked["inbrowser"] is False
     assert asked["enable_monitoring"] is False
     assert asked["ssr_mode"] is False

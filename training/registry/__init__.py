@@ -39,6 +39,8 @@ __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
 _log = logging.getLogger(__name__)
 OTHERS_SECONDS = 600.0
 """For this time a version whose card could not be read is not asked for it again."""
+JUDGED = ("style_error", "content_change", "judged_photos")
+"""The judge's measures of a version: the metrics `eval/style_error_640` and so on."""
 LOSSES = ("total", "content", "style")
 """Losses that `training.evaluate` measures, weighted as in training: the metrics `eval/total_256` and so on."""
 
@@ -238,17 +240,28 @@ class Registry:
             write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
         return self.find(f"{name}/{version.version}")
 
-    def _judged(self, version: RegisteredVersion) -> str:
-        """What the judge (training/judge.py) says of a version at its smallest size; "" where it was not asked."""
+    @as_stylecore_errors()
+    def judged(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
+        """The smallest size in pixels at which the judge (training/judge.py) measured the version, and its `JUDGED`
+        measures there; those that are missing are left out.
+
+        Without a judgment: 0 and an empty dict.
+        """
         metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
         sizes = sorted(int(key.rpartition("_")[2]) for key in metrics if key.startswith("eval/style_error_"))
-        for size in sizes[:1]:
-            found = {key: self.metric(version, f"eval/{key}_{size}") for key in ("style_error", "content_change")}
-            figures = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in found.items() if value is not None]
-            photos = self.metric(version, f"eval/judged_photos_{size}")
-            on = f" on {photos:.0f} photos" if photos else ""
-            return f"The judge, at {size} pixels{on}: {', '.join(figures)}." if figures else ""
-        return ""
+        for size in sizes:
+            found = {key: self.metric(version, f"eval/{key}_{size}") for key in JUDGED}
+            values = {key: value for key, value in found.items() if value is not None}
+            if "style_error" in values:
+                return size, values
+        return 0, {}
+
+    def _judged(self, version: RegisteredVersion) -> str:
+        """What the judge says of a version, as a sentence; "" where it was not asked."""
+        size, values = self.judged(version)
+        photos = f" on {values.pop('judged_photos'):.0f} photos" if "judged_photos" in values else ""
+        figures = ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in values.items())
+        return f"The judge, at {size} pixels{photos}: {figures}." if figures else ""
 
     def export(
         self,

@@ -37,9 +37,9 @@ def write_bundle(
     styles, or of all styles that have an alias.
 
     The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
-    gatys_iterations, evaluated_size, evaluated_losses, file, sha256, bytes, picture, card}]}. `file` and `picture`,
-    the style picture, are names in the folder; `picture` is empty if the run has none.
-    Without an evaluation `gatys_iterations` is null and `evaluated_size` is 0. The folder is complete or absent. An
+    gatys_iterations, evaluated_size, evaluated_losses, judged_size, judged, file, sha256, bytes, picture, card}]}.
+    `file` and `picture`, the style picture, are names in the folder; `picture` is empty if the run has none.
+    Without an evaluation `gatys_iterations` is null, and the sizes are 0. The folder is complete or absent. An
     older bundle in its place is replaced.
 
     Raises:
@@ -94,6 +94,7 @@ def _export_version(registry: "Registry", version: "RegisteredVersion", folder: 
     file = folder / f"{stem}.safetensors"
     weights = registry.weights(version)
     evaluated_size, evaluated_losses = registry.evaluated_losses(version)
+    judged_size, judged = registry.judged(version)
     shutil.copyfile(weights, file)
     if sidecar_of(weights).is_file():
         shutil.copyfile(sidecar_of(weights), sidecar_of(file))
@@ -108,6 +109,8 @@ def _export_version(registry: "Registry", version: "RegisteredVersion", folder: 
         "gatys_iterations": registry.metric(version, GATYS_METRIC),
         "evaluated_size": evaluated_size,
         "evaluated_losses": evaluated_losses,
+        "judged_size": judged_size,
+        "judged": judged,
         "file": file.name,
         "sha256": file_sha256(file),
         "bytes": file.stat().st_size,

@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,22 @@ from training.tracking.store import connect, folder_of_store, one_at_a_time, pla
 RESTORED_ALIASES = "restored_aliases"
 """Tag of a version: the aliases that a restore gave it. Its other aliases were given by hand."""
 
+FIRST_STYLE = "starry_night"
+"""The style that the page shows first."""
+
 _log = logging.getLogger(__name__)
 
 
 @as_stylecore_errors()
-def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None = None) -> list[str]:
+def restore_published(
+    published_dir: Path = PUBLISHED,
+    tracking_uri: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
     """Restore every published run that the store lacks; returns their names.
+
+    The runs of the champions come first, so that a page can show them while the others follow. `progress` is told
+    after each run how many are there, and of how many.
 
     It can be interrupted and repeated. A run whose folder has changed since its restore is replaced. Its versions with
     an alias that was given by hand stay, and a warning names them. No alias is taken from a version that has it: a
@@ -47,21 +57,33 @@ def restore_published(published_dir: Path = PUBLISHED, tracking_uri: str | None 
     Raises:
         StylecoreError: when a published run is damaged, or the store does not answer.
     """
-    folders = sorted(path.parent for path in Path(published_dir).glob("*/run.json"))
+    folders = sorted((path.parent for path in Path(published_dir).glob("*/run.json")), key=_champions_first)
     if not folders:
         return []
     client = connect(tracking_uri)
     restored = []
     with one_at_a_time(client.tracking_uri, "restoring"):
         _forget_aliases_of_an_earlier_store(client)
-        for folder in folders:
+        for done, folder in enumerate(folders, start=1):
             if _restore_run(client, folder):
                 restored.append(folder.name)
+            if progress is not None:
+                progress(done, len(folders))
         if restored:
             with plain_errors(client.tracking_uri, "giving aliases"):
                 for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
                     _fill_missing_aliases(client, name)
     return restored
+
+
+def _champions_first(folder: Path) -> tuple[bool, bool, str]:
+    """Order of the runs' folders: the first style's champion, the other champions, the rest by name."""
+    try:
+        checkpoints = json.loads((folder / "run.json").read_text(encoding="utf-8"))["checkpoints"]
+        is_champion = any(CHAMPION in checkpoint["aliases"] for checkpoint in checkpoints)
+    except (OSError, ValueError, KeyError, TypeError):  # `_read_record` says what is wrong
+        is_champion = False
+    return not is_champion, not folder.name.startswith(FIRST_STYLE), folder.name
 
 
 def _forget_aliases_of_an_earlier_store(client: MlflowClient) -> None:

@@ -1,1 +1,3 @@
-() => document.querySelector('#compare-sheet-file')?.click()
+() => {
+  if (!document.querySelector('#compare-status .failed')) document.querySelector('#compare-sheet-file')?.click();
+}

@@ -17,6 +17,12 @@ const typed = (files) => {
   [...files].forEach((file, index) => transfer.items.add(new File([file], file.name, { type: types[index] })));
   return transfer;
 };
+// A box that a visitor has given a file is never filled with a sample (first_photo.js).
+for (const way of ['change', 'drop', 'paste']) {
+  document.addEventListener(way, (event) => {
+    if (way !== 'change' || event.target.type === 'file') event.target.closest?.('.block')?.setAttribute('data-chosen', '');
+  }, true);
+}
 document.addEventListener('change', (event) => {
   const transfer = event.target.type === 'file' ? typed(event.target.files) : null;
   if (transfer) event.target.files = transfer.files;
@@ -64,6 +70,15 @@ const retitle = (root) => {
     }
   }
 };
+// Its upload boxes have a name that is not what is written in them: without it, what is written is their name.
+const rename = (root) => {
+  for (const box of root.querySelectorAll?.('button.upload-container[aria-label]') ?? []) {
+    if (box.innerText.trim()) box.removeAttribute('aria-label');
+  }
+  for (const empty of root.querySelectorAll?.('div.empty[aria-label]') ?? []) empty.removeAttribute('aria-label');
+};
 new MutationObserver((changes) => {
-  for (const change of changes) for (const node of change.addedNodes) retitle(node);
+  for (const change of changes) {
+    for (const node of change.addedNodes) { retitle(node); rename(node.parentElement ?? node); }
+  }
 }).observe(document, { childList: true, subtree: true });

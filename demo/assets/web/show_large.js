@@ -1,5 +1,5 @@
 const dialog = () => element.querySelector('dialog');
-const figures = () => [...element.querySelectorAll('figure[data-done]')];
+const figures = () => [...element.querySelectorAll('figure[data-label]')];
 let shown = 0;
 const show = (index) => {
   const all = figures();

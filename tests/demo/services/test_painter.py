@@ -14,7 +14,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.gatys import Painter
 from demo.services.stylize import Stylizer
 from demo.tabs.gatys import start_choices, style_picture_of, style_pictures
-from demo.tabs.painting import Stop, curve_table, estimate_text, painting
+from demo.tabs.painting import Stop, curve_table, estimate_text, larger_label, painting, waiting_text
 from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
@@ -117,7 +117,7 @@ def test_the_command_line_is_understood_and_means_the_same(painter: Painter, pho
         ({"photo": None}, "there is no photo yet"),
         ({"style": None}, "there is no style picture yet"),
         ({"steps": 10_000}, "the number of steps may be 1 to 500 here, not 10000"),
-        ({"longest_side": 5000}, "the longest side may be 16 to 768 here"),
+        ({"longest_side": 5000}, "the longest side may be 16 to 1024 here"),
         ({"balance": float("nan")}, "the balance may be"),
         ({"start": "nothing"}, "start 'nothing' is unknown"),
     ],
@@ -156,6 +156,52 @@ def test_a_painting_begins_with_what_a_styles_network_makes(catalogue: BundleCat
     assert second.endswith("--start-picture start.png -o painting.png")
     with pytest.raises(StylecoreError, match="there is no style 'nope'"):
         painter.order(photo, photo, steps=1, longest_side=48, start="network:nope")
+
+
+def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: Path, style: Path) -> None:
+    *_, first = painting(painter, painter.order(photo, style, steps=2, longest_side=24, start="noise", balance=0.5))
+    assert first.larger is not None
+    assert larger_label(first.larger) == "Go on at twice the size"
+    assert first.larger.longest_side == 48
+    order = replace(first.larger, config=replace(first.larger.config, steps=1))
+    *_, second = painting(painter, order)
+    with Image.open(second.png) as png:
+        assert png.size == (48, 35)
+    begun = painter._start(order)
+    assert begun is not None
+    assert tuple(begun.shape) == (3, 18, 24)  # the picture that was finished
+    lines = second.facts["command_line"].split(" && ")
+    assert len(lines) == 2
+    assert "--max-side 24" in lines[0]
+    assert "--start noise --steps 2 -o painting.png" in lines[0]
+    assert lines[1].endswith("--steps 1 --scales 1 --start-picture painting.png -o painting-2.png")
+    parser = argparse.ArgumentParser()
+    gatys.add_arguments(parser)
+    for line in lines:
+        parser.parse_args(shlex.split(line)[4:])
+    # Then at the photo's own 61 pixels, and no further.
+    assert second.larger is not None
+    assert larger_label(second.larger) == "Go on at 61 pixels"
+    *_, last = painting(painter, replace(second.larger, config=order.config))
+    assert last.larger is None
+
+
+def test_who_waits_reads_the_place_and_the_wait(painter: Painter, photo: Path) -> None:
+    fresh = Painter(small_vgg, LIMITS)
+    fresh.expect("ann", str(photo), 48, 10)
+    assert "Next in the queue." in waiting_text(fresh, [])
+    assert "Number 2 in the queue." in waiting_text(fresh, ["ann"])  # nothing was measured yet
+    one = fresh.estimate(48, 36, 10)
+    fresh.expect("ann", str(photo), 48, 10)
+    assert fresh.seconds_until(["ann"]) == pytest.approx(one)
+    assert fresh.seconds_until(["ann", "somebody"]) is None
+    assert "your painting begins in about <strong>" in waiting_text(fresh, ["ann"])
+    frames = painting(fresh, fresh.order(photo, photo, steps=300, longest_side=48))
+    next(frames)
+    next(frames)
+    assert (fresh.seconds_until(["ann"]) or 0) > one
+    frames.close()  # type: ignore[attr-defined]
+    assert fresh.seconds_until(["ann"]) == pytest.approx(one, rel=0.9)
 
 
 def test_every_start_that_is_offered_can_be_ordered(catalogue: BundleCatalogue, photo: Path) -> None:

@@ -293,7 +293,7 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
 def test_buttons_are_pressed_by_the_choice(catalogue: BundleCatalogue) -> None:
     ready = comparisons(catalogue, 6)
     assert [one.title for one in ready] == ["Iterations", "Styles"]
-    assert 'aria-pressed="true">Iterations' in comparison_buttons(ready, references_of(ready[0]))
+    assert 'aria-pressed="true">What do more iterations change?' in comparison_buttons(ready, references_of(ready[0]))
     assert "true" not in comparison_buttons(ready, ["night/1"])
 
 
@@ -303,11 +303,12 @@ def test_styles_with_one_comparison_are_gathered_below_its_title() -> None:
     ready += [Comparison("Widths", style, pair) for style in ("Wave", "Udnie")] + [Comparison("Styles", "", pair)]
     shown = re.sub(r"<[^>]*>", "|", comparison_buttons(ready, ()))
     assert [text for text in shown.split("|") if text] == [
-        *("Night", "Iterations", "Seeds", "Widths", "Wave", "Udnie", "Styles")
+        *("Night", "What do more iterations change?", "What does another seed change?"),
+        *("Is a narrower network as good?", "Wave", "Udnie", "One photo in several styles"),
     ]
     only = comparison_buttons([ready[2], ready[-1]], ())
     assert "<span>" not in only  # one style needs no heading
-    assert ">Widths</button>" in only
+    assert ">Is a narrower network as good?</button>" in only
 
 
 def test_losses_are_short() -> None:

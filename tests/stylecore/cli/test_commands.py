@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -302,7 +301,6 @@ def test_interrupting_gatys_saves_the_picture_reached(photo: Path, tmp_path: Pat
     )
     assert process.stdout
     process.stdout.readline()
-    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error

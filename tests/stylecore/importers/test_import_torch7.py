@@ -6,25 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imported_networks as networks
 import numpy as np
 import pytest
 import torch
-from imported_networks import (
-    BLOCKS,
-    FULL,
-    HALF,
-    QUARTER,
-    WIDTH,
-    convolution,
-    engstrom_variables,
-    picture,
-    pytorch_examples_weights,
-    random,
-    refusal,
-    same,
-    stylize,
-    write_folder,
-)
 from torch import Tensor
 from torch.nn import functional
 from torch7_writer import TensorOfStorage, Torch7Writer
@@ -40,9 +25,9 @@ CAFFE_MEAN = torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     torch.save(Bomb(tmp_path / "exploded"), path)
-    assert "state_dict" in refusal(path)
+    assert "state_dict" in networks.refusal(path)
     torch.save({"conv1.conv2d.weight": Bomb(tmp_path / "exploded")}, path, _use_new_zipfile_serialization=False)
-    assert "state_dict" in refusal(path)
+    assert "state_dict" in networks.refusal(path)
     assert not (tmp_path / "exploded").exists()
 
 
@@ -74,8 +59,8 @@ def lua_convolution(into: int, out: int, kernel: int = 3, stride: int = 1, paddi
     return lua(
         "SpatialConvolution",
         **sizes(into, out, kernel, stride, padding),
-        weight=convolution(out, into, kernel),
-        bias=random(out),
+        weight=networks.convolution(out, into, kernel),
+        bias=networks.random(out),
     )
 
 
@@ -85,41 +70,49 @@ def lua_transposed(into: int, out: int) -> Torch7Object:
         **sizes(into, out, kernel=3, stride=2, padding=1),
         adjW=1,
         adjH=1,
-        weight=convolution(into, out, 3) * 2,
-        bias=random(out),
+        weight=networks.convolution(into, out, 3) * 2,
+        bias=networks.random(out),
     )
 
 
 def lua_normalization(kind: str, channels: int) -> Torch7Object:
-    fields: dict[str, Any] = {"weight": random(channels, mean=1, std=0.1), "bias": random(channels), "eps": 1e-5}
+    fields: dict[str, Any] = {
+        "weight": networks.random(channels, mean=1, std=0.1),
+        "bias": networks.random(channels),
+        "eps": 1e-5,
+    }
     if kind == "instance":
         return lua("InstanceNormalization", nOutput=channels, prev_N=-1, **fields)
-    statistics = {"running_mean": random(channels), "running_var": random(channels).exp()}
+    statistics = {"running_mean": networks.random(channels), "running_var": networks.random(channels).exp()}
     return lua("SpatialBatchNormalization", affine=True, momentum=0.1, **statistics, **fields)
 
 
-def johnson_model(kind: str, upsampling: str, blocks: int = BLOCKS) -> Torch7Object:
+def johnson_model(kind: str, upsampling: str, blocks: int = networks.BLOCKS) -> Torch7Object:
     def norm(channels: int) -> Torch7Object:
         return lua_normalization(kind, channels)
 
     relu = lua("ReLU", inplace=True)  # shared on purpose: the file refers back to it
     modules = [lua("SpatialReflectionPadding", **{f"pad_{side}": 8 * blocks for side in "lrtb"})]
-    modules += [lua_convolution(3, FULL, 9), norm(FULL), relu]
-    modules += [lua_convolution(FULL, HALF, stride=2), norm(HALF), relu]
-    modules += [lua_convolution(HALF, QUARTER, stride=2), norm(QUARTER), relu]
+    modules += [lua_convolution(3, networks.FULL, 9), norm(networks.FULL), relu]
+    modules += [lua_convolution(networks.FULL, networks.HALF, stride=2), norm(networks.HALF), relu]
+    modules += [lua_convolution(networks.HALF, networks.QUARTER, stride=2), norm(networks.QUARTER), relu]
     for _ in range(blocks):
-        first, second = (lua_convolution(QUARTER, QUARTER, padding=0) for _ in range(2))
-        branch = lua_list("Sequential", first, norm(QUARTER), relu, second, norm(QUARTER))
+        first, second = (lua_convolution(networks.QUARTER, networks.QUARTER, padding=0) for _ in range(2))
+        branch = lua_list("Sequential", first, norm(networks.QUARTER), relu, second, norm(networks.QUARTER))
         modules.append(
             lua_list("Sequential", lua_list("ConcatTable", branch, lua("ShaveImage", size=2)), lua("CAddTable"))
         )
-    for into, out in ((QUARTER, HALF), (HALF, FULL)):
+    for into, out in ((networks.QUARTER, networks.HALF), (networks.HALF, networks.FULL)):
         if upsampling == "transposed":
             modules += [lua_transposed(into, out), norm(out), relu]
         else:  # the architecture "U2,c3s1-..." of train.lua
             modules += [lua("SpatialUpSamplingNearest", scale_factor=2), norm(into), relu]
             modules += [lua_convolution(into, out), norm(out), relu]
-    modules += [lua_convolution(FULL, 3, 9), lua("Tanh"), lua("MulConstant", constant_scalar=150, inplace=False)]
+    modules += [
+        lua_convolution(networks.FULL, 3, 9),
+        lua("Tanh"),
+        lua("MulConstant", constant_scalar=150, inplace=False),
+    ]
     modules += [lua("TotalVariation", strength=1e-6)]
     if kind == "batch":  # without statistics of the picture its values would be as large as the input's
         modules[2].fields["weight"] /= 100
@@ -187,10 +180,10 @@ def test_johnson(tmp_path: Path, kind: str, upsampling: str) -> None:
     path = tmp_path / "la_muse.t7"
     path.write_bytes(Torch7Writer().write(checkpoint_of(model, preprocessing="vgg")))
     imported = import_style(path, "la_muse", year="1935")
-    pixels = picture(40, 48)
-    same(stylize(imported, pixels), johnson_picture(model, pixels))
+    pixels = networks.picture(40, 48)
+    networks.same(networks.stylize(imported, pixels), johnson_picture(model, pixels))
     network = imported.card.network
-    assert (network.residual_blocks, network.width, network.normalization) == (BLOCKS, WIDTH, kind)
+    assert (network.residual_blocks, network.width, network.normalization) == (networks.BLOCKS, networks.WIDTH, kind)
     assert (network.padding, network.upsampling, network.tanh_scale) == ("reflect-start", upsampling, 150)
     assert "Johnson" in imported.card.credit
     assert "personal or research use" in imported.card.license
@@ -199,13 +192,13 @@ def test_johnson(tmp_path: Path, kind: str, upsampling: str) -> None:
     imported.save(tmp_path / "la_muse.safetensors")
     again = StyleModel.load(tmp_path / "la_muse.safetensors")
     assert again.card == imported.card
-    assert torch.equal(stylize(again, pixels), stylize(imported, pixels))
+    assert torch.equal(networks.stylize(again, pixels), networks.stylize(imported, pixels))
 
 
 def test_johnson_from_an_old_torch(tmp_path: Path) -> None:
     """Objects without versions, a matrix for a convolution, doubles, cudnn classes and 1 / standard deviation."""
     model = johnson_model("batch", "transposed", blocks=1)
-    pixels = picture()
+    pixels = networks.picture()
     expected = johnson_picture(model, pixels)
     modules = model.fields["modules"]
     modules[1].class_name = "nn.SpatialConvolutionMM"
@@ -216,7 +209,7 @@ def test_johnson_from_an_old_torch(tmp_path: Path) -> None:
     running["running_std"] = (running.pop("running_var") + running["eps"]).rsqrt()
     path = tmp_path / "starry_night.t7"
     path.write_bytes(Torch7Writer(versioned=False).write(checkpoint_of(model)))
-    same(stylize(import_style(path, "starry_night"), pixels), expected)
+    networks.same(networks.stylize(import_style(path, "starry_night"), pixels), expected)
 
 
 def test_johnson_with_the_values_of_resnet(tmp_path: Path) -> None:
@@ -226,7 +219,7 @@ def test_johnson_with_the_values_of_resnet(tmp_path: Path) -> None:
     assert network.input_values == network.output_values
     assert network.input_values.mean == (0.485, 0.456, 0.406)
     path.write_bytes(Torch7Writer().write(checkpoint_of(johnson_model("instance", "nearest"), preprocessing="other")))
-    assert "'vgg' or 'resnet'" in refusal(path)
+    assert "'vgg' or 'resnet'" in networks.refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -249,28 +242,28 @@ def test_another_network_in_a_t7(tmp_path: Path, change: Callable[[list], Any], 
     change(model.fields["modules"])
     path = tmp_path / "style.t7"
     path.write_bytes(Torch7Writer().write(checkpoint_of(model)))
-    assert why in refusal(path)
+    assert why in networks.refusal(path)
 
 
 def test_truncated_files_of_every_format(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **engstrom_variables(blocks=1))
-    torch.save(pytorch_examples_weights(blocks=1), tmp_path / "b.pth")
-    torch.save(pytorch_examples_weights(blocks=1), tmp_path / "c.pth", _use_new_zipfile_serialization=False)
+    np.savez(tmp_path / "a.npz", **networks.engstrom_variables(blocks=1))
+    torch.save(networks.pytorch_examples_weights(blocks=1), tmp_path / "b.pth")
+    torch.save(networks.pytorch_examples_weights(blocks=1), tmp_path / "c.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "d.t7").write_bytes(Torch7Writer().write(checkpoint_of(johnson_model("batch", "transposed", 1))))
     for path in tmp_path.iterdir():
         whole = path.read_bytes()
         import_style(path, "whole")
         for length in (0, 1, 4, 10, 200, len(whole) // 2, len(whole) - 10):
             path.write_bytes(whole[:length])
-            refusal(path)
+            networks.refusal(path)
 
 
 def test_a_flipped_byte_in_an_npz(tmp_path: Path) -> None:
-    np.savez(tmp_path / "wave.npz", **engstrom_variables(blocks=1))
+    np.savez(tmp_path / "wave.npz", **networks.engstrom_variables(blocks=1))
     whole = bytearray((tmp_path / "wave.npz").read_bytes())
     whole[len(whole) // 2] ^= 0xFF
     (tmp_path / "wave.npz").write_bytes(whole)
-    assert "damaged" in refusal(tmp_path / "wave.npz")
+    assert "damaged" in networks.refusal(tmp_path / "wave.npz")
 
 
 @pytest.mark.parametrize(
@@ -289,18 +282,18 @@ def test_a_flipped_byte_in_an_npz(tmp_path: Path) -> None:
 )
 def test_files_of_other_formats(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    message = refusal(tmp_path / name)
+    message = networks.refusal(tmp_path / name)
     for accepted in (".npz", "manifest.json", ".ckpt", ".pth", ".t7"):
         assert accepted in message
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
-    assert "no file" in refusal(tmp_path / "absent.npz")
-    assert "manifest.json" in refusal(tmp_path)
+    assert "no file" in networks.refusal(tmp_path / "absent.npz")
+    assert "manifest.json" in networks.refusal(tmp_path)
 
 
 def edit_variables(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
-    merged = engstrom_variables() | changes
+    merged = networks.engstrom_variables() | changes
     return {name: values for name, values in merged.items() if values is not None}
 
 
@@ -311,32 +304,32 @@ def edit_variables(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
         (edit_variables(Variable_29=None), "not those of Engstrom"),
         (edit_variables(Variable_4=None), "not numbered"),
         (edit_variables(Variable_4=np.zeros(5, np.float32)), "has shape"),
-        (edit_variables(Variable_4=np.full(HALF, np.nan, np.float32)), "not finite"),
-        (edit_variables(Variable_4=np.zeros(HALF, np.int64)), "int64"),
+        (edit_variables(Variable_4=np.full(networks.HALF, np.nan, np.float32)), "not finite"),
+        (edit_variables(Variable_4=np.zeros(networks.HALF, np.int64)), "int64"),
         (edit_variables(Variable=np.zeros((9, 9, 3, 1000), np.float32)), "1000 channels"),
-        (engstrom_variables(blocks=10), "10 residual blocks"),
+        (networks.engstrom_variables(blocks=10), "10 residual blocks"),
     ],
 )
 def test_other_variables(tmp_path: Path, variables: dict[str, np.ndarray], why: str) -> None:
     np.savez(tmp_path / "style.npz", **variables)
-    assert why in refusal(tmp_path / "style.npz")
+    assert why in networks.refusal(tmp_path / "style.npz")
 
 
 def test_an_npz_with_objects_is_not_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "style.npz", Variable=np.array([Bomb(tmp_path / "exploded")], dtype=object))
-    refusal(tmp_path / "style.npz")
+    networks.refusal(tmp_path / "style.npz")
     assert not (tmp_path / "exploded").exists()
 
 
 def test_a_broken_folder(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "folder", engstrom_variables())
+    folder = networks.write_folder(tmp_path / "folder", networks.engstrom_variables())
     manifest = folder / "manifest.json"
     (folder / "Variable_1").write_bytes(bytes(7))
-    assert "7 bytes instead of 16" in refusal(manifest)
+    assert "7 bytes instead of 16" in networks.refusal(manifest)
     (folder / "Variable_1").unlink()
-    assert "Variable_1 cannot be read" in refusal(manifest)
+    assert "Variable_1 cannot be read" in networks.refusal(manifest)
     manifest.write_text(manifest.read_text().replace('"filename": "Variable_1"', '"filename": "../secret"'))
-    assert "not in the same folder" in refusal(manifest)
+    assert "not in the same folder" in networks.refusal(manifest)
 
 
 @pytest.mark.parametrize(
@@ -345,19 +338,19 @@ def test_a_broken_folder(tmp_path: Path) -> None:
         ({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "another network"),
         ([1, 2, 3], "no state dict"),
         ({"state_dict": 4}, "no state dict"),
-        (pytorch_examples_weights() | {"in6.weight": torch.zeros(3)}, "in6.weight is not expected"),
-        (pytorch_examples_weights() | {"in4.bias": torch.zeros(3)}, "has shape"),
-        (pytorch_examples_weights() | {"deconv3.conv2d.bias": torch.full((3,), math.inf)}, "not finite"),
-        (pytorch_examples_weights(blocks=10), "10 residual blocks"),
-        ({name: t for name, t in pytorch_examples_weights().items() if name != "in5.bias"}, "is missing"),
+        (networks.pytorch_examples_weights() | {"in6.weight": torch.zeros(3)}, "in6.weight is not expected"),
+        (networks.pytorch_examples_weights() | {"in4.bias": torch.zeros(3)}, "has shape"),
+        (networks.pytorch_examples_weights() | {"deconv3.conv2d.bias": torch.full((3,), math.inf)}, "not finite"),
+        (networks.pytorch_examples_weights(blocks=10), "10 residual blocks"),
+        ({name: t for name, t in networks.pytorch_examples_weights().items() if name != "in5.bias"}, "is missing"),
     ],
 )
 def test_other_state_dicts(tmp_path: Path, weights: Any, why: str) -> None:
     torch.save(weights, tmp_path / "style.pth")
-    assert why in refusal(tmp_path / "style.pth")
+    assert why in networks.refusal(tmp_path / "style.pth")
 
 
 def test_the_name_is_checked(tmp_path: Path) -> None:
-    np.savez(tmp_path / "wave.npz", **engstrom_variables())
+    np.savez(tmp_path / "wave.npz", **networks.engstrom_variables())
     with pytest.raises(StylecoreError, match="name"):
         import_style(tmp_path / "wave.npz", "the wave")

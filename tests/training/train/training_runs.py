@@ -4,6 +4,7 @@ A server process has imported everything and forks a copy of itself for each. Th
 that says who is who, is played here; `accelerate launch` itself has its own tests.
 """
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -18,14 +19,21 @@ import pytest
 import torch
 
 from stylecore.files import default_cache
-from training import train
 from training.config import REPOSITORY
 
 VGG_CACHE = default_cache()  # the user's own: converting the weights takes seconds
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     # Beside train.py, what it imports later than at its top.
-    ["training.train", "torch._dynamo", "torch.distributed.fsdp", "datasets", "mlflow.store.tracking.sqlalchemy_store"]
+    [
+        "training.train",
+        "training.teach.__main__",
+        "openvino",
+        "torch._dynamo",
+        "torch.distributed.fsdp",
+        "datasets",
+        "mlflow.store.tracking.sqlalchemy_store",
+    ]
 )
 
 
@@ -70,8 +78,8 @@ class Running:
             process.join()
 
 
-def start(arguments: list[str], output: Path, *, processes: int = 1) -> Running:
-    """Start train.py with these arguments in this many processes."""
+def start(arguments: list[str], output: Path, *, processes: int = 1, command: str = "training.train") -> Running:
+    """Start train.py, or another command, with these arguments in this many processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -85,12 +93,12 @@ def start(arguments: list[str], output: Path, *, processes: int = 1) -> Running:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
         place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         mine = environment | {key: str(value) for key, value in place.items() if processes > 1}
-        running.processes.append(_server.Process(target=_train, args=(arguments, mine, output)))
+        running.processes.append(_server.Process(target=_run, args=(command, arguments, mine, output)))
         running.processes[-1].start()
     return running
 
 
-def _train(arguments: list[str], environment: dict[str, str], output: Path) -> None:
+def _run(command: str, arguments: list[str], environment: dict[str, str], output: Path) -> None:
     os.setsid()
     os.environ.update(environment)
     file = os.open(output, os.O_WRONLY | os.O_APPEND)
@@ -98,5 +106,5 @@ def _train(arguments: list[str], environment: dict[str, str], output: Path) -> N
     os.dup2(file, 2)
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # the default, which the server's children lose
-    sys.argv = ["training/train.py", *arguments]
-    sys.exit(train.main())
+    sys.argv = [command, *arguments]
+    sys.exit(importlib.import_module(command).main())

@@ -1,0 +1,1 @@
+"""Lessons: visitors teach networks their own paintings, one after the other."""

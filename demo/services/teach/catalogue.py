@@ -1,0 +1,83 @@
+"""A catalogue's styles together with those that visitors taught."""
+
+from pathlib import Path
+
+from demo.services.catalogue import Catalogue, RunRecord, StyleEntry, VersionEntry
+from demo.services.teach.lessons import PREFIX, Lesson
+from demo.services.teach.teacher import Teacher
+from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import StyleModel, read_card
+from stylecore.library import CHAMPION
+
+VERSION = "1"
+
+
+class TaughtCatalogue(Catalogue):
+    """The styles of `others` and of the teacher.
+
+    What is taught is served from the lessons' files. The registry has it as well; there it is left out, because it is
+    not for all.
+    """
+
+    def __init__(self, others: Catalogue, teacher: Teacher) -> None:
+        self._others, self._teacher = others, teacher
+        super().__init__()
+        self._entry_of: dict[str, StyleEntry] = {}
+
+    @property
+    def loading(self) -> str:
+        return self._others.loading
+
+    @loading.setter
+    def loading(self, sentence: str) -> None:
+        self._others.loading = sentence
+
+    def _entries(self) -> list[StyleEntry]:
+        others = [entry for entry in self._others._entries() if not entry.name.startswith(PREFIX)]
+        self.notice = self._others.notice
+        return others + [entry for lesson in self._teacher.taught() if (entry := self._entry(lesson))]
+
+    def _known_entries(self) -> list[StyleEntry]:
+        return [entry for entry in self._others._known_entries() if not entry.name.startswith(PREFIX)]
+
+    def _entry(self, lesson: Lesson) -> StyleEntry | None:
+        if lesson.style not in self._entry_of:
+            try:
+                card = read_card(self._teacher.files.style(lesson))
+            except StylecoreError:  # just removed
+                return None
+            entry = StyleEntry(lesson.style, lesson.title, (VERSION,), {CHAMPION: VERSION}, card)
+            self._entry_of[lesson.style] = entry
+        return self._entry_of[lesson.style]
+
+    def _is_shown(self, name: str, owner: str = "") -> bool:
+        lesson = self._lesson(name)
+        return lesson is None or self._teacher.for_all or bool(owner and lesson.owner == owner)
+
+    def _lesson(self, name: str) -> Lesson | None:
+        if not name.startswith(PREFIX):
+            return None
+        return next((lesson for lesson in self._teacher.taught() if lesson.style == name), None)
+
+    def _version(self, name: str, version: str) -> VersionEntry:
+        if self._lesson(name) is None:
+            return self._others._version(name, version)
+        return VersionEntry(name, version, self._entry_of[name].card)
+
+    def _record(self, name: str, version: str) -> RunRecord:
+        lesson = self._lesson(name)
+        if lesson is None:
+            return self._others._record(name, version)
+        return RunRecord(page=self._teacher.run_page(lesson))
+
+    def _painting_of(self, name: str, version: str) -> Path | None:
+        lesson = self._lesson(name)
+        if lesson is None:
+            return self._others._painting_of(name, version)
+        return self._teacher.files.of(lesson) / "painting.png"
+
+    def _load(self, name: str, version: str) -> StyleModel:
+        lesson = self._lesson(name)
+        if lesson is None:
+            return self._others._load(name, version)
+        return StyleModel.load(self._teacher.files.style(lesson))

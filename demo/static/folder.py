@@ -1,0 +1,111 @@
+"""Write the folder of the page without a server."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demo.services.catalogue import BundleCatalogue, Catalogue, StyleEntry
+from demo.static.runtime import write_runtime
+from stylecore.errors import StylecoreError
+from stylecore.inference.engine import border_of
+from stylecore.inference.onnx_graph import export_onnx
+from stylecore.pictures.read import encode_picture, load_picture
+from stylecore.samples import sample_photos
+from training.registry import Registry, restore_published
+from training.registry.published import commit_of_the_code, swap_folder
+
+WEB = Path(__file__).parent / "web"
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "static"
+FONTS = ("SourceSansPro-Regular.woff2", "SourceSansPro-Bold.woff2")
+SAMPLE_SIDE = 1024
+"""Longest side of the sample photos, in pixels."""
+
+
+def write_static(folder: Path = FOLDER, *, tracking_uri: str | None = None, styles: tuple[str, ...] = ()) -> Path:
+    """Write the folder with the registry's styles, whole or not at all; returns it.
+
+    Args:
+        folder: where to; what an earlier call wrote is replaced.
+        tracking_uri: the MLflow store.
+        styles: names; all styles if there are none.
+
+    Raises:
+        StylecoreError: when there is no such style, onnxruntime-web is not to be had, or `folder` has something else.
+    """
+    restore_published(tracking_uri=tracking_uri)
+    with tempfile.TemporaryDirectory() as temporary:
+        bundle = Path(temporary) / "bundle"
+        Registry(tracking_uri).export(bundle, all_versions=False)
+        return write_page(folder, BundleCatalogue(bundle), styles)
+
+
+def write_page(folder: Path, catalogue: Catalogue, styles: tuple[str, ...] = ()) -> Path:
+    """The same for the styles of a catalogue."""
+    folder = folder.absolute()
+    if folder.exists() and not (folder / "sw.js").is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise StylecoreError(f"{folder} exists and is no such page; give an empty folder, or remove it yourself.")
+    for name in styles:
+        catalogue.find(name)
+    entries = [entry for entry in catalogue.styles() if not styles or entry.name in styles]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            new = Path(temporary) / "new"
+            _write_into(new, catalogue, entries)
+            swap_folder(new, folder)
+    except OSError as error:
+        raise StylecoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return folder
+
+
+def _write_into(folder: Path, catalogue: Catalogue, entries: list[StyleEntry]) -> None:
+    shutil.copytree(WEB, folder)
+    write_runtime(folder / "ort")
+    for name in ("styles", "photos", "fonts"):
+        (folder / name).mkdir()
+    fonts = Path(gr.__file__).parent / "templates" / "frontend" / "static" / "fonts" / "SourceSansPro"
+    for name in FONTS:
+        shutil.copyfile(fonts / name, folder / "fonts" / name)
+    shutil.copyfile(Path(__file__).resolve().parents[2] / "LICENSE", folder / "LICENSE")
+    samples = []
+    for name, photo in sample_photos().items():
+        file = f"photos/{name}.jpg"
+        (folder / file).write_bytes(encode_picture(load_picture(photo, max_side=SAMPLE_SIDE).pixels, "JPEG"))
+        samples.append({"name": name, "file": file})
+    samples.sort(key=lambda sample: sample["name"] != "china")
+    styles = [_write_style(folder, catalogue, entry) for entry in entries]
+    (folder / "styles.json").write_text(json.dumps({"styles": styles, "samples": samples}, indent=1), "utf-8")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.read_bytes())
+    _fill(folder / "sw.js", "version", digest.hexdigest()[:12])
+    _fill(folder / "README.md", "commit", f"from commit {commit_of_the_code()}")
+
+
+def _fill(file: Path, key: str, value: str) -> None:
+    file.write_text(file.read_text("utf-8").replace(f"{{{key}}}", value), "utf-8")
+
+
+def _write_style(folder: Path, catalogue: Catalogue, entry: StyleEntry) -> dict[str, Any]:
+    """The network in 8 bits and its pictures; returns what the page knows of it."""
+    model = catalogue.open(entry.name)
+    about: dict[str, Any] = {
+        "name": entry.name,
+        "title": entry.title,
+        "artist": entry.card.artist,
+        "file": f"styles/{entry.name}.onnx",
+        "border": border_of(model.card.network),
+        "noise": model.card.network.input_noise,
+        "side": model.card.painted_side,
+    }
+    (folder / about["file"]).write_bytes(export_onnx(model, "int8"))
+    for kind, content in (("preview", entry.preview), ("painting", entry.painting)):
+        if content:
+            about[kind] = f"styles/{entry.name}-{kind}.jpg"
+            (folder / about[kind]).write_bytes(content)
+    return about

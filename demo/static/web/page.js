@@ -1,0 +1,215 @@
+// The page: choosing, showing, saving. The worker computes.
+const PHOTO_PIXELS = 50e6;
+const LIVE_SIDE = 320;
+const element = (id) => document.getElementById(id);
+const say = (text, failed = false) => {
+  element('status').textContent = text;
+  element('status').classList.toggle('failed', failed);
+};
+const fail = (error) => say(`That did not work. ${error.message}`, true);
+
+// Threads need a page that is isolated: where the host does not say so, the service worker does, after one reload.
+const prepare = async () => {
+  if (!navigator.serviceWorker) return;
+  await navigator.serviceWorker.register('sw.js').catch(() => {});
+  if (window.crossOriginIsolated || sessionStorage.getItem('reloaded')) return;
+  const ready = await Promise.race([navigator.serviceWorker.ready, new Promise((done) => { setTimeout(done, 5000); })]);
+  if (!ready) return;
+  sessionStorage.setItem('reloaded', 'yes');
+  window.location.reload();
+  await new Promise(() => {});
+};
+
+const worker = { waiting: new Map(), next: 0 };
+const ask = (task, values = {}, transfer = []) => new Promise((resolve, reject) => {
+  worker.next += 1;
+  worker.waiting.set(worker.next, { resolve, reject });
+  worker.thread.postMessage({ id: worker.next, task, ...values }, transfer);
+});
+const hire = () => {
+  worker.thread = new Worker('worker.js', { type: 'module' });
+  worker.thread.onmessage = ({ data }) => {
+    const { resolve, reject } = worker.waiting.get(data.id);
+    worker.waiting.delete(data.id);
+    if (data.error) reject(new Error(data.error)); else resolve(data);
+  };
+  worker.thread.onerror = () => fail(new Error('This browser cannot run the networks; use a newer one.'));
+};
+
+let styles = [];
+let photo = null; // {name, sample}
+const style = () => styles.find((each) => each.name === document.querySelector('input[name=style]:checked')?.value) ?? styles[0];
+const settings = () => ({ strength: Number(element('strength').value), keepColors: element('keep-colors').checked });
+
+const draw = (canvas, bitmap) => {
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext('2d').drawImage(bitmap, 0, 0);
+  bitmap.close();
+};
+
+// What is asked while something is computed replaces what waits.
+let busy = false;
+let wanted = null;
+const request = (what) => {
+  wanted = wanted === 'stylize' ? wanted : what;
+  if (!busy) work();
+};
+const work = async () => {
+  busy = true;
+  while (wanted && photo) {
+    const task = wanted;
+    wanted = null;
+    const chosen = style();
+    try {
+      if (task === 'stylize') say(`Painting: ${chosen.title}.`);
+      const brush = Number(element('brush').value);
+      const answer = await ask(task, { style: chosen, brush, ...settings() });
+      const { width, height } = answer.bitmap;
+      draw(element('after'), answer.bitmap);
+      element('after').setAttribute('aria-label', `Your photo, painted after ${chosen.title}`);
+      if (answer.size) {
+        const sample = photo.sample ? ' This is a sample photo. Drop your own to paint it.' : '';
+        say(`${chosen.title} · ${width} × ${height} pixels · painted at ${answer.size[1]} × ${answer.size[0]} in ${answer.seconds.toFixed(1)} s.${sample}`);
+        element('runtime').textContent = `Computed in this browser by ${answer.runtime}.`;
+      }
+      element('png').disabled = element('jpeg').disabled = false;
+      keep();
+    } catch (error) {
+      element('png').disabled = element('jpeg').disabled = true;
+      fail(error);
+    }
+  }
+  busy = false;
+};
+
+const take = async (file, name, sample = false) => {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
+  } catch {
+    say(`That did not work. ${name} is not a picture that this browser can read; choose a JPEG, PNG or WebP.`, true);
+    return;
+  }
+  if (bitmap.width * bitmap.height > PHOTO_PIXELS) {
+    say(`That did not work. ${name} has ${bitmap.width} × ${bitmap.height} pixels, more than 50 megapixels; use a smaller picture.`, true);
+    return;
+  }
+  const { width, height } = bitmap;
+  await ask('photo', { bitmap: await createImageBitmap(bitmap) });
+  draw(element('before'), bitmap);
+  element('viewer').style.setProperty('--aspect', width / height);
+  document.querySelector('.ground > p').hidden = true;
+  document.querySelector('.frame').hidden = false;
+  photo = { name: name.replace(/\.[^.]*$/, ''), sample };
+  request('stylize');
+};
+
+const save = async (type, suffix) => {
+  try {
+    const { blob } = await ask('save', { type, ...settings() });
+    const tidy = photo.name.replace(/[^A-Za-z0-9_]+/g, '-').slice(0, 60) || 'picture';
+    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${tidy}-${style().name}.${suffix}` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  } catch (error) { fail(error); }
+};
+
+// All files are kept after the first picture, so that the page works without a network.
+let kept = false;
+const keep = async () => {
+  const active = (await navigator.serviceWorker?.getRegistration())?.active;
+  if (kept || !active) return;
+  kept = true;
+  navigator.serviceWorker.onmessage = () => { element('offline').textContent = 'Ready to work without a network.'; };
+  active.postMessage({ keep: styles.flatMap((each) => [each.file, each.preview, each.painting]).filter(Boolean) });
+};
+
+const camera = { video: null };
+const stop = () => {
+  camera.video?.srcObject.getTracks().forEach((track) => track.stop());
+  camera.video = null;
+  element('camera').textContent = 'Start the webcam';
+};
+const live = async () => {
+  if (camera.video) { stop(); return; }
+  const status = element('live-status');
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } } });
+    const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
+    camera.video = video;
+    await video.play();
+    element('camera').textContent = 'Stop the webcam';
+    element('live').hidden = false;
+    let since = performance.now();
+    while (camera.video === video) {
+      const scale = Math.min(1, LIVE_SIDE / Math.max(video.videoWidth, video.videoHeight));
+      const bitmap = await createImageBitmap(video, { resizeWidth: Math.round(video.videoWidth * scale), resizeHeight: Math.round(video.videoHeight * scale) });
+      const answer = await ask('live', { style: style(), bitmap }, [bitmap]);
+      const { width, height } = answer.bitmap;
+      draw(element('live'), answer.bitmap);
+      const now = performance.now();
+      status.textContent = `${style().title} · ${width} × ${height} pixels · ${(1000 / (now - since)).toFixed(1)} frames a second`;
+      since = now;
+    }
+  } catch (error) {
+    stop();
+    const sentence = error.name === 'NotAllowedError' ? 'The browser does not allow the webcam; allow it for this page.' : error.message;
+    status.textContent = `That did not work. ${sentence}`;
+  }
+};
+
+const picture = (source, kind, alt) => Object.assign(new Image(), { src: source, className: kind, alt });
+const card = (each, index) => {
+  const label = Object.assign(document.createElement('label'), { className: 'card' });
+  const radio = Object.assign(document.createElement('input'), { type: 'radio', name: 'style', value: each.name, checked: index === 0 });
+  const pictures = Object.assign(document.createElement('span'), { className: 'pictures' });
+  if (each.preview) pictures.append(picture(each.preview, 'preview', ''));
+  if (each.painting) pictures.append(picture(each.painting, 'painting', `The painting: ${each.title}`));
+  const words = ['title', 'artist'].map((kind) => Object.assign(document.createElement('span'), { className: kind, textContent: each[kind] }));
+  label.append(radio, pictures, ...words);
+  return label;
+};
+
+const main = async () => {
+  for (const id of ['strength', 'brush']) {
+    element(id).oninput = () => { document.querySelector(`output[for=${id}]`).value = element(id).value; };
+  }
+  const place = () => element('viewer').style.setProperty('--at', `${element('at').value}%`);
+  element('at').oninput = place;
+  place();
+  await prepare();
+  const { styles: found, samples } = await (await fetch('styles.json')).json();
+  styles = found;
+  element('cards').append(...styles.map(card));
+  for (const sample of samples) {
+    const button = Object.assign(document.createElement('button'), { type: 'button', title: sample.name });
+    button.setAttribute('aria-label', `Sample photo: ${sample.name}`);
+    button.append(picture(sample.file, '', ''));
+    button.onclick = async () => take(await (await fetch(sample.file)).blob(), sample.name, true);
+    element('samples').hidden = false;
+    element('samples').querySelector('div').append(button);
+  }
+  hire();
+  element('photo').onchange = ({ target }) => { if (target.files[0]) take(target.files[0], target.files[0].name).catch(fail); };
+  const drop = element('drop');
+  drop.ondragover = (event) => { event.preventDefault(); drop.classList.add('over'); };
+  drop.ondragleave = () => drop.classList.remove('over');
+  drop.ondrop = (event) => {
+    event.preventDefault();
+    drop.classList.remove('over');
+    const [file] = event.dataTransfer.files;
+    if (file) take(file, file.name).catch(fail);
+  };
+  element('cards').onchange = () => request('stylize');
+  element('brush').onchange = () => request('stylize');
+  element('strength').onchange = element('keep-colors').onchange = () => request('finish');
+  element('png').onclick = () => save('image/png', 'png');
+  element('jpeg').onclick = () => save('image/jpeg', 'jpg');
+  element('camera').onclick = live;
+  const { runtime } = await ask('start', { wanted: new URLSearchParams(window.location.search).get('runtime') ?? 'auto' });
+  element('runtime').textContent = `Computed in this browser by ${runtime}.`;
+  if (samples[0]) await take(await (await fetch(samples[0].file)).blob(), samples[0].name, true);
+  else say('Choose a photo.');
+};
+main().catch(fail);

@@ -1,0 +1,1 @@
+"""The tab Your style: a visitor teaches a network their own painting."""

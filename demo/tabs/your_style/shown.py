@@ -1,0 +1,71 @@
+"""What the tab shows of a lesson, as HTML."""
+
+import base64
+import html
+from collections.abc import Sequence
+
+from demo.page import progress_line, status_line
+from demo.services.teach.lessons import Lesson
+from demo.services.teach.teacher import Teacher, View
+from demo.words import seconds_text
+from stylecore.pictures.read import encode_picture, load_picture
+
+WIDTH, HEIGHT = 600, 120
+"""Of the curve, in units of its own."""
+SIDE = 512
+"""Longest side of the painting in pixels."""
+
+
+def pictures(teacher: Teacher, lesson: Lesson) -> str:
+    """The painting, and beside it the visitor's photo as the network paints it now."""
+    painting = load_picture(teacher.files.of(lesson) / "painting.png", max_side=SIDE).pixels
+    shown = [_figure(encode_picture(painting, "JPEG"), "The painting", "taught-painting")]
+    if painted := teacher.picture(lesson):
+        shown.append(_figure(painted, "Your photo, as the network paints it now", "taught-photo"))
+    taught = html.escape(lesson.style) if lesson.state == "done" else ""
+    return f'<div class="lesson" data-taught="{taught}">{"".join(shown)}</div>'
+
+
+def _figure(jpeg: bytes, caption: str, name: str) -> str:
+    content = base64.b64encode(jpeg).decode()
+    return (
+        f'<figure class="{name}"><img alt="{caption}" src="data:image/jpeg;base64,{content}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def status(view: View, run_page: str) -> str:
+    """One line on where the lesson is, and a line that fills with it."""
+    lesson, figures = view.lesson, view.figures
+    title = f"<strong>{html.escape(lesson.title)}</strong>"
+    if view.phase == "waiting":
+        before = "1 painting is" if view.place == 1 else f"{view.place} paintings are"
+        return status_line(f"{title}: {before} before yours. You may close this page and come back.")
+    if view.phase == "failed":
+        return status_line(f"{title} was not learned: {html.escape(lesson.reason.rstrip('.'))}.", kind="failed")
+    if view.phase == "done":
+        link = f' <a href="{html.escape(run_page)}" target="_blank" rel="noopener">Its run in MLflow</a>'
+        return status_line(f"{title} is learned, and is a card in Stylize.{link if run_page else ''}")
+    if view.phase == "finishing":
+        return status_line(f"{title} is learned; its network is being evaluated and reduced to 8 bits.")
+    again = " It goes on after an interruption." if lesson.starts > 1 else ""
+    if view.phase != "learning" or "seconds" not in figures:
+        return status_line(f"{title}: looking for the nearest style to begin with.{again}")
+    spent, left = float(figures["seconds"]), float(figures["seconds_left"])
+    return progress_line(spent / max(spent + left, 1e-9)) + status_line(
+        f"{title}: {figures['iteration']} iterations, loss {figures['loss']:.3g} "
+        f"(content {figures['content']:.3g}, style {figures['style']:.3g}), {seconds_text(left)} left.{again}"
+    )
+
+
+def curve(points: Sequence[Sequence[float]]) -> str:
+    """The loss over the seconds as a small SVG; empty with less than two points."""
+    if len(points) < 2:
+        return ""
+    last, most = max(x for x, _ in points) or 1.0, max(y for _, y in points) or 1.0
+    path = " ".join(f"{WIDTH * x / last:.0f},{HEIGHT * (1 - 0.95 * y / most):.0f}" for x, y in points)
+    return (
+        f'<svg class="lesson-curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="The loss fell from {points[0][1]:.3g} to {points[-1][1]:.3g}">'
+        f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="2"/></svg>'
+    )

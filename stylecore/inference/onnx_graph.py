@@ -1,0 +1,133 @@
+"""A transformation network as an ONNX file, for ONNX Runtime and others; `graph.py` has the layers.
+
+The operators are among those that ONNX Runtime computes on processors, in WebAssembly and on WebGPU. All values are
+float32: sums of instance normalization over a large picture do not fit into float16. Weights may be stored in fewer
+bits; then the first operators of the graph convert them, once for each session.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from stylecore.errors import StylecoreError
+from stylecore.inference.folding import Array
+from stylecore.inference.graph import Zeros, write_network
+from stylecore.johnson.style_model import CARD_KEY, StyleModel
+
+Weights = Literal["float32", "float16", "int8"]
+"""How the weights of convolutions are stored. 8-bit ones have a factor for each output channel."""
+
+OPSET = 17
+IR_VERSION = 8
+LARGEST_WEIGHT = 127
+INPUT, OUTPUT = "pixels", "stylized"
+
+
+def export_onnx(model: StyleModel, weights: Weights = "float16") -> bytes:
+    """The network as the bytes of an ONNX file: `pixels` (N, 3, H, W) to `stylized`, RGB in [0, 1].
+
+    N, H and W are dynamic; H and W are multiples of 4. The file's metadata has the style's card. The network alone is
+    in the graph: `Engine` adds noise and a border before, which the card and `engine.frame` describe.
+
+    Raises:
+        StylecoreError: when a weight does not fit into float16.
+    """
+    operators = _Operators(weights)
+    result = write_network(model.network, operators, INPUT)
+    sides: list[Any] = ["N", 3, "H", "W"]
+    graph = helper.make_graph(
+        [*operators.nodes, helper.make_node("Identity", [result], [OUTPUT])],
+        model.card.name,
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, sides)],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, sides)],
+        operators.initializers,
+    )
+    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    file.producer_name = "stylecore"
+    helper.set_model_props(file, {CARD_KEY: model.card.to_json()})
+    onnx.checker.check_model(file)
+    return file.SerializeToString(deterministic=True)
+
+
+class _Operators:
+    """`graph.Operators` of ONNX. A value is its name.
+
+    Attributes:
+        nodes, initializers: of the graph so far.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def convolution(
+        self, values: str, name: str, weight: Array, bias: Array | None, stride: int, border: str | Zeros, width: int
+    ) -> str:
+        pads = [0, 0, 0, 0]
+        if isinstance(border, str):
+            values = self.pad(values, width, border)
+        else:
+            (top, bottom), (left, right) = border
+            pads = [top, left, bottom, right]
+        inputs = [values, self.weight(weight, name)]
+        inputs += [] if bias is None else [self.constant(bias)]
+        kernel = list(weight.shape[2:])
+        return self.node("Conv", inputs, kernel_shape=kernel, strides=[stride] * 2, pads=pads)
+
+    def weight(self, weight: Array, name: str) -> str:
+        if self.weights == "float32":
+            return self.constant(weight)
+        if self.weights == "float16":
+            if np.abs(weight).max() > np.finfo(np.float16).max:
+                raise StylecoreError(f"the weights of {name} do not fit into float16; export it in float32.")
+            return self.node("Cast", [self.constant(weight, np.float16)], to=TensorProto.FLOAT)
+        factor = np.abs(weight).max((1, 2, 3), keepdims=True) / LARGEST_WEIGHT
+        factor[factor == 0] = 1
+        integers = self.node("Cast", [self.constant(np.round(weight / factor), np.int8)], to=TensorProto.FLOAT)
+        return self.node("Mul", [integers, self.constant(factor)])
+
+    def instance_normalization(self, values: str, scale: Array, shift: Array, epsilon: float) -> str:
+        return self.node(
+            "InstanceNormalization", [values, self.constant(scale), self.constant(shift)], epsilon=epsilon
+        )
+
+    def affine(self, values: str, scale: Array, shift: Array) -> str:
+        scaled = self.node("Mul", [values, self.constant(scale.reshape(1, -1, 1, 1))])
+        return self.node("Add", [scaled, self.constant(shift.reshape(1, -1, 1, 1))])
+
+    def add(self, values: str, others: str) -> str:
+        return self.node("Add", [values, others])
+
+    def relu(self, values: str) -> str:
+        return self.node("Relu", [values])
+
+    def tanh(self, values: str, factor: float) -> str:
+        return self.node("Mul", [self.node("Tanh", [values]), self.constant(np.array(factor))])
+
+    def clamp(self, values: str) -> str:
+        return self.node("Clip", [values, self.constant(np.array(0.0)), self.constant(np.array(1.0))])
+
+    def depth_to_space(self, values: str) -> str:
+        return self.node("DepthToSpace", [values], blocksize=2, mode="DCR")
+
+    def pad(self, values: str, width: int, mode: str) -> str:
+        return self.node("Pad", [values, self.constant(np.array([0, 0, width, width] * 2), np.int64)], mode=mode)
+
+    def crop(self, values: str, width: int) -> str:
+        ends = ([width, width], [-width, -width], [2, 3])
+        return self.node("Slice", [values, *(self.constant(np.array(end), np.int64) for end in ends)])
+
+    def node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
+        name = f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, values: Array, kind: type = np.float32) -> str:
+        name = f"constant_{len(self.initializers)}"
+        self.initializers.append(
+            numpy_helper.from_array(np.ascontiguousarray(values, kind).reshape(values.shape), name)
+        )
+        return name

@@ -1,0 +1,1 @@
+"""Films: read, paint and write them, with strokes that stay on things."""

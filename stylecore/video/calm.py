@@ -1,0 +1,153 @@
+"""Strokes that stay on things, from frame to frame.
+
+A network paints each frame by itself, and small changes of a photo make large changes of strokes. Two things keep
+them:
+
+- The noise that is added to photos (`TransformNetConfig.input_noise`), which strokes follow, moves with the things
+  in the film instead of being fixed to the screen.
+- The painted frame is blended with the frame before it, carried along the flow, where the flow can be trusted:
+  out(t) = painted(t) + w trust (carried out(t - 1) - painted(t)).
+
+Both begin anew at a cut.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylecore.inference.engine import Engine
+from stylecore.johnson.transform_net import unit_noise
+from stylecore.video.flow import Array, Motion, carry
+from stylecore.video.folder import to_tensor
+from stylecore.video.frames import Pixels
+
+CUT = 0.35
+"""With less than this share of the frame known from the one before, it is a cut."""
+LARGEST_BLEND = 0.9
+"""The weight of the frame before at calm 1; at 1 nothing would ever be painted anew."""
+MOST_STRETCH = 2.0
+"""The noise is made anew when half of it is stretched or compressed by more than this."""
+
+
+@dataclass(frozen=True)
+class CalmParts:
+    """What is done so that strokes stay.
+
+    Attributes:
+        noise: whether the noise moves along.
+        blend: w above, the weight of the frame before.
+    """
+
+    noise: bool
+    blend: float
+
+    @classmethod
+    def of(cls, calm: float) -> "CalmParts":
+        """The parts for --calm, 0 to 1."""
+        return cls(noise=calm > 0, blend=LARGEST_BLEND * calm)
+
+    @property
+    def need_motion(self) -> bool:
+        return self.noise or self.blend > 0
+
+
+class MovingNoise:
+    """Unit noise (`unit_noise`) that moves with the things in a film.
+
+    A pixel at x shows the noise at x + d(x). When the flow leads from x back to x + b(x), the thing there showed the
+    noise at x + b + d(x + b), so the new d(x) is b + d(x + b). Beyond the frame d is that of its edge, so that what
+    comes into the frame continues the noise. The noise repeats where it ends.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.shift = np.zeros((height, width, 2), np.float32)
+        self._plane = unit_noise(height, width)[0, 0].numpy()
+        self._place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+
+    def move(self, motion: Motion) -> None:
+        """Follow the film by one frame."""
+        self.shift = carry(self.shift, motion.back) + motion.back
+        stretched = _stretched(self.shift)
+        if stretched.mean() > 0.5:
+            self.begin_anew()
+        elif stretched.any():  # where things have parted, the noise between them is made even
+            self.shift = np.where(stretched[..., None], cv2.blur(self.shift, (15, 15)), self.shift)
+
+    def begin_anew(self) -> None:
+        self.shift = np.zeros_like(self.shift)
+
+    def noise(self) -> Tensor:
+        """(1, 1, H, W)."""
+        if not self.shift.any():
+            return torch.from_numpy(self._plane)[None, None]
+        height, width = self._plane.shape
+        place = np.mod(self._place + self.shift, np.array([width, height], np.float32))
+        moved = cv2.remap(self._plane, place[..., 0], place[..., 1], cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_WRAP)
+        return torch.from_numpy(moved)[None, None]
+
+
+def _stretched(shift: Array) -> Array:
+    """(H, W), where x + d(x) enlarges or reduces an area too much, or folds it."""
+    if min(shift.shape[:2]) < 2:
+        return np.zeros(shift.shape[:2], bool)
+    (xy, xx), (yy, yx) = (np.gradient(shift[..., axis]) for axis in (0, 1))
+    area = (1 + xx) * (1 + yy) - xy * yx
+    return (area > MOST_STRETCH) | (area < 1 / MOST_STRETCH)
+
+
+class CalmPainter:
+    """Paints the frames of a film one after the other.
+
+    Args:
+        engine: the style.
+        parts: see `CalmParts`.
+    """
+
+    def __init__(self, engine: Engine, parts: CalmParts) -> None:
+        self._engine = engine
+        self._parts = parts
+        self._noise: MovingNoise | None = None
+        self._before: Array | None = None
+        self.cuts = 0
+
+    def paint(self, frame: Pixels, motion: Motion | None) -> Tensor:
+        """Paint the next frame at its size.
+
+        Args:
+            frame: (H, W, 3).
+            motion: since the frame before; None for the first one, and when no part needs it.
+
+        Returns:
+            (3, H, W) in [0, 1].
+        """
+        goes_on = motion is not None and motion.trusted >= CUT
+        self.cuts += motion is not None and not goes_on
+        painted = self._engine.paint(to_tensor(frame), noise=self._next_noise(frame, motion if goes_on else None))
+        if not self._parts.blend:
+            return painted
+        result = np.ascontiguousarray(painted.permute(1, 2, 0).numpy())
+        if goes_on and motion is not None and self._before is not None:
+            result = blended(result, self._before, motion, self._parts.blend)
+        self._before = result
+        return torch.from_numpy(result).permute(2, 0, 1)
+
+    def _next_noise(self, frame: Pixels, motion: Motion | None) -> Tensor | None:
+        if not self._parts.noise or not self._engine.config.input_noise:
+            return None
+        height, width = frame.shape[:2]
+        if self._noise is None:
+            self._noise = MovingNoise(height, width)
+        elif motion is None:
+            self._noise.begin_anew()
+        else:
+            self._noise.move(motion)
+        return self._noise.noise()
+
+
+def blended(painted: Array, before: Array, motion: Motion, weight: float) -> Array:
+    """painted + weight trust (carried before - painted), all (H, W, 3) in [0, 1]."""
+    carried = np.clip(carry(before, motion.back, cubic=True), 0, 1)
+    return painted + (weight * motion.trust)[..., None] * (carried - painted)

@@ -1,0 +1,64 @@
+"""The settings of a painted film and their defaults; the flags of `python -m stylecore video` are made from them."""
+
+import math
+from dataclasses import dataclass
+
+from stylecore.errors import StylecoreError
+from stylecore.flags import setting
+from stylecore.inference.brush import BRUSH, DETAIL
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """How a film is painted.
+
+    Attributes:
+        begin, end: seconds from the film's start, of the part to paint; None for the first and the last frame.
+        brush, detail: as in `Engine.stylize`.
+        strength, keep_colors: as in `stylecore.color.blend`.
+
+    Raises:
+        StylecoreError: a value is out of its range.
+    """
+
+    calm: float = setting(0.8, "0 paints each frame by itself; up to 1, strokes stay longer on things")
+    every: int = setting(1, "paint only every so many-th frame, and show it as many times as long")
+    max_side: int | None = setting(None, "reduce the longest side to this many pixels")
+    max_pixels: int = setting(9_000_000, "refuse films whose frames have more pixels than this")
+    rate: float = setting(25.0, "frames a second of a folder of frames")
+    begin: float | None = None
+    end: float | None = None
+    brush: float = BRUSH
+    detail: float = DETAIL
+    strength: float = 1.0
+    keep_colors: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("calm", "strength"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:  # false for NaN too
+                raise StylecoreError(f"--{name} is {value:g}, and must be between 0 and 1.")
+        for name in ("every", "max_side", "max_pixels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise StylecoreError(f"--{name.replace('_', '-')} is {value}, and must be at least 1.")
+        if not 0 < self.rate <= 1000:
+            raise StylecoreError(f"--rate is {self.rate:g}, and must be above 0 and at most 1000 frames a second.")
+        begin, end = self.begin or 0.0, math.inf if self.end is None else self.end
+        if not 0 <= begin < end:
+            raise StylecoreError(f"the part from {begin:g} s to {end:g} s is empty; --from must be before --to.")
+
+
+def seconds(text: str) -> float:
+    """12.5, 1:02.5 or 1:00:02 as seconds.
+
+    Raises:
+        StylecoreError: for anything else.
+    """
+    try:
+        parts = [float(part) for part in text.split(":")]
+        if len(parts) <= 3 and all(0 <= part < math.inf for part in parts):
+            return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    except ValueError:
+        pass
+    raise StylecoreError(f"{text!r} is no time; write seconds, 12.5, or minutes and seconds, 1:02.5.")

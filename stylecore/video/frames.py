@@ -1,0 +1,66 @@
+"""What readers hand to the painter, and it to writers."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""(H, W, 3), sRGB, upright, with square pixels."""
+
+
+@dataclass(frozen=True)
+class FilmFacts:
+    """What is known of a film before its frames are read.
+
+    Attributes:
+        name: of the file or folder, for messages.
+        width, height: of the frames as they are shown and painted, in pixels.
+        rate: frames a second; an average where the rate varies.
+        time_base: seconds of one unit of `Frame.time`.
+        frames: how many there will be; an estimate. None when the file does not say.
+        sounds: the sound tracks, as PyAV's streams.
+        notices: things worth telling the user, each a clause about "the film".
+    """
+
+    name: str
+    width: int
+    height: int
+    rate: Fraction
+    time_base: Fraction
+    frames: int | None
+    sounds: tuple[Any, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a film.
+
+    Attributes:
+        pixels: at the size of the film.
+        small: the same at the size at which it is painted; the same array if the sizes are equal.
+        time: of its beginning, in units of the film's time base.
+    """
+
+    pixels: Pixels
+    small: Pixels
+    time: int
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A packet of a sound track, as the file has it.
+
+    Attributes:
+        track: its number among `FilmFacts.sounds`.
+    """
+
+    packet: "av.Packet[Any]"
+    track: int
+
+
+Item = Frame | Sound

@@ -1,0 +1,228 @@
+"""Film files to frames, with the packets of their sound."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from stylecore.errors import StylecoreError
+from stylecore.video.colors import FrameConverter
+from stylecore.video.config import FilmSettings
+from stylecore.video.frames import FilmFacts, Frame, Item, Pixels, Sound
+
+READABLE = "mov,matroska,webm,gif,avi,mpegts,mpeg"
+"""Only formats of cameras, browsers and editors, and none that refers to other files: playlists stay closed."""
+SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".gif", ".avi", ".mpg", ".ts", ".3gp")
+"""Shown in errors; files are recognized by their content."""
+MICROSECOND = Fraction(1, av.time_base)
+IPT = 15
+"""AVColorSpace of Dolby Vision's own color space."""
+DOLBY_VISION = ("dvh1", "dvhe")
+"""Codec tags of films that only Dolby Vision's decoder shows in their colors."""
+
+
+class FilmReader:
+    """A film file that is open.
+
+    Attributes:
+        facts: of the film as it will be painted.
+    """
+
+    def __init__(self, container: Any, name: str, settings: FilmSettings) -> None:
+        self._container = container
+        self._settings = settings
+        self._stream = _picture_track(container, name)
+        self._converter = FrameConverter(name)
+        self._start = Fraction(container.start_time or 0) * MICROSECOND + _exact(settings.begin or 0)
+        self._sounds = {stream.index: track for track, stream in enumerate(container.streams.audio)}
+        self._time_base: Fraction = self._stream.time_base
+        first = self._first_frame(name)
+        self._turns = round(first.rotation / 90) % 4
+        aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        self._stored = _fitted(max(1, round(first.width * aspect)), first.height, settings.max_side)
+        width, height = self._stored[:: -1 if self._turns % 2 else 1]
+        self.facts = FilmFacts(
+            name,
+            width,
+            height,
+            rate=_rate(self._stream) / settings.every,
+            time_base=self._time_base,
+            frames=self._estimate(),
+            sounds=tuple(container.streams.audio),
+        )
+
+    def items(self, small: tuple[int, int]) -> Iterator[Item]:
+        """The frames and the packets of sound, in the order of the file.
+
+        Args:
+            small: (height, width) at which frames are painted.
+
+        Raises:
+            StylecoreError: when no frame can be decoded, or there is none in the chosen part.
+        """
+        settings, facts = self._settings, self.facts
+        last, seen, given, error = None, 0, 0, None
+        end = math.inf if settings.end is None else _exact(settings.end) - _exact(settings.begin or 0)
+        self._rewind()
+        for packet in self._container.demux(self._stream, *self._container.streams.audio):
+            if packet.stream.index in self._sounds:
+                if (sound := self._shifted(packet, end)) is not None:
+                    yield sound
+                continue
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as failure:
+                error = failure  # a damaged part; what follows may be whole
+                continue
+            for frame in frames:
+                time = self._time_of(frame, seen)
+                if time * self._time_base >= end:
+                    return
+                if time < 0 or (last is not None and time <= last):
+                    continue  # before the chosen part, or out of order
+                seen, last = seen + 1, time
+                if (seen - 1) % settings.every:
+                    continue
+                given += 1
+                yield self._frame(frame, time, small)
+        if not given:
+            why = f"its frames cannot be decoded ({error})" if error else "there are no frames in this part of it"
+            raise StylecoreError(f"{facts.name} cannot be painted: {why}.")
+
+    def _frame(self, frame: av.VideoFrame, time: int, small: tuple[int, int]) -> Frame:
+        whole = (self.facts.height, self.facts.width)
+        pixels = self._upright(frame, whole)
+        return Frame(pixels, pixels if small == whole else self._upright(frame, small), time)
+
+    def _upright(self, frame: av.VideoFrame, size: tuple[int, int]) -> Pixels:
+        height, width = size[:: -1 if self._turns % 2 else 1]
+        return np.ascontiguousarray(np.rot90(self._converter.convert(frame, width, height), self._turns))
+
+    def _first_frame(self, name: str) -> av.VideoFrame:
+        """The first frame, which tells what the header may not: rotation, size, transparency."""
+        self._stream.thread_type = "AUTO"
+        limit = self._settings.max_pixels
+        for stream_or_frame in (self._stream, None):
+            source = stream_or_frame or self._decoded_first(name)
+            if source.width * source.height > limit:
+                raise StylecoreError(
+                    f"{name} has frames of {source.width} x {source.height} pixels, more than the limit of {limit:,}; "
+                    "reduce it with a video editor, or raise the limit with --max-pixels."
+                )
+        if source.colorspace == IPT or self._stream.codec_tag in DOLBY_VISION:
+            raise StylecoreError(
+                f"{name} has the colors of Dolby Vision, which are not known here; convert it to BT.709 first."
+            )
+        return source
+
+    def _decoded_first(self, name: str) -> av.VideoFrame:
+        self._rewind()
+        error: Exception | str = "it has none"
+        for packet in self._container.demux(self._stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as failure:
+                error = failure
+                continue
+            if frames:
+                return frames[0]
+        raise StylecoreError(f"{name} cannot be painted: no frame can be decoded ({error}).")
+
+    def _rewind(self) -> None:
+        """To the last frame before the chosen part that can be decoded by itself."""
+        try:
+            self._container.seek(int(self._start / self._time_base), stream=self._stream)
+        except av.FFmpegError:  # a file that cannot seek: from its very beginning, or behind its end
+            with suppress(av.FFmpegError):
+                self._container.seek(0)
+
+    def _time_of(self, frame: av.VideoFrame, number: int) -> int:
+        """Units of the time base since the beginning of the chosen part."""
+        if frame.pts is None:  # as in some AVI files
+            return round(number / _rate(self._stream) / self._time_base)
+        return frame.pts - round(self._start / self._time_base)
+
+    def _shifted(self, packet: Any, end: float | Fraction) -> Sound | None:
+        """The packet, its time since the beginning of the chosen part; None outside."""
+        if packet.pts is None:
+            return None
+        shift = round(self._start / packet.time_base)
+        packet.pts -= shift
+        packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+        chosen = self._settings.begin is None or packet.pts >= 0
+        if not chosen or packet.pts * packet.time_base >= end:
+            return None
+        return Sound(packet, self._sounds[packet.stream.index])
+
+    def _estimate(self) -> int | None:
+        stream, settings = self._stream, self._settings
+        length = None
+        if stream.duration:
+            length = stream.duration * stream.time_base
+        elif self._container.duration:
+            length = self._container.duration * MICROSECOND
+        if length is None:
+            return None
+        begin = _exact(settings.begin or 0)
+        part = min(length, _exact(settings.end) if settings.end is not None else length) - begin
+        return max(1, math.ceil(part * _rate(stream) / settings.every))
+
+
+@contextmanager
+def open_file(path: Path, settings: FilmSettings) -> Iterator[FilmReader]:
+    """Open a film file.
+
+    Raises:
+        StylecoreError: the file is missing, empty, no film, broken, has no picture or frames, frames that are too
+            large, or no known colors.
+    """
+    name = str(path)
+    if not path.is_file():
+        raise StylecoreError(f"{name} does not exist." if not path.exists() else f"{name} is not a file.")
+    if path.stat().st_size == 0:
+        raise StylecoreError(f"{name} is empty, so there is no film to paint.")
+    options = {"format_whitelist": READABLE, "protocol_whitelist": "file"}
+    container = _decoded(name, lambda: av.open(name, options=options))
+    with container:
+        yield _decoded(name, lambda: FilmReader(container, name, settings))
+
+
+def _decoded(name: str, open_it: Callable[[], Any]) -> Any:
+    try:
+        return open_it()
+    except PermissionError:
+        raise StylecoreError(f"{name} cannot be read: permission denied.") from None
+    except av.error.EOFError:
+        raise StylecoreError(f"{name} cannot be painted: it ends before its first frame.") from None
+    except av.FFmpegError as error:
+        raise StylecoreError(
+            f"{name} cannot be read: it is broken, cut short, or no film ({', '.join(SUFFIXES)})."
+        ) from error
+
+
+def _picture_track(container: Any, name: str) -> Any:
+    for stream in container.streams.video:
+        if not stream.disposition & stream.disposition.attached_pic:  # not an album's cover
+            return stream
+    what = "only sound" if container.streams.audio else "no pictures"
+    raise StylecoreError(f"{name} holds {what}, so there is nothing to paint.")
+
+
+def _rate(stream: Any) -> Fraction:
+    return stream.average_rate or stream.guessed_rate or Fraction(25)
+
+
+def _exact(time: float) -> Fraction:
+    """0.2 as a fifth."""
+    return Fraction(time).limit_denominator(1_000_000)
+
+
+def _fitted(width: int, height: int, max_side: int | None) -> tuple[int, int]:
+    """(width, height), reduced to a longest side."""
+    scale = min(1.0, (max_side or math.inf) / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -1,0 +1,285 @@
+"""Frames and packets of sound to film files."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+
+from stylecore.errors import StylecoreError
+from stylecore.files import replaced_whole
+from stylecore.video.colors import BT709
+from stylecore.video.folder import FolderWriter
+from stylecore.video.frames import FilmFacts, Pixels, Sound
+
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
+"""Suffix to FFmpeg's name."""
+
+H264: dict[str, dict[str, str]] = {
+    "libx264": {"preset": "veryfast", "crf": "18"},
+    "libopenh264": {"b": "8M"},
+    "mpeg4": {"qscale": "3", "b": "8M"},
+}
+"""The encoders of H.264 in the order of choice, and MPEG-4, which all builds of FFmpeg have."""
+VP9 = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "28", "b": "0"}
+SHORTEST_OF_GIF = 2
+"""Hundredths of a second: browsers show shorter frames more slowly."""
+
+
+class FileWriter:
+    """Writes one film file.
+
+    Args:
+        path: of the file.
+        format: FFmpeg's name of it, a value of `FORMATS`.
+        facts: of the film that was painted.
+
+    Attributes:
+        notices: things worth telling the user, each a clause about "the film".
+    """
+
+    def __init__(self, path: Path, format: str, facts: FilmFacts) -> None:
+        options = {"movflags": "+faststart"} if format in ("mp4", "mov") else {}
+        self._container = av.open(str(path), "w", format=format, options=options)
+        self._time_base = facts.time_base
+        notices: list[str] = []
+        if format == "gif":
+            self._pictures: _VideoTrack | _GifTrack = _GifTrack(self._container, facts)
+        else:
+            self._pictures = _VideoTrack(self._container, format, facts, notices)
+        self._sounds: list[_Copied | _Converted | None] = []
+        for stream in facts.sounds:
+            self._sounds.append(_sound_track(self._container, format, stream, notices))
+        self.notices = tuple(dict.fromkeys(notices))
+
+    def write(self, pixels: Pixels, time: int) -> None:
+        """Write a frame; `time` in units of the film's time base, larger than that of the frame before."""
+        self._pictures.write(pixels, time)
+
+    def write_sound(self, sound: Sound) -> None:
+        if (track := self._sounds[sound.track]) is not None:
+            track.write(sound.packet)
+
+    def finish(self) -> None:
+        """Write what the encoders hold back, and the file's index."""
+        self._pictures.finish()
+        for track in self._sounds:
+            if track is not None:
+                track.finish()
+        self._container.close()
+
+    def discard(self) -> None:
+        self._container.close()
+
+
+class _VideoTrack:
+    def __init__(self, container: Any, format: str, facts: FilmFacts, notices: list[str]) -> None:
+        self._container = container
+        name, options = ("libvpx-vp9", VP9) if format == "webm" else _h264(notices)
+        self._stream = container.add_stream(name, rate=_speakable(facts.rate), options=options)
+        # Two pixels share a color, so sides are even; the last row or column is repeated.
+        self._stream.width, self._stream.height = facts.width + facts.width % 2, facts.height + facts.height % 2
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.time_base = _coarse(facts.time_base)
+        context.colorspace, context.color_range = BT709, ColorRange.MPEG
+        context.color_trc, context.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
+        self._time_base = facts.time_base
+        self._reformatter = VideoReformatter()
+
+    def write(self, pixels: Pixels, time: int) -> None:
+        height, width = pixels.shape[:2]
+        if height % 2 or width % 2:
+            pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(pixels, "rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation="BICUBIC",
+        )
+        frame.color_trc, frame.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
+        frame.pts, frame.time_base = time, self._time_base
+        self._container.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        self._container.mux(self._stream.encode(None))
+
+
+class _GifTrack:
+    """A GIF has 256 colors in a frame, which FFmpeg's filters choose, and times in hundredths of a second."""
+
+    def __init__(self, container: Any, facts: FilmFacts) -> None:
+        self._container = container
+        self._stream = container.add_stream("gif", rate=_speakable(min(facts.rate, Fraction(50))))
+        self._stream.width, self._stream.height = facts.width, facts.height
+        self._stream.pix_fmt = "pal8"
+        self._stream.codec_context.time_base = Fraction(1, 100)
+        self._time_base = facts.time_base
+        self._last: int | None = None
+        self._graph: Any = None
+
+    def write(self, pixels: Pixels, time: int) -> None:
+        hundredths = round(time * self._time_base * 100)
+        if self._last is not None and hundredths < self._last + SHORTEST_OF_GIF:
+            return
+        self._last = hundredths
+        # A new graph for each frame: within one, the palette of a frame waits for the next.
+        graph = av.filter.Graph()
+        frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 100)
+        )
+        split, generate = graph.add("split"), graph.add("palettegen", "stats_mode=single")
+        use, sink = graph.add("paletteuse", "new=1:dither=sierra2_4a"), graph.add("buffersink")
+        source.link_to(split)
+        split.link_to(generate, 0)
+        split.link_to(use, 1, 0)
+        generate.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+        graph.push(frame)
+        graph.push(None)
+        colored = graph.pull()
+        colored.pts, colored.time_base = hundredths, Fraction(1, 100)
+        self._container.mux(self._stream.encode(colored))
+
+    def finish(self) -> None:
+        self._container.mux(self._stream.encode(None))
+
+
+class _Copied:
+    """A sound track that is copied untouched."""
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._container = container
+        self._stream = container.add_stream_from_template(stream)
+
+    def write(self, packet: Any) -> None:
+        packet.stream = self._stream
+        self._container.mux(packet)
+
+    def finish(self) -> None:
+        pass
+
+
+class _Converted:
+    """A sound track of a kind that the new file cannot hold, encoded anew."""
+
+    def __init__(self, container: Any, stream: Any, codec: str) -> None:
+        self._container = container
+        rate = 48000 if codec == "libopus" else stream.codec_context.sample_rate
+        layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+        self._stream = container.add_stream(codec, rate=rate, layout=layout)
+        self._decoder = stream.codec_context
+        self._resampler: Any = None
+
+    def write(self, packet: Any) -> None:
+        for frame in packet.decode():
+            self._encode(frame)
+
+    def _encode(self, frame: Any) -> None:
+        if self._resampler is None:
+            context = self._stream.codec_context
+            context.open(strict=False)
+            self._resampler = av.AudioResampler(
+                context.format, context.layout, context.sample_rate, frame_size=context.frame_size or None
+            )
+        for part in self._resampler.resample(frame):
+            self._container.mux(self._stream.encode(part))
+
+    def finish(self) -> None:
+        if self._resampler is not None:
+            self._encode(None)
+            self._container.mux(self._stream.encode(None))
+
+
+Writer = FileWriter | FolderWriter
+
+
+@contextmanager
+def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
+    """The writer of a film; what was written replaces `target` when the block ends, and is removed when it fails.
+
+    Args:
+        target: a film (`FORMATS`), or a folder for frames.
+
+    Raises:
+        StylecoreError: as `check_target`, or the film cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            if is_folder(target):
+                writer: Writer = FolderWriter(target)
+            else:
+                temporary = stack.enter_context(replaced_whole(target))
+                writer = FileWriter(temporary, FORMATS[target.suffix.lower()], facts)
+        except av.FFmpegError as error:
+            raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
+        try:
+            yield writer
+            writer.finish()
+        except av.FFmpegError as error:
+            writer.discard()
+            raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
+        except BaseException:
+            writer.discard()
+            raise
+
+
+def check_target(target: Path, source: Path) -> None:
+    """Check that the film can be written, before the work begins.
+
+    Raises:
+        StylecoreError: a format that is not known, a missing folder, or the film that is to be painted.
+    """
+    if target.exists() and source.exists() and os.path.samefile(target, source):
+        raise StylecoreError(f"-o {target} is the film itself; name another file.")
+    if is_folder(target):
+        return
+    if target.suffix.lower() not in FORMATS:
+        raise StylecoreError(f"-o {target} must end in {', '.join(FORMATS)}, or be a folder, without a suffix.")
+    if not target.parent.is_dir():
+        raise StylecoreError(f"the folder {target.parent} does not exist, so {target.name} cannot be written there.")
+
+
+def is_folder(target: Path) -> bool:
+    """Whether frames are written to a folder: it exists, or the name has no suffix."""
+    return target.is_dir() or not target.suffix
+
+
+def _h264(notices: list[str]) -> tuple[str, dict[str, str]]:
+    for name, options in H264.items():
+        try:
+            av.Codec(name, "w")
+        except av.codec.codec.UnknownCodecError:
+            continue
+        if name == "mpeg4":
+            notices.append("it is encoded as MPEG-4, in a larger file, since this PyAV has no encoder for H.264")
+        return name, options
+    raise StylecoreError("this PyAV has no encoder for films; install the one of requirements.txt.")
+
+
+def _sound_track(container: Any, format: str, stream: Any, notices: list[str]) -> _Copied | _Converted | None:
+    if format == "gif":
+        notices.append("a GIF has no sound")
+        return None
+    if stream.codec_context.name in container.supported_codecs:
+        return _Copied(container, stream)
+    codec = "libopus" if format == "webm" else "aac"
+    notices.append(f"its sound ({stream.codec_context.name}) became {codec.removeprefix('lib')}, as this file needs")
+    return _Converted(container, stream, codec)
+
+
+def _speakable(rate: Fraction) -> Fraction:
+    return rate.limit_denominator(1001) or Fraction(1)
+
+
+def _coarse(time_base: Fraction) -> Fraction:
+    """A time base that encoders take: at most 16 bits for MPEG-4 and a million steps a second for the others."""
+    return time_base if time_base >= Fraction(1, 65535) else Fraction(1, 60000)

@@ -1,0 +1,227 @@
+"""How much a painted film flickers: `python -m tests.benchmarks.film --styles starry_night mosaic`.
+
+Flicker is the warping error: each painted frame is compared with the one before, carried along the motion of the film,
+where nothing was hidden; root of the mean square, in steps of 8 bits. It is also given relative to the same error of
+the film itself. The clips are those that gradio carries, with the motion measured by a more precise flow (DIS, medium,
+full size) than that of the painter, and photos over which a camera pans or zooms, with their exact motion. "One
+painting" is such a photo painted as a whole, over which the camera moves: the least that is possible.
+"""
+
+import argparse
+import copy
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stylecore.command import run_command
+from stylecore.errors import StylecoreError
+from stylecore.inference.engine import Engine
+from stylecore.johnson.style_model import StyleModel
+from stylecore.library import open_style
+from stylecore.pictures.read import load_picture
+from stylecore.samples import sample_photos
+from stylecore.vgg.weights import load_vgg
+from stylecore.video.calm import CalmPainter, CalmParts
+from stylecore.video.flow import Array, Motion, MotionMeter, carry, inside
+from stylecore.video.folder import to_pixels, to_tensor
+from training.command import text_table
+from training.judge import Judge
+
+CARRIED = {"earth": ("b.mp4", 1.0), "world": ("world.mp4", 12.0)}
+"""Name to file and first second of gradio's films."""
+WIDTH, HEIGHT = 480, 270
+PHOTO_SIDE = 960
+FOLLOWING = 0.1
+"""The share of each frame's own statistics, when they follow the film."""
+PARTS = {
+    "frame by frame": CalmParts(noise=False, blend=0),
+    "noise moves": CalmParts(noise=True, blend=0),
+    "blended": CalmParts(noise=False, blend=CalmParts.of(0.5).blend),
+    "calm 0.5": CalmParts.of(0.5),
+    "calm 0.8": CalmParts.of(0.8),
+    "calm 1": CalmParts.of(1),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames (H, W, 3), the true motion between them, and for camera movements the photo and the affine maps."""
+
+    name: str
+    frames: list[Array]
+    motions: list[Motion | None]
+    photo: Array | None = None
+    maps: tuple[Array, ...] = ()
+
+
+class FollowingNorm(nn.Module):
+    """Instance normalization whose mean and variance follow a film: held + share (own - held)."""
+
+    def __init__(self, norm: nn.InstanceNorm2d, share: float) -> None:
+        super().__init__()
+        self.norm, self.share = norm, share
+        self.held: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = torch.stack([x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)])
+        self.held = own if self.held is None else torch.lerp(self.held, own, self.share)
+        mean, variance = self.held[:, None, :, None, None]
+        scale = self.norm.weight[:, None, None] * (variance + self.norm.eps).rsqrt()
+        return (x - mean) * scale + self.norm.bias[:, None, None]
+
+
+def following(model: StyleModel, share: float) -> StyleModel:
+    """The style with statistics that follow the film from its first frame on."""
+    network = copy.deepcopy(model.network)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.InstanceNorm2d):
+                setattr(parent, name, FollowingNorm(child, share))
+    return StyleModel(network, model.card)
+
+
+def film_clip(name: str, file: Path, first: float, count: int) -> Clip:
+    frames: list[Array] = []
+    with av.open(str(file)) as container:
+        for frame in container.decode(video=0):
+            if frame.time >= first:
+                frames.append(frame.reformat(WIDTH, HEIGHT, "rgb24").to_ndarray())
+            if len(frames) == count:
+                break
+    meter = MotionMeter(side=WIDTH, preset=cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return Clip(name, frames, [meter.measure(frame) for frame in frames])
+
+
+def camera_clip(name: str, photo: Array, kind: str, count: int) -> Clip:
+    """A pan of 2.7 pixels a frame to the right and 0.6 down, or a zoom of 0.8 % a frame, over a photo (H, W, 3)."""
+    scale = PHOTO_SIDE / max(photo.shape[:2])
+    photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = photo.shape[:2]
+    maps = []
+    for time_ in range(count):
+        size = 1.3 * 0.992**time_ if kind == "zoom" else 1.0
+        x, y = (width / 2, height / 2) if kind == "zoom" else (WIDTH / 2 + 20 + 2.7 * time_, height / 2 + 0.6 * time_)
+        maps.append(np.array([[size, 0, x - size * WIDTH / 2], [0, size, y - size * HEIGHT / 2], [0, 0, 1]]))
+    place = np.stack([*np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT)), np.ones((HEIGHT, WIDTH))], -1)
+    motions: list[Motion | None] = [None]
+    for before, now in itertools.pairwise(maps):
+        back = (place @ (np.linalg.inv(before) @ now).T - place)[..., :2].astype(np.float32)
+        motions.append(Motion(back, inside(back)))
+    return Clip(name, moved(photo, maps), motions, photo, tuple(maps))
+
+
+def moved(photo: Array, maps: Sequence[Array]) -> list[Array]:
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return [
+        cv2.warpAffine(photo, each[:2], (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REFLECT) for each in maps
+    ]
+
+
+def flicker(frames: Sequence[Array], motions: Sequence[Motion | None]) -> float:
+    """The warping error of frames (H, W, 3), uint8, in steps of 8 bits."""
+    total = count = 0.0
+    for before, now, motion in zip(frames, frames[1:], motions[1:], strict=False):
+        assert motion is not None
+        seen = motion.trust > 0.5
+        carried = carry(before.astype(np.float32), motion.back, cubic=True)
+        total += float(np.square(now - carried)[seen].sum())
+        count += 3 * float(seen.sum())
+    return (total / max(count, 1)) ** 0.5
+
+
+def painted(engine: Engine, clip: Clip, parts: CalmParts) -> tuple[list[Array], float, float]:
+    """The painted frames, and the seconds and processor seconds of one, flow included."""
+    engine.paint(to_tensor(clip.frames[0]))
+    painter, meter = CalmPainter(engine, parts), MotionMeter()
+    began, busy = time.perf_counter(), time.process_time()
+    made = []
+    for frame in clip.frames:
+        motion = meter.measure(frame) if parts.need_motion else None
+        made.append(to_pixels(painter.paint(frame, motion)))
+    count = len(clip.frames)
+    return made, (time.perf_counter() - began) / count, (time.process_time() - busy) / count
+
+
+def measure(style: str, clips: Sequence[Clip], style_error: Callable[[list[Array]], float], still: bool) -> list[Any]:
+    rows = []
+    model = open_style(style)
+    engine = Engine(model)
+    for clip in clips:
+        own = flicker(clip.frames, clip.motions)
+        versions: dict[str, tuple[Engine, CalmParts]] = {name: (engine, parts) for name, parts in PARTS.items()}
+        if still:
+            calm = Engine(following(model, FOLLOWING), "cpu", "torch")
+            versions["statistics follow"] = (calm, PARTS["frame by frame"])
+        results = {name: painted(by, clip, parts) for name, (by, parts) in versions.items()}
+        if clip.photo is not None:
+            whole = to_pixels(engine.paint(to_tensor(clip.photo)))
+            results["one painting"] = (moved(whole, clip.maps), 0.0, 0.0)
+        first = flicker(results["frame by frame"][0], clip.motions)
+        for name, (frames, seconds, busy) in results.items():
+            error = flicker(frames, clip.motions)
+            row = {"style": style, "clip": clip.name, "how": name, "flicker": error, "to_film": error / own}
+            row |= {"to_frame_by_frame": error / first, "style_error": style_error(frames)}
+            rows.append(row | {"seconds": seconds, "processor_seconds": busy})
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--styles", nargs="+", default=["starry_night"], metavar="NAME_OR_FILE")
+    parser.add_argument("--paintings", nargs="+", default=[], metavar="PICTURE", help="of the styles, for the judge")
+    parser.add_argument(
+        "--photos", nargs="+", default=[], metavar="PICTURE", help="for the camera; samples if left out"
+    )
+    parser.add_argument("--frames", type=int, default=24, help="of each clip")
+    parser.add_argument("--statistics", action="store_true", help="measure statistics that follow too, by PyTorch")
+    return run_command(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.frames < 2:
+        raise StylecoreError("--frames is the length of the clips, 2 at least.")
+    if options.paintings and len(options.paintings) != len(options.styles):
+        raise StylecoreError("--paintings needs one picture for each style.")
+    spec = find_spec("gradio")
+    folder = Path(spec.origin or "").parent / "media_assets" / "videos" if spec else Path()
+    films = {name: (folder / file, at) for name, (file, at) in CARRIED.items() if (folder / file).is_file()}
+    clips = [film_clip(name, file, first, options.frames) for name, (file, first) in films.items()]
+    photos = [Path(each) for each in options.photos] or list(sample_photos().values())[:2]
+    for number, file in enumerate(photos):
+        kind = ("pan", "zoom")[number % 2]
+        clips.append(camera_clip(f"{kind}, {file.stem}", to_pixels(load_picture(file).pixels), kind, options.frames))
+    rows = []
+    for number, style in enumerate(options.styles):
+        judge = Judge(load_picture(options.paintings[number]).pixels, load_vgg("vgg19")) if options.paintings else None
+
+        def style_error(frames: list[Array], judge: Judge | None = judge) -> float:
+            if judge is None:
+                return float("nan")
+            errors = [judge.judge(to_tensor(frame)).style_error for frame in frames[-1::-12][:2]]
+            return sum(errors) / len(errors)
+
+        rows += measure(style, clips, style_error, options.statistics)
+    cells = [("style", "clip", "how", "flicker", "to film", "to frame by frame", "style error", "s", "processor s")]
+    for row in rows:
+        numbers = (f"{row[key]:.3f}" for key in ("to_frame_by_frame", "style_error", "seconds", "processor_seconds"))
+        cells.append(
+            (row["style"], row["clip"], row["how"], f"{row['flicker']:.2f}", f"{row['to_film']:.2f}", *numbers)
+        )
+    print(text_table(cells))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""A painting is taught in the page: started, watched, found again after a reload and a kill, ended, kept and used."""
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Watched
+
+from demo.app import build_demo, launch_options
+from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
+from demo.services.limits import Limits
+from demo.services.teach.teacher import Teacher
+from stylecore.errors import StylecoreError
+from stylecore.files import default_cache
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import save_picture
+from stylecore.vgg.weights import find_weights
+
+LIMITS = Limits(lesson_minutes=(30,), smallest_side=32, stylize_side=96, stylize_max_side=128, lesson_photo_side=64)
+FLAGS = [
+    *("--width", "0.25", "--residual-blocks", "1", "--style-size", "48", "--crop", "32", "--workers", "0"),
+    *("--save-minutes", "0", "--evaluate-sizes", "--cpu", "--mixed-precision", "no", "--input-noise", "0"),
+]
+SHOWN = "() => document.querySelector('.taught-photo img')?.src ?? ''"
+
+
+@pytest.fixture
+def teaching(tmp_path: Path) -> Iterator[str]:
+    """The address of a page with one style and a teacher of tiny networks."""
+    try:
+        find_weights("vgg16")
+    except StylecoreError as error:
+        pytest.skip(f"VGG-16's weights are not here: {error}")
+    bundle, photos = tmp_path / "bundle", tmp_path / "photos"
+    photos.mkdir()
+    save_picture(torch.rand(3, 60, 80), photos / "sample.jpg")
+    network = TransformNetConfig(residual_blocks=1, width=0.25)
+    file = bundle / "night.safetensors"
+    StyleModel(TransformNet(network), StyleCard(name="night", title="The Night", network=network)).save(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    styles = [{"name": "night", "version": "1", "aliases": ["champion"], "file": file.name, "sha256": digest}]
+    (bundle / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
+    variables = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "STYLECORE_CACHE": str(default_cache()),
+        "STYLECORE_PHOTOS": str(photos),
+        "STYLECORE_STYLES": str(bundle),
+        "OMP_NUM_THREADS": "1",
+    }
+    flags = [*FLAGS, "--init-from", str(file)]
+    teacher = Teacher(tmp_path / "lessons", LIMITS, flags=flags, environment=variables).start()
+    page = build_demo(BundleCatalogue(bundle), limits=LIMITS, teacher=teacher)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
+    yield url
+    page.close()
+    teacher.close()
+
+
+def wait_for_status(page: Any, text: str) -> None:
+    page.wait_for_function("(text) => document.querySelector('#teach-status')?.innerText.includes(text)", arg=text)
+
+
+def test_a_painting_is_taught_killed_found_again_kept_and_used(
+    browser: Any, teaching: str, photo_file: Path, tmp_path: Path
+) -> None:
+    painting = tmp_path / "My waves.png"
+    save_picture(torch.rand(3, 120, 150), painting)
+    watched = Watched(browser, teaching, 1280, 900, "light")
+    page = watched.page
+    page.set_default_timeout(150_000)  # a busy machine makes no test wrong
+    page.get_by_role("tab", name="Your style").click()
+    page.set_input_files("#teach-painting input[type=file]", painting)
+    page.set_input_files("#teach-photo input[type=file]", photo_file)
+    page.wait_for_function("document.querySelector('#teach-painting img')?.complete")
+    page.wait_for_function("document.querySelector('#teach-photo img')?.complete")
+    page.click("#teach-start")
+    wait_for_status(page, "My waves")
+    wait_for_status(page, "iterations, loss")
+    page.wait_for_function(f"{SHOWN[6:]} !== ''")
+    first = page.evaluate(SHOWN)
+    page.wait_for_function(f"(first) => ({SHOWN})() !== first", arg=first)
+
+    process = next((tmp_path / "lessons").glob("*/process"))
+    os.kill(int(process.read_text()), signal.SIGKILL)
+    page.reload()
+    page.get_by_role("tab", name="Your style").click()
+    wait_for_status(page, "It goes on after an interruption")
+    wait_for_status(page, "iterations, loss")
+    page.click("#teach-enough")
+    wait_for_status(page, "is a card in Stylize")
+
+    page.click("#teach-use")
+    page.locator("#styles input[value^=taught_my_waves_]:checked").wait_for(state="attached")
+    page.get_by_role("tab", name="Your style").click()
+    with page.expect_download() as download:
+        page.click("#teach-weights")
+    download.value.save_as(tmp_path / "kept.safetensors")
+    card = StyleModel.load(tmp_path / "kept.safetensors").card
+    assert card.title == "My waves"
+    assert card.training["style_image"] == "painting.png"
+
+    stranger = Watched(browser, teaching, 1280, 900, "light")
+    stranger.page.locator("#styles input[value=night]").wait_for(state="attached")
+    assert stranger.page.locator("#styles input[value^=taught_]").count() == 0
+    page.reload()
+    page.locator("#styles input[value^=taught_my_waves_]").wait_for(state="attached")
+    for each in (watched, stranger):
+        each.context.close()
+    assert watched.troubles + stranger.troubles == []
+    assert not list((tmp_path / "lessons").glob("*/runs"))

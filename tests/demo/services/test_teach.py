@@ -1,0 +1,183 @@
+"""Lessons of several visitors with a quick stand-in for the training, which obeys in the same way."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from demo.services.catalogue import BundleCatalogue
+from demo.services.limits import Limits
+from demo.services.teach import course
+from demo.services.teach.catalogue import TaughtCatalogue
+from demo.services.teach.lessons import owner_of
+from demo.services.teach.teacher import Teacher
+from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import save_picture
+
+STAND_IN = """
+import json, pathlib, shutil, sys, threading
+name = sys.argv[sys.argv.index("--name") + 1]
+here, runs = pathlib.Path("progress"), pathlib.Path("runs", name)
+here.mkdir(exist_ok=True); runs.mkdir(parents=True, exist_ok=True)
+def tell(phase, **more):
+    (here / "progress.json").write_text(json.dumps({"phase": phase, "curve": [], **more}))
+if "--fail" in sys.argv:
+    tell("failed", reason="painting.png is nearly blank, so there is nothing to learn; take a painting.")
+    sys.exit(2)
+tell("learning", iteration=7, loss=1.0, content=0.5, style=0.5, seconds=1.0, seconds_left=9.0)
+shutil.copy(sys.argv[sys.argv.index("--network") + 1], here / "now.style")
+for line in sys.stdin:
+    if line == "enough\\n":
+        break
+else:
+    sys.exit(143)
+shutil.copy(here / "now.style", runs / "iterations-7.safetensors")
+tell("done", file=str((runs / "iterations-7.safetensors").resolve()), version="1", run_page="#/experiments/1/runs/ab")
+"""
+ANNA, BORIS = owner_of("anna"), owner_of("boris")
+
+
+@pytest.fixture
+def teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Teacher]]:
+    """Starts teachers over one folder; at the end all are closed."""
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    monkeypatch.setattr(course, "COMMAND", (sys.executable, str(tmp_path / "stand_in.py")))
+    network = TransformNetConfig(residual_blocks=1, width=0.25)
+    StyleModel(TransformNet(network), StyleCard(name="x", network=network)).save(tmp_path / "network.safetensors")
+    started: list[Teacher] = []
+
+    def start(*flags: str, limits: Limits | None = None, **options: object) -> Teacher:
+        flags = ("--network", str(tmp_path / "network.safetensors"), *flags)
+        started.append(Teacher(tmp_path / "lessons", limits, flags=flags, **options))  # type: ignore[arg-type]
+        return started[-1].start()
+
+    yield start
+    for teacher in started:
+        teacher.close()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    save_picture(torch.rand(3, 70, 90), tmp_path / "picture.png")
+    return str(tmp_path / "picture.png")
+
+
+def wait_for(teacher: Teacher, owner: str, phase: str) -> None:
+    deadline = time.monotonic() + 60
+    while (view := teacher.view(owner)) is None or view.phase != phase:
+        assert time.monotonic() < deadline, view
+        time.sleep(0.02)
+
+
+def test_one_learns_the_next_waits_and_each_sees_their_own(
+    teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
+) -> None:
+    teacher = teach(mlflow_page="http://mlflow.example/")
+    first = teacher.order(ANNA, picture, picture, "../../night <b>", 10)
+    teacher.order(BORIS, picture, picture, "", 2)
+    wait_for(teacher, ANNA, "learning")
+    assert teacher.view(BORIS).place == 1  # type: ignore[union-attr]
+    with pytest.raises(StylecoreError, match="teaching a painting already"):
+        teacher.order(ANNA, picture, picture, "Again", 10)
+    deadline = time.monotonic() + 20
+    while teacher.picture(first) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    teacher.enough(ANNA)
+    wait_for(teacher, ANNA, "done")
+    wait_for(teacher, BORIS, "learning")
+
+    styles = TaughtCatalogue(catalogue, teacher)
+    assert first.style.startswith("taught_night_b_")
+    assert "/" not in first.style
+    published = {entry.name for entry in catalogue.styles()}
+    assert {entry.name for entry in styles.styles()} == published
+    assert {entry.name for entry in styles.styles(BORIS)} == published
+    assert {entry.name for entry in styles.styles(ANNA)} == {*published, first.style}
+    assert styles.open(first.style).card.name == "x"  # whoever has the link
+    assert styles.painting(first.style) is not None
+    assert styles.record(first.style, "1").page == "http://mlflow.example/#/experiments/1/runs/ab"
+    with pytest.raises(StylecoreError) as error:
+        styles.find("moon")
+    assert "taught_" not in str(error.value)
+    assert not (teacher.files.of(first) / "runs").exists()
+
+
+def test_styles_for_all_are_listed_for_all(
+    teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
+) -> None:
+    teacher = teach(for_all=True)
+    lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
+    wait_for(teacher, ANNA, "learning")
+    teacher.enough(ANNA)
+    wait_for(teacher, ANNA, "done")
+    assert lesson.style in {entry.name for entry in TaughtCatalogue(catalogue, teacher).styles()}
+
+
+def test_the_next_server_goes_on(teach: Callable[..., Teacher], picture: str) -> None:
+    earlier = teach()
+    earlier.order(ANNA, picture, picture, "Waves", 2)
+    wait_for(earlier, ANNA, "learning")
+    earlier.close()
+    assert earlier.view(ANNA).lesson.state == "learning"  # type: ignore[union-attr]
+    later = teach()
+    deadline = time.monotonic() + 60
+    while later.view(ANNA).lesson.starts < 2:  # type: ignore[union-attr]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    later.enough(ANNA)
+    wait_for(later, ANNA, "done")
+
+
+def test_a_failure_says_why_and_lets_the_visitor_try_again(teach: Callable[..., Teacher], picture: str) -> None:
+    teacher = teach("--fail")
+    teacher.order(ANNA, picture, picture, "Blank", 2)
+    wait_for(teacher, ANNA, "failed")
+    assert "this picture is nearly blank" in teacher.view(ANNA).lesson.reason  # type: ignore[union-attr]
+    teacher.order(ANNA, picture, picture, "Another", 2)
+
+
+def test_what_a_visitor_may_ask_for_is_limited(teach: Callable[..., Teacher], picture: str, tmp_path: Path) -> None:
+    teacher = teach(limits=Limits(lessons_waiting=1))
+    (tmp_path / "text.png").write_text("I am text")
+    for owner, painting, photo, minutes, sentence in (
+        ("", picture, picture, 2, "allow storage"),
+        (ANNA, None, picture, 2, "no painting yet"),
+        (ANNA, picture, None, 2, "no photo"),
+        (ANNA, picture, picture, 600, "takes 2, 5, 10, 30 minutes"),
+        (ANNA, picture, picture, float("nan"), "takes 2, 5, 10, 30 minutes"),
+        (ANNA, str(tmp_path / "text.png"), picture, 2, "not a picture"),
+    ):
+        with pytest.raises(StylecoreError, match=sentence):
+            teacher.order(owner, painting, photo, "Waves", minutes)
+    teacher.order(ANNA, picture, picture, "Waves", 2)
+    with pytest.raises(StylecoreError, match="waiting to be learned already"):
+        teacher.order(BORIS, picture, picture, "Waves", 2)
+    full = teach(limits=Limits(lesson_megabytes=10**12))
+    with pytest.raises(StylecoreError, match="disk"):
+        full.order(BORIS, picture, picture, "Waves", 2)
+
+
+def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
+    teach: Callable[..., Teacher], picture: str
+) -> None:
+    teacher = teach(limits=Limits(lessons_kept=1))
+    for owner in (ANNA, BORIS):
+        teacher.order(owner, picture, picture, "Waves", 2)
+        wait_for(teacher, owner, "learning")
+        teacher.enough(owner)
+        wait_for(teacher, owner, "done")
+    deadline = time.monotonic() + 60
+    while teacher.view(ANNA) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    teacher.close()
+    teach(limits=Limits(lesson_hours=0))
+    while teacher.view(BORIS) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

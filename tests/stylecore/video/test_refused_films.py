@@ -1,0 +1,117 @@
+"""Films that cannot be painted: one sentence each, and nothing is left behind."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from films import picture, read_film, tiny_engine, write_film
+from PIL import Image
+
+from stylecore.errors import StylecoreError
+from stylecore.video.config import FilmSettings
+from stylecore.video.paint import paint_film
+
+ENGINE = tiny_engine()
+
+
+def refused(source: Path, target: Path, settings: FilmSettings | None = None) -> str:
+    there = {path: path.read_bytes() for path in source.parent.iterdir() if path.is_file()}
+    with pytest.raises(StylecoreError) as caught:
+        paint_film(ENGINE, source, target, settings or FilmSettings())
+    assert {path: path.read_bytes() for path in source.parent.iterdir() if path.is_file()} == there
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    return sentence
+
+
+def test_missing_empty_broken_and_other_files(tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    assert "does not exist" in refused(tmp_path / "none.mp4", out)
+    (empty := tmp_path / "empty.mp4").touch()
+    assert "is empty" in refused(empty, out)
+    (text := tmp_path / "text.mp4").write_text("no film\n" * 100)
+    assert "broken, cut short, or no film" in refused(text, out)
+    film = write_film(tmp_path / "film.mp4").read_bytes()
+    (short := tmp_path / "short.mp4").write_bytes(film[: len(film) // 2])
+    assert "broken, cut short, or no film" in refused(short, out)
+    (playlist := tmp_path / "list.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/film.mp4\n#EXT-X-ENDLIST\n")
+    assert "no film" in refused(playlist, out)
+
+
+def test_a_film_of_sound_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sound.m4a"
+    with av.open(str(path), "w", format="mp4") as container:
+        track = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 48000
+        container.mux([*track.encode(frame), *track.encode(None)])
+    assert "holds only sound" in refused(path, tmp_path / "out.mp4")
+
+
+def test_a_film_without_frames(tmp_path: Path) -> None:
+    path = tmp_path / "none.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    assert "ends before its first frame" in refused(path, tmp_path / "out.mp4")
+
+
+def test_frames_that_are_too_large_are_not_decoded(tmp_path: Path) -> None:
+    film = tmp_path / "8k.mp4"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
+        container.mux([*stream.encode(av.VideoFrame(7680, 4320, "yuv420p")), *stream.encode(None)])
+    assert "7680 x 4320 pixels, more than the limit of 9,000,000" in refused(film, tmp_path / "out.mp4")
+    small = write_film(tmp_path / "small.mp4", [0])
+    assert "--max-pixels" in refused(small, tmp_path / "out.mp4", FilmSettings(max_pixels=3000))
+
+
+def test_a_part_without_frames(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4")
+    assert "no frames in this part" in refused(film, tmp_path / "out.mp4", FilmSettings(begin=100))
+
+
+def test_a_damaged_part_is_left_out(tmp_path: Path) -> None:
+    content = bytearray(write_film(tmp_path / "film.mkv", range(20), codec="mjpeg", pix_fmt="yuvj420p").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 300] = bytes(300)
+    (damaged := tmp_path / "damaged.mkv").write_bytes(content)
+    paint_film(ENGINE, damaged, tmp_path / "out.mp4", FilmSettings(strength=0, calm=0))
+    frames, _ = read_film(tmp_path / "out.mp4")
+    assert 10 <= len(frames) <= 20
+
+
+def test_outputs_that_cannot_be(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4")
+    assert "is the film itself" in refused(film, film)
+    assert "must end in .mp4, .m4v, .mov, .mkv, .webm, .gif" in refused(film, tmp_path / "out.avi")
+    assert "does not exist" in refused(film, tmp_path / "nowhere" / "out.mp4")
+
+
+def test_folders_that_are_no_film(tmp_path: Path) -> None:
+    (folder := tmp_path / "frames").mkdir()
+    assert "has no frames" in refused(folder, tmp_path / "out.mp4")
+    Image.fromarray(picture(0)).save(folder / "1.png")
+    assert "none of them in this part" in refused(folder, tmp_path / "out.mp4", FilmSettings(begin=9))
+    Image.fromarray(picture(0, 32, 32)).save(folder / "2.png")
+    assert "all must have the same size" in refused(folder, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"calm": 1.1}, "--calm is 1.1"),
+        ({"strength": float("nan")}, "--strength is nan"),
+        ({"every": 0}, "--every is 0"),
+        ({"max_side": 0}, "--max-side is 0"),
+        ({"rate": 0.0}, "--rate is 0"),
+        ({"begin": 2.0, "end": 1.0}, "--from must be before --to"),
+    ],
+)
+def test_settings_out_of_their_range(values: dict[str, float], words: str) -> None:
+    with pytest.raises(StylecoreError, match=words):
+        FilmSettings(**values)  # type: ignore[arg-type]

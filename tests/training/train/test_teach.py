@@ -1,0 +1,211 @@
+"""A lesson as its user gives it: a real process, real VGG weights, a thin network, a few seconds."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import training_runs
+from PIL import Image
+from train_script import curve, only_run, vgg16  # noqa: F401 - a fixture
+from training_runs import VGG_CACHE
+
+from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import StyleModel
+from stylecore.library import write_alias
+from stylecore.pictures.read import save_picture
+from stylecore.vgg.weights import find_weights
+from training.config import TrainConfig
+from training.registry import Registry
+from training.state import ENOUGH, ENOUGH_SHARE, LEAST_REST, Clock, newest_state, read_state
+from training.teach.__main__ import main
+from training.teach.painting import name_of, title_of
+from training.teach.settings import style_size
+
+
+def stripes(side: int = 128, period: int = 8) -> torch.Tensor:
+    pixels = torch.zeros(3, side, side)
+    pixels[0, :, torch.arange(side) % period < period // 2] = 1
+    return pixels
+
+
+@pytest.fixture
+def library(tmp_path: Path, tiny_style: Callable[..., StyleModel], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two published styles of one form of network: one of stripes, one of noise."""
+    library = tmp_path / "library"
+    for name, painting in (("stripes", stripes()), ("noise", torch.rand(3, 128, 128))):
+        tiny_style(name, 10).save(library / name / "checkpoints" / "iterations-10.safetensors")
+        (library / name / "style").mkdir()
+        save_picture(painting, library / name / "style" / "picture.jpg")
+        write_alias(library / "aliases.json", name, "champion", f"{name}/10")
+    monkeypatch.setenv("STYLECORE_STYLES", str(library))
+    monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
+    return library
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(3):
+        coarse = np.random.default_rng(index).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
+    return folder
+
+
+def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
+    library: Path, photos: Path, store: str, tmp_path: Path
+) -> None:
+    try:
+        find_weights("vgg19", cache_dir=VGG_CACHE)
+    except StylecoreError as error:
+        pytest.skip(f"VGG-19's weights are not here: {error}")
+    save_picture(stripes(period=10), tmp_path / "My stripes.png")
+    flags: dict[str, object] = {
+        "--minutes": 0.1,
+        "--photos": photos,
+        "--output-dir": tmp_path / "runs",
+        "--preview-photos": photos / "0.png",
+        "--progress": tmp_path / "progress",
+        "--width": 0.25,
+        "--residual-blocks": 1,
+        "--input-noise": 0,
+        "--style-size": 48,
+        "--crop": 32,
+        "--workers": 0,
+        "--log-every": 1,
+        "--save-minutes": 0,
+        "--evaluate-sizes": 32,
+        "--mixed-precision": "no",
+    }
+    words = [str(tmp_path / "My stripes.png"), *(str(word) for pair in flags.items() for word in pair)]
+    words += ["--cpu", "--judge-sizes"]
+    folder = tmp_path / "runs" / "my_stripes"
+
+    first = training_runs.start(words, tmp_path / "first.txt", command="training.teach.__main__")
+    first.wait_for(folder / "state-0000003.safetensors")
+    first.kill()
+    assert "begins with Tiny waves, whose painting is nearest" in first.text()
+    settings = json.loads((folder / "lesson.json").read_text())["settings"]
+    assert settings["init_from"] == str(library / "stripes" / "checkpoints" / "iterations-10.safetensors")
+    before = read_state(newest_state(folder)).progress
+    assert before.seconds > 0
+
+    second = training_runs.start(words, tmp_path / "second.txt", command="training.teach.__main__")
+    assert "--style my_stripes" in second.wait()
+    after = read_state(newest_state(folder)).progress
+    assert after.iteration > before.iteration
+    assert after.seconds == pytest.approx(6, abs=2)
+
+    client, run = only_run(store)
+    assert run.info.status == "FINISHED"
+    assert "python -m training.teach" in run.data.tags["mlflow.note.content"]
+    rates = curve(client, run, "opt/lr")
+    assert max(rates) > 10 * rates[-1]
+    assert "eval/total_32" in run.data.metrics
+    (version,) = Registry(store).versions("my_stripes")
+    assert set(version.aliases) == {"champion", "fast", f"iterations-{after.iteration}"}
+    assert version.card.title == "My stripes"
+    progress = json.loads((tmp_path / "progress" / "progress.json").read_text())
+    assert (progress["phase"], progress["version"]) == ("done", "1")
+    assert run.info.run_id in progress["run_page"]
+    assert StyleModel.load(progress["file"]).card.iterations == after.iteration
+    StyleModel.load(tmp_path / "progress" / "now.style")
+    assert bool(version.int8) == Path(progress["file"]).with_suffix(".int8.json").is_file()
+
+    again = main_of(words, tmp_path)
+    assert "learned: " in again
+
+
+def main_of(words: list[str], tmp_path: Path) -> str:
+    """The output of the same command once more: it only evaluates."""
+    return training_runs.start(words, tmp_path / "third.txt", command="training.teach.__main__").wait()
+
+
+@pytest.mark.parametrize(
+    ("picture", "sentence"),
+    [
+        (torch.full((3, 200, 300), 0.9), "is nearly blank"),
+        (torch.rand(3, 20, 20), "has 20 x 20 pixels, too few"),
+        (torch.linspace(0, 1, 400).expand(3, 300, 400), "is smooth everywhere"),
+    ],
+)
+def test_a_picture_with_too_little_in_it_is_one_sentence(
+    picture: torch.Tensor, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_picture(picture, tmp_path / "page.png")
+    assert main([str(tmp_path / "page.png"), "--output-dir", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--name", "noise"], "there is a style noise already"),
+        (["--name", "../noise"], "is not a name for a style"),
+        (["--run-name", "a/b"], "is not a name for a style"),
+        (["--minutes", "0"], "must be above 0"),
+        (["--brush", "9", "--init-from", "x"], "must be 0.5 to 2"),
+    ],
+)
+def test_names_and_numbers_have_limits(
+    flags: list[str], sentence: str, library: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_picture(stripes(), tmp_path / "painting.png")
+    assert main([str(tmp_path / "painting.png"), "--output-dir", str(tmp_path / "runs"), *flags]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_of_another_painting_is_refused(
+    library: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_picture(stripes(), tmp_path / "painting.png")
+    folder = tmp_path / "runs" / "painting"
+    folder.mkdir(parents=True)
+    (folder / "lesson.json").write_text(json.dumps({"painting": "other", "settings": {"name": "painting"}}))
+    assert main([str(tmp_path / "painting.png"), "--output-dir", str(tmp_path / "runs")]) == 2
+    assert "the lesson of another painting" in capsys.readouterr().err
+
+
+def test_the_clock_counts_over_resumes_and_ends_early_when_it_is_enough(tmp_path: Path) -> None:
+    config = TrainConfig(name="night", minutes=10, iterations=10**6, output_dir=str(tmp_path))
+    config.folder.mkdir()
+    assert Clock(config, 300).share(1) == pytest.approx(0.5, abs=0.01)
+    assert Clock(config, 600).share(1) >= 1
+    assert Clock(config, 0).share(10**6) == 1
+    (config.folder / ENOUGH).touch()
+    assert Clock(config, 90).share(1) == pytest.approx(ENOUGH_SHARE, abs=0.01)
+    assert Clock(config, 95).share(1) == pytest.approx(0.95, abs=0.01)  # after a resume the end is the same
+    (config.folder / ENOUGH).write_text("")
+    assert Clock(config, 0).seconds_left(1, 1.0) <= 600
+    clock = Clock(config, 0)
+    assert clock.share(0) < 1
+    assert clock.seconds_left(0, 1.0) == pytest.approx(LEAST_REST, abs=0.5)
+    shutil.rmtree(config.folder)
+    assert Clock(replace(config, minutes=0), 10**6).share(5) == 5e-6
+
+
+def test_the_rate_falls_to_zero_with_the_minutes() -> None:
+    config = TrainConfig(minutes=5, schedule="cosine", learning_rate=1.0, iterations=100_000, warmup=2)
+    assert config.learning_rate_at(1, 0.0) == 0.5
+    assert config.learning_rate_at(50, 0.5) == pytest.approx(0.5)
+    assert config.learning_rate_at(90, 1.0) == pytest.approx(0)
+
+
+def test_names_titles_and_sizes_come_from_the_painting() -> None:
+    assert name_of(Path("Sunflowers (1888).jpg")) == "sunflowers_1888"
+    assert name_of(Path("向日葵.jpg")) == "my_painting"
+    assert title_of(Path("the_old-mill.jpg")) == "The old mill"
+    assert style_size(torch.empty(3, 900, 1200), 1) == 448
+    assert style_size(torch.empty(3, 900, 1200), 2) == 896
+    assert style_size(torch.empty(3, 300, 400), 1) == 300
+    assert style_size(torch.empty(3, 100, 150), 1) == 256
+    assert style_size(torch.empty(3, 500, 4000), 1) == 224

@@ -1,0 +1,160 @@
+"""Teach a network one painting.
+
+    python -m training.teach painting.jpg --minutes 10
+
+It begins with the network whose painting is nearest, trains for so many minutes by train.py's own code, evaluates the
+network, quantizes it to 8 bits and promotes it. The same command continues a lesson that was stopped or killed. An
+empty file `enough` in its folder ends it soon, and keeps what was learned.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.flags import add_flags
+from stylecore.library import find_styles
+from stylecore.vgg.weights import load_vgg
+from training.checkpoints import Lesson
+from training.command import run_command
+from training.config import NotGiven, TrainConfig, given_settings
+from training.registry import Registry
+from training.state import ENOUGH
+from training.teach.finish import finish
+from training.teach.painting import name_of, read_painting, title_of
+from training.teach.progress import Progress
+from training.teach.settings import BRUSHES, DEFAULTS, content_weight, keep_order, kept_order, precision, style_size
+from training.teach.start import nearest_start
+from training.tracking import TrackingError
+from training.train import Stopped, train
+
+STOPPED = 143
+"""Exit status after SIGTERM or Ctrl-C."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
+    return run_command(_teach, _parser().parse_args(arguments))
+
+
+def _teach(options: argparse.Namespace) -> int:
+    progress = Progress(options.progress)
+    try:
+        progress.begin()
+        config = _settings(options)
+        if options.stdin:
+            _obey(config.folder)
+        command = shlex.join(["python", "-m", "training.teach", *sys.argv[1:]])
+        train(config, resume=True, lesson=Lesson(command, partial(progress.learn, config)))
+        progress.finish()
+        taught = finish(config)
+    except Stopped:
+        print(f"stopped; the same command continues from the state in {config.folder}.", file=sys.stderr)
+        return STOPPED
+    except (StylecoreError, TrackingError) as error:
+        progress.failed(str(error))
+        raise
+    progress.done(taught.file, taught.version, taught.run_page)
+    style = config.name if taught.version else taught.file
+    print(f"learned: python -m stylecore stylize photo.jpg --style {style} -o out.png")
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> TrainConfig:
+    """The settings of the lesson: those that it began with, or new ones, chosen from the painting."""
+    given, painting = given_settings(options), options.painting
+    pixels = read_painting(painting)
+    config = replace(DEFAULTS, **given, style_image=str(painting))
+    config = replace(config, name=config.name or name_of(painting), title=config.title or title_of(painting))
+    for name in filter(None, (config.name, config.run_name)):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise StylecoreError(f"{name!r} is not a name for a style; use letters, digits, '_' and '-'.")
+    if not config.minutes > 0:
+        raise StylecoreError(f"--minutes is {config.minutes:g}, and must be above 0.")
+    if kept := kept_order(config.folder, painting):
+        return replace(kept, style_image=str(painting), minutes=given.get("minutes", kept.minutes))
+    _refuse_taken(config.name)
+    config = _chosen(config, pixels, given, options.brush)
+    config.check()
+    keep_order(config, painting)
+    return config
+
+
+def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, object], brush: float) -> TrainConfig:
+    """What the person left open: style size, precision, start and content weight."""
+    if "mixed_precision" not in given:
+        config = replace(config, mixed_precision=precision(config.cpu))
+    config = replace(config, style_size=config.style_size or style_size(pixels, brush))
+    start = None
+    if not config.init_from:
+        start = nearest_start(pixels, config.network, load_vgg("vgg19"), config.name)
+        config = replace(config, init_from=start.file if start else "")
+        print(
+            f"begins with {start.card.title or start.card.name}, whose painting is nearest ({start.distance:.2f})"
+            if start
+            else "begins with random weights, because there is no champion of this form of network",
+            flush=True,
+        )
+    config = replace(config, content_weight=config.content_weight or content_weight(start))
+    print(f"content weight {config.content_weight:g}, style size {config.style_size}", flush=True)
+    return config
+
+
+def _refuse_taken(name: str) -> None:
+    """Raise StylecoreError if there is a style of this name."""
+    taken = any(style.card.name == name for style in find_styles())
+    with contextlib.suppress(StylecoreError, TrackingError):  # a store that does not answer: the tracker says so
+        taken = taken or bool(Registry().versions(name))
+    if taken:
+        raise StylecoreError(f"there is a style {name} already; choose another --name.")
+
+
+def _obey(folder: Path) -> None:
+    """Read standard input in a thread: the line `enough` ends the lesson soon, and the input's end stops it."""
+
+    def read() -> None:
+        for line in sys.stdin:
+            if line.strip() == ENOUGH:
+                (folder / ENOUGH).touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.teach",
+        description="Teach a network one painting, within minutes.",
+        epilog="The same command continues a lesson that was stopped. A style size, a content weight and a start that "
+        "are not given are chosen from the painting.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("painting", type=Path, help="the picture to learn")
+    parser.add_argument(
+        "--brush", type=float, default=1.0, help=f"size of the strokes, {BRUSHES[0]:g} to {BRUSHES[1]:g}"
+    )
+    parser.add_argument(
+        "--progress", type=Path, metavar="FOLDER", help="write the network to this folder every few seconds, to watch"
+    )
+    parser.add_argument(
+        "--stdin",
+        action="store_true",
+        help="end soon at the line `enough` on standard input, and stop at its end: for programs that start this one",
+    )
+    add_flags(parser, DEFAULTS, without=("style_image",), shown=NotGiven)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The settings of a lesson: what is the same for every painting, and what is chosen from the painting."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.files import file_sha256, write_whole
+from training.config import Precision, TrainConfig
+from training.photos import SAMPLES
+from training.teach.start import Start
+
+DEFAULTS = TrainConfig(
+    minutes=10,
+    iterations=100_000,
+    checkpoints=(),
+    photos=SAMPLES,
+    smallest_crop=0.35,
+    width=0.5,
+    input_noise=0.06,
+    style_size=0,
+    style_layer_weights=(20, 8, 2, 1),
+    content_weight=0,
+    steadiness_weight=100,
+    batch_size=2,
+    workers=1,
+    learning_rate=1.5e-3,
+    gradient_clip=10,
+    schedule="cosine",
+    warmup=20,
+    save_minutes=0.5,
+    gatys_iterations=0,
+)
+"""As the published recipes have them, for minutes instead of iterations. 0 is chosen from the painting."""
+STYLE_SIZE = 448
+LEAST_STYLE_SIZE = 256
+WIDEST = 2.0
+"""Of a painting that is wider than so many times its height, or higher than its width, fewer pixels are taken."""
+CONTENT_WEIGHTS = (2.0, 4.0)
+"""The least and the largest; 3 without a start."""
+BRUSHES = (0.5, 2.0)
+ORDER = "lesson.json"
+"""The settings of a lesson in its folder, for a resume."""
+
+
+def style_size(painting: Tensor, brush: float) -> int:
+    """Short side in pixels to which a painting (3, H, W) is resized: never enlarged beyond `LEAST_STYLE_SIZE`.
+
+    Raises:
+        StylecoreError: for a brush that is not in `BRUSHES`.
+    """
+    if not BRUSHES[0] <= brush <= BRUSHES[1]:
+        raise StylecoreError(f"--brush is {brush:g}, and must be {BRUSHES[0]:g} to {BRUSHES[1]:g}.")
+    short, long = sorted(painting.shape[-2:])
+    wanted = STYLE_SIZE * brush * math.sqrt(min(1.0, WIDEST * short / long))
+    return round(max(min(wanted, short), min(wanted, LEAST_STYLE_SIZE)))
+
+
+def content_weight(start: Start | None) -> float:
+    """That of the start, whose painting is like the new one; within limits that fit a short training."""
+    least, most = CONTENT_WEIGHTS
+    if start is None:
+        return (least + most) / 2
+    return min(max(float(start.card.training.get("content_weight") or least), least), most)
+
+
+def precision(cpu: bool) -> Precision:
+    """bfloat16 where the machine computes it, as the published networks were trained."""
+    if torch.cuda.is_available() and not cpu:
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "no"
+
+
+def keep_order(config: TrainConfig, painting: Path) -> None:
+    """Write the settings to the run's folder.
+
+    Raises:
+        StylecoreError: when it cannot be written.
+    """
+    content = {"painting": file_sha256(painting), "settings": dataclasses.asdict(config)}
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StylecoreError(
+            f"the folder {config.folder} cannot be made ({error.strerror}); choose another --output-dir."
+        ) from error
+    write_whole(config.folder / ORDER, json.dumps(content, indent=2).encode())
+
+
+def kept_order(folder: Path, painting: Path) -> TrainConfig | None:
+    """The settings of a lesson that began in this folder; None if there is none.
+
+    Raises:
+        StylecoreError: when the folder holds another run, or the lesson of another painting.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / ORDER).read_text(encoding="utf-8"))
+        settings: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content["settings"].items()
+        }
+        config = TrainConfig(**settings)
+    except FileNotFoundError:
+        if any(folder.glob("*.safetensors")):
+            raise StylecoreError(f"{folder} already holds a run; choose another --name.") from None
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StylecoreError(f"{folder / ORDER} cannot be read: {error}; choose another --name.") from error
+    if content.get("painting") != file_sha256(painting):
+        raise StylecoreError(f"{folder} holds the lesson of another painting; choose another --name.")
+    return config

@@ -1,0 +1,107 @@
+"""The start of a lesson: the trained network whose painting is nearest to the new one.
+
+The distance is the judge's style error between the paintings (judge.py): the relative style loss of VGG-19, mean of
+its layers, at full and at half size. Both paintings have as many pixels, so the strokes' share of the picture counts.
+"""
+
+import math
+import os
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stylecore.errors import StylecoreError
+from stylecore.gatys.objective import reduce_picture
+from stylecore.johnson.style_model import StyleCard
+from stylecore.johnson.transform_net import TransformNetConfig
+from stylecore.library import CHAMPION, StyleFile, find_styles
+from stylecore.losses import gram_matrix, style_loss
+from stylecore.pictures.read import load_picture, resize
+from stylecore.vgg.network import VGG
+from training.config import REPOSITORY, find_file
+from training.judge import STYLE_LAYERS
+
+SIDE = 224
+"""The paintings are compared with as many pixels as a square of this side has."""
+SCALES = (1, 2)
+KEPT_PAINTING = Path("style/picture.jpg")
+"""Of a published run, in its folder."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network to begin with. `distance`: of its painting to the new one, 0 for the same."""
+
+    file: str
+    card: StyleCard
+    distance: float
+
+
+def nearest_start(painting: Tensor, form: TransformNetConfig, vgg: VGG, without: str) -> Start | None:
+    """The nearest champion of this form of network, but for the style `without`; None if there is none.
+
+    Args:
+        painting: (3, H, W) in [0, 1].
+        form: of the network to train; its input noise may differ.
+        vgg: VGG-19.
+    """
+    wanted = grams(painting, vgg)
+    starts = []
+    for style in candidates(form, without):
+        if picture := painting_of(style):
+            found = grams(load_picture(picture).pixels, vgg)
+            starts.append(Start(reference_of(style.path), style.card, distance(found, wanted)))
+    return min(starts, key=lambda start: start.distance, default=None)
+
+
+def candidates(form: TransformNetConfig, without: str) -> list[StyleFile]:
+    """The champions in the library that have this form of network."""
+    return [
+        style
+        for style in find_styles()
+        if CHAMPION in style.aliases and style.card.name != without and same_form(style.card.network, form)
+    ]
+
+
+def same_form(one: TransformNetConfig, other: TransformNetConfig) -> bool:
+    """Whether the weights of one fit the other: all but the noise is the same."""
+    return {**vars(one), "input_noise": 0} == {**vars(other), "input_noise": 0}
+
+
+def painting_of(style: StyleFile) -> Path | None:
+    """The picture that a style was trained on: kept with a published run, or the file that its card names."""
+    kept = style.path.parent.parent / KEPT_PAINTING
+    if style.path.parent.name == "checkpoints" and kept.is_file():
+        return kept
+    try:
+        return find_file(str(style.card.training.get("style_image") or ""))
+    except StylecoreError:
+        return None
+
+
+def reference_of(file: Path) -> str:
+    """The file as --init-from takes it on any machine: relative to the repository, if it is below."""
+    whole = Path(os.path.abspath(file))
+    return str(whole.relative_to(REPOSITORY) if whole.is_relative_to(REPOSITORY) else whole)
+
+
+@torch.no_grad()
+def grams(painting: Tensor, vgg: VGG) -> list[Tensor]:
+    """The Gram matrices (1, C, C) of the judge's layers at `SCALES`."""
+    height, width = painting.shape[-2:]
+    factor = SIDE / math.sqrt(height * width)
+    batch = resize(painting, (max(64, round(height * factor)), max(64, round(width * factor))))[None]
+    found = []
+    for scale in SCALES:
+        reduced = reduce_picture(batch, scale).to(memory_format=torch.channels_last)
+        found += [gram_matrix(each) for each in vgg.activations(reduced, STYLE_LAYERS).values()]
+    return found
+
+
+def distance(found: list[Tensor], wanted: list[Tensor]) -> float:
+    """The mean relative style loss: 0 for the same painting, about 1 for an unrelated picture."""
+    pairs = zip(found, wanted, strict=True)
+    return statistics.mean(float(style_loss(mine, theirs, "relative")) for mine, theirs in pairs)
