@@ -80,14 +80,6 @@ def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-def unsent_folders(run_folder: Path) -> list[Path]:
-    """The folders with a journal, the oldest run first: those kept by `set_aside`, and the run's own."""
-    named = ((re.fullmatch(rf"{FOLDER}-(\d+)", path.name), path) for path in run_folder.glob(f"{FOLDER}-*"))
-    aside = {int(match[1]): path for match, path in named if match}
-    folders = (*(aside[number] for number in sorted(aside)), run_folder)
-    return [folder for folder in folders if (folder / FOLDER / RECORDS).exists()]
-
-
 def records_in(folder: Path, kind: str = "") -> Iterator[Record]:
     """The undamaged records (of a kind) in the folder of a journal, which another process may be writing."""
     sign = f'"kind": "{kind}"'.encode() if kind else b""
