@@ -28,8 +28,9 @@ from training.evaluate import judge_network
 from training.evaluation import evaluate_together
 from training.registry.versions import log_preview, log_style
 from training.state import Clock
+from training.tracking import JournaledTracker
 from training.tracking.environment import environment_tags
-from training.tracking.tracker import Tracker
+from training.tracking.store import default_tracking_uri
 
 NOTE_PICTURE = 384
 """Longest side in pixels of the style picture in the run's note."""
@@ -49,7 +50,7 @@ class Trial:
 
     tags: Mapping[str, str]
     command: str
-    evaluate: Callable[[Tracker, TransformNet, int], None]
+    evaluate: Callable[[JournaledTracker, TransformNet, int], None]
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def copy_on_cpu(network: TransformNet) -> TransformNet:
     return copy
 
 
-def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: Tracker) -> None:
+def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: JournaledTracker) -> None:
     """Register the style files of the run that are not registered yet, with their sample pictures."""
     for iteration, path in style_files(config.folder).items():
         if iteration in tracker.checkpoints:
@@ -125,7 +126,7 @@ def style_files(folder: Path) -> dict[int, Path]:
     return {iteration: files[iteration] for iteration in sorted(files)}
 
 
-def evaluate_checkpoints(config: TrainConfig, tracker: Tracker, device: str) -> None:
+def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device: str) -> None:
     """Evaluate the networks of the run on the preview photos, log the metrics with each, and print the tables.
 
     All networks share one optimization by the method of Gatys et al. for each photo and size.
@@ -154,16 +155,28 @@ def preview_photos(config: TrainConfig) -> dict[str, Tensor]:
     return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in preview_files(config).items()}
 
 
-def start_tracker(
+def tracker_of(config: TrainConfig) -> JournaledTracker:
+    """The tracker of a new run in the run's folder."""
+    return JournaledTracker(
+        config.folder,
+        experiment=EXPERIMENT,
+        run_name=config.run_name or config.name,
+        tracking_uri=default_tracking_uri(),
+        resume=False,
+        end_seconds=config.end_seconds,
+    )
+
+
+def begin_run(
     config: TrainConfig,
     accelerator: Accelerator,
+    tracker: JournaledTracker,
     photos: dict[str, str],
     style: Tensor,
-    run_id: str,
     trial: Trial | None = None,
     lesson: Lesson | None = None,
-) -> Tracker:
-    """Begin the MLflow run, or continue the run `run_id` if that is not empty."""
+) -> None:
+    """Begin the MLflow run, or continue the run `tracker.resume`, in the main process."""
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     device = accelerator.device.type
     if device == "cuda":
@@ -172,17 +185,12 @@ def start_tracker(
     about = ", ".join(part for part in (config.artist, config.year) if part)
     named = trial or lesson
     command = named.command if named else command_line(accelerator.num_processes, tags)
-    return Tracker.start(
-        experiment=EXPERIMENT,
-        run_name=config.run_name or config.name,
-        params={**dataclasses.asdict(config), "global_batch_size": global_batch_size},
+    accelerator.init_trackers(EXPERIMENT, {**dataclasses.asdict(config), "global_batch_size": global_batch_size})
+    tracker.describe(
         tags={**tags, **(trial.tags if trial else {})},
         note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
         note_image=to_image(fit(style, NOTE_PICTURE)),
         dataset=photos,
-        run_id=run_id or None,
-        folder=config.folder,
-        end_seconds=config.end_seconds,
     )
 
 

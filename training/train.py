@@ -35,10 +35,11 @@ from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import (
     Lesson,
     Trial,
+    begin_run,
     evaluate_checkpoints,
     preview_photos,
     register_checkpoints,
-    start_tracker,
+    tracker_of,
     write_checkpoint,
 )
 from training.config import TrainConfig, find_file, parse_config
@@ -46,9 +47,8 @@ from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
 from training.state import Clock, Progress, State, load_state, newest_state, read_state, save_state
-from training.tracking import TrackingError
+from training.tracking import JournaledTracker, TrackingError
 from training.tracking.environment import environment_tags
-from training.tracking.tracker import Tracker
 
 PRINT_EVERY = 100
 
@@ -84,7 +84,9 @@ def train(
         StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
         Stopped: after SIGTERM or Ctrl-C.
     """
+    tracker = tracker_of(config)
     accelerator = Accelerator(
+        log_with=tracker,
         cpu=config.cpu,
         mixed_precision=config.mixed_precision,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
@@ -125,10 +127,9 @@ def train(
     forward = torch.compile(trained) if config.compile else trained
 
     stop_requested = _listen_for_stop()
-    tracker = Tracker.silent()
     if accelerator.is_main_process:
-        about_photos = describe_photos(photos, config.photos)
-        tracker = start_tracker(config, accelerator, about_photos, style, progress.run_id, trial, lesson)
+        tracker.resume = progress.run_id
+        begin_run(config, accelerator, tracker, describe_photos(photos, config.photos), style, trial, lesson)
     stream = batches(
         photos,
         config.batch_size,
@@ -207,7 +208,7 @@ def train(
                 values["data/images_seen"] = iteration * global_batch_size
                 values["data/unreadable_files"] = unreadable.count_all()
                 logged_at, logged_iteration = now, iteration
-                tracker.log_metrics(values, iteration)
+                accelerator.log(values, step=iteration)
                 if iteration % PRINT_EVERY == 0 or is_checkpoint or iteration == first_iteration + config.log_every:
                     seconds = (now - started) / (iteration - first_iteration)
                     accelerator.print(
@@ -241,7 +242,7 @@ def train(
         if accelerator.is_main_process and trial is None:
             _stop_at_once(stop_requested)
             evaluate_checkpoints(config, tracker, str(accelerator.device))
-        tracker.finish("FINISHED")
+        tracker.finish()
     except Stopped as stopped:
         tracker.finish("KILLED", str(stopped))
         raise
@@ -340,7 +341,7 @@ def _open_folder(config: TrainConfig, resume: bool) -> State | None:
     return read_state(saved) if saved else None
 
 
-def _registered(config: TrainConfig, tracker: Tracker) -> str:
+def _registered(config: TrainConfig, tracker: JournaledTracker) -> str:
     """The registered versions of the checkpoints, for the last message."""
     versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
     return f" and registered as {config.name}: {versions}" if versions else ""

@@ -1,4 +1,4 @@
-"""What telling MLflow costs: the share of a training's time that is spent in the Tracker.
+"""What telling MLflow costs: the share of a training's time that is spent in the JournaledTracker.
 
     python tests/benchmarks/logging_cost.py [any flags of train.py]
 
@@ -22,15 +22,15 @@ from PIL import Image
 
 from training import train
 from training.config import parse_config
-from training.tracking.tracker import Tracker
+from training.tracking import JournaledTracker
 
-COUNTED = ("start", "log_metrics", "log_image", "log_checkpoint", "finish")
+COUNTED = ("start", "log", "log_images", "log_checkpoint", "finish")
 
 
 def main() -> None:
     spent: dict[str, float] = defaultdict(float)
     for name in COUNTED:
-        setattr(Tracker, name, timed(getattr(Tracker, name), name, spent))
+        setattr(JournaledTracker, name, timed(getattr(JournaledTracker, name), name, spent))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "photos").mkdir()
@@ -49,8 +49,8 @@ def main() -> None:
     print(f"\n{config.iterations} iterations, {steps.between():.3f} s each; {whole:.1f} s in all")
     for name, seconds in spent.items():
         print(f"{name:>15}: {seconds:7.3f} s")
-    metrics = spent["log_metrics"] / config.iterations / steps.between()
-    print(f"log_metrics takes {metrics:.2%} of a step; everything {sum(spent.values()) / whole:.2%} of the run")
+    metrics = spent["log"] / config.iterations / steps.between()
+    print(f"log takes {metrics:.2%} of a step; everything {sum(spent.values()) / whole:.2%} of the run")
 
 
 class Steps:
@@ -79,7 +79,7 @@ def timed(function: Any, name: str, spent: dict[str, float]) -> Any:
         finally:
             spent[name] += time.perf_counter() - began
 
-    return classmethod(lambda cls, **named: measured(**named)) if name == "start" else measured
+    return measured
 
 
 if __name__ == "__main__":

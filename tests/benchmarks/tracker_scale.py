@@ -38,7 +38,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from training.registry import Registry
 from training.registry.versions import log_style
-from training.tracking.tracker import Tracker
+from training.tracking import JournaledTracker
 
 PASSWORD = "a long password"
 CURVES = ("loss/total", "loss/content", "loss/style", "loss/tv", "opt/lr", "opt/gradient_norm", "output/mean")
@@ -79,11 +79,12 @@ def fill(postgres: Postgres, options: argparse.Namespace) -> tuple[str, list[str
     network = TransformNetConfig(residual_blocks=1, width=0.25)
     params = {f"setting_{index}": index for index in range(45)}
     tags = {f"tag_{index}": "x" * 40 for index in range(12)}
-    tracker = Tracker.start(
-        experiment="johnson", run_name="run-0", params=params, tags=tags, note="note", system_metrics=False
-    )
+    tracker = JournaledTracker(experiment="johnson", run_name="run-0", tags=tags, system_metrics=False)
+    tracker.start()
+    tracker.store_init_configuration(params)
+    tracker.describe(note="note")
     for curve in CURVES[: options.curves]:
-        tracker.log_metrics({curve: 1.0}, 1)
+        tracker.log({curve: 1.0}, 1)
     for step in (1000, 1500, 3500):
         card = StyleCard(name="style-0", title="Style 0", network=network, iterations=step)
         log_style(tracker, StyleModel(TransformNet(network), card), step, {})

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from training.tracking import TrackingError, sender
+from training.tracking.folders import sync
 from training.tracking.journal import Journal
-from training.tracking.replay import replay
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr(sender, "LONGEST_PAUSE", 1.0)
     monkeypatch.setattr(sender, "GATHER_SECONDS", 0.5)
-    monkeypatch.setattr("training.tracking.replay.REPLAY_SECONDS", 10.0)
+    monkeypatch.setattr("training.tracking.folders.SYNC_SECONDS", 10.0)
 
 
 def check_that_all_is_there_once(client: MlflowClient, folder: Path, status: str = "FINISHED") -> str:
@@ -87,7 +87,7 @@ def replay_until_all_is_sent(folder: Path, url: str | None = None) -> None:
     """Faults go on during a replay, which may then have to be asked for again."""
     for _ in range(20):
         try:
-            replay(folder, url)
+            sync(folder, url)
             return
         except TrackingError as error:
             if "has not received" not in str(error):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from servers import MLflowServer
+from tracked_runs import start_run
 
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleCard, StyleModel
@@ -19,7 +20,6 @@ from training.registry.__main__ import main
 from training.registry.migrate import MIGRATED
 from training.registry.versions import log_preview, log_style
 from training.tracking.store import connect
-from training.tracking.tracker import Tracker
 
 
 def tiny_style(iterations: int) -> StyleModel:
@@ -29,7 +29,7 @@ def tiny_style(iterations: int) -> StyleModel:
 
 def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
     """A run as training leaves it; returns its id."""
-    tracker = Tracker.start(
+    tracker = start_run(
         experiment="johnson",
         run_name=name,
         params={"style_weight": 5e9, "name": name},
@@ -42,9 +42,9 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
     )
     log_preview(tracker, "tower", torch.rand(3, 16, 16), 0)
     for step in range(1, 1201):
-        tracker.log_metrics({"loss/total": 1 / step}, step)
-    tracker.log_metrics({"odd": math.nan}, 1)
-    tracker.log_metrics({"odd": math.inf}, 2)
+        tracker.log({"loss/total": 1 / step}, step)
+    tracker.log({"odd": math.nan}, 1)
+    tracker.log({"odd": math.inf}, 2)
     for step in range(600, 600 * checkpoints + 1, 600):
         log_style(tracker, tiny_style(step), step, {"loss/total": 1 / step})
     tracker.finish()

@@ -25,7 +25,7 @@ from stylecore.johnson.style_model import StyleModel
 from stylecore.vgg.weights import find_weights
 from training.config import REPOSITORY
 from training.tracking import TrackingError
-from training.tracking.replay import replay
+from training.tracking.folders import sync
 
 VGG_CACHE = default_cache()
 
@@ -90,7 +90,7 @@ def test_a_training_whose_servers_fail_all_the_time_ends_as_an_undisturbed_one(
         with storm(server, postgres, s3):
             outputs = [process.communicate(timeout=300)[0] for process in (undisturbed, disturbed)]
             with suppress(TrackingError):  # nor does a replay mind
-                replay(tmp_path / "stormy" / "stormy")
+                sync(tmp_path / "stormy" / "stormy")
     finally:
         for process in (undisturbed, disturbed):
             process.kill()

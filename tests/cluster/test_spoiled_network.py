@@ -20,12 +20,12 @@ from mlflow import MlflowClient
 from outages import check_that_all_is_there_once, impatient, photos, replay_until_all_is_sent  # noqa: F401 - fixtures
 from PIL import Image
 from servers import S3, MLflowServer, Postgres
+from tracked_runs import start_run
 
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
-from training.tracking.tracker import Tracker
 
 RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "8"))
 SECONDS = float(os.environ.get("STYLECORE_TEST_SECONDS", "15"))
@@ -40,7 +40,7 @@ def tiny_style(iterations: int, name: str = "stripes") -> StyleModel:
 
 def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
     """A run that says something of every kind for so long; returns how long each step's metrics took to say."""
-    run = Tracker.start(
+    run = start_run(
         experiment="johnson",
         run_name=folder.name,
         params={"seed": 1, "width": 0.25},
@@ -59,7 +59,7 @@ def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
     while time.monotonic() < until or step < 20:
         values = {f"loss/{name}": random.random() for name in ("total", "content", "style", "tv")}
         began = time.perf_counter()
-        run.log_metrics(values, step)
+        run.log(values, step)
         took.append(time.perf_counter() - began)
         if step % 20 == 0:
             log_preview(run, "amber", torch.rand(3, 32, 48), step)
@@ -213,7 +213,7 @@ def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_
     from training.registry import Registry
 
     server = serve()
-    run = Tracker.start(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
+    run = start_run(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
     for step in (10, 20, 30):
         log_style(run, tiny_style(step), step, {"loss/total": 1.0})
     run.finish()
@@ -256,7 +256,7 @@ def test_a_run_that_begins_without_its_server_is_complete_when_it_comes(
     server.kill()
     took = a_run(tmp_path / "early", 1.0)
     assert max(took) < 1
-    sentence = re.search(r"`python -m training.tracking replay (\S+)` sends them", caplog.text)
+    sentence = re.search(r"`python -m training.tracking sync (\S+)` sends them", caplog.text)
     assert sentence
     server.start()
     replay_until_all_is_sent(Path(sentence[1]))

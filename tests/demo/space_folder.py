@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tracked_runs import start_run
 
 from demo import deploy
 from stylecore.errors import StylecoreError
@@ -13,7 +14,6 @@ from stylecore.vgg.weights import write_weights
 from tests.demo.conftest import make_style
 from tests.demo.local_hub import TOKEN, Hub
 from training.registry.versions import log_style
-from training.tracking.tracker import Tracker
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A registry with a style of two runs, three versions."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
     for seed, (run_name, steps) in enumerate({"wide": (10, 20), "narrow": (20,)}.items()):
-        run = Tracker.start(
+        run = start_run(
             experiment="johnson", run_name=run_name, params={}, tags={}, tracking_uri=uri, system_metrics=False
         )
         for step in steps:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from tracked_runs import start_run
 
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import GatysConfig
@@ -25,8 +26,8 @@ from training.evaluate import main, photo_files
 from training.evaluation import evaluate, evaluate_together, middle_square, training_settings
 from training.objective import pixel_objective, style_targets, training_losses
 from training.registry.versions import log_style
+from training.tracking import JournaledTracker
 from training.tracking.store import connect
-from training.tracking.tracker import Tracker
 
 SIZE = 32
 SETTINGS = {
@@ -215,9 +216,9 @@ def workplace(tmp_path: Path, vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def run_of(model: StyleModel, folder: Path) -> tuple[Tracker, Path]:
+def run_of(model: StyleModel, folder: Path) -> tuple[JournaledTracker, Path]:
     """Registers the network as a training run does, and writes its file."""
-    tracker = Tracker.start(experiment="johnson", run_name="first", params={}, tags={}, system_metrics=False)
+    tracker = start_run(experiment="johnson", run_name="first", params={}, tags={}, system_metrics=False)
     log_style(tracker, model, model.card.iterations, {"loss/total": 1.0})
     tracker.finish()
     file = folder / f"{model.card.iterations}.safetensors"

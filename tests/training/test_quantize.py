@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tracked_runs import start_run
 
 from demo.services.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
@@ -19,7 +20,7 @@ from training.registry import Registry
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import log_style
-from training.tracking.tracker import Tracker
+from training.tracking import JournaledTracker
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
 MakeStyle = Callable[..., StyleModel]
@@ -126,9 +127,9 @@ def form_of(model: StyleModel, median: float = 40.0) -> Quantization:
 
 
 @pytest.fixture
-def trained(store: str, tiny_style: MakeStyle) -> Tracker:
+def trained(store: str, tiny_style: MakeStyle) -> JournaledTracker:
     """A finished run of two checkpoints."""
-    run = Tracker.start(
+    run = start_run(
         experiment="johnson",
         run_name="waves",
         params={},
@@ -145,7 +146,7 @@ def trained(store: str, tiny_style: MakeStyle) -> Tracker:
     return run
 
 
-def test_the_8_bit_form_travels(trained: Tracker, store: str, migrated_store: Path, tmp_path: Path) -> None:
+def test_the_8_bit_form_travels(trained: JournaledTracker, store: str, migrated_store: Path, tmp_path: Path) -> None:
     registry = Registry(store)
     version = registry.find("tiny_waves/1")
     assert version.int8 == ""
@@ -172,7 +173,7 @@ def test_the_8_bit_form_travels(trained: Tracker, store: str, migrated_store: Pa
     assert BundleCatalogue(tmp_path / "bundle").open("tiny_waves").quantization == form
 
 
-def test_a_new_8_bit_form_replaces_the_old_one(trained: Tracker, store: str) -> None:
+def test_a_new_8_bit_form_replaces_the_old_one(trained: JournaledTracker, store: str) -> None:
     registry = Registry(store)
     version = registry.find("tiny_waves/1")
     model = StyleModel.load(registry.weights(version))
@@ -185,7 +186,7 @@ def test_a_new_8_bit_form_replaces_the_old_one(trained: Tracker, store: str) -> 
 
 @with_openvino
 def test_registered_versions_are_quantized(
-    trained: Tracker, store: str, photos: Path, any_quality: None, capsys: pytest.CaptureFixture[str]
+    trained: JournaledTracker, store: str, photos: Path, any_quality: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models:/tiny_waves@iterations-20", "--photos", str(photos)]) == 0
     assert "tiny_waves/2: 8 of 8 convolutions" in capsys.readouterr().out

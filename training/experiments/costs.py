@@ -32,8 +32,9 @@ from training.command import run_command
 from training.config import find_file
 from training.evaluate import find_candidate, photo_files
 from training.evaluation import middle_square
+from training.tracking import JournaledTracker
 from training.tracking.environment import environment_tags
-from training.tracking.tracker import Tracker
+from training.tracking.store import default_tracking_uri
 
 EXPERIMENT = "benchmarks"
 RUN_NAME = "costs"
@@ -100,21 +101,23 @@ def run(options: argparse.Namespace) -> None:
     style = load_picture(find_file(STYLE_PICTURE)).pixels
     device = choose_device(options.device)
     config = dataclasses.replace(DEFAULTS, steps=options.gatys_steps)
-    tracker = Tracker.silent()
+    tracker = JournaledTracker.silent()
     if options.log:
-        tracker = Tracker.start(
-            experiment=EXPERIMENT,
-            run_name=RUN_NAME,
-            params={**_circumstances(model, config), "photo": photo_name, "repeats": options.repeats},
-            tags=environment_tags(1, str(device)),
-            note="Each point of a curve is one measurement.",
-            system_metrics=False,  # sampling takes time too
+        # Sampling the system takes time too.
+        tracker = JournaledTracker(
+            experiment=EXPERIMENT, run_name=RUN_NAME, tracking_uri=default_tracking_uri(), system_metrics=False
         )
+        tracker.start()
+        tracker.store_init_configuration(
+            {**_circumstances(model, config), "photo": photo_name, "repeats": options.repeats}
+        )
+        tags = environment_tags(1, str(device))
+        tracker.describe(tags=tags, note="Each point of a curve is one measurement.")
     measured: dict[str, list[float]] = {}
 
     def report(metric: str, value: float, number: int) -> None:
         measured.setdefault(metric, []).append(value)
-        tracker.log_metrics({metric: value}, number)
+        tracker.log({metric: value}, number)
 
     with tracker.finishing():
         for size in dict.fromkeys(options.sizes):

@@ -26,8 +26,9 @@ from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
 from training.registry.versions import log_preview
+from training.tracking import JournaledTracker
 from training.tracking.environment import environment_tags
-from training.tracking.tracker import Tracker
+from training.tracking.store import default_tracking_uri
 
 EXPERIMENT = "gatys"
 RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)
@@ -130,12 +131,12 @@ def _paint_one(
     grid = f"{about['photo']}-{about['style']}"
     name = f"{grid}-{ratio:g}"
     steps = paint(content, style, vgg, config)
-    tracker = Tracker.silent()
+    tracker = JournaledTracker.silent()
     if tracking:
-        tracker = Tracker.start(
-            experiment=EXPERIMENT,
-            run_name=name,
-            params={**about, "ratio": ratio, **dataclasses.asdict(config)},
+        tracker = JournaledTracker(experiment=EXPERIMENT, run_name=name, tracking_uri=default_tracking_uri())
+        tracker.start()
+        tracker.store_init_configuration({**about, "ratio": ratio, **dataclasses.asdict(config)})
+        tracker.describe(
             tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
             note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
             note_image=to_image(fit(style, STYLE_SIDE)),
@@ -145,7 +146,7 @@ def _paint_one(
         log_preview(tracker, about["photo"], content, 0)
         for last in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
             losses = {f"loss/{term}": value for term, value in last.losses.items()}
-            tracker.log_metrics({**losses, "perf/seconds": last.elapsed}, last.step)
+            tracker.log({**losses, "perf/seconds": last.elapsed}, last.step)
         assert last is not None  # paint yields at least one step
         picture = last.picture()
         log_preview(tracker, about["photo"], picture, last.step)

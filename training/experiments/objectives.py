@@ -33,7 +33,7 @@ from training.config import TrainConfig, find_file, parse_config
 from training.judge import SIZES, Judge, judge_style, metrics
 from training.objective import pixel_objective, style_targets
 from training.registry.versions import log_preview
-from training.tracking.tracker import Tracker
+from training.tracking import JournaledTracker
 from training.train import Stopped, train
 
 COMPARISON = "objectives"
@@ -95,10 +95,12 @@ def compare(recipe: TrainConfig) -> None:
             continue
         print(f"{number} of {len(variants(recipe))}: {config.run_name}, style weight {config.style_weight:.3g}")
 
-        def evaluate(tracker: Tracker, network: TransformNet, iteration: int, config: TrainConfig = config) -> None:
+        def evaluate(
+            tracker: JournaledTracker, network: TransformNet, iteration: int, config: TrainConfig = config
+        ) -> None:
             card = StyleCard(config.name, network=network.config, iterations=iteration, training=config.for_card())
             engine = Engine(StyleModel(copy_on_cpu(network), card), "cpu" if config.cpu else None)
-            tracker.log_metrics(metrics(judge_style(engine.paint, photos.items(), judge, SIZES[:1])), iteration)
+            tracker.log(metrics(judge_style(engine.paint, photos.items(), judge, SIZES[:1])), iteration)
             for name, photo in photos.items():
                 log_preview(tracker, name, engine.paint(fit(photo, config.preview_size)), iteration)
 

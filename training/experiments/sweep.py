@@ -53,14 +53,13 @@ from training.experiments.study import (
 )
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
-from training.tracking import TrackingError
+from training.tracking import JournaledTracker, TrackingError
 from training.tracking.delivery import log_params_and_tags, open_experiment
 from training.tracking.store import (
     MlflowClient,
     connect,
     plain_errors,
 )
-from training.tracking.tracker import Tracker
 from training.train import DivergedError, Stopped, train
 
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
@@ -170,7 +169,7 @@ class _Worker:
             raise optuna.TrialPruned(str(diverged)) from diverged
         return trial.user_attrs["loss"]
 
-    def _evaluate(self, trial: optuna.Trial, tracker: Tracker, network: TransformNet, iteration: int) -> None:
+    def _evaluate(self, trial: optuna.Trial, tracker: JournaledTracker, network: TransformNet, iteration: int) -> None:
         """Evaluate the network of one rung by the recipe's objective."""
         recipe = self._recipe
         card = StyleCard(recipe.name, network=network.config, iterations=iteration, training=recipe.for_card())
@@ -181,7 +180,7 @@ class _Worker:
             model, self._photos.items(), self._style, sizes, gatys_iterations=0, vgg=self._vgg, device=device
         )
         losses = evaluation.sizes()[0].losses
-        tracker.log_metrics({f"reference/{name}": value for name, value in losses.items()}, iteration)
+        tracker.log({f"reference/{name}": value for name, value in losses.items()}, iteration)
         name, photo = next(iter(self._photos.items()))
         log_preview(tracker, name, Engine(model, device).stylize(fit(photo, recipe.preview_size)), iteration)
         trial.report(losses["total"], iteration)

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -16,19 +17,21 @@ from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.pictures.read import to_image
 from training.tracking.delivery import ModelDescription
-from training.tracking.tracker import Tracker
+
+if TYPE_CHECKING:  # it imports Accelerate, which the page does without
+    from training.tracking import JournaledTracker
 
 INT8_TAG = "int8"
 """Tag of a version with a quantized network: SHA-256 of its sidecar."""
 
 
-def log_preview(tracker: Tracker, photo: str, pixels: Tensor, step: int) -> None:
+def log_preview(tracker: "JournaledTracker", photo: str, pixels: Tensor, step: int) -> None:
     """Log a sample picture (3, H, W), sRGB, [0, 1], as image `preview/<photo>` of this step; step 0 is the photo."""
-    tracker.log_image(preview_key(photo), to_image(pixels), step)
+    tracker.log_images({preview_key(photo): to_image(pixels)}, step)
 
 
 def log_style(
-    tracker: Tracker, model: StyleModel, step: int, metrics: Mapping[str, float], file: Path | None = None
+    tracker: "JournaledTracker", model: StyleModel, step: int, metrics: Mapping[str, float], file: Path | None = None
 ) -> None:
     """Log the model as the run's checkpoint of this step, which registers it as a version of its style.
 
@@ -38,7 +41,7 @@ def log_style(
         if file is None:
             file = Path(folder) / f"{model.card.name}.safetensors"
             model.save(file)
-        tracker.log_checkpoint(file, description_of(model.card), step, metrics)
+        tracker.log_checkpoint(file, step, description_of(model.card), metrics, unchanging=True)
 
 
 def description_of(card: StyleCard) -> ModelDescription:

@@ -1,5 +1,30 @@
-"""Logging of trainings to MLflow: records are first written to a journal on the disk, and a thread sends them."""
+"""A tracker for Accelerate that logs to MLflow: records first go to the disk, and a thread sends them.
+
+tracker = JournaledTracker("runs/my_run")
+accelerator = Accelerator(log_with=tracker)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.tracking.delivery import ModelDescription
+    from training.tracking.tracker import JournaledTracker
+
+__all__ = ["JournaledTracker", "ModelDescription", "TrackingError"]
 
 
 class TrackingError(Exception):
     """One sentence for the user: what is wrong between a run and its store, and what to do."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import Accelerate and MLflow, which takes seconds, only for those who ask for the tracker."""
+    if name == "JournaledTracker":
+        from training.tracking.tracker import JournaledTracker
+
+        return JournaledTracker
+    if name == "ModelDescription":
+        from training.tracking.delivery import ModelDescription
+
+        return ModelDescription
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

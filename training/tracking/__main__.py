@@ -1,4 +1,8 @@
-"""The journals of training runs from the command line: `python -m training.tracking`."""
+"""The runs in folders from the command line: `python -m training.tracking`.
+
+python -m training.tracking status FOLDER...
+python -m training.tracking sync FOLDER... --to URI
+"""
 
 import argparse
 import sys
@@ -6,32 +10,55 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.tracking import TrackingError
-from training.tracking.replay import replay
+from training.tracking.folders import in_order, journals, status, sync
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m training.tracking", description="The journals of training runs.")
+    parser = argparse.ArgumentParser(prog="python -m training.tracking", description="Runs in folders.")
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("replay", help="send the unsent records of a run to MLflow")
-    command.add_argument(
-        "run_folder", type=Path, metavar="RUN_DIR", help="the run's folder, such as runs/starry_night"
-    )
-    command.add_argument("--tracking-uri", default=None, help="the store; by default the run's")
+    folder = "a run's folder, such as runs/my_run, or a folder of runs"
+    command = commands.add_parser("sync", help="send runs to MLflow")
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
+    command.add_argument("--to", default=None, metavar="URI", help="by default $MLFLOW_TRACKING_URI, or a run's own")
+    command.add_argument("--remove-files", action="store_true", help="remove the files that have arrived")
+    command.set_defaults(action=_sync)
+    command = commands.add_parser("status", help="say what is there, what is sent and what is missing")
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
+    command.set_defaults(action=lambda options, each: print(status(each)))
+    command = commands.add_parser("replay", help="the old name of sync --remove-files, for one folder")
+    command.add_argument("folders", type=Path, nargs=1, metavar="RUN_DIR", help=folder)
+    command.add_argument("--tracking-uri", dest="to", default=None, metavar="URI")
+    command.set_defaults(action=_sync, remove_files=True)
     options = parser.parse_args(arguments)
-    try:
-        sent = replay(options.run_folder, options.tracking_uri)
-    except TrackingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    print(f"{options.run_folder}: {sent} records sent; everything is in MLflow.")
-    return 0
+    mistakes = 0
+    for each in in_order(runs_in(options.folders)):
+        try:
+            options.action(options, each)
+        except TrackingError as error:
+            mistakes += 1
+            print(f"error: {error}", file=sys.stderr)
+        except OSError as error:
+            mistakes += 1
+            print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("error: interrupted", file=sys.stderr)
+            return 130
+    return 2 if mistakes else 0
+
+
+def _sync(options: argparse.Namespace, folder: Path) -> None:
+    sent = sync(folder, options.to, remove_files=options.remove_files)
+    print(f"{folder}: {sent} records sent; everything is in MLflow.", flush=True)
+
+
+def runs_in(folders: Sequence[Path]) -> list[Path]:
+    """The folders of runs, and in place of a folder of runs the runs in it."""
+    found: list[Path] = []
+    for folder in folders:
+        inside = [] if journals(folder) or not folder.is_dir() else sorted(folder.iterdir())
+        found += [each for each in inside if journals(each)] or [folder]
+    return found
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
 from training.tracking import TrackingError
-from training.tracking.experiments import describe_experiment
+from training.tracking.journal_files import file_digest
 from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
 
 NOTE_IMAGE = "style/picture.jpg"
@@ -48,6 +48,21 @@ PARAMS_A_CALL = 100
 """MLflow's limit for params, and for tags."""
 JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
+KIND_TAG = "mlflow.experimentKind"
+KIND = "custom_model_development"
+"""MLflow's name for experiments that train models: without it their page opens on charts for language models."""
+NOTE_TAG = "mlflow.note.content"
+
+DESCRIPTIONS = {
+    "johnson": (
+        "Transformation networks, one training a run (Johnson et al. 2016). Compare runs by their losses and by the "
+        "judge: `eval/style_error_640` is the distance to the painting, `eval/content_change_640` that to the photo."
+    ),
+    "gatys": "Pictures that were painted by optimizing their pixels (Gatys et al. 2015, 2016), one picture a run.",
+    "benchmarks": "What training costs: seconds and memory of an iteration, one machine a run.",
+}
+"""What the project's own experiments are for, in Markdown."""
+REPORT = "\n\nThe report, `mlruns/published/REPORT.md` in the repository, says what came out."
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,17 @@ def open_experiment(client: MlflowClient, name: str) -> str:
     with plain_errors(client.tracking_uri, f"describing the experiment {name!r}"):
         describe_experiment(client, experiment.experiment_id, name)
     return experiment.experiment_id
+
+
+def describe_experiment(client: MlflowClient, experiment_id: str, name: str) -> None:
+    """Let MLflow's page open on the experiment's runs and say what it is for. What somebody has set stays."""
+    there = client.get_experiment(experiment_id).tags
+    wanted = {KIND_TAG: KIND}
+    if name in DESCRIPTIONS:
+        wanted[NOTE_TAG] = DESCRIPTIONS[name] + REPORT
+    for key, value in wanted.items():
+        if key not in there:
+            client.set_experiment_tag(experiment_id, key, value)
 
 
 def find_or_create_run(
@@ -210,7 +236,7 @@ def register_checkpoint(
                 name,
                 source,
                 run_id=run_id,
-                tags={"iterations": step, "run_name": run_name, "sha256": file_sha256(weights), **(tags or {})},
+                tags={"iterations": step, "run_name": run_name, "sha256": file_digest(weights), **(tags or {})},
                 await_creation_for=0,
                 model_id=logged.model_id,
             )
@@ -271,7 +297,7 @@ def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step
 
     `code` is a part of the file's name, so that a repeated request overwrites the first.
     """
-    name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+{code}"
+    name = Path(picture_path(key, step, time, code)).stem
     with plain_errors(client.tracking_uri, f"storing the picture {key!r}"), tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / f"{name}.png", Path(folder) / f"{name}+compressed.webp"
         whole.write_bytes(picture.read_bytes())
@@ -282,15 +308,14 @@ def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step
         client.set_tag(run_id, "mlflow.loggedImages", True)
 
 
+def picture_path(key: str, step: int, time: int, code: str) -> str:
+    """The artifact path of a picture, as MLflow's page expects it."""
+    return f"images/{key.replace('/', '~')}+step+{step}+timestamp+{time}+{code}.png"
+
+
 def note_of_image(run_id: str) -> str:
     """The Markdown that shows the note's picture on MLflow's page."""
     return f"\n![the style picture](get-artifact?path={quote(NOTE_IMAGE, safe='')}&run_uuid={run_id})\n"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
@@ -318,7 +343,7 @@ def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[s
 
 
 def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:
-    """The fields of MLflow's Dataset for the argument of `Tracker.start`.
+    """The fields of MLflow's Dataset for the argument of `JournaledTracker.describe`.
 
     "name", "source" (an address or a folder) and "digest" have their own fields; all other values are the profile.
     """

@@ -4,9 +4,11 @@ import getpass
 import logging
 import platform
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
@@ -39,6 +41,12 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def source_tags() -> dict[str, str]:
+    """MLflow's own tags of who ran which script."""
+    script = Path(sys.argv[0]).name
+    return {"mlflow.user": user_name(), "mlflow.source.name": script, "mlflow.source.type": "LOCAL"}
 
 
 def user_name() -> str:
@@ -81,6 +89,8 @@ class SystemMetrics:
                     return
                 if self._ended.wait(monitor.sampling_interval):
                     return
+            if self._ended.is_set():
+                return
             values = {prefix + name: float(value) for name, value in monitor.aggregate_metrics().items()}
             self._record(
                 "metrics", {"values": plain_numbers(values), "step": self._step, "time": milliseconds()}, at_once=False

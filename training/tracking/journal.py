@@ -4,7 +4,8 @@ A journal is the folder `journal/` in the run's folder:
 
     records.jsonl   one record per line, {"number", "kind", "data", "crc32"}; lines are appended and never changed
     files/          pictures and networks that records name; each is removed when its record has arrived
-    sent.json       the number of the last record that arrived, and the store's answers so far
+    sent.json       the number of the last record that arrived at a store, and its answers so far;
+                    sent-2.json is the same for a second store, and so on
     lock            locked while the journal is open; names the machine and the process that has it
     reserve         reserved space, freed when the disk is full, so that the end can still be written
 
@@ -13,18 +14,16 @@ the sender needs.
 
 A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
 disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
-wait in memory, in their order, for the disk or the store.
+wait in memory, in their order, for the disk or the store. A journal at its limit of bytes behaves like a full disk.
 """
 
-import itertools
+import errno
 import logging
 import os
 import shutil
 import threading
-from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,18 +31,23 @@ from typing import Any
 from training.tracking import TrackingError
 from training.tracking.folder_lock import FolderLock
 from training.tracking.journal_files import (
+    DISK_BYTES,
     FILES,
     FOLDER,
     LOCK,
     RECORDS,
     RESERVE,
-    SENT,
     Record,
+    Sent,
+    Waiting,
+    all_sent,
+    copy_or_link,
+    file_digest,
     file_name,
     files_of,
     read_line,
-    read_sent,
-    write_sent,
+    records_in,
+    sent_to,
 )
 
 END_SECONDS = 60.0
@@ -55,17 +59,6 @@ RESERVE_BYTES = 64 * 2**10
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Memory:
-    """Lines in their order and files by name that could not be written to a full disk."""
-
-    lines: deque[tuple[Record, bytes]] = field(default_factory=deque)
-    files: dict[str, bytes] = field(default_factory=dict)
-
-    def bytes(self) -> int:
-        return sum(len(line) for _, line in self.lines) + sum(map(len, self.files.values()))
-
-
 class Journal:
     """The journal of one run, open in this process alone. Safe to share between threads."""
 
@@ -75,15 +68,23 @@ class Journal:
     answers: dict[str, Any]
     """Data of the sender."""
 
-    def __init__(self, run_folder: Path) -> None:
+    def __init__(
+        self, run_folder: Path, *, store: str | None = None, keep_files: bool = False, limit: int = DISK_BYTES
+    ) -> None:
         """Open the journal in a run's folder, or make one.
+
+        Args:
+            store: address of the store whose `sent` and `answers` these are; by default the first one.
+            keep_files: keep files that every store has, to which the journal was ever sent.
+            limit: bytes that the records and files take at most.
 
         Raises:
             TrackingError: when another process has it open, or the folder cannot be written.
         """
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
-        self._memory = _Memory()
+        self._memory = Waiting()
+        self._keep_files, self._limit = keep_files, limit
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder / LOCK, Path(run_folder))
@@ -92,15 +93,18 @@ class Journal:
                 f"the journal of the run, {self.folder}, cannot be written ({error.strerror}); choose another folder."
             ) from error
         try:
-            self._open()
+            self._open(store)
         except OSError as error:
             self._lock.release()
             raise TrackingError(
                 f"the journal of the run, {self.folder}, cannot be read ({error.strerror}); choose another folder."
             ) from error
 
-    def _open(self) -> None:
-        self.sent, self.answers = read_sent(self.folder / SENT)
+    def _open(self, store: str | None) -> None:
+        mine = sent_to(self.folder, store)
+        self.sent, self.answers, self._store, self._sent_path = mine.number, mine.answers, mine.store, mine.path
+        others = [sent.number for sent in all_sent(self.folder) if sent.path != mine.path]
+        self._sent_to_others = min(others) if others else None
         self._file = os.open(self.folder / RECORDS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end = self._last = self._read_to = damaged = 0
         self._is_full = False
@@ -118,17 +122,25 @@ class Journal:
                 self._last = record.number
                 if record.number <= self.sent:
                     self._read_to = self._end
-                else:
+                if not self._is_done_with(record.number):
                     needed |= files_of(record)
         os.ftruncate(self._file, self._end)
         self._last = max(self._last, self.sent)
         self._synced = self._end
         if damaged:
             _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
-        for path in (self.folder / FILES).iterdir():  # a staged file whose record was never written
-            if path.name not in needed:
+        self._file_bytes = 0
+        for path in (self.folder / FILES).iterdir():
+            if path.name in needed:
+                self._file_bytes += path.stat().st_size
+            else:  # also a staged file whose record was never written
                 path.unlink()
         self._reserve()
+
+    def _is_done_with(self, number: int) -> bool:
+        """Whether no store needs the files of this record any more."""
+        arrived = self.sent if self._sent_to_others is None else min(self.sent, self._sent_to_others)
+        return number <= arrived and not self._keep_files
 
     @property
     def last(self) -> int:
@@ -167,10 +179,12 @@ class Journal:
 
     def stage(self, content: bytes, suffix: str) -> str:
         """Store the content of a file for one record; returns its name, which contains its SHA-256."""
-        name = file_name(content, suffix)
+        name = file_name(sha256(content).hexdigest(), suffix)
         path = self.folder / FILES / name
         try:
+            self._check_room(len(content))
             path.write_bytes(content)
+            self._count_file(len(content))
         except OSError as error:
             with suppress(OSError):
                 path.unlink()
@@ -180,15 +194,30 @@ class Journal:
                     self._memory.files[name] = content
         return name
 
-    def stage_file(self, path: Path) -> str:
-        """The same for a file on this disk that does not change: it is linked, which needs no space."""
-        content = path.read_bytes()
-        name = file_name(content, path.suffix)
+    def stage_file(self, path: Path, *, link: bool) -> str:
+        """The same for a file on this disk, of any size; with `link`, which needs no space, it must not change.
+
+        Raises:
+            TrackingError: when it cannot be read.
+        """
         try:
-            os.link(path, self.folder / FILES / name)
-        except OSError:  # a disk without hard links
-            return self.stage(content, path.suffix)
-        return name
+            size = path.stat().st_size
+            staged = self.folder / FILES / file_name("copy", path.suffix)
+            try:
+                self._check_room(size)
+                copy_or_link(path, staged, link)
+                self._count_file(size)
+                return staged.rename(staged.with_name(file_name(file_digest(staged), path.suffix))).name
+            except OSError:
+                with suppress(OSError):
+                    staged.unlink()
+                if size <= MEMORY_BYTES:
+                    return self.stage(path.read_bytes(), path.suffix)
+                with self._guard:
+                    self._say_full(OSError(errno.ENOSPC, f"no room for {path}"))
+                return file_name(file_digest(path), path.suffix)  # which will be missing
+        except OSError as error:
+            raise TrackingError(f"{path} cannot be read ({error.strerror}); give a file that can.") from error
 
     def fetch(self, name: str, into: Path) -> Path:
         """Copy a staged file to the path `into`, after checking its SHA-256; returns `into`.
@@ -200,12 +229,13 @@ class Journal:
             content = self._memory.files.get(name)
         try:
             if content is None:
-                content = (self.folder / FILES / name).read_bytes()
+                shutil.copyfile(self.folder / FILES / name, into)
+            else:
+                into.write_bytes(content)
         except FileNotFoundError as error:
             raise TrackingError(f"the journal {self.folder} has lost its file {name}.") from error
-        if sha256(content).hexdigest() != name.partition("-")[0]:
+        if file_digest(into) != name.partition("-")[0]:
             raise TrackingError(f"the journal's file {self.folder / FILES / name} is damaged.")
-        into.write_bytes(content)
         return into
 
     def pending(self, most: int) -> list[Record]:
@@ -226,9 +256,8 @@ class Journal:
 
     def records(self) -> list[Record]:
         """All records, sent and unsent."""
-        with self._guard, (self.folder / RECORDS).open("rb") as file:
-            written = [read_line(line) for line in file.read(self._end).splitlines(keepends=True)]
-            return [record for record in written if record] + [record for record, _ in self._memory.lines]
+        with self._guard:
+            return [*records_in(self.folder), *(record for record, _ in self._memory.lines)]
 
     def arrived(self, records: Iterable[Record], answers: Mapping[str, Any], *, keep: bool = False) -> None:
         """Mark the next records as arrived, and store the data of the sender.
@@ -245,13 +274,16 @@ class Journal:
             self._advance()
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
-            write_sent(self.folder / SENT, self.sent, self.answers)
+            self._write_sent()
             if keep:
                 return
-            for name in {name for record in done for name in files_of(record)}:
+            removable = [record for record in done if self._is_done_with(record.number)]
+            for name in {name for record in removable for name in files_of(record)}:
                 self._memory.files.pop(name, None)
                 with suppress(OSError):
+                    size = (self.folder / FILES / name).stat().st_size
                     (self.folder / FILES / name).unlink()
+                    self._file_bytes -= size
 
     def sync(self) -> None:
         """Force written records to the disk. The sender calls it, so that training does not wait."""
@@ -268,7 +300,7 @@ class Journal:
             if self._file < 0:
                 return
             self._write_waiting()
-            write_sent(self.folder / SENT, self.sent, self.answers)  # a full disk may have space again
+            self._write_sent()  # a full disk may have space again
             if self._memory.lines or self._memory.files:
                 self._write_the_end()
             with suppress(OSError):
@@ -279,11 +311,21 @@ class Journal:
                 (self.folder / RESERVE).unlink()
         self._lock.release()
 
+    def _count_file(self, size: int) -> None:
+        with self._guard:
+            self._file_bytes += size
+
     # The methods below are called with the guard held.
 
-    def _write(self, line: bytes) -> bool:
+    def _write_sent(self) -> None:
+        if self.sent or self.answers:  # a store that never answered has none
+            Sent(self._sent_path, self._store, self.sent, self.answers).write()
+
+    def _write(self, line: bytes, *, beyond_limit: bool = False) -> bool:
         written = 0
         try:
+            if not beyond_limit:
+                self._check_room(len(line))
             while written < len(line):
                 written += os.write(self._file, line[written:])
         except OSError as error:
@@ -297,12 +339,13 @@ class Journal:
     def _write_waiting(self) -> None:
         for name in list(self._memory.files):
             try:
+                self._check_room(len(self._memory.files[name]))
                 (self.folder / FILES / name).write_bytes(self._memory.files[name])
             except OSError:
                 with suppress(OSError):
                     (self.folder / FILES / name).unlink()
                 return
-            del self._memory.files[name]
+            self._file_bytes += len(self._memory.files.pop(name))
         while self._memory.lines:
             if not self._write(self._memory.lines[0][1]):
                 return
@@ -314,17 +357,18 @@ class Journal:
         with suppress(OSError):
             (self.folder / RESERVE).unlink()
         waiting = [record for record, _ in self._memory.lines]
-        lost = Counter(record.kind for record in waiting if record.kind != "end")
-        parts = [f"{count} records of {kind}" for kind, count in sorted(lost.items())]
-        parts += [f"{len(self._memory.files)} files"] if self._memory.files else []
-        if parts:
-            words = ", ".join(parts)
+        words = self._memory.in_words()
+        if words:
             _log.warning("The disk of %s was full to the end; lost are %s.", self.folder, words)
             number = waiting[0].number if waiting else self._last + 1
-            self._write(Record(number, "missing", {"what": words}).line())
+            self._write(Record(number, "missing", {"what": words}).line(), beyond_limit=True)
         for record in waiting:
             if record.kind == "end":
-                self._write(record.line())
+                self._write(record.line(), beyond_limit=True)
+
+    def _check_room(self, size: int) -> None:
+        if self._end + self._file_bytes + size > self._limit:
+            raise OSError(errno.ENOSPC, f"it has reached its limit of {self._limit:,} bytes")
 
     def _say_full(self, error: OSError) -> None:
         if self._is_full:
@@ -354,34 +398,3 @@ class Journal:
                 if record is not None and record.number > self.sent:
                     return
                 self._read_to += len(line)
-
-
-def set_aside(run_folder: Path) -> Path | None:
-    """Remove the journal of an earlier run in the same folder, or rename it if it has unsent records.
-
-    Returns:
-        The new folder of a renamed journal.
-
-    Raises:
-        TrackingError: when a process has it open, or it cannot be removed or renamed.
-    """
-    folder = Path(run_folder) / FOLDER
-    if not (folder / RECORDS).exists():
-        return None
-    journal = Journal(run_folder)
-    try:
-        whole = not journal.pending(1)
-    finally:
-        journal.close()
-    try:
-        if whole:
-            shutil.rmtree(folder)
-            return None
-        kept = next(path for n in itertools.count(1) if not (path := folder.with_name(f"{FOLDER}-{n}")).exists())
-        kept.mkdir()
-        folder.rename(kept / FOLDER)
-    except OSError as error:
-        raise TrackingError(
-            f"the journal of an earlier run, {folder}, cannot be moved ({error.strerror}); choose another folder."
-        ) from error
-    return kept

@@ -1,20 +1,24 @@
 """A journal on the disk: its records, one a line, and its other files."""
 
+import hashlib
 import json
 import math
 import os
 import re
 import secrets
+import shutil
 import time
 import zlib
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 FOLDER = "journal"
+DISK_BYTES = 20 * 2**30
+"""Limit of what a journal holds on the disk, unless its run has another."""
 RECORDS, FILES, SENT, LOCK, RESERVE = "records.jsonl", "files", "sent.json", "lock", "reserve"
 _SEPARATOR = b', "crc32": "'
 
@@ -46,6 +50,23 @@ def read_line(line: bytes) -> Record | None:
         return None
 
 
+@dataclass
+class Waiting:
+    """Lines in their order and files by name that could not be written to a full disk."""
+
+    lines: deque[tuple[Record, bytes]] = field(default_factory=deque)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def bytes(self) -> int:
+        return sum(len(line) for _, line in self.lines) + sum(map(len, self.files.values()))
+
+    def in_words(self) -> str:
+        """What is lost when it can never be written."""
+        lost = Counter(record.kind for record, _ in self.lines if record.kind != "end")
+        parts = [f"{count} records of {kind}" for kind, count in sorted(lost.items())]
+        return ", ".join(parts + ([f"{len(self.files)} files"] if self.files else []))
+
+
 def plain_number(value: float) -> float | str:
     """A number in the form of a record: JSON has no NaN and no infinity, so they are text. `float` reads both."""
     return value if math.isfinite(value) else repr(value)
@@ -59,35 +80,85 @@ def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-def unsent_folders(run_folder: Path) -> list[Path]:
-    """The folders with a journal, the oldest run first: those kept by `set_aside`, and the run's own."""
-    named = ((re.fullmatch(rf"{FOLDER}-(\d+)", path.name), path) for path in run_folder.glob(f"{FOLDER}-*"))
-    aside = {int(match[1]): path for match, path in named if match}
-    folders = (*(aside[number] for number in sorted(aside)), run_folder)
-    return [folder for folder in folders if (folder / FOLDER / RECORDS).exists()]
+def records_in(folder: Path, kind: str = "") -> Iterator[Record]:
+    """The undamaged records (of a kind) in the folder of a journal, which another process may be writing."""
+    sign = f'"kind": "{kind}"'.encode() if kind else b""
+    with (folder / RECORDS).open("rb") as file:
+        for line in file:
+            record = read_line(line) if sign in line else None
+            if record is not None and kind in ("", record.kind):
+                yield record
 
 
-def read_sent(path: Path) -> tuple[int, dict[str, Any]]:
-    """Number of sent records, and answers; 0 and none for a missing or damaged file: sending twice is harmless."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return int(values["sent"]), dict(values["answers"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, {}
+@dataclass(frozen=True)
+class Sent:
+    """What one store has received, as in its file: sent.json, or sent-2.json for a second store, and so on.
+
+    Attributes:
+        store: address without a password; empty in a file of an earlier version, which is of any store.
+        number: of the last record that arrived.
+        answers: data of the sender.
+    """
+
+    path: Path
+    store: str = ""
+    number: int = 0
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def write(self) -> None:
+        temporary = self.path.with_name(f".{self.path.name}")
+        values = {"store": self.store, "sent": self.number, "answers": self.answers}
+        try:
+            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+            os.replace(temporary, self.path)
+        except OSError:  # a full disk; some records are then sent again later
+            with suppress(OSError):
+                temporary.unlink()
 
 
-def write_sent(path: Path, sent: int, answers: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}")
-    try:
-        temporary.write_text(json.dumps({"sent": sent, "answers": answers}, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:  # a full disk; some records are then sent again later
-        with suppress(OSError):
-            temporary.unlink()
+def all_sent(folder: Path) -> list[Sent]:
+    """What each store has received. A damaged file counts as nothing received: sending twice is harmless."""
+    named = ((re.fullmatch(r"sent(?:-(\d+))?\.json", path.name), path) for path in folder.glob("sent*.json"))
+    found = []
+    for _, path in sorted((int(match[1] or 1), path) for match, path in named if match):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found.append(Sent(path, str(values.get("store", "")), int(values["sent"]), dict(values["answers"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            found.append(Sent(path))
+    return found
 
 
-def file_name(content: bytes, suffix: str) -> str:
-    return f"{sha256(content).hexdigest()}-{secrets.token_hex(4)}{suffix}"
+def sent_to(folder: Path, store: str | None) -> Sent:
+    """What this store has received; with None, the first one."""
+    known = all_sent(folder)
+    for sent in known:
+        if store is None or sent.store in ("", store):
+            return Sent(sent.path, sent.store or store or "", sent.number, sent.answers)
+    names = (SENT, *(f"sent-{number}.json" for number in range(2, len(known) + 3)))
+    return Sent(folder / next(name for name in names if not (folder / name).exists()), store or "")
+
+
+def file_name(digest: str, suffix: str) -> str:
+    """A new name of a file with this SHA-256."""
+    return f"{digest}-{secrets.token_hex(4)}{suffix}"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_or_link(path: Path, into: Path, link: bool) -> None:
+    """Copy a file; with `link`, link it if the disk has hard links."""
+    if link:
+        try:
+            os.link(path, into)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(path, into)
 
 
 def files_of(record: Record) -> set[str]:

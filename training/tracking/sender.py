@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Sequence
 
+from training.tracking import TrackingError
 from training.tracking.delivery import METRICS_A_CALL
 from training.tracking.journal import Journal
 from training.tracking.journal_files import Record
 from training.tracking.sending import Answers, Lost, Refused, Store
 
+START_SECONDS = 10.0
+"""Longest wait at the start of a run for the store's answer."""
 GATHER_SECONDS = 10.0
 """Metrics are collected for this time and sent together; everything else is sent at once."""
 FIRST_PAUSE = 1.0
@@ -131,6 +134,22 @@ class Sender:
             # Many runs of one server should not all come back at the same time.
             self._not_before = time.monotonic() + seconds * random.uniform(0.75, 1.25)
             self._changed.notify_all()
+
+
+def begin_sending(journal: Journal, uri: str, began: int) -> Sender:
+    """The started sender of a run, whose first record is `began`.
+
+    Raises:
+        TrackingError: when the store refuses the run.
+    """
+    sender = Sender(journal, uri)
+    sender.start()
+    sender.wait(began, START_SECONDS, give_up_in_trouble=True)
+    if sender.is_lost:
+        sender.stop()
+        journal.retract(began)
+        raise TrackingError(sender.trouble)
+    return sender
 
 
 def _together(records: Sequence[Record]) -> list[Record]:

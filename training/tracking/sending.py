@@ -2,8 +2,9 @@
 
 The kinds of records, with their data:
 
-    run         key, run_id ("" when unknown), continued, experiment, run_name, params, tags, note, style_picture
-                (whether a picture follows), dataset, tracking_uri, time
+    run         key, run_id ("" when unknown), continued, experiment, run_name, parent (the key of another run, or
+                ""), keep_files, disk_bytes, tracking_uri, time; tags and what else `about` has
+    about       any of params, tags, note, style_picture (whether a picture follows), dataset
     metrics     values, step, time
     picture     key, step, time, code, file
     file        file, path
@@ -46,13 +47,15 @@ from training.tracking.delivery import (
     name_version,
     note_of_image,
     open_experiment,
+    picture_path,
     register_checkpoint,
     registered_steps,
     remove_other_runs,
+    runs_of,
 )
 from training.tracking.journal import Journal
 from training.tracking.journal_files import Record
-from training.tracking.store import connect, plain_errors
+from training.tracking.store import all_pages, connect, plain_errors
 
 _REFUSALS = frozenset(
     [
@@ -102,6 +105,10 @@ class Answers:
     lost: int = 0
 
 
+class NotYet(Exception):  # noqa: N818 (an answer)
+    """Another run must be in the store first."""
+
+
 class Store:
     """Sends each kind of record to one store."""
 
@@ -120,7 +127,7 @@ class Store:
         """Send one record, or several of metrics.
 
         Raises:
-            Refused, Lost: see there.
+            Refused, Lost, NotYet: see there.
             TrackingError: when the store cannot accept it now.
         """
         record, data = records[0], records[0].data
@@ -130,8 +137,11 @@ class Store:
                     self._send_metrics([each.data for each in records])
                 elif record.kind == "run":
                     self._send_run(data)
+                elif record.kind == "about":
+                    known = self._client.get_run(self._answers.run_id).data.params if data.get("params") else {}
+                    self._describe(data, known)
                 elif record.kind in ("picture", "file", "checkpoint"):
-                    with tempfile.TemporaryDirectory(prefix="stylecore-sending-") as folder:
+                    with tempfile.TemporaryDirectory(prefix="sending-") as folder:
                         self._send_file(record.kind, data, Path(folder))
                 elif record.kind == "evaluation":
                     self._send_evaluation(data)
@@ -152,9 +162,11 @@ class Store:
     def _send_run(self, data: Mapping[str, Any]) -> None:
         client, answers = self._client, self._answers
         answers.key = data["key"]
-        run_id = data["run_id"] or answers.run_id
-        new, tags = False, dict(data["tags"])
-        known: dict[str, str] = {}
+        # The id in the record is of the store that the run was started with; this may be another one.
+        run_id = answers.run_id or data["run_id"]
+        new, tags, known = False, dict(data["tags"]), dict[str, str]()
+        if parent := data.get("parent"):
+            tags["mlflow.parentRunId"] = self._run_with(parent)
         if not run_id:
             answers.experiment_id = open_experiment(client, data["experiment"])
             run_id, new = find_or_create_run(
@@ -163,17 +175,31 @@ class Store:
         answers.run_id = run_id
         if not new:
             answers.experiment_id, known = continue_run(client, run_id)
+        about = {**data, "tags": tags}
         if data["continued"] and not new:
             answers.versions = {str(k): v for k, v in registered_steps(client, run_id).items()} | answers.versions
-        else:
-            note = data["note"] + (note_of_image(run_id) if data["style_picture"] else "")
-            tags |= {"mlflow.note.content": note} if note else {}
-        params = data["params"]
+            about |= {"note": "", "dataset": {}}
+        self._describe(about, known)
+
+    def _describe(self, data: Mapping[str, Any], known: Mapping[str, str]) -> None:
+        """Write params, tags, note and dataset; `known` are the params that the run has."""
+        client, run_id, params = self._client, self._answers.run_id, data.get("params", {})
+        tags = dict(data.get("tags", {}))
+        if note := data.get("note"):
+            tags["mlflow.note.content"] = note + (note_of_image(run_id) if data["style_picture"] else "")
         tags |= {f"resumed/{k}": v for k, v in params.items() if k in known and known[k] != v[:6000]}
         new_params = {key: value for key, value in params.items() if key not in known}
         log_params_and_tags(client, run_id, new_params, tags)
-        if data["dataset"] and not (data["continued"] and not new):
-            log_datasets(client, run_id, [dataset_fields(data["dataset"])])
+        if dataset := data.get("dataset"):
+            log_datasets(client, run_id, [dataset_fields(dataset)])
+
+    def _run_with(self, key: str) -> str:
+        """The id of the run with this key, in any experiment."""
+        experiments = [each.experiment_id for each in all_pages(self._client.search_experiments)]
+        found = [run_id for each in experiments for run_id in runs_of(self._client, each, key)]
+        if not found:
+            raise NotYet("its parent run is not in the store; the folder of the parent must be sent before.")
+        return found[0]
 
     def _send_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
         metrics = [
@@ -189,9 +215,12 @@ class Store:
             name = Path(data["path"]).name if kind == "file" else f"file{Path(data['file']).suffix}"
             file = self._journal.fetch(data["file"], folder / name)
         except TrackingError as error:
+            if self._has_file(kind, data):  # sent before, and only the note of it is lost
+                return
             raise Refused(str(error)) from error
         if kind == "file":
-            client.log_artifact(run_id, str(file), str(Path(data["path"]).parent))
+            parent = Path(data["path"]).parent.as_posix()
+            client.log_artifact(run_id, str(file), None if parent == "." else parent)
         elif kind == "picture":
             log_picture(client, run_id, file, data["key"], step, data["time"], data["code"])
         else:
@@ -208,6 +237,15 @@ class Store:
             )
             name_version(client, run_id, model.name, step, number)
             self._answers.versions[str(step)] = number
+
+    def _has_file(self, kind: str, data: Mapping[str, Any]) -> bool:
+        client, run_id = self._client, self._answers.run_id
+        if kind == "checkpoint":
+            return str(data["step"]) in {str(step) for step in registered_steps(client, run_id)}
+        name = data["path"] if kind == "file" else picture_path(data["key"], data["step"], data["time"], data["code"])
+        path = Path(name)
+        entries = client.list_artifacts(run_id, None if path.parent == Path() else path.parent.as_posix())
+        return path.as_posix() in {entry.path for entry in entries}
 
     def _send_evaluation(self, data: Mapping[str, Any]) -> None:
         client, run_id, step = self._client, self._answers.run_id, data["step"]

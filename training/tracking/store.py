@@ -35,6 +35,7 @@ __all__ = [
     "Run",
     "all_pages",
     "artifact_folder",
+    "comparison_page",
     "connect",
     "default_tracking_uri",
     "fetch",
@@ -50,6 +51,9 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCAL_STORE = REPOSITORY / "mlruns"
+
+LOCAL_PAGE = "http://127.0.0.1:5000"
+"""Address of `make mlflow-ui`, which shows a local store."""
 
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -122,6 +126,16 @@ def without_password(tracking_uri: str) -> str:
     """The address without `user:password@`, which can be printed."""
     parts = urlsplit(tracking_uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
+
+
+def comparison_page(tracking_uri: str, experiment_id: str) -> str:
+    """The address of the charts that compare the runs of an experiment.
+
+    It asks for MLflow's page on model training, which is not its default page.
+    """
+    page = without_password(tracking_uri) if is_server(tracking_uri) else LOCAL_PAGE
+    inside = f"/{experiment_id}/runs" if experiment_id else ""
+    return f"{page}/#/experiments{inside}?workflowType=machine_learning&compareRunsMode=CHART"
 
 
 @contextmanager

@@ -1,9 +1,11 @@
-"""Logs a run to MLflow: parameters, losses, pictures, and one registered model version per checkpoint.
+"""A tracker of Accelerate that logs a run to MLflow: params, metrics, pictures, files, checkpoints.
 
-    python -m training.tracking replay RUN_DIR     # send the unsent records of an ended run
+    tracker = JournaledTracker("runs/my_run")
+    accelerator = Accelerator(log_with=tracker)
+    accelerator.init_trackers("my_run", config={"learning_rate": 1e-3})
 
-Rank 0 has a `Tracker`; every other rank has `Tracker.silent()`, which accepts the same calls and does nothing. So the
-training loop needs no "if main process".
+Every process makes the tracker. As with Accelerate's own trackers, only the main process has an effect: the others
+accept the same calls and do nothing. So the training loop needs no "if main process".
 
 Logging does not wait for the store. Records are written to a journal on this machine's disk (journal.py), and a thread
 sends them (sender.py). So a store that is missing, slow or broken costs no record and no step.
@@ -15,12 +17,11 @@ the weights, the texts beside them, and an `MLmodel` that lists them. None of th
 from a store is ever run.
 """
 
-import io
+import atexit
 import logging
 import os
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,197 +29,283 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from accelerate import PartialState
+from accelerate.tracking import GeneralTracker
 from PIL import Image
 
 from training.tracking import TrackingError
 from training.tracking.delivery import NOTE_IMAGE, ModelDescription, param_text
-from training.tracking.environment import SystemMetrics, start_system_metrics, user_name
-from training.tracking.journal import END_SECONDS, Journal, set_aside
-from training.tracking.journal_files import FOLDER, milliseconds, plain_number, plain_numbers
-from training.tracking.sender import Sender
-from training.tracking.store import default_tracking_uri, is_server, tracking_uri_of, without_password
+from training.tracking.environment import SystemMetrics, source_tags, start_system_metrics
+from training.tracking.folders import (
+    NO_ID_YET,
+    Past,
+    how_to_sync,
+    identity,
+    journals,
+    run_key,
+    set_aside,
+    temporary_folder,
+    unsent,
+)
+from training.tracking.journal import END_SECONDS, Journal
+from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers
+from training.tracking.sender import Sender, begin_sending
+from training.tracking.store import comparison_page, tracking_uri_of, without_password
+from training.tracking.values import as_images, jpeg, numbers_and_texts, png
 
-LOCAL_PAGE = "http://127.0.0.1:5000"
-"""Address of `make mlflow-ui`, which shows a local store."""
-START_SECONDS = 10.0
-"""Longest wait at the start of a run for the store's answer."""
 STOP_SECONDS = 10.0
 """Longest wait at the end of a stopped run: schedulers kill it soon after SIGTERM, often after 30 s."""
-PNG_COMPRESSION = 1
-"""The fastest: files are a fifth larger than by default, in a quarter of the time."""
-NO_ID_YET = "journal:"
-"""Prefix of the `run_id` of a run without an id of MLflow; the key of its journal follows."""
 
 _log = logging.getLogger(__name__)
 
 
-class Tracker:
-    """One run that is being logged. Make it with `start` (rank 0) or `silent` (the other ranks)."""
+class JournaledTracker(GeneralTracker):
+    """One run in a folder, which is sent to MLflow."""
+
+    name = "journaled"
+    requires_logging_directory = False
+    main_process_only = True
 
     checkpoints: set[int]
     """Steps of the logged checkpoints, including those before an interruption."""
+    resume: bool | str
+    """Whether to continue the run in the folder, or the id of the run to continue. It is read by `start`."""
 
-    def __init__(self, journal: Journal | None, sender: Sender | None, key: str, run_name: str, uri: str) -> None:
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        experiment: str | None = None,
+        run_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        tracking_uri: str | None = None,
+        resume: bool | str | None = None,
+        parent: str | Path | None = None,
+        system_metrics: bool = True,
+        end_seconds: float = END_SECONDS,
+        keep_files: bool = False,
+        disk_bytes: int = DISK_BYTES,
+    ) -> None:
+        """Describe the run; `accelerator.init_trackers` begins it.
+
+        Args:
+            folder: of the run, for its journal; by default a temporary one, which is removed when all has arrived.
+            experiment: by default $MLFLOW_EXPERIMENT_NAME, or else "Default".
+            run_name: by default the name of the folder.
+            tracking_uri: the store; by default $MLFLOW_TRACKING_URI. Without both, the run stays in its folder.
+            resume: True to continue the run in the folder (or begin one, if there is none); a `run_id` to continue
+                that run; by default $MLFLOW_RUN_ID, or else a new run.
+            parent: folder of the run that this one is nested in.
+            system_metrics: sample processor, memory and GPU use every 10 s.
+            end_seconds: how long `finish` waits until everything has arrived.
+            keep_files: keep pictures and files that have arrived, to send the folder to another store, too.
+            disk_bytes: limit of what the folder's journal holds; see docs/tracking.md.
+        """
+        super().__init__()
         self.checkpoints = set()
-        self._journal, self._sender = journal, sender
-        self._key, self._run_name, self._uri = key, run_name, uri
-        self._end_seconds = END_SECONDS
-        self._is_temporary = self._has_ended = False
+        self.resume = os.environ.get("MLFLOW_RUN_ID", False) if resume is None else resume
+        self._folder = Path(folder) if folder else None
+        self._experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+        self._run_name = run_name or (self._folder.absolute().name if self._folder else self._experiment)
+        self._tags, self._parent = dict(tags or {}), Path(parent) if parent else None
+        self._uri = tracking_uri if tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI", "")
+        self._with_system_metrics, self._end_seconds = system_metrics, end_seconds
+        self._keep_files, self._disk_bytes = keep_files, disk_bytes
+        self._journal: Journal | None = None
+        self._sender: Sender | None = None
+        self._key = ""
+        self._has_begun = self._has_ended = self._is_silent = False
+        self._warnings: set[str] = set()
         self._latest: dict[str, tuple[int, float, int]] = {}
         self._system_metrics: SystemMetrics | None = None
 
     @classmethod
     def silent(cls) -> Self:
-        """The tracker of every rank but the first: same methods, no effect, `run_id` empty."""
-        return cls(None, None, "", "", "")
+        """A tracker without effect in any process; `run_id` is empty."""
+        tracker = cls(tracking_uri="")
+        tracker._is_silent = True
+        return tracker
 
-    @classmethod
-    def start(
-        cls,
-        *,
-        experiment: str,
-        run_name: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-        note: str = "",
-        note_image: Image.Image | None = None,
-        dataset: Mapping[str, str] | None = None,
-        run_id: str | None = None,
-        tracking_uri: str | None = None,
-        system_metrics: bool = True,
-        folder: Path | None = None,
-        end_seconds: float = END_SECONDS,
-    ) -> Self:
-        """Begin a run, or continue the run `run_id` (after an interruption).
+    def start(self) -> None:
+        """Begin the run, or continue one; `accelerator.init_trackers` calls it.
 
         A continued run keeps its parameters, its note and its picture; a parameter with a new value is logged as the
         tag `resumed/<parameter>`. When the store does not answer, the run gets its id later. Until then `run_id` is a
-        temporary name, which this method accepts as well.
+        temporary name, which `resume` accepts as well.
+
+        Raises:
+            TrackingError: when the store refuses (it does not know the run, is not a database, denies access), or
+                another process writes this run.
+        """
+        if self._has_begun or not self._has_effect():
+            return
+        uri = tracking_uri_of(self._uri) if self._uri else ""
+        at = self._folder or temporary_folder(self._run_name)
+        run_id = self.resume if isinstance(self.resume, str) else ""
+        continued = bool(run_id) or (self.resume is True and at in journals(at))
+        parent = run_key(self._parent) if self._parent else ""
+        aside = None if continued else set_aside(at)
+        if aside:
+            _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync([aside]))
+        store = without_password(uri) or None
+        journal = Journal(at, store=store, keep_files=self._keep_files, limit=self._disk_bytes)
+        try:
+            past = Past(journal)
+            self._key, known_id = identity(journal, past, run_id, continued)
+            began = journal.append(
+                "run",
+                {
+                    "key": self._key,
+                    "run_id": known_id,
+                    "continued": continued,
+                    "experiment": self._experiment,
+                    "run_name": self._run_name,
+                    "parent": parent,
+                    "tags": source_tags() | {name: str(value) for name, value in self._tags.items()},
+                    "keep_files": self._keep_files,
+                    "disk_bytes": self._disk_bytes,
+                    "tracking_uri": without_password(uri),
+                    "time": milliseconds(),
+                },
+            )
+            if uri:
+                self._sender = begin_sending(journal, uri, began)
+        except BaseException:
+            journal.close()
+            if self._folder is None:
+                shutil.rmtree(at, ignore_errors=True)
+            elif not continued:
+                shutil.rmtree(at / FOLDER, ignore_errors=True)
+            raise
+        self._uri, self._journal, self._has_begun, self._is_continued = uri, journal, True, continued
+        self.checkpoints = past.checkpoints | self.versions.keys()
+        if self._with_system_metrics:
+            self._system_metrics = start_system_metrics(self._record, past.system_step)
+        atexit.register(self._end_with_script)
+
+    @property
+    def tracker(self) -> Journal | None:
+        """The journal of the run while it goes on, in the main process."""
+        return self._journal
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run; until the store has answered, a temporary name, which `resume` accepts."""
+        known = self._sender.answers.run_id if self._sender else ""
+        return known or (NO_ID_YET + self._key if self._key else "")
+
+    @property
+    def versions(self) -> dict[int, str]:
+        """Step to version number of the checkpoints that are known to be registered."""
+        known = dict(self._sender.answers.versions) if self._sender else {}
+        return {step: known[str(step)] for step in sorted(map(int, known))}
+
+    def store_init_configuration(self, values: Mapping[str, Any]) -> None:
+        """Log params of the run; `accelerator.init_trackers` calls it with its `config`."""
+        self._record("about", {"params": {name: param_text(value) for name, value in values.items()}})
+
+    def describe(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        note: str = "",
+        note_image: Image.Image | None = None,
+        dataset: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log tags, and, unless the run is continued, its note and dataset.
 
         Args:
             note: Markdown for the top of the run's page; `note_image` follows it.
             dataset: description of the training data: `name` is required, `source` (address or folder) and `digest`
                 are optional, and all other values are its profile.
-            system_metrics: sample processor, memory and GPU use every 10 s.
-            folder: of the run, for the journal; by default a temporary one, which is removed when everything has
-                arrived.
-            end_seconds: how long `finish` waits until everything has arrived.
-
-        Raises:
-            TrackingError: when the store refuses (it does not know `run_id`, is not a database, denies access), or
-                another process writes this run.
         """
-        uri = tracking_uri_of(tracking_uri) if tracking_uri else default_tracking_uri()
-        at = Path(folder) if folder else _own_folder(run_name)
-        if not run_id:
-            aside = set_aside(at)
-            if aside:
-                _log.warning("An earlier run in %s has unsent records: %s", at, _how_to_replay(aside))
-        journal = Journal(at)
-        try:
-            past = _Past(journal)
-            key, known_id = _identity(journal, past, run_id or "")
-            sender = Sender(journal, uri)
-            began = journal.append(
-                "run",
-                {
-                    "key": key,
-                    "run_id": known_id,
-                    "continued": bool(run_id),
-                    "experiment": experiment,
-                    "run_name": run_name,
-                    "params": {name: param_text(value) for name, value in params.items()},
-                    "tags": {
-                        "mlflow.user": user_name(),
-                        "mlflow.source.name": Path(sys.argv[0]).name,
-                        "mlflow.source.type": "LOCAL",
-                        **{name: str(value) for name, value in tags.items()},
-                    },
-                    "note": note,
-                    "style_picture": note_image is not None,
-                    "dataset": {name: str(value) for name, value in (dataset or {}).items()},
-                    "tracking_uri": without_password(uri),
-                    "time": milliseconds(),
-                },
-            )
-            sender.start()
-            sender.wait(began, START_SECONDS, give_up_in_trouble=True)
-            if sender.is_lost:
-                sender.stop()
-                journal.retract(began)
-                raise TrackingError(sender.trouble)
-        except BaseException:
-            journal.close()
-            if folder is None:
-                shutil.rmtree(at, ignore_errors=True)
-            elif not run_id:
-                shutil.rmtree(at / FOLDER, ignore_errors=True)
-            raise
-        tracker = cls(journal, sender, key, run_name, uri)
-        tracker._end_seconds, tracker._is_temporary = end_seconds, folder is None
-        tracker.checkpoints = past.checkpoints | tracker.versions.keys()
-        if note_image is not None and not run_id:
-            tracker._record("file", {"file": journal.stage(_encoded(note_image, "JPEG"), ".jpg"), "path": NOTE_IMAGE})
-        if system_metrics:
-            tracker._system_metrics = start_system_metrics(tracker._record, past.system_step)
-        return tracker
+        journal = self._open_journal()
+        if journal is None:
+            return
+        about: dict[str, Any] = {"tags": {name: str(value) for name, value in (tags or {}).items()}}
+        if not self._is_continued:
+            about |= {"note": note, "style_picture": note_image is not None}
+            about |= {"dataset": {name: str(value) for name, value in (dataset or {}).items()}}
+        self._record("about", about)
+        if note_image is not None and not self._is_continued:
+            self._record("file", {"file": journal.stage(jpeg(note_image), ".jpg"), "path": NOTE_IMAGE})
 
-    @property
-    def run_id(self) -> str:
-        """MLflow's id of the run; until the store has answered, a temporary name, which `start` accepts."""
-        if self._sender is None:
-            return ""
-        return self._sender.answers.run_id or NO_ID_YET + self._key
+    def log(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
+        """Log numbers of a step as metrics, and texts as tags; `accelerator.log` calls it.
 
-    @property
-    def versions(self) -> dict[int, str]:
-        """Step to version number of the checkpoints that are known to be registered."""
-        if self._sender is None:
-            return {}
-        known = dict(self._sender.answers.versions)
-        return {step: known[str(step)] for step in sorted(map(int, known))}
-
-    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log scalars of a step. They are collected and sent about every 10 s, so this can be called at each step."""
-        now = milliseconds()
-        numbers = {name: float(value) for name, value in values.items()}
+        Numbers are sent about every 10 s, so this can be called at each step. Without a step it is 0, as in MLflow.
+        What is neither is left out, with one warning.
+        """
+        now, step = milliseconds(), int(step or 0)
+        numbers, texts = numbers_and_texts(values, self._warn_once)
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
-        self._record("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
+        if numbers:
+            self._record("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
+        if texts:
+            self._record("about", {"tags": texts})
 
-    def log_image(self, key: str, image: Image.Image, step: int) -> None:
-        """Log a picture, without loss, as the image `key` of this step. A key has letters, digits, `_ . -` and `/`.
+    def log_images(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
+        """Log pictures of a step, without loss: name to picture, or to several; see `as_images` for their forms.
 
-        Log each key at step 0, too: the slider of MLflow's page starts there.
+        A name has letters, digits, `_ . -` and `/`; of several pictures it is `name/0`, `name/1` and so on. Log each
+        name at step 0, too: the slider of MLflow's page starts there.
         """
-        if self._journal is None:
+        journal = self._open_journal()
+        if journal is None:
             return
-        file = self._journal.stage(_encoded(image, "PNG", compress_level=PNG_COMPRESSION), ".png")
-        about = {
-            "key": key,
-            "step": step,
-            "time": milliseconds(),
-            "code": str(uuid.uuid4()),
-            "file": file,
-        }
-        self._record("picture", about)
+        for name, picture in values.items():
+            images = list(as_images(picture))
+            for index, image in enumerate(images):
+                about: dict[str, Any] = {
+                    "key": name if len(images) == 1 else f"{name}/{index}",
+                    "step": int(step or 0),
+                }
+                about |= {"time": milliseconds(), "code": str(uuid.uuid4()), "file": journal.stage(png(image), ".png")}
+                self._record("picture", about)
 
-    def log_checkpoint(self, file: Path, model: ModelDescription, step: int, metrics: Mapping[str, float]) -> None:
-        """Log a file of weights as a LoggedModel of this step and as a new version of the model `model.name`.
+    def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
+        """Log a file as it is now, in the folder `artifact_path` of the run's artifacts."""
+        journal, file = self._open_journal(), Path(local_path)
+        if journal:
+            name = (Path(artifact_path or "") / file.name).as_posix()
+            self._record("file", {"file": journal.stage_file(file, link=False), "path": name})
 
-        `metrics` are linked to the model; a value that is already logged at this step is not logged twice. The version
-        gets the alias `iterations-<step>`, and `champion` unless another run has it. A run has one checkpoint per
-        step. `file` may be removed later, but must not change.
+    def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
+        """Log all files of a folder, with its subfolders."""
+        for file in sorted(path for path in Path(local_dir).rglob("*") if path.is_file()):
+            below = file.relative_to(local_dir).parent
+            self.log_artifact(file, (Path(artifact_path or "") / below).as_posix())
+
+    def log_checkpoint(
+        self,
+        file: str | Path,
+        step: int,
+        model: ModelDescription | None = None,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        unchanging: bool = False,
+    ) -> None:
+        """Log a file of weights as a LoggedModel of this step and as a new version of a registered model.
+
+        The version gets the alias `iterations-<step>`, and `champion` unless another run has it. A run has one
+        checkpoint per step.
+
+        Args:
+            model: its description; by default the registered model has the name of the run.
+            metrics: are linked to the model; a value that is already logged at this step is not logged twice.
+            unchanging: the file never changes, though it may be removed: it needs not be copied.
         """
-        if self._journal is None:
+        journal = self._open_journal()
+        if journal is None:
             return
-        now = milliseconds()
-        linked = []
-        for name, value in metrics.items():
+        now, linked = milliseconds(), []
+        model = model or ModelDescription(re.sub(r"[/:]", "_", self._run_name), "", "checkpoint", "weights")
+        for name, value in (metrics or {}).items():
             last_step, last_value, last_time = self._latest.get(name, (None, None, now))
             same = last_step == step and last_value == float(value)
             linked.append([name, plain_number(float(value)), last_time if same else now])
         about = {"step": step, "run_name": self._run_name, "metrics": linked, "model": asdict(model)}
-        self._record("checkpoint", {"file": self._journal.stage_file(file), **about})
+        self._record("checkpoint", {"file": journal.stage_file(Path(file), link=unchanging), **about})
         self.checkpoints.add(step)
 
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
@@ -228,19 +315,18 @@ class Tracker:
 
     def flush(self, seconds: float = END_SECONDS) -> None:
         """Wait until everything has arrived; TrackingError when the time is over (nothing is lost)."""
-        if self._journal is None or self._sender is None:
-            return
-        if not self._sender.wait(self._journal.last, seconds):
+        if self._journal and self._sender and not self._sender.wait(self._journal.last, seconds):
             raise TrackingError(unsent(self._journal, self._sender))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
-        """End the run; `reason` becomes the tag `stop_reason`.
+        """End the run; `accelerator.end_training` calls it. `reason` becomes the tag `stop_reason`.
 
         It waits at most `end_seconds` (for a stopped run STOP_SECONDS) until everything has arrived. Unsent records
         stay in the journal, and one sentence says how to send them. Of several calls the first one decides the status,
         and the others do not wait.
         """
-        if self._journal is None or self._sender is None:
+        journal, sender, arrived = self._journal, self._sender, False
+        if journal is None:
             return
         if self._system_metrics is not None:
             self._system_metrics.finish()
@@ -248,16 +334,20 @@ class Tracker:
         if self._has_ended:
             seconds = 0.0
         else:
-            self._has_ended = True
             self._record("end", {"status": status, "reason": reason, "time": milliseconds()})
-        arrived = self._sender.wait(self._journal.last, seconds)
-        self._sender.stop()
-        if not arrived:
-            _log.warning("%s", unsent(self._journal, self._sender))
-        self._journal.close()
-        if arrived and self._is_temporary:
-            shutil.rmtree(self._journal.folder.parent, ignore_errors=True)
+            self._has_ended = True
+        if sender is None:
+            _log.warning("The run was sent nowhere: %s", how_to_sync([journal.folder.parent], "URI"))
+        else:
+            arrived = sender.wait(journal.last, seconds)
+            sender.stop()
+            if not arrived:
+                _log.warning("%s", unsent(journal, sender))
+        journal.close()
+        if arrived and self._folder is None:
+            shutil.rmtree(journal.folder.parent, ignore_errors=True)
         self._journal = None
+        atexit.unregister(self._end_with_script)
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
@@ -273,76 +363,34 @@ class Tracker:
             raise
 
     def comparison_link(self) -> str:
-        """The address of the charts that compare this experiment's runs (for a local store: by `make mlflow-ui`).
+        """The address of the charts that compare this experiment's runs (for a local store: by `make mlflow-ui`)."""
+        return comparison_page(self._uri, self._sender.answers.experiment_id) if self._sender else ""
 
-        The address asks for MLflow's page on model training, which is not its default page.
-        """
-        if self._sender is None:
-            return ""
-        page = without_password(self._uri) if is_server(self._uri) else LOCAL_PAGE
-        number = self._sender.answers.experiment_id
-        inside = f"/{number}/runs" if number else ""
-        return f"{page}/#/experiments{inside}?workflowType=machine_learning&compareRunsMode=CHART"
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warnings:
+            _log.warning("%s", warning)
+        self._warnings.add(warning)
+
+    def _end_with_script(self) -> None:
+        self.finish("FAILED", "the script ended without accelerator.end_training().")
+
+    def _has_effect(self) -> bool:
+        """Whether this is the main process. Without an Accelerator there is only one."""
+        return not self._is_silent and (not PartialState._shared_state or PartialState().is_main_process)
+
+    def _open_journal(self) -> Journal | None:
+        """The journal to write to; None in other processes and after the end, TrackingError before the begin."""
+        if not self._has_effect():
+            return None
+        if not self._has_begun:
+            raise TrackingError("the run has not begun; call accelerator.init_trackers before you log.")
+        if self._has_ended:
+            self._warn_once("The run has ended; what is logged now is not kept.")
+        return None if self._has_ended else self._journal
 
     def _record(self, kind: str, data: Mapping[str, Any], *, at_once: bool = True) -> None:
-        if self._journal is not None and self._sender is not None:
-            self._journal.append(kind, data)
-            self._sender.notice(at_once=at_once)
-
-
-class _Past:
-    """The records of a run before its interruption."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.key, self.checkpoints, self.system_step = "", set[int](), 0
-        for record in journal.records():
-            if record.kind == "run":
-                self.key = record.data["key"]
-            elif record.kind == "checkpoint":
-                self.checkpoints.add(record.data["step"])
-            elif record.kind == "metrics" and any(name.startswith("system/") for name in record.data["values"]):
-                self.system_step = record.data["step"] + 1
-
-
-def _identity(journal: Journal, past: _Past, run_id: str) -> tuple[str, str]:
-    """The key of the journal, and MLflow's id of the run if it is known.
-
-    `run_id` is empty for a new run, else the one in a saved state.
-    """
-    if not run_id:
-        return uuid.uuid4().hex, ""
-    if run_id.startswith(NO_ID_YET):
-        key, run_id = run_id.removeprefix(NO_ID_YET), ""
-        is_same = past.key in ("", key)
-    else:
-        key = past.key or uuid.uuid4().hex
-        is_same = journal.answers.get("run_id") in (None, "", run_id)
-    if not is_same:
-        raise TrackingError(
-            f"the journal {journal.folder} and the saved state beside it are of different runs; move the journal "
-            "away, or choose another --run-name."
-        )
-    return key, run_id
-
-
-def unsent(journal: Journal, sender: Sender) -> str:
-    """A sentence on the unsent records, and how to send them."""
-    count = journal.last - journal.sent
-    why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""
-    return f"MLflow has not received {count} records of the run{why}: {_how_to_replay(journal.folder.parent)}"
-
-
-def _how_to_replay(run_folder: Path) -> str:
-    return f"`python -m training.tracking replay {run_folder}` sends them."
-
-
-def _own_folder(run_name: str) -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", run_name)
-    return state / "stylecore" / "runs" / f"{name}-{uuid.uuid4().hex[:8]}"
-
-
-def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
+        journal = self._open_journal()
+        if journal is not None:
+            journal.append(kind, data)
+            if self._sender:
+                self._sender.notice(at_once=at_once)

@@ -318,10 +318,12 @@ def test_losses_are_short() -> None:
 
 
 def test_the_registry_tells_runs_evaluations_and_pages(tmp_path: Path) -> None:
-    tracker = pytest.importorskip("training.tracking.tracker")
+    pytest.importorskip("mlflow")
+    from tracked_runs import start_run
+
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     for name, seed in (("night_a", 1), ("night_b", 2)):
-        run = tracker.Tracker.start(
+        run = start_run(
             experiment="johnson", run_name=name, params={}, tags={}, tracking_uri=store, system_metrics=False
         )
         model = make_style(seed, name="night", iterations=10, training={"seed": seed})

@@ -23,7 +23,7 @@ from training.checkpoints import Trial
 from training.config import TrainConfig, parse_config
 from training.experiments import sweep
 from training.experiments.study import SweepConfig
-from training.tracking.tracker import Tracker
+from training.tracking import JournaledTracker
 from training.train import DivergedError, Stopped
 
 Training = Callable[[TrainConfig, Trial], None]
@@ -57,7 +57,7 @@ def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
         assert again == replace(settings, run_name="", checkpoints=again.checkpoints, output_dir="runs")
         assert again.checkpoints == TrainConfig.checkpoints
         for iteration in settings.checkpoints:
-            trial.evaluate(Tracker.silent(), TransformNet(settings.network), iteration)
+            trial.evaluate(JournaledTracker.silent(), TransformNet(settings.network), iteration)
 
     def fake_evaluate(model: StyleModel, *_: Any, **__: Any) -> Any:
         models.append(model)

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from tracked_runs import start_run
 
 from stylecore.pictures.read import to_image
 from training.registry import Registry
 from training.registry.versions import log_preview, log_style
-from training.tracking.tracker import Tracker
+from training.tracking import JournaledTracker
 
 
 def train(
     tiny_style, run_name: str = "waves-a", style: str = "tiny_waves", steps=(10, 20), uri: str | None = None
-) -> Tracker:
+) -> JournaledTracker:
     """What a training run leaves behind, without training."""
-    run = Tracker.start(
+    run = start_run(
         experiment="johnson",
         run_name=run_name,
         params={"style_weight": 1e10, "seed": 7},
@@ -28,7 +29,7 @@ def train(
         system_metrics=False,
     )
     for step in range(max(steps) + 1):
-        run.log_metrics({"loss/total": 1 / (step + 3), "opt/lr": 1e-3}, step)
+        run.log({"loss/total": 1 / (step + 3), "opt/lr": 1e-3}, step)
     for step in (0, *steps):
         log_preview(run, "amber", torch.full((3, 8, 12), step / 40), step)
     for step in steps:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from registered import own_registry, registry, train  # noqa: F401 - fixtures
+from tracked_runs import start_run
 
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
@@ -18,7 +19,6 @@ from stylecore.johnson.style_model import StyleModel
 from training.registry import Registry, publish_run, restore_published
 from training.registry.__main__ import main
 from training.tracking.store import connect
-from training.tracking.tracker import Tracker
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -258,15 +258,15 @@ def test_damaged_published_runs_are_refused_before_the_store_changes(store, othe
 
 
 def test_the_load_of_the_machine_is_not_published(store: str, tmp_path: Path):
-    run = Tracker.start(experiment="gatys", run_name="town", params={}, tags={}, system_metrics=False)
-    run.log_metrics({"system/cpu_utilization_percentage": 50.0, "loss/total": 2.0}, 1)
+    run = start_run(experiment="gatys", run_name="town", params={}, tags={}, system_metrics=False)
+    run.log({"system/cpu_utilization_percentage": 50.0, "loss/total": 2.0}, 1)
     run.finish()
     lines = (publish_run(run.run_id, tmp_path) / "metrics.csv").read_text().splitlines()
     assert [line.partition(",")[0] for line in lines] == ["key", "loss/total"]
 
 
 def test_a_running_run_is_not_published(store: str, tmp_path: Path):
-    run = Tracker.start(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
+    run = start_run(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
     with pytest.raises(StylecoreError, match="is running"):
         publish_run(run.run_id, tmp_path)
 

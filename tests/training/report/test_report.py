@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from tracked_runs import start_run
 
 from stylecore.color import blend
 from stylecore.gatys.paint import GatysConfig
@@ -30,14 +31,13 @@ from training.report.data import reached_at, smoothed, value_at
 from training.report.markdown import difference, loss_text, percent, plain
 from training.report.pictures import blended
 from training.tracking.store import connect
-from training.tracking.tracker import Tracker
 
 SETTINGS = {"content_weight": 1e5, "style_weight": 1e10, "global_batch_size": 2, "crop": 32, "residual_blocks": 1}
 
 
 def train(uri: str, run: str, style: str, model, *, starts_at: float = 1000, length: int = 400, **params) -> None:
     """What training leaves behind: a loss that falls by 1 an iteration, and an evaluated checkpoint."""
-    tracker = Tracker.start(
+    tracker = start_run(
         experiment="johnson",
         run_name=run,
         params={**SETTINGS, "iterations": length, "title": style.title(), **params},
@@ -49,23 +49,23 @@ def train(uri: str, run: str, style: str, model, *, starts_at: float = 1000, len
     for step in range(10, length + 1, 10):
         loss = starts_at - step
         layers = {"loss/style/relu1_2": loss / 8, "loss/style/relu4_3": loss / 4}
-        tracker.log_metrics({"loss/total": loss, "loss/content": loss / 2, "loss/style": loss / 2, **layers}, step)
-        tracker.log_metrics({"perf/images_per_second": 2.0, "output/saturated_share": 1 / step}, step)
+        tracker.log({"loss/total": loss, "loss/content": loss / 2, "loss/style": loss / 2, **layers}, step)
+        tracker.log({"perf/images_per_second": 2.0, "output/saturated_share": 1 / step}, step)
     for step in (0, length):
         log_preview(tracker, "amber", torch.full((3, 16, 24), step / 1000), step)
     log_style(tracker, model(style, length), length, {})
     for key, value in (("total", 123456.0), ("equivalent_gatys_iterations", 31.5), ("spot_share", 0.0123)):
-        tracker.log_metrics({f"eval/{key}_256": value, f"eval/{key}": value}, length)
+        tracker.log({f"eval/{key}_256": value, f"eval/{key}": value}, length)
     tracker.finish()
 
 
 def measure_costs(uri: str) -> None:
     params = {"cores": 2, "threads": 1, "processor": "Abacus", "gatys_steps": 20, "style": "wave"}
-    tracker = Tracker.start(
+    tracker = start_run(
         experiment=BENCHMARKS, run_name=RUN_NAME, params=params, tags={}, tracking_uri=uri, system_metrics=False
     )
     for number, seconds in enumerate((9.0, 7.0, 8.0), 1):
-        tracker.log_metrics({"gatys/seconds_256": seconds, "stylize/milliseconds_512": 10 * seconds}, number)
+        tracker.log({"gatys/seconds_256": seconds, "stylize/milliseconds_512": 10 * seconds}, number)
     tracker.finish()
 
 
@@ -315,7 +315,7 @@ def test_total_losses_are_compared_where_they_can_be(weight: float, said: str, s
 
 
 def test_a_run_without_checkpoints_is_said_to_have_none_and_is_no_reference(store: str, tiny_style, tmp_path: Path):
-    tracker = Tracker.start(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={})
+    tracker = start_run(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={})
     train(store, "starry_night_seed_1", "starry_night", tiny_style)
     tracker.finish("KILLED")
     text = write_report(tmp_path).read_text(encoding="utf-8")
@@ -328,7 +328,7 @@ def test_a_run_without_checkpoints_is_said_to_have_none_and_is_no_reference(stor
 def test_of_runs_of_one_name_the_newest_finished_counts(store: str, tiny_style, tmp_path: Path):
     train(store, "starry_night_seed_0", "starry_night", tiny_style, seed=3)
     train(store, "starry_night_seed_0", "starry_night", tiny_style, length=200)
-    Tracker.start(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={}).finish("FAILED", "a test")
+    start_run(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={}).finish("FAILED", "a test")
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert [row[3] for row in cells(text, "`starry_night_seed_0`", "five residual blocks, seed 0")] == ["200"]
 

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from training.tracking import TrackingError, folder_lock
 from training.tracking import journal as journal_module
-from training.tracking.journal import Journal, set_aside
-from training.tracking.journal_files import FOLDER, Record, plain_number, read_line, unsent_folders
+from training.tracking.folders import journals, set_aside
+from training.tracking.journal import Journal
+from training.tracking.journal_files import FOLDER, Record, plain_number, read_line
 
 RECORDS = FOLDER + "/records.jsonl"
 LOCK = FOLDER + "/lock"
@@ -97,7 +98,7 @@ def test_a_file_that_was_damaged_is_not_given(tmp_path: Path):
     journal = Journal(tmp_path)
     weights = tmp_path / "iterations-1.safetensors"
     weights.write_bytes(b"weights")
-    name = journal.stage_file(weights)
+    name = journal.stage_file(weights, link=True)
     weights.unlink()  # it was linked
     assert journal.fetch(name, tmp_path / "copy").read_bytes() == b"weights"
     (tmp_path / FOLDER / "files" / name).write_bytes(b"weightz")
@@ -360,6 +361,6 @@ def test_an_unsent_journal_is_set_aside_and_a_sent_one_removed(tmp_path: Path):
     journal.arrived(journal.pending(1), {})
     journal.close()
     (tmp_path / "journal-old").mkdir()  # whoever moved one away by hand may call it as they like
-    assert unsent_folders(tmp_path) == [tmp_path / "journal-1", tmp_path / "journal-2", tmp_path]
+    assert journals(tmp_path) == [tmp_path / "journal-1", tmp_path / "journal-2", tmp_path]
     assert set_aside(tmp_path) is None
-    assert unsent_folders(tmp_path) == [tmp_path / "journal-1", tmp_path / "journal-2"]
+    assert journals(tmp_path) == [tmp_path / "journal-1", tmp_path / "journal-2"]

@@ -11,27 +11,26 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from tracked_runs import away, start
+from tracked_runs import away, start_run
 
 from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
-from training.tracking import TrackingError
+from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
-from training.tracking.replay import replay
+from training.tracking.folders import sync
 from training.tracking.store import connect
-from training.tracking.tracker import Tracker
 
 
 def test_a_run_holds_what_training_said(store: str):
-    run = start(
+    run = start_run(
         params={"style_weight": 1e10, "layers": ("relu1_2", "relu2_2")},
         tags={"git_commit": "abc"},
         note="**why**",
         dataset={"name": "photos", "source": "/data/photos", "split": "train"},
     )
-    run.log_metrics({"loss/total": 2.0, "loss/style": torch.tensor(1.5)}, 0)
-    run.log_metrics({"loss/total": math.nan}, 1)
+    run.log({"loss/total": 2.0, "loss/style": torch.tensor(1.5)}, 0)
+    run.log({"loss/total": math.nan}, 1)
     run.finish("KILLED", "asked to stop")
 
     found = connect(store).get_run(run.run_id)
@@ -52,16 +51,16 @@ def test_a_run_holds_what_training_said(store: str):
 
 
 def test_every_value_arrives_once_and_in_order_whatever_the_number(store: str):
-    run = start()
+    run = start_run()
     for step in range(2100):
-        run.log_metrics({"loss/total": float(step)}, step)
+        run.log({"loss/total": float(step)}, step)
     run.finish()
     history = connect(store).get_metric_history(run.run_id, "loss/total")
     assert sorted((m.step, m.value) for m in history) == [(step, float(step)) for step in range(2100)]
 
 
 def test_more_params_than_one_call_takes(store: str):
-    run = start(params={f"p{number}": number for number in range(230)})
+    run = start_run(params={f"p{number}": number for number in range(230)})
     run.finish()
     assert len(connect(store).get_run(run.run_id).data.params) == 230
 
@@ -90,9 +89,9 @@ def break_calls(patch: pytest.MonkeyPatch, name: str, *, done: bool, calls: list
     patch.setattr(MlflowClient, name, call)
 
 
-def whole_run(tiny_style, **settings: Any) -> Tracker:
+def whole_run(tiny_style, **settings: Any) -> JournaledTracker:
     """A run with something of every kind."""
-    run = start(
+    run = start_run(
         params={"seed": 1},
         note="why",
         note_image=to_image(torch.rand(3, 8, 8)),
@@ -100,7 +99,7 @@ def whole_run(tiny_style, **settings: Any) -> Tracker:
         **settings,
     )
     for step in (0, 10):
-        run.log_metrics({"loss/total": 2.0 - step / 10, "loss/style": math.nan}, step)
+        run.log({"loss/total": 2.0 - step / 10, "loss/style": math.nan}, step)
         log_preview(run, "amber", torch.full((3, 8, 12), step / 20), step)
     log_style(run, tiny_style(), 10, {"loss/total": 1.0, "eval/content": 0.5})
     run.log_evaluation({"eval/spots": 0.25}, 10)
@@ -162,7 +161,7 @@ def test_whatever_call_fails_a_run_arrives_exactly_once(
 
 
 def test_a_late_duplicate_of_the_run_is_removed(store: str, monkeypatch: pytest.MonkeyPatch):
-    run = start()
+    run = start_run()
     client = connect(store)
     experiment = client.get_experiment_by_name("johnson").experiment_id
     client.create_run(experiment, tags={"journal": client.get_run(run.run_id).data.tags["journal"]})
@@ -176,18 +175,18 @@ def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_s
     assert "http://127.0.0.1:9 does not answer" in caplog.text
     assert run.comparison_link().startswith("http://127.0.0.1:9/#/experiments?workflowType")
     caplog.clear()
-    run.log_metrics({"loss/total": 3.0}, 1)
+    run.log({"loss/total": 3.0}, 1)
     log_preview(run, "amber", torch.zeros(3, 4, 4), 1)
     log_style(run, tiny_style(), 1, {"loss/total": 3.0})
     assert (run.checkpoints, run.versions) == ({1}, {})
-    with pytest.raises(TrackingError, match="has not received 5 records"):
+    with pytest.raises(TrackingError, match="has not received 7 records"):
         run.flush(0.1)
     run.finish()
-    assert f"`python -m training.tracking replay {folder}` sends them" in caplog.text
+    assert f"`python -m training.tracking sync {folder}` sends them" in caplog.text
     assert caplog.text.count("\n") == 1
 
     assert main(["replay", str(folder)]) == 0
-    assert capsys.readouterr().out == f"{folder}: 6 records sent; everything is in MLflow.\n"
+    assert capsys.readouterr().out == f"{folder}: 8 records sent; everything is in MLflow.\n"
     assert main(["replay", str(folder)]) == 0
     assert ": 0 records sent" in capsys.readouterr().out
     client = connect(store)
@@ -204,29 +203,29 @@ def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_s
 
 def test_a_run_that_began_without_its_server_is_continued_by_its_state(store: str, tmp_path: Path, caplog):
     first = away(tmp_path)
-    first.log_metrics({"loss/total": 2.0}, 1)
+    first.log({"loss/total": 2.0}, 1)
     first.finish("KILLED")
     assert first.run_id.startswith("journal:")
-    again = start(folder=tmp_path, run_id=first.run_id, params={"seed": 1})
-    again.log_metrics({"loss/total": 1.0}, 2)
+    again = start_run(folder=tmp_path, run_id=first.run_id, params={"seed": 1})
+    again.log({"loss/total": 1.0}, 2)
     again.finish()
     client = connect(store)
     (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
     assert (found.info.run_id, found.info.status) == (again.run_id, "FINISHED")
     assert [m.value for m in client.get_metric_history(again.run_id, "loss/total")] == [2.0, 1.0]
     with pytest.raises(TrackingError, match="are of different runs"):
-        start(folder=tmp_path, run_id="journal:other")
+        start_run(folder=tmp_path, run_id="journal:other")
 
 
 def test_a_new_run_in_the_folder_of_an_unsent_one_loses_neither(store: str, tmp_path: Path, caplog):
     first = away(tmp_path, run_name="one")
     first.finish()
-    second = start(folder=tmp_path, run_name="two")
-    assert f"replay {tmp_path}/journal-1` sends them" in caplog.text
+    second = start_run(folder=tmp_path, run_name="two")
+    assert f"sync {tmp_path}/journal-1` sends them" in caplog.text
     second.finish()
-    third = start(folder=tmp_path, run_name="three")  # the second's journal is sent, and goes
+    third = start_run(folder=tmp_path, run_name="three")  # the second's journal is sent, and goes
     third.finish()
-    assert replay(tmp_path) == 2
+    assert sync(tmp_path, remove_files=True) == 2
     assert [path.name for path in tmp_path.iterdir() if path.name != "store"] == ["journal"]
     client = connect(store)
     found = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])

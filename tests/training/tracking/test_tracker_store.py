@@ -11,22 +11,21 @@ import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
-from tracked_runs import away, start
+from tracked_runs import away, start_run
 
 from stylecore.johnson.style_model import StyleModel, read_card
 from training.registry.versions import log_preview, log_style
-from training.tracking import TrackingError
+from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
 from training.tracking.environment import environment_tags
-from training.tracking.replay import replay
+from training.tracking.folders import sync
 from training.tracking.store import connect, default_tracking_uri, tracking_uri_of
-from training.tracking.tracker import Tracker
 
 
 def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setattr("training.tracking.replay.REPLAY_SECONDS", 0.5)
-    run = start(folder=tmp_path / "living")
+    monkeypatch.setattr("training.tracking.folders.SYNC_SECONDS", 0.5)
+    run = start_run(folder=tmp_path / "living")
     away(tmp_path / "away").finish()
     for arguments, sentence in (
         ([tmp_path / "nothing"], "has no journal"),
@@ -45,10 +44,10 @@ def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: P
 
 
 def test_what_mlflow_refuses_is_set_aside_and_said(store: str, tmp_path: Path, caplog):
-    run = start(folder=tmp_path)
-    run.log_metrics({"loss:total?": 1.0}, 1)
+    run = start_run(folder=tmp_path)
+    run.log({"loss:total?": 1.0}, 1)
     log_preview(run, "amber", torch.zeros(3, 4, 4), 1)
-    run.log_metrics({"loss/total": 2.0}, 2)
+    run.log({"loss/total": 2.0}, 2)
     run.finish()
     found = connect(store).get_run(run.run_id)
     assert (found.info.status, found.data.metrics) == ("FINISHED", {"loss/total": 2.0})
@@ -59,12 +58,12 @@ def test_what_mlflow_refuses_is_set_aside_and_said(store: str, tmp_path: Path, c
 def test_what_the_disk_lost_is_a_tag_of_the_run(store: str, tmp_path: Path):
     run = away(tmp_path)
     for step in (1, 2, 3):
-        run.log_metrics({"loss/total": float(step)}, step)
+        run.log({"loss/total": float(step)}, step)
     run._journal.append("missing", {"what": "7 records of metrics"})  # as a journal on a full disk says at its end
     run.finish()
     records = tmp_path / "journal" / "records.jsonl"
     records.write_text(records.read_text().replace('"loss/total": 2.0', '"loss/total": 9.0'))
-    replay(tmp_path)
+    sync(tmp_path)
     client = connect(store)
     (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
     assert [m.value for m in client.get_metric_history(found.info.run_id, "loss/total")] == [1.0, 3.0]
@@ -73,7 +72,7 @@ def test_what_the_disk_lost_is_a_tag_of_the_run(store: str, tmp_path: Path):
 
 
 def test_the_first_end_of_a_run_holds(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = start(folder=tmp_path)
+    run = start_run(folder=tmp_path)
 
     def interrupted(*arguments: Any, **named: Any) -> bool:
         raise KeyboardInterrupt
@@ -83,19 +82,19 @@ def test_the_first_end_of_a_run_holds(store: str, tmp_path: Path, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             run.finish()
     run.finish("KILLED", "interrupted at its end")
-    replay(tmp_path)
+    sync(tmp_path)
     assert connect(store).get_run(run.run_id).info.status == "FINISHED"
 
 
 def test_a_run_that_is_deleted_meanwhile_waits_to_be_brought_back(store: str, tmp_path: Path, caplog):
-    run = start(folder=tmp_path, end_seconds=0.5)
+    run = start_run(folder=tmp_path, end_seconds=0.5)
     client = connect(store)
     client.delete_run(run.run_id)
-    run.log_metrics({"loss/total": 2.0}, 2)
+    run.log({"loss/total": 2.0}, 2)
     run.finish()
     assert "must be in the 'active' state" in caplog.text
     client.restore_run(run.run_id)
-    assert replay(tmp_path) == 2
+    assert sync(tmp_path) == 2
     assert client.get_run(run.run_id).data.metrics == {"loss/total": 2.0}
 
 
@@ -106,21 +105,21 @@ def test_a_store_that_hangs_holds_no_step_up(store: str, tmp_path: Path, monkeyp
         released.wait(60)
         return working(*arguments, **named)
 
-    run = start(folder=tmp_path, end_seconds=0.1)
+    run = start_run(folder=tmp_path, end_seconds=0.1)
     monkeypatch.setattr(MlflowClient, "log_batch", hanging)
     monkeypatch.setattr(sender_module, "GATHER_SECONDS", 0.0)
     began = time.monotonic()
     for step in range(100):
-        run.log_metrics({"loss/total": float(step)}, step)
+        run.log({"loss/total": float(step)}, step)
     run.finish()
     assert time.monotonic() - began < 30  # not 100 times the server's hanging: one second is granted to it
     released.set()
-    assert replay(tmp_path) > 0
+    assert sync(tmp_path) > 0
     assert len(connect(store).get_metric_history(run.run_id, "loss/total")) == 100
 
 
 def test_a_preview_is_an_image_of_its_step(store: str, tmp_path: Path):
-    run = start()
+    run = start_run()
     pixels = torch.zeros(3, 4, 6)
     pixels[0] = 2.0  # out of range before clamping, as a network in training gives it
     log_preview(run, "a b/c", pixels, 0)
@@ -140,8 +139,8 @@ def test_a_preview_is_an_image_of_its_step(store: str, tmp_path: Path):
 
 
 def test_a_checkpoint_is_a_registered_version_without_code(store: str, tiny_style):
-    run = start()
-    run.log_metrics({"loss/total": 0.5}, 10)
+    run = start_run()
+    run.log({"loss/total": 0.5}, 10)
     model = tiny_style()
     log_style(run, model, 10, {"loss/total": 0.5, "eval/content": 0.25})
     log_style(run, model, 20, {})
@@ -176,7 +175,7 @@ def test_a_checkpoint_is_a_registered_version_without_code(store: str, tiny_styl
 
 
 def test_a_champion_stays_when_another_run_is_registered(store: str, tiny_style):
-    first, second = start(), start(run_name="second")
+    first, second = start_run(), start_run(run_name="second")
     log_style(first, tiny_style(), 10, {})
     first.flush()
     log_style(second, tiny_style(), 10, {})
@@ -186,12 +185,12 @@ def test_a_champion_stays_when_another_run_is_registered(store: str, tiny_style)
 
 
 def test_an_interrupted_run_is_continued(store: str):
-    first = start(params={"steps": 10, "seed": 1})
-    first.log_metrics({"loss/total": 2.0}, 0)
+    first = start_run(params={"steps": 10, "seed": 1})
+    first.log({"loss/total": 2.0}, 0)
     first.finish("KILLED", "asked to stop")
-    again = start(params={"steps": 20, "seed": 1, "workers": 2}, run_id=first.run_id)
+    again = start_run(params={"steps": 20, "seed": 1, "workers": 2}, run_id=first.run_id)
     assert connect(store).get_run(first.run_id).info.status == "RUNNING"
-    again.log_metrics({"loss/total": 1.0}, 1)
+    again.log({"loss/total": 1.0}, 1)
     again.finish()
     found = connect(store).get_run(first.run_id)
     assert again.run_id == first.run_id
@@ -206,36 +205,36 @@ def test_an_interrupted_run_is_continued(store: str):
 @pytest.mark.parametrize("unknown", ["0" * 32, "not a run id"])
 def test_continuing_an_unknown_run(store: str, unknown: str):
     with pytest.raises(TrackingError, match=r"no run .* to continue"):
-        start(run_id=unknown)
+        start_run(run_id=unknown)
 
 
 def test_deleted_runs_and_experiments_are_not_written_to(store: str):
-    run = start()
+    run = start_run()
     client = connect(store)
     client.delete_run(run.run_id)
     with pytest.raises(TrackingError, match="mlflow runs restore"):
-        start(run_id=run.run_id)
+        start_run(run_id=run.run_id)
     client.delete_experiment(client.get_experiment_by_name("johnson").experiment_id)
     with pytest.raises(TrackingError, match="mlflow experiments restore"):
-        start()
+        start_run()
 
 
 def test_an_experiment_made_through_a_server_needs_the_server(store: str):
     connect(store).create_experiment("served", artifact_location="mlflow-artifacts:/1")
     with pytest.raises(TrackingError, match="made through an MLflow server"):
-        start(experiment="served")
+        start_run(experiment="served")
 
 
 def test_system_metrics_are_sampled_until_the_end(store: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
-    run = start(system_metrics=True)
+    run = start_run(system_metrics=True)
     deadline = time.monotonic() + 30
     while not _system_metrics(store, run.run_id) and time.monotonic() < deadline:
         run.flush()
     run.finish()
     steps = [m.step for m in connect(store).get_metric_history(run.run_id, "system/cpu_utilization_percentage")]
     assert steps == list(range(len(steps)))
-    again = start(system_metrics=True, run_id=run.run_id)
+    again = start_run(system_metrics=True, run_id=run.run_id)
     again.finish()
     assert not [each for each in threading.enumerate() if each.name == "system-metrics"]
 
@@ -245,8 +244,8 @@ def _system_metrics(store: str, run_id: str) -> list[str]:
 
 
 def test_the_silent_tracker_does_nothing(tiny_style):
-    silent = Tracker.silent()
-    silent.log_metrics({"loss/total": 1.0}, 0)
+    silent = JournaledTracker.silent()
+    silent.log({"loss/total": 1.0}, 0)
     log_preview(silent, "photo", torch.zeros(3, 2, 2), 0)
     log_style(silent, tiny_style(), 1, {})
     silent.log_evaluation({"eval/total": 1.0}, 1)
@@ -257,7 +256,7 @@ def test_the_silent_tracker_does_nothing(tiny_style):
 
 
 def test_the_comparison_link_asks_for_the_charts(store: str):
-    run = start()
+    run = start_run()
     experiment = connect(store).get_experiment_by_name("johnson").experiment_id
     assert run.comparison_link() == (
         f"http://127.0.0.1:5000/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
@@ -286,7 +285,7 @@ def test_a_store_that_cannot_be_made_or_is_no_database(tmp_path: Path):
     with pytest.raises(TrackingError, match="cannot be created"):
         tracking_uri_of(f"sqlite:///{tmp_path}/file/mlflow.db")
     with pytest.raises(TrackingError, match="failed while"):
-        start(tracking_uri=f"sqlite:///{tmp_path}/file")
+        start_run(tracking_uri=f"sqlite:///{tmp_path}/file")
 
 
 def test_environment_tags_are_all_text():

@@ -11,8 +11,8 @@ from stylecore.errors import StylecoreError
 from training.registry.versions import log_style
 from training.tracking import TrackingError
 from training.tracking.delivery import ModelDescription
+from training.tracking.folders import sync
 from training.tracking.journal_files import Record, read_line
-from training.tracking.replay import replay
 from training.tracking.store import connect
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -39,10 +39,10 @@ def test_any_file_of_weights_can_be_a_checkpoint(store: str, tmp_path: Path) -> 
     about = ModelDescription(
         "forest", "A forest of trees", "classifier", "trees", {"depth": "4"}, {"notes.txt": "oak"}
     )
-    run.log_checkpoint(weights, about, 3, {"loss/total": 1.0})
+    run.log_checkpoint(weights, 3, about, {"loss/total": 1.0})
     weights.unlink()
     run.finish()
-    replay(tmp_path)
+    sync(tmp_path)
     client = connect(store)
     version = client.get_model_version_by_alias("forest", "iterations-3")
     assert client.get_registered_model("forest").description == "A forest of trees"
@@ -64,7 +64,7 @@ def test_a_journal_of_an_earlier_version_can_be_replayed(store: str, tmp_path: P
     assert [record.kind for record in records if record] == ["run", "checkpoint", "end"]
     lines = [Record(r.number, r.kind, {k: v for k, v in r.data.items() if k != "model"}).line() for r in records if r]
     file.write_bytes(b"".join(lines))
-    replay(tmp_path)
+    sync(tmp_path)
     client = connect(store)
     (version,) = client.search_model_versions("name='tiny_waves'")
     folder = Path(client.get_model_version_download_uri("tiny_waves", version.version).removeprefix("file://"))

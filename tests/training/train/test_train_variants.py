@@ -19,7 +19,7 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from training import objective
-from training.tracking.replay import replay
+from training.tracking.folders import sync
 
 
 def test_bfloat16_trains_with_gram_matrices_in_float32(
@@ -85,10 +85,10 @@ def test_what_a_failing_store_missed_is_sent_later(
         patch.setattr(MlflowClient, "create_logged_model", failing)
         train_here(*flags, "--end-seconds", 0.1)
     assert f"done; the checkpoints are in {folder}/runs/stripes.\n" in capsys.readouterr().out
-    assert f"`python -m training.tracking replay {folder}/runs/stripes` sends them." in caplog.text
+    assert f"`python -m training.tracking sync {folder}/runs/stripes` sends them." in caplog.text
     assert not MlflowClient(store).search_registered_models()
     assert only_run(store)[1].info.status == "RUNNING"
-    assert replay(folder / "runs" / "stripes") > 0
+    assert sync(folder / "runs" / "stripes") > 0
     client, run = only_run(store)
     assert run.info.status == "FINISHED"
     versions = {"iterations-1": 1, "iterations-2": 2, "iterations-3": 3, "champion": 3}

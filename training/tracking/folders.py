@@ -1,0 +1,255 @@
+"""Runs in their folders: who they are, what is in them, and sending them to MLflow after they have ended."""
+
+import itertools
+import os
+import re
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from training.tracking import TrackingError
+from training.tracking.journal import Journal
+from training.tracking.journal_files import (
+    DISK_BYTES,
+    FILES,
+    FOLDER,
+    RECORDS,
+    Record,
+    all_sent,
+    records_in,
+)
+from training.tracking.sender import Sender
+from training.tracking.store import tracking_uri_of, without_password
+
+SYNC_SECONDS = 30.0
+"""A sync stops when nothing has arrived for this time."""
+NO_ID_YET = "journal:"
+"""Prefix of the `run_id` of a run without an id of MLflow; the key of its journal follows."""
+
+
+def sync(folder: Path, tracking_uri: str | None = None, *, remove_files: bool = False) -> int:
+    """Send what a store lacks of the runs in a folder; returns the number of records sent.
+
+    A run's own store is the one that it was started with. Files that have arrived there are removed from the folder,
+    unless the run keeps them; a sync to another store removes nothing.
+
+    Args:
+        folder: of a run.
+        tracking_uri: the store; by default $MLFLOW_TRACKING_URI, or else each run's own.
+        remove_files: remove the files that have arrived at every store that the folder was ever sent to, and the
+            journals of earlier runs that are sent.
+
+    Raises:
+        TrackingError: when there is no journal, a run is still being written, or the store does not accept all.
+    """
+    folders = journals(folder)
+    if not folders:
+        raise TrackingError(f"{folder} has no journal; give the folder of a run, such as runs/my_run.")
+    sent = 0
+    for each in folders:
+        sent += _sync_one(each, tracking_uri, remove_files)
+        if each != folder and remove_files:  # a journal that was set aside
+            shutil.rmtree(each, ignore_errors=True)
+    return sent
+
+
+def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int:
+    run = _run_of(folder)
+    address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or str(run.data["tracking_uri"])
+    if not address:
+        raise TrackingError(f"the run in {folder} was started without a store; say where to send it: --to URI.")
+    uri = tracking_uri_of(address)
+    is_own = without_password(uri) == run.data["tracking_uri"] and not run.data.get("keep_files")
+    journal = Journal(folder, store=without_password(uri), keep_files=not (is_own or remove_files))
+    try:
+        before, last = journal.sent, journal.last
+        if before >= last:
+            return 0
+        sender = Sender(journal, uri)
+        sender.start()
+        try:
+            while journal.sent < last:
+                arrived = sender.wait(journal.sent + 1, SYNC_SECONDS)
+                if sender.is_lost or not arrived:
+                    raise TrackingError(unsent(journal, sender))
+        finally:
+            sender.stop()
+        return last - before
+    finally:
+        journal.close()
+
+
+def in_order(folders: Iterable[Path]) -> list[Path]:
+    """The folders of runs, each parent run before its children."""
+    found: dict[Path, tuple[str, str]] = {}
+    for folder in folders:
+        runs = [run.data for each in journals(folder) for run in records_in(each / FOLDER, "run")]
+        found[folder] = (str(runs[-1]["key"]), str(runs[-1].get("parent", ""))) if runs else ("", "")
+    by_key = {key: folder for folder, (key, _) in found.items() if key}
+    ordered: dict[Path, None] = {}
+
+    def add(folder: Path) -> None:
+        parent = by_key.get(found[folder][1])
+        if parent is not None and parent != folder and parent not in ordered:
+            add(parent)
+        ordered[folder] = None
+
+    for folder in found:
+        add(folder)
+    return list(ordered)
+
+
+def status(folder: Path) -> str:
+    """What is in the folder of a run, and what each store has of it; the run may be going on.
+
+    Raises:
+        TrackingError: when there is no journal.
+    """
+    folders = journals(folder)
+    if not folders:
+        raise TrackingError(f"{folder} has no journal; give the folder of a run, such as runs/my_run.")
+    return "\n".join(_status_of_one(each) for each in folders)
+
+
+def _status_of_one(folder: Path) -> str:
+    journal = folder / FOLDER
+    kinds, last, ends = Counter[str](), 0, ""
+    first: Record | None = None
+    for record in records_in(journal):
+        kinds[record.kind] += 1
+        last = record.number
+        if record.kind == "run":
+            first, ends = first or record, ""
+        elif record.kind == "end":
+            ends = record.data["status"]
+    about = f"run {first.data['run_name']} of the experiment {first.data['experiment']}" if first else "no run"
+    limit = first.data.get("disk_bytes", DISK_BYTES) if first else DISK_BYTES
+    used = (journal / RECORDS).stat().st_size + sum(path.stat().st_size for path in (journal / FILES).iterdir())
+    lines = [f"{folder}: {about}, {ends or 'not ended'}"]
+    lines += [f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))]
+    lines += [f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB"]
+    for sent in all_sent(journal):
+        missing = last - sent.number
+        refused = len(sent.answers.get("refused", []))
+        lines += [f"  {sent.store or 'a store'}: {sent.number} sent, {missing} missing, {refused} refused"]
+    if len(lines) == 3:
+        lines += [f"  sent nowhere, {last} missing"]
+    return "\n".join(lines)
+
+
+def journals(folder: Path) -> list[Path]:
+    """The folders with a journal, the oldest run first: those kept by `set_aside`, and the run's own."""
+    named = ((re.fullmatch(rf"{FOLDER}-(\d+)", path.name), path) for path in folder.glob(f"{FOLDER}-*"))
+    aside = {int(match[1]): path for match, path in named if match}
+    folders = (*(aside[number] for number in sorted(aside)), folder)
+    return [each for each in folders if (each / FOLDER / RECORDS).exists()]
+
+
+def run_key(folder: Path) -> str:
+    """The key of the newest run in a folder.
+
+    Raises:
+        TrackingError: when there is none.
+    """
+    found = journals(folder)
+    if not found:
+        raise TrackingError(f"{folder} has no journal; the parent of a run must begin before it.")
+    return str(_run_of(found[-1]).data["key"])
+
+
+def _run_of(folder: Path) -> Record:
+    """The record that begins the run, or continues it."""
+    runs = list(records_in(folder / FOLDER, "run"))
+    if not runs:
+        raise TrackingError(f"the journal {folder / FOLDER} does not name its run, so it cannot be sent.")
+    return runs[-1]
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Remove the journal of an earlier run in the same folder, or rename it if it is needed.
+
+    It is needed when it has records that a store lacks, or was never sent, or its run keeps its files.
+
+    Returns:
+        The new folder of a renamed journal.
+
+    Raises:
+        TrackingError: when a process has it open, or it cannot be removed or renamed.
+    """
+    at = Path(folder) / FOLDER
+    if not (at / RECORDS).exists():
+        return None
+    journal = Journal(folder, keep_files=True)
+    try:
+        known = all_sent(at)
+        keeps = any(record.data.get("keep_files") for record in records_in(at, "run"))
+        needed = bool(journal.last) and (keeps or not known or min(sent.number for sent in known) < journal.last)
+    finally:
+        journal.close()
+    try:
+        if not needed:
+            shutil.rmtree(at)
+            return None
+        kept = next(path for n in itertools.count(1) if not (path := at.with_name(f"{FOLDER}-{n}")).exists())
+        kept.mkdir()
+        at.rename(kept / FOLDER)
+    except OSError as error:
+        raise TrackingError(
+            f"the journal of an earlier run, {at}, cannot be moved ({error.strerror}); choose another folder."
+        ) from error
+    return kept
+
+
+def unsent(journal: Journal, sender: Sender) -> str:
+    """A sentence on the unsent records, and how to send them."""
+    count = journal.last - journal.sent
+    why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""
+    return f"MLflow has not received {count} records of the run{why}: {how_to_sync([journal.folder.parent])}"
+
+
+def how_to_sync(folders: Sequence[Path], to: str = "") -> str:
+    command = ["python -m training.tracking sync", *map(str, folders), *(["--to", to] if to else [])]
+    return f"`{' '.join(command)}` sends them."
+
+
+class Past:
+    """The records of a run before its interruption."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.key, self.checkpoints, self.system_step = "", set[int](), 0
+        for record in journal.records():
+            if record.kind == "run":
+                self.key = record.data["key"]
+            elif record.kind == "checkpoint":
+                self.checkpoints.add(record.data["step"])
+            elif record.kind == "metrics" and any(name.startswith("system/") for name in record.data["values"]):
+                self.system_step = record.data["step"] + 1
+
+
+def identity(journal: Journal, past: Past, run_id: str, continued: bool) -> tuple[str, str]:
+    """The key of the journal, and MLflow's id of the run if it is known; `run_id` is the one to continue, if known."""
+    if not continued:
+        return uuid.uuid4().hex, ""
+    if not run_id:
+        return past.key or uuid.uuid4().hex, ""
+    if run_id.startswith(NO_ID_YET):
+        key, run_id = run_id.removeprefix(NO_ID_YET), ""
+        is_same = past.key in ("", key)
+    else:
+        key = past.key or uuid.uuid4().hex
+        is_same = journal.answers.get("run_id") in (None, "", run_id)
+    if not is_same:
+        raise TrackingError(
+            f"the journal {journal.folder} and the saved state beside it are of different runs; move the journal "
+            "away, or choose another --run-name."
+        )
+    return key, run_id
+
+
+def temporary_folder(run_name: str) -> Path:
+    """A new folder for a run that was given none."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", run_name)
+    return state / "stylecore" / "runs" / f"{name}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,85 @@
+"""What a training logs, in the form of records: numbers, texts, and pictures as files."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from training.tracking import TrackingError
+
+PNG_COMPRESSION = 1
+"""The fastest: files are a fifth larger than by default, in a quarter of the time."""
+
+
+def numbers_and_texts(
+    values: Mapping[str, Any], warn: Callable[[str], None]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The numbers (also in tensors and arrays of one element) and the texts; `warn` is told what is neither."""
+    numbers: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, str):
+            texts[name] = value
+            continue
+        try:
+            numbers[name] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            warn(f"{name!r} is a {type(value).__name__}, neither a number nor a text, and is not logged.")
+    return numbers, texts
+
+
+def as_images(picture: Any) -> Iterator[Image.Image]:
+    """The images of one picture, or of several.
+
+    Args:
+        picture: a PIL image; an array (H, W), (H, W, 3) or (N, H, W, 3), of bytes or in [0, 1]; a tensor (3, H, W) or
+            (N, 3, H, W) in [0, 1]; or a sequence of these. Values outside [0, 1] are clipped. One channel is gray.
+
+    Raises:
+        TrackingError: for anything else.
+    """
+    if isinstance(picture, Image.Image):
+        yield picture
+    elif isinstance(picture, Sequence) and not isinstance(picture, str):
+        for each in picture:
+            yield from as_images(each)
+    else:
+        is_tensor = hasattr(picture, "detach")
+        array = picture.detach().float().cpu().numpy() if is_tensor else np.asarray(picture)
+        if is_tensor and array.ndim >= 3:
+            array = np.moveaxis(array, -3, -1)
+        if array.ndim == 4:
+            for each in array:
+                yield _as_image(each)
+        else:
+            yield _as_image(array)
+
+
+def _as_image(array: np.ndarray) -> Image.Image:
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.dtype.kind not in "uifb" or not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))):
+        raise TrackingError(
+            f"a picture of shape {array.shape} and type {array.dtype} cannot be logged; give a PIL image, an array "
+            "(H, W, 3), or a tensor (3, H, W) in [0, 1]."
+        )
+    if array.dtype != np.uint8:
+        array = (np.nan_to_num(array.astype(np.float64)).clip(0, 1) * 255).round().astype(np.uint8)
+    return Image.fromarray(array)
+
+
+def png(image: Image.Image) -> bytes:
+    """The file of an image, without loss."""
+    return _encoded(image, "PNG", compress_level=PNG_COMPRESSION)
+
+
+def jpeg(image: Image.Image) -> bytes:
+    return _encoded(image, "JPEG")
+
+
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
