@@ -1,6 +1,7 @@
 """The page without a server, in Chromium: it paints what the engine paints, asks nobody else, works offline."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -73,9 +74,15 @@ class _Files(SimpleHTTPRequestHandler):
     headers_to_add: Mapping[str, str] = MappingProxyType({})
 
     def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-store")  # what works offline is kept by the page itself
         for name, value in self.headers_to_add.items():
             self.send_header(name, value)
         super().end_headers()
+
+    def do_GET(self) -> None:
+        if self.headers_to_add and self.path == "/manifest.webmanifest":
+            time.sleep(2)  # so that the service worker is there only after the network
+        super().do_GET()
 
     def log_message(self, *_: object) -> None:
         pass

@@ -120,10 +120,13 @@ const save = async (type, suffix) => {
 // the service worker was there.
 let kept = false;
 const keep = async (runtime) => {
-  const active = (await navigator.serviceWorker?.getRegistration())?.active;
-  if (kept || !active || !runtime) return;
+  if (kept || !runtime || !navigator.serviceWorker) return;
   kept = true;
-  navigator.serviceWorker.onmessage = ({ data }) => { element('offline').textContent = data.kept ? 'Ready to work without a network.' : ''; };
+  navigator.serviceWorker.onmessage = ({ data }) => {
+    kept = data.kept; // else the next picture tries again
+    element('offline').textContent = kept ? 'Ready to work without a network.' : '';
+  };
+  const { active } = await navigator.serviceWorker.ready;
   const pictures = styles.flatMap((each) => [each.file, each.preview, each.painting]).filter(Boolean);
   active.postMessage({ keep: [...runtime, ...samples.map((sample) => sample.file), ...pictures] });
 };
