@@ -36,8 +36,11 @@ def check_that_all_is_there_once(client: MlflowClient, folder: Path, status: str
     with_key = client.search_runs([run.info.experiment_id], f"tags.journal = '{begin['key']}'")
     assert [found.info.run_id for found in with_key] == [run_id]
     assert run.info.status == status
-    assert run.data.params == begin["params"]
-    assert run.data.tags.items() >= {k: v for k, v in begin["tags"].items() if k != "mlflow.user"}.items()
+    about = [record.data for record in records if record.kind in ("run", "about")]
+    params = {name: text for data in about for name, text in data.get("params", {}).items()}
+    tags = {name: text for data in about for name, text in data.get("tags", {}).items() if name != "mlflow.user"}
+    assert params and run.data.params == params
+    assert run.data.tags.items() >= tags.items()
 
     said: dict[str, list[tuple[int, int, str]]] = {}
     linked: dict[int, set[str]] = {}

@@ -30,6 +30,9 @@ NEEDED_ELSEWHERE = {
     "fastapi": "gradio brings it",
     "starlette": "gradio brings it",
     "tensorflow": "importing networks in its format",
+    "av": "films, on the command line",
+    "cv2": "films, on the command line",
+    "onnx": "exporting networks, on the command line",
 }
 
 
