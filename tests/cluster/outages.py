@@ -39,7 +39,8 @@ def check_that_all_is_there_once(client: MlflowClient, folder: Path, status: str
     about = [record.data for record in records if record.kind in ("run", "about")]
     params = {name: text for data in about for name, text in data.get("params", {}).items()}
     tags = {name: text for data in about for name, text in data.get("tags", {}).items() if name != "mlflow.user"}
-    assert params and run.data.params == params
+    assert params
+    assert run.data.params == params
     assert run.data.tags.items() >= tags.items()
 
     said: dict[str, list[tuple[int, int, str]]] = {}
