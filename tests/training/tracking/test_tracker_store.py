@@ -261,6 +261,7 @@ def test_the_comparison_link_asks_for_the_charts(store: str):
     assert run.comparison_link() == (
         f"http://127.0.0.1:5000/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     )
+    run.finish()  # or the process waits for the run at its end
 
 
 def test_the_store_is_the_repository_s_unless_the_environment_says_another(tmp_path: Path, monkeypatch):
