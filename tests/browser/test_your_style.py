@@ -113,5 +113,7 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     page.locator("#styles input[value^=taught_my_waves_]").wait_for(state="attached")
     for each in (watched, stranger):
         each.context.close()
-    assert watched.troubles + stranger.troubles == []
+    # Gradio lets the browser report the streams that a page that is left gives up.
+    troubles = watched.troubles + stranger.troubles
+    assert [trouble for trouble in troubles if not trouble.startswith("AbortError")] == []
     assert not list((tmp_path / "lessons").glob("*/runs"))
