@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from stylecore.errors import StylecoreError
 from stylecore.flags import setting
 from training.config import TrainConfig
-from training.tracking.database import database_address
+from training.tracking import database_address
 from training.tracking.store import (
     LOCAL_STORE,
     one_at_a_time,

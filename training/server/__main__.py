@@ -25,7 +25,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from stylecore.errors import StylecoreError
-from training.tracking.database import database_address
+from training.tracking import database_address
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent

@@ -10,11 +10,20 @@ if TYPE_CHECKING:
     from training.tracking.delivery import ModelDescription
     from training.tracking.tracker import JournaledTracker
 
-__all__ = ["JournaledTracker", "ModelDescription", "TrackingError"]
+__all__ = ["JournaledTracker", "ModelDescription", "TrackingError", "database_address"]
 
 
 class TrackingError(Exception):
     """One sentence for the user: what is wrong between a run and its store, and what to do."""
+
+
+def database_address(address: str) -> str:
+    """The address with the PostgreSQL driver of requirements.txt, unless it names a driver.
+
+    SQLAlchemy's default driver for postgresql:// is another one.
+    """
+    scheme, separator, rest = address.partition("://")
+    return f"postgresql+psycopg2://{rest}" if separator and scheme in ("postgresql", "postgres") else address
 
 
 def __getattr__(name: str) -> Any:

@@ -24,8 +24,7 @@ from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from training.tracking import TrackingError
-from training.tracking.database import database_address
+from training.tracking import TrackingError, database_address
 
 __all__ = [
     "LOCAL_STORE",
