@@ -161,6 +161,23 @@ def logged_in() -> HfApi:
     return hub
 
 
+def upload_folder(hub: HfApi, name: str, folder: Path) -> None:
+    """Make a Space's files those of the folder: what is not there is removed.
+
+    Raises:
+        StylecoreError: when the hub refuses something or does not answer.
+    """
+    ask(
+        f"uploading to {name}",
+        hub.upload_folder,
+        repo_id=name,
+        repo_type="space",
+        folder_path=folder,
+        delete_patterns="*",
+        commit_message=f"Deploy {commit_of_the_code()}",
+    )
+
+
 def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-basic", private: bool = False) -> str:
     """Make the Space like the folder: files that are not there are removed from it. Returns its address.
 
@@ -183,15 +200,7 @@ def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-ba
     for key, value in VARIABLES.items():
         if key not in known or known[key].value != value:  # each one that is set restarts the Space
             ask(f"setting {key}", hub.add_space_variable, name, key, value)
-    ask(
-        f"uploading to {name}",
-        hub.upload_folder,
-        repo_id=name,
-        repo_type="space",
-        folder_path=folder,
-        delete_patterns="*",
-        commit_message=f"Deploy {commit_of_the_code()}",
-    )
+    upload_folder(hub, name, folder)
     return str(url)
 
 

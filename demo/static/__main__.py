@@ -12,11 +12,10 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from demo.deploy import ask, checked_name, files_of, listing, logged_in
+from demo.deploy import ask, checked_name, files_of, listing, logged_in, upload_folder
 from demo.static.folder import FOLDER, write_static
 from stylecore.command import run_command
 from stylecore.errors import StylecoreError
-from training.registry.published import commit_of_the_code
 
 
 def upload_static(hub: HfApi, name: str, folder: Path, *, private: bool = False) -> str:
@@ -34,15 +33,7 @@ def upload_static(hub: HfApi, name: str, folder: Path, *, private: bool = False)
         exist_ok=True,
         private=private or None,
     )
-    ask(
-        f"uploading to {name}",
-        hub.upload_folder,
-        repo_id=name,
-        repo_type="space",
-        folder_path=folder,
-        delete_patterns="*",
-        commit_message=f"Deploy {commit_of_the_code()}",
-    )
+    upload_folder(hub, name, folder)
     return str(url)
 
 
