@@ -21,7 +21,7 @@ ARGUMENTS = (
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
 SCREENS = {"desktop": (1440, 900, 1), "phone": (390, 844, 2)}
-TABS = ("Stylize", "Gatys", "Compare")
+TABS = ("Stylize", "Gatys", "Compare", "Your style")
 LARGEST = 150_000
 STEPS = 120  # of a painting, before its picture is taken
 
@@ -44,7 +44,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS))
         for screen, (width, height, scale) in SCREENS.items():
             for theme in ("light", "dark"):
-                wanted = [tab for tab in TABS if not options.only or f"{tab}-{screen}-{theme}".lower() in options.only]
+                names = {f"{tab}-{screen}-{theme}".lower().replace(" ", "-"): tab for tab in TABS}
+                wanted = {name: tab for name, tab in names.items() if not options.only or name in options.only}
                 if not wanted:
                     continue
                 context = browser.new_context(
@@ -54,7 +55,7 @@ def main() -> None:
                 page.set_default_timeout(120_000)
                 page.goto(f"{options.address}?__theme={theme}")
                 settle(page, options.photo, options.style)
-                for tab in wanted:
+                for name, tab in wanted.items():
                     page.get_by_role("tab", name=tab).click()
                     if tab == "Compare":
                         compare(page, options.photo, options.comparison)
@@ -62,7 +63,7 @@ def main() -> None:
                         paint(page, options.photo)
                     page.evaluate("window.scrollTo(0, 0)")
                     page.wait_for_timeout(700)  # fonts, transitions
-                    target = options.folder / f"{tab}-{screen}-{theme}.webp".lower()
+                    target = options.folder / f"{name}.webp"
                     target.write_bytes(small(page.screenshot(full_page=True)))
                     print(target, target.stat().st_size)
                 context.close()
