@@ -80,6 +80,9 @@ class TrainConfig:
     steadiness_weight: float = setting(
         0.0, "weight of the steadiness loss: a photo moved by 1 to 3 pixels should get the same strokes, moved alike"
     )
+    grid_weight: float = setting(
+        0.0, "weight of the grid loss: no pattern should repeat at the pixels that the network halves and doubles"
+    )
     style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes")
     painted_side: int = setting(
         PAINTED_SIDE,
@@ -216,6 +219,7 @@ class TrainConfig:
             ("teacher-weight", self.teacher_weight),
             ("total-variation-weight", self.total_variation_weight),
             ("steadiness-weight", self.steadiness_weight),
+            ("grid-weight", self.grid_weight),
             ("gradient-clip", self.gradient_clip),
             ("end-seconds", self.end_seconds),
             ("minutes", self.minutes),

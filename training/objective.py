@@ -11,6 +11,9 @@ The steadiness loss compares a stylized photo with the stylized picture of the s
 strokes should move alike. Without it a network that halves its pictures twice can add a pattern that repeats every 4
 pixels: the known fine weave of such networks, and a part of the flicker of films.
 
+The grid loss is for what is left of that pattern, the part that is the same on every photo: a few gray levels, too few
+for the steadiness loss to count beside moving strokes, but visible in flat colors and in a spectrum.
+
 A network that is distilled from another one, its teacher (Hinton et al. 2015), has one more loss: the mean squared
 difference of its pixels to the teacher's pixels.
 
@@ -31,6 +34,8 @@ from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
 from training.config import TrainConfig
 
+GRID_PERIOD = 4
+"""Pixels: the networks halve and double their pictures twice."""
 MOVED_BORDER = 12
 """Pixels along the edges that the steadiness loss leaves out; a crop has 32 at least."""
 
@@ -80,8 +85,8 @@ def training_losses(
 
     Returns:
         "loss/total", "loss/content", "loss/style", "loss/tv"; with a teacher "loss/teacher"; with a moved picture
-        "loss/steadiness"; and "loss/style/<layer>" (at scale 2 "loss/style/<layer>_scale_2"), which sum to
-        "loss/style".
+        "loss/steadiness"; with a grid weight "loss/grid"; and "loss/style/<layer>" (at scale 2
+        "loss/style/<layer>_scale_2"), which sum to "loss/style".
     """
     with accelerator.autocast():
         with torch.no_grad():  # no deeper than the content layer
@@ -111,6 +116,8 @@ def training_losses(
         losses["loss/teacher"] = config.teacher_weight * difference.square().mean()
     if moved is not None:
         losses["loss/steadiness"] = config.steadiness_weight * steadiness_loss(stylized, moved, shift)
+    if config.grid_weight:
+        losses["loss/grid"] = config.grid_weight * grid_loss(stylized)
     losses["loss/total"] = torch.stack(list(losses.values())).sum()
     return losses | layers
 
@@ -132,6 +139,17 @@ def steadiness_loss(stylized: Tensor, moved: Tensor, shift: tuple[int, int]) -> 
     """
     inner = (..., slice(MOVED_BORDER, -MOVED_BORDER), slice(MOVED_BORDER, -MOVED_BORDER))
     return (move(stylized.float(), shift)[inner] - moved.float()[inner]).square().mean()
+
+
+def grid_loss(stylized: Tensor, period: int = GRID_PERIOD) -> Tensor:
+    """Mean square of the pattern that repeats every `period` pixels in all pictures of a batch (N, 3, H, W).
+
+    The pattern is the mean of the pixels at each of the period's positions, less the mean of all. H and W are
+    multiples of the period.
+    """
+    height, width = (side // period for side in stylized.shape[-2:])
+    pattern = stylized.float().unflatten(-1, (width, period)).unflatten(-3, (height, period)).mean((0, 2, 4))
+    return (pattern - pattern.mean((1, 2), keepdim=True)).square().mean()
 
 
 @torch.no_grad()

@@ -40,6 +40,7 @@ OBJECTIVE = (
     "content_normalization",
     "total_variation_weight",
     "steadiness_weight",
+    "grid_weight",
     "vgg_weights",
 )
 """The settings of a training that decide what is minimized. Losses compare between networks that agree in them."""
@@ -49,6 +50,7 @@ EARLIER_DEFAULTS: dict[str, Any] = {
     "style_layer_weights": [],
     "loss_scales": [1],
     "steadiness_weight": 0.0,
+    "grid_weight": 0.0,
     "vgg_weights": "",
 }
 """What networks had that were trained before there were these settings: their cards do not name them."""

@@ -8,7 +8,7 @@ from stylecore.errors import StylecoreError
 from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
 from training.config import TrainConfig
-from training.objective import MOVED_BORDER, move, shift_at, steadiness_loss, style_targets, training_losses
+from training.objective import MOVED_BORDER, grid_loss, move, shift_at, steadiness_loss, style_targets, training_losses
 
 
 def test_the_shifts_are_all_of_0_to_3_pixels_but_none_at_all() -> None:
@@ -34,6 +34,14 @@ def test_the_edges_do_not_count() -> None:
     moved[..., :MOVED_BORDER, :] = 0
     moved[..., -MOVED_BORDER:] = 0
     assert steadiness_loss(photo, moved, (1, 2)) == 0
+
+
+def test_the_grid_loss_is_the_mean_square_of_what_repeats_on_every_photo() -> None:
+    stripes = (torch.arange(32) % 4 == 0).float().expand(3, 32, 32)
+    assert grid_loss(stripes.expand(2, 3, 32, 32)) == pytest.approx(3 / 16)  # the variance of one in four
+    assert grid_loss(torch.stack([stripes, 1 - stripes])) == pytest.approx(0, abs=1e-9)  # not on every photo
+    assert grid_loss((torch.arange(32) % 8 == 0).float().expand(1, 3, 32, 32)) == pytest.approx(3 / 64)
+    assert grid_loss((torch.arange(32) // 8 % 2).float().expand(1, 3, 32, 32)) == 0  # repeats, but every 16 pixels
 
 
 @pytest.fixture(scope="module")
