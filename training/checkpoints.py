@@ -25,7 +25,7 @@ from stylecore.samples import sample_photos
 from training import judge
 from training.config import TrainConfig, find_file
 from training.evaluate import judge_network
-from training.evaluation import evaluate_together
+from training.evaluation import evaluate
 from training.registry.versions import log_preview, log_style
 from training.state import Clock
 from training.tracking import JournaledTracker
@@ -136,7 +136,7 @@ def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device:
     if not models or not files or not config.evaluate_sizes:
         return
     photos = [(name, load_picture(file).pixels) for name, file in files.items()]
-    evaluations = evaluate_together(
+    evaluations = evaluate(
         models, photos, None, config.evaluate_sizes, gatys_iterations=config.gatys_iterations, device=device
     )
     for model, evaluation in zip(models, evaluations, strict=True):

@@ -36,7 +36,7 @@ from training.config import find_file
 from training.evaluation import (
     GATYS_ITERATIONS,
     SIZES,
-    evaluate_together,
+    evaluate,
     same_weights,
     training_settings,
 )
@@ -142,7 +142,7 @@ def run(options: argparse.Namespace) -> None:
     report: list[dict[str, Any]] = []
     rows: list[tuple[str, judge.JudgedSize]] = []
     for group in groups.values():
-        evaluations = evaluate_together(
+        evaluations = evaluate(
             [candidate.model for candidate in group],
             _read(photos),
             style,

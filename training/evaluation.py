@@ -53,18 +53,6 @@ class PhotoEvaluation:
 
 
 @dataclass(frozen=True)
-class SizeEvaluation:
-    """All photos at one size: means, and the median of the milliseconds. `reached`: for every photo."""
-
-    size: int
-    losses: dict[str, float]
-    gatys_iterations: float | None
-    reached: bool
-    spot_share: float
-    milliseconds: float
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """One network on all photos at all sizes."""
 
@@ -72,12 +60,10 @@ class Evaluation:
     iterations: int
     photos: tuple[PhotoEvaluation, ...]
 
-    def sizes(self) -> list[SizeEvaluation]:
-        """The means over the photos, one entry for each size."""
-        return [
-            _together([photo for photo in self.photos if photo.size == size])
-            for size in dict.fromkeys(photo.size for photo in self.photos)
-        ]
+    def means(self) -> dict[int, dict[str, float]]:
+        """Size to the means over the photos: the losses, "spot_share", "milliseconds" (the median), and
+        "equivalent_gatys_iterations" where they were computed."""
+        return {size: _means(photos) for size, photos in self._by_size().items()}
 
     def metrics(self) -> dict[str, float]:
         """The metrics for MLflow: "eval/total_256", "eval/spot_share_256" and so on for every size.
@@ -85,58 +71,47 @@ class Evaluation:
         "eval/equivalent_gatys_iterations" and "eval/spot_share" are means over the sizes. If the optimization was
         stopped early, the equivalent is a lower bound.
         """
-        sizes = self.sizes()
-        if not sizes:
-            return {}
-        metrics = {"eval/spot_share": statistics.mean(each.spot_share for each in sizes)}
-        equivalents = [each.gatys_iterations for each in sizes if each.gatys_iterations is not None]
-        if equivalents:
-            metrics["eval/equivalent_gatys_iterations"] = statistics.mean(equivalents)
-        for each in sizes:
-            metrics |= {f"eval/{name}_{each.size}": value for name, value in each.losses.items()}
-            metrics[f"eval/spot_share_{each.size}"] = each.spot_share
-            metrics[f"eval/milliseconds_{each.size}"] = each.milliseconds
-            if each.gatys_iterations is not None:
-                metrics[f"eval/equivalent_gatys_iterations_{each.size}"] = each.gatys_iterations
+        means = self.means()
+        metrics = {f"eval/{name}_{size}": value for size, found in means.items() for name, value in found.items()}
+        for name in ("spot_share", "equivalent_gatys_iterations"):
+            if values := [found[name] for found in means.values() if name in found]:
+                metrics[f"eval/{name}"] = statistics.mean(values)
         return metrics
 
     def table(self) -> str:
         """The text of a table with a line for every size."""
-        rows: list[tuple[str, ...]] = [("size", "total", "content", "style", "tv", "Gatys iterations", "spots", "ms")]
-        for each in self.sizes():
-            equivalent = "" if each.gatys_iterations is None else f"{each.gatys_iterations:.1f}"
+        losses = ("total", "content", "style", "tv")
+        rows: list[tuple[str, ...]] = [("size", *losses, "Gatys iterations", "spots", "ms")]
+        for size, found in self.means().items():
+            equivalent = found.get("equivalent_gatys_iterations")
+            bound = "" if all(photo.reached for photo in self._by_size()[size]) else "over "
             rows.append(
                 (
-                    str(each.size),
-                    *(f"{each.losses[name]:.4g}" for name in ("total", "content", "style", "tv")),
-                    equivalent if each.reached else f"over {equivalent}",
-                    f"{each.spot_share:.2%}",
-                    f"{each.milliseconds:.0f}",
+                    str(size),
+                    *(f"{found[name]:.4g}" for name in losses),
+                    "" if equivalent is None else f"{bound}{equivalent:.1f}",
+                    f"{found['spot_share']:.2%}",
+                    f"{found['milliseconds']:.0f}",
                 )
             )
         count = len({photo.photo for photo in self.photos})
-        heading = f"{self.name}, {self.iterations} iterations, mean of {count} photos"
-        return f"{heading}\n{text_table(rows)}"
+        return f"{self.name}, {self.iterations} iterations, mean of {count} photos\n{text_table(rows)}"
+
+    def _by_size(self) -> dict[int, list[PhotoEvaluation]]:
+        sizes = dict.fromkeys(photo.size for photo in self.photos)
+        return {size: [photo for photo in self.photos if photo.size == size] for size in sizes}
+
+
+def _means(photos: Sequence[PhotoEvaluation]) -> dict[str, float]:
+    means = {name: statistics.mean(photo.losses[name] for photo in photos) for name in photos[0].losses}
+    means["spot_share"] = statistics.mean(photo.spot_share for photo in photos)
+    means["milliseconds"] = statistics.median(photo.milliseconds for photo in photos)
+    if equivalents := [photo.gatys_iterations for photo in photos if photo.gatys_iterations is not None]:
+        means["equivalent_gatys_iterations"] = statistics.mean(equivalents)
+    return means
 
 
 def evaluate(
-    model: StyleModel,
-    photos: Iterable[tuple[str, Tensor]],
-    style: Tensor | None = None,
-    sizes: Sequence[int] = SIZES,
-    *,
-    gatys_iterations: int = GATYS_ITERATIONS,
-    vgg: VGG | None = None,
-    device: str | None = None,
-) -> Evaluation:
-    """Evaluate one network; see `evaluate_together`."""
-    (evaluation,) = evaluate_together(
-        [model], photos, style, sizes, gatys_iterations=gatys_iterations, vgg=vgg, device=device
-    )
-    return evaluation
-
-
-def evaluate_together(
     models: Sequence[StyleModel],
     photos: Iterable[tuple[str, Tensor]],
     style: Tensor | None = None,
@@ -252,15 +227,3 @@ def same_weights(one: StyleModel, other: StyleModel) -> bool:
 def _losses(objective: Objective, pixels: Tensor) -> dict[str, float]:
     """The losses "total", "content", "style" and "tv", without those of single layers."""
     return {name: value for name, value in objective.evaluate(pixels)[0].items() if "/" not in name}
-
-
-def _together(photos: Sequence[PhotoEvaluation]) -> SizeEvaluation:
-    equivalents = [photo.gatys_iterations for photo in photos if photo.gatys_iterations is not None]
-    return SizeEvaluation(
-        size=photos[0].size,
-        losses={name: statistics.mean(photo.losses[name] for photo in photos) for name in photos[0].losses},
-        gatys_iterations=statistics.mean(equivalents) if equivalents else None,
-        reached=all(photo.reached for photo in photos),
-        spot_share=statistics.mean(photo.spot_share for photo in photos),
-        milliseconds=statistics.median(photo.milliseconds for photo in photos),
-    )

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from demo.services.catalogue import Catalogue, VersionEntry, title_of
@@ -16,18 +17,19 @@ class Setting:
     """One setting of a network's training, in the papers' words.
 
     Attributes:
-        title: of a comparison of networks that differ in it.
         value: of a version; None where its card does not say.
         words: for a value.
+        question: the title of a ready-made comparison of versions that differ in it; "" for none.
     """
 
-    title: str
+    name: str
     value: Callable[[VersionEntry], Any]
     words: Callable[[Any], str]
+    question: str = ""
 
 
-def _trained(name: str) -> Callable[[VersionEntry], Any]:
-    return lambda entry: entry.card.training.get(name)
+def _trained(name: str, words: Callable[[Any], str], question: str = "") -> Setting:
+    return Setting(name, lambda entry: entry.card.training.get(name) or None, words, question)
 
 
 def _iterations(entry: VersionEntry) -> tuple[int, int] | None:
@@ -54,52 +56,38 @@ def _losses_in_words(value: tuple[str, tuple[int, ...], str]) -> str:
     return f"{normalization} losses at scale{'s' if len(scales) > 1 else ''} {', '.join(map(str, scales))}, {layer}"
 
 
-ITERATIONS = Setting("Iterations", _iterations, _iterations_in_words)
-BLOCKS = Setting(
-    "Residual blocks",
-    lambda entry: entry.card.network.residual_blocks,
-    lambda value: f"{value} residual block{'' if value == 1 else 's'}",
+ITERATIONS = Setting("iterations", _iterations, _iterations_in_words, "What do more iterations change?")
+LOSSES = Setting("losses", _losses, _losses_in_words)
+SEED = Setting(
+    "seed", lambda entry: entry.card.training.get("seed"), "seed {}".format, "What does another seed change?"
 )
-WIDTH = Setting("Widths", lambda entry: entry.card.network.width, lambda value: f"width {number(value)}")
-LOSSES = Setting("Losses", _losses, _losses_in_words)
-STYLE_WEIGHT = Setting("Style weight", _trained("style_weight"), lambda value: f"style weight {number(value)}")
-BATCH_SIZE = Setting("Batch size", _trained("batch_size"), lambda value: f"batches of {value}")
-SEED = Setting("Seeds", _trained("seed"), lambda value: f"seed {value}")
 SETTINGS = (
     ITERATIONS,
-    BLOCKS,
-    WIDTH,
-    LOSSES,
-    STYLE_WEIGHT,
-    Setting("Content weight", _trained("content_weight"), lambda value: f"content weight {number(value)}"),
-    Setting("Style size", _trained("style_size"), lambda value: f"style picture at {value} pixels"),
-    Setting("Learning rate", _trained("learning_rate"), lambda value: f"learning rate {number(value)}"),
-    BATCH_SIZE,
-    Setting("Crops", _trained("crop"), lambda value: f"crops of {value} pixels"),
     Setting(
-        "Teacher",
-        lambda entry: entry.card.training.get("teacher") or None,
-        lambda value: f"distilled from {value.removeprefix('models:/')}",
+        "residual_blocks",
+        lambda entry: entry.card.network.residual_blocks,
+        lambda value: f"{value} residual block{'' if value == 1 else 's'}",
+        "Are fewer residual blocks enough?",
     ),
+    Setting(
+        "width",
+        lambda entry: entry.card.network.width,
+        lambda value: f"width {number(value)}",
+        "Is a narrower network as good?",
+    ),
+    LOSSES,
+    _trained("style_weight", lambda value: f"style weight {number(value)}", "What does the style weight do?"),
+    _trained("content_weight", lambda value: f"content weight {number(value)}"),
+    _trained("style_size", "style picture at {} pixels".format),
+    _trained("learning_rate", lambda value: f"learning rate {number(value)}"),
+    _trained("batch_size", "batches of {}".format, "What do larger batches change?"),
+    _trained("crop", "crops of {} pixels".format),
+    _trained("teacher", lambda value: f"distilled from {value.removeprefix('models:/')}"),
     SEED,
 )
-STYLES = "Styles"
-"""Title of the comparison of several styles."""
-QUESTIONS = {
-    ITERATIONS.title: "What do more iterations change?",
-    BLOCKS.title: "Are fewer residual blocks enough?",
-    WIDTH.title: "Is a narrower network as good?",
-    STYLE_WEIGHT.title: "What does the style weight do?",
-    BATCH_SIZE.title: "What do larger batches change?",
-    SEED.title: "What does another seed change?",
-    "Versions": "How do its versions differ?",
-    "Stopped early": "Is a shorter training enough?",
-    "Runs": "How do its trainings differ?",
-    STYLES: "One photo in several styles",
-}
-"""A comparison's title as a visitor reads it."""
-COMPARED = (BLOCKS, WIDTH, SEED, STYLE_WEIGHT, BATCH_SIZE)
-"""The settings that have a ready-made comparison, where versions differ in them."""
+VERSIONS, STOPPED_EARLY = "How do its versions differ?", "Is a shorter training enough?"
+RUNS, STYLES = "How do its trainings differ?", "One photo in several styles"
+"""Titles of the other comparisons."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +95,7 @@ class Comparison:
     """Versions that are worth to be set side by side.
 
     Attributes:
-        title: a word or two.
+        title: a question.
         style: title of the style; empty for a comparison of several.
         versions: the choice.
     """
@@ -118,9 +106,9 @@ class Comparison:
 
 
 def facts(entry: VersionEntry) -> dict[str, str]:
-    """Setting's title to words, for the settings that the card has."""
+    """Setting to words, for the settings that the card has."""
     values = ((setting, setting.value(entry)) for setting in SETTINGS)
-    return {setting.title: setting.words(value) for setting, value in values if value is not None}
+    return {setting.name: setting.words(value) for setting, value in values if value is not None}
 
 
 def shared_facts(entries: Sequence[VersionEntry]) -> list[str]:
@@ -129,19 +117,19 @@ def shared_facts(entries: Sequence[VersionEntry]) -> list[str]:
     common = [title_of(entries[0].card)] if len(styles) == 1 else []
     described = [facts(entry) for entry in entries]
     return common + [
-        words for title, words in described[0].items() if all(each.get(title) == words for each in described)
+        words for name, words in described[0].items() if all(each.get(name) == words for each in described)
     ]
 
 
 def usual_facts(entries: Sequence[VersionEntry]) -> dict[str, str]:
-    """Setting's title to the words of more than half of them, where several settings differ: then a label
+    """Setting to the words of more than half of them, where several settings differ: then a label
     names only the others. The iterations are always named."""
     described = [facts(entry) for entry in entries]
-    differing = [title for title in _differing(described) if title != ITERATIONS.title]
+    differing = [name for name in _differing(described) if name != ITERATIONS.name]
     if len(differing) < 2:
         return {}
-    usual = {title: Counter(each.get(title, "") for each in described).most_common(1)[0] for title in differing}
-    return {title: words for title, (words, count) in usual.items() if words and count > len(entries) / 2}
+    usual = {name: Counter(each.get(name, "") for each in described).most_common(1)[0] for name in differing}
+    return {name: words for name, (words, count) in usual.items() if words and count > len(entries) / 2}
 
 
 def labels(entries: Sequence[VersionEntry]) -> list[str]:
@@ -151,22 +139,22 @@ def labels(entries: Sequence[VersionEntry]) -> list[str]:
     """
     described = [facts(entry) for entry in entries]
     usual = usual_facts(entries)
-    titles = _differing(described)
+    names = _differing(described)
     several_styles = len({entry.name for entry in entries}) > 1
     if len({entry.name for entry in entries}) == len(entries) > 1:  # the style distinguishes them
-        titles = [ITERATIONS.title]
-    elif not titles or usual:
-        titles = [ITERATIONS.title, *(title for title in titles if title != ITERATIONS.title)]
+        names = [ITERATIONS.name]
+    elif not names or usual:
+        names = [ITERATIONS.name, *(name for name in names if name != ITERATIONS.name)]
     words = [
         [title_of(entry.card)] * several_styles
-        + [each[title] for title in titles if title in each and each[title] != usual.get(title)]
+        + [each[name] for name in names if name in each and each[name] != usual.get(name)]
         for entry, each in zip(entries, described, strict=True)
     ]
     return _made_distinct(entries, [", ".join(each) for each in words])
 
 
 def _differing(described: Sequence[dict[str, str]]) -> list[str]:
-    return [setting.title for setting in SETTINGS if len({each.get(setting.title) for each in described}) > 1]
+    return [setting.name for setting in SETTINGS if len({each.get(setting.name) for each in described}) > 1]
 
 
 def list_labels(entries: Sequence[VersionEntry], default: str) -> list[str]:
@@ -176,8 +164,8 @@ def list_labels(entries: Sequence[VersionEntry], default: str) -> list[str]:
     words = [
         [
             text
-            for title, text in described[entry.version].items()
-            if title == ITERATIONS.title or (usual.get(title) != text and entry.version != default)
+            for name, text in described[entry.version].items()
+            if name == ITERATIONS.name or (usual.get(name) != text and entry.version != default)
         ]
         for entry in entries
     ]
@@ -186,10 +174,7 @@ def list_labels(entries: Sequence[VersionEntry], default: str) -> list[str]:
 
 def _made_distinct(entries: Sequence[VersionEntry], words: list[str]) -> list[str]:
     runs = {entry.run_name for entry in entries}
-    for more in (
-        lambda entry: entry.run_name if len(runs) > 1 else "",
-        lambda entry: f"version {entry.version}",
-    ):
+    for more in (lambda entry: entry.run_name * (len(runs) > 1), lambda entry: f"version {entry.version}"):
         words = [
             ", ".join(filter(None, [text, more(entry)])) if not text or words.count(text) > 1 else text
             for entry, text in zip(entries, words, strict=True)
@@ -204,17 +189,10 @@ def comparisons(catalogue: Catalogue, most: int) -> list[Comparison]:
     champions = []
     for style in catalogue.styles():
         versions = catalogue.versions(style.name)
-        default = next((entry for entry in versions if entry.version == style.default_version), None)
-        if default is None:
-            continue
-        champions.append(default)
-        of_styles.append(
-            [
-                Comparison(title, style.title, tuple(chosen[:most]))
-                for title, chosen in _of_one_style(versions, default)
-                if len(chosen) > 1
-            ]
-        )
+        for default in (entry for entry in versions if entry.version == style.default_version):
+            champions.append(default)
+            of_style = [(title, chosen[:most]) for title, chosen in _of_one_style(versions, default)]
+            of_styles.append([Comparison(title, style.title, tuple(c)) for title, c in of_style if len(c) > 1])
     found = [comparison for each in sorted(of_styles, key=len, reverse=True) for comparison in each]
     if len(champions) > 1:
         found.append(Comparison(STYLES, "", tuple(champions[:most])))
@@ -223,87 +201,65 @@ def comparisons(catalogue: Catalogue, most: int) -> list[Comparison]:
 
 def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> Iterable[tuple[str, list[VersionEntry]]]:
     runs: dict[str, list[VersionEntry]] = {}
-    for entry in versions:
+    for entry in sorted(versions, key=lambda entry: entry.card.iterations):
         runs.setdefault(entry.run_name, []).append(entry)
-    ends = {name: max(run, key=lambda entry: entry.card.iterations) for name, run in runs.items()}
 
     def closeness(run: list[VersionEntry]) -> tuple[bool, int, int]:
         """The default's own run, if it shows how it learned from nothing; or else the longest one most like it."""
         own = default in run and len(run) > 1 and not default.card.training.get("init_from")
-        return own, len(run), -len(_differences(run[0], default, except_for=ITERATIONS))
+        return own, len(run), -_differences(run[0], default)
 
     as_it_learned = max(runs.values(), key=closeness)
-    title = ITERATIONS.title if any(entry.card.iterations for entry in as_it_learned) else "Versions"
-    yield title, sorted(as_it_learned, key=lambda entry: entry.card.iterations)
-    for setting in COMPARED:
-        yield setting.title, _differing_in(setting, versions, default)
-    longest = ends[default.run_name]
+    yield ITERATIONS.question if as_it_learned[-1].card.iterations else VERSIONS, as_it_learned
+    for setting in SETTINGS:
+        if setting.question and setting is not ITERATIONS:
+            yield setting.question, _differing_in(setting, versions, default)
+    longest, *others = sorted((run[-1] for run in runs.values()), key=lambda end: end.run_name != default.run_name)
     shorter = [
         end
-        for end in ends.values()
-        if 0 < end.card.iterations < longest.card.iterations and not _differences(end, longest, except_for=SEED)
+        for end in others
+        if 0 < end.card.iterations < longest.card.iterations and not _differences(end, longest, SEED)
     ]
-    yield "Stopped early", [*sorted(shorter, key=lambda entry: entry.card.iterations), longest] if shorter else []
-    if len(ends) > 2:
-        others = [end for name, end in ends.items() if name != default.run_name]
-        yield "Runs", [longest, *others]
+    yield STOPPED_EARLY, [*sorted(shorter, key=lambda entry: entry.card.iterations), longest]
+    if len(others) > 1:
+        yield RUNS, [longest, *others]
 
 
 def _differing_in(setting: Setting, versions: Sequence[VersionEntry], default: VersionEntry) -> list[VersionEntry]:
     """One version for every value of the setting, as equal in all else as there are; in the order of the values.
 
-    The others are compared with the default's value, unless those of another value are more alike. That value is
-    represented by the version that is most like the others, so that a network of 1000 iterations is compared with
-    another of 1000.
+    Networks of other losses differ for other reasons than this setting, and are left out.
     """
-    by_value: dict[Any, list[VersionEntry]] = {}
-    for entry in versions:
-        if setting.value(entry) is not None:
-            by_value.setdefault(setting.value(entry), []).append(entry)
-    if setting.value(default) not in by_value or len(by_value) < 2:
-        return []
 
-    def unlike(one: VersionEntry, other: VersionEntry) -> tuple[int, int, int]:
+    def unlike(one: VersionEntry, other: VersionEntry) -> tuple[int, int, bool, int]:
         apart = abs(one.card.iterations - other.card.iterations)
         return (
-            len(_differences(one, other, except_for=setting)),
+            _differences(one, other, setting),
             apart,
+            default not in (one, other),
             -one.card.iterations - other.card.iterations,
         )
 
-    def pairs_with(usual: Any) -> dict[Any, tuple[VersionEntry, VersionEntry]]:
-        """The most alike of this value and of each other one."""
-        return {
-            value: min(((own, other) for own in by_value[usual] for other in others), key=lambda pair: unlike(*pair))
-            for value, others in by_value.items()
-            if value != usual
-        }
-
-    def closeness(usual: Any) -> tuple[int, bool]:
-        return min(unlike(*pair)[0] for pair in pairs_with(usual).values()), usual != setting.value(default)
-
-    usual = min(by_value, key=closeness)
-    pairs = pairs_with(usual)
-    fewest, _ = closeness(usual)
-    pairs = {
-        value: pair
-        for value, pair in pairs.items()
-        if unlike(*pair)[0] == fewest and LOSSES.value(pair[0]) == LOSSES.value(pair[1])
-    }
-    if not pairs:  # networks of other losses differ for other reasons than this setting
-        return []
-    anchor = min(pairs.values(), key=lambda pair: unlike(*pair))[0]
-    chosen = {value: min(by_value[value], key=lambda entry: unlike(anchor, entry)) for value in pairs}
-    return [entry for _, entry in sorted({**chosen, usual: anchor}.items())]
-
-
-def _differences(one: VersionEntry, other: VersionEntry, *, except_for: Setting) -> list[str]:
-    """Titles of the other settings, but for the iterations, in which two versions differ."""
-    return [
-        setting.title
-        for setting in SETTINGS
-        if setting not in (ITERATIONS, except_for) and setting.value(one) != setting.value(other)
+    known = [entry for entry in versions if setting.value(entry) is not None]
+    pairs = [
+        (one, other)
+        for one, other in combinations(known, 2)
+        if setting.value(one) != setting.value(other) and LOSSES.value(one) == LOSSES.value(other)
     ]
+    if not pairs:
+        return []
+    one, other = min(pairs, key=lambda pair: unlike(*pair))
+    chosen = {setting.value(one): one, setting.value(other): other}
+    for entry in sorted(known, key=lambda entry: unlike(one, entry)):
+        if _differences(one, entry, setting) == _differences(one, other, setting):
+            chosen.setdefault(setting.value(entry), entry)
+    return [entry for _, entry in sorted(chosen.items())]
+
+
+def _differences(one: VersionEntry, other: VersionEntry, *except_for: Setting) -> int:
+    """The number of the other settings, but for the iterations, in which two versions differ."""
+    compared = [setting for setting in SETTINGS if setting not in (ITERATIONS, *except_for)]
+    return sum(setting.value(one) != setting.value(other) for setting in compared)
 
 
 def find_version(catalogue: Catalogue, reference: str) -> VersionEntry:

@@ -23,7 +23,7 @@ from stylecore.vgg.network import VGG
 from training import evaluate as evaluate_module
 from training.config import TrainConfig
 from training.evaluate import main, photo_files
-from training.evaluation import evaluate, evaluate_together, middle_square, training_settings
+from training.evaluation import evaluate, middle_square, training_settings
 from training.objective import pixel_objective, style_targets, training_losses
 from training.registry.versions import log_style
 from training.tracking import JournaledTracker
@@ -99,21 +99,21 @@ def test_a_network_as_good_as_some_iterations_of_gatys_evaluates_to_them(vgg: VG
     pictures, losses = iterates(vgg, photo, 7)
     assert losses == sorted(losses, reverse=True)
     networks = [replay(pictures[index]) for index in (0, 3, 7)]
-    found = evaluate_together(networks, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
+    found = evaluate(networks, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
     assert [each.photos[0].gatys_iterations for each in found] == pytest.approx([0, 3, 7], abs=1e-3)
     assert [each.photos[0].losses["total"] for each in found] == pytest.approx([losses[0], losses[3], losses[7]])
-    alone = evaluate(networks[1], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
+    (alone,) = evaluate([networks[1]], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
     assert alone.photos[0].gatys_iterations == found[1].photos[0].gatys_iterations
 
 
 def test_an_optimization_that_was_ended_early_gives_a_lower_bound(vgg: VGG):
     photo = picture(1)
     pictures, _ = iterates(vgg, photo, 7)
-    found = evaluate(replay(pictures[7]), [("blotches", photo)], STYLE, [SIZE], gatys_iterations=4, vgg=vgg)
+    (found,) = evaluate([replay(pictures[7])], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=4, vgg=vgg)
     (result,) = found.photos
     assert (result.gatys_iterations, result.reached) == (4, False)
     assert "over 4.0" in found.table()
-    without = evaluate(replay(pictures[7]), [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
+    (without,) = evaluate([replay(pictures[7])], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
     assert (without.photos[0].gatys_iterations, without.photos[0].reached) == (None, True)
     assert "eval/equivalent_gatys_iterations" not in without.metrics()
 
@@ -135,7 +135,9 @@ def test_an_optimization_that_was_ended_early_gives_a_lower_bound(vgg: VGG):
 def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., StyleModel], objective: dict[str, Any]):
     model = trained(tiny_style(), total_variation_weight=3.0, **objective)
     photo = picture(1)
-    (found,) = evaluate(model, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg).photos
+    ((found,),) = (
+        each.photos for each in evaluate([model], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
+    )
     config = evaluate_module.training_settings(model.card)
     content = middle_square(photo, SIZE)
     stylized = evaluate_module.Engine(model, runtime="torch").stylize(content)
@@ -149,17 +151,17 @@ def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., St
 
 def test_photos_and_sizes_are_put_together(vgg: VGG, tiny_style: Callable[..., StyleModel]):
     photos = [("one", picture(1)), ("two", picture(2, 70, 33)), ("three", picture(3, 20, 90))]
-    found = evaluate(trained(tiny_style()), iter(photos), STYLE, [32, 48], gatys_iterations=2, vgg=vgg)
+    (found,) = evaluate([trained(tiny_style())], iter(photos), STYLE, [32, 48], gatys_iterations=2, vgg=vgg)
     assert [(each.photo, each.size) for each in found.photos] == [
         (name, size) for name, _ in photos for size in (32, 48)
     ]
-    small, large = found.sizes()
+    small, large = found.means().values()
     of_small = [each for each in found.photos if each.size == 32]
-    assert small.losses["total"] == pytest.approx(sum(each.losses["total"] for each in of_small) / 3)
-    assert small.milliseconds == sorted(each.milliseconds for each in of_small)[1]
+    assert small["total"] == pytest.approx(sum(each.losses["total"] for each in of_small) / 3)
+    assert small["milliseconds"] == sorted(each.milliseconds for each in of_small)[1]
     metrics = found.metrics()
-    assert metrics["eval/style_48"] == large.losses["style"]
-    assert metrics["eval/spot_share"] == pytest.approx((small.spot_share + large.spot_share) / 2)
+    assert metrics["eval/style_48"] == large["style"]
+    assert metrics["eval/spot_share"] == pytest.approx((small["spot_share"] + large["spot_share"]) / 2)
     assert metrics.keys() == {
         "eval/spot_share",
         "eval/equivalent_gatys_iterations",
@@ -177,7 +179,7 @@ def test_photos_and_sizes_are_put_together(vgg: VGG, tiny_style: Callable[..., S
 def test_a_white_blob_in_every_picture_is_seen(vgg: VGG):
     answer = middle_square(picture(1), SIZE)
     answer[:, 4:12, 8:24] = 1
-    found = evaluate(replay(answer), [("blotches", picture(1))], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
+    (found,) = evaluate([replay(answer)], [("blotches", picture(1))], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
     assert found.metrics()["eval/spot_share"] == pytest.approx(8 * 16 / SIZE**2)
     assert f"{8 * 16 / SIZE**2:.2%}" in found.table()
 
@@ -185,15 +187,13 @@ def test_a_white_blob_in_every_picture_is_seen(vgg: VGG):
 def test_networks_that_cannot_be_compared_are_refused(vgg: VGG, tiny_style: Callable[..., StyleModel]):
     photos = [("one", picture(1))]
     with pytest.raises(StylecoreError, match="only networks trained by"):
-        evaluate(tiny_style(), photos, STYLE, [SIZE], vgg=vgg)
+        evaluate([tiny_style()], photos, STYLE, [SIZE], vgg=vgg)
     with pytest.raises(StylecoreError, match="different losses"):
-        evaluate_together(
-            [trained(tiny_style()), trained(tiny_style(), style_weight=1.0)], photos, STYLE, [SIZE], vgg=vgg
-        )
+        evaluate([trained(tiny_style()), trained(tiny_style(), style_weight=1.0)], photos, STYLE, [SIZE], vgg=vgg)
     with pytest.raises(StylecoreError, match="no photos"):
-        evaluate(trained(tiny_style()), [], STYLE, [SIZE], vgg=vgg)
+        evaluate([trained(tiny_style())], [], STYLE, [SIZE], vgg=vgg)
     with pytest.raises(StylecoreError, match="at least 32"):
-        evaluate(trained(tiny_style()), photos, STYLE, [31], vgg=vgg)
+        evaluate([trained(tiny_style())], photos, STYLE, [31], vgg=vgg)
 
 
 def test_the_settings_of_a_card_are_those_of_the_run(tiny_style: Callable[..., StyleModel]):

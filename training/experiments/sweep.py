@@ -176,11 +176,12 @@ class _Worker:
         model = StyleModel(copy_on_cpu(network), card)
         device = "cpu" if recipe.cpu else None
         sizes = [self._config.size]
-        evaluation = evaluate(
-            model, self._photos.items(), self._style, sizes, gatys_iterations=0, vgg=self._vgg, device=device
+        (evaluation,) = evaluate(
+            [model], self._photos.items(), self._style, sizes, gatys_iterations=0, vgg=self._vgg, device=device
         )
-        losses = evaluation.sizes()[0].losses
-        tracker.log({f"reference/{name}": value for name, value in losses.items()}, iteration)
+        losses = evaluation.means()[self._config.size]
+        reference = {f"reference/{name}": losses[name] for name in ("total", "content", "style", "tv")}
+        tracker.log(reference, iteration)
         name, photo = next(iter(self._photos.items()))
         log_preview(tracker, name, Engine(model, device).stylize(fit(photo, recipe.preview_size)), iteration)
         trial.report(losses["total"], iteration)

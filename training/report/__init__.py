@@ -15,10 +15,12 @@ from pathlib import Path
 from stylecore.errors import StylecoreError
 from training.registry.published import swap_folder
 from training.report.costs import costs
-from training.report.data import STYLE, ReportData, read_report_data
+from training.report.data import ReportData, read_report_data
 from training.report.experiment import (
     EXPERIMENT,
+    WIDTHS,
     batches_of_4,
+    half_painted,
     iterations,
     losses,
     one_block,
@@ -27,12 +29,11 @@ from training.report.experiment import (
     stopped_early,
     the_runs,
     two_seeds,
+    widths,
 )
-from training.report.gallery import from_scratch_or_not, gallery, strokes
-from training.report.objectives import objectives
 from training.report.pictures import ReportPictures
-from training.report.ratios import half_painted, ratios
-from training.report.widths import FULL, NARROW, fast, narrow
+from training.report.studies import objectives, ratios
+from training.report.styles import from_scratch_or_not, gallery, strokes
 from training.tracking.store import MlflowClient, connect
 
 _INTRODUCTION = """\
@@ -71,32 +72,33 @@ def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
     return folder / "REPORT.md"
 
 
+SECTIONS: dict[str, Callable[[ReportData, ReportPictures], list[str]]] = {
+    "The runs": the_runs,
+    "Two seeds": two_seeds,
+    "Five residual blocks and one": one_block,
+    "A small style weight": small_style_weight,
+    "Stopped early": stopped_early,
+    "1000, 1500 and 3500 iterations": iterations,
+    "Batches of two and of four": batches_of_4,
+    "Half painted": half_painted,
+    "Content and style by the method of Gatys et al.": ratios,
+    "The gallery": gallery,
+    "Strokes as large as the painting's": strokes,
+    "What each change of the loss is worth": objectives,
+    "From a trained network, or from scratch": from_scratch_or_not,
+    "Half the width, alone and distilled": widths,
+    "What it costs": costs,
+    "Burnt-in spots": spots,
+    "Loss curves": losses,
+}
+"""Title to section. A section returns its paragraphs as Markdown."""
+
+
 def render_report(client: MlflowClient, folder: Path) -> str:
     """The report as Markdown. Its pictures are saved to a folder, which the Markdown calls `report`."""
-    data = read_report_data(client, [*EXPERIMENT, STYLE], [FULL, *NARROW])
+    data = read_report_data(client, [*EXPERIMENT, *WIDTHS], EXPERIMENT)
     pictures = ReportPictures(client, folder)
-    sections: list[tuple[str, Callable[[ReportData, ReportPictures], list[str]]]] = [
-        ("The runs", the_runs),
-        ("Two seeds", two_seeds),
-        ("Five residual blocks and one", one_block),
-        ("A small style weight", small_style_weight),
-        ("Stopped early", stopped_early),
-        ("1000, 1500 and 3500 iterations", iterations),
-        ("Batches of two and of four", batches_of_4),
-        ("Half painted", half_painted),
-        ("Content and style by the method of Gatys et al.", ratios),
-        ("The gallery", gallery),
-        ("Strokes as large as the painting's", strokes),
-        ("What each change of the loss is worth", objectives),
-        ("From a trained network, or from scratch", from_scratch_or_not),
-        ("Half the width, alone and distilled", narrow),
-        ("A fast network for every style", fast),
-        ("What it costs", costs),
-        ("Burnt-in spots", spots),
-        ("Loss curves", losses),
-    ]
     text = [_INTRODUCTION.strip()]
-    for number, (title, section) in enumerate(sections):
-        text.append(f"## {number}. {title}" if number else f"## {title}")
-        text += section(data, pictures)
+    for number, (title, section) in enumerate(SECTIONS.items()):
+        text += [f"## {number}. {title}" if number else f"## {title}", *section(data, pictures)]
     return "\n\n".join(text) + "\n"

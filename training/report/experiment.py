@@ -1,27 +1,16 @@
 """The report's sections on the experiment: one network trained in several ways."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from PIL import Image
+
 from stylecore.johnson.style_model import OBJECTIVE
-from training.report.data import SMOOTHING, STYLE, Curve, Network, ReportData, ReportRun, smoothed, value_at
-from training.report.markdown import (
-    NONE,
-    compared,
-    difference,
-    in_words,
-    iterations_text,
-    loss_text,
-    missing_run,
-    no_checkpoints,
-    percent,
-    plain,
-    results_table,
-    size_of,
-    table,
-)
+from stylecore.sheet import Row, contact_sheet
+from training.report.data import SMOOTHING, Curve, Network, ReportData, ReportRun, smoothed
 from training.report.pictures import ReportPictures
-from training.report.plots import checkpoint_curves, loss_curves, spot_curves
+from training.report.plots import Panel
+from training.report.text import NONE, difference, in_words, loss_text, number, percent, plain, table
 
 SEEDS = ("starry_night_seed_0", "starry_night_seed_1")
 ONE_BLOCK = "starry_night_one_block"
@@ -38,6 +27,42 @@ EXPERIMENT = {
     BATCHES_OF_4[1]: "batches of 4, seed 1",
 }
 """The runs of the experiment, and their names in the report."""
+
+FULL = "starry_night_bolder"
+ALONE = "starry_night_half_width_bold"
+DISTILLED = "starry_night_half_width_taught"
+WIDTHS = {
+    FULL: "full width",
+    ALONE: "half the width",
+    DISTILLED: "half the width, distilled",
+    "starry_night_half_width_long": "half the width, distilled for longer",
+}
+"""The network of full width and the narrow ones, of which two distill it."""
+
+_NARROW = (
+    "--width 0.5 --init-from models:/starry_night@half-width --style-weight 5e10 --style-size 512 --iterations 1500 "
+    "--checkpoints 1500 --warmup 50 --seed 2"
+)
+_FLAGS = {
+    SEEDS[0]: "--seed 0",
+    SEEDS[1]: "--seed 1",
+    ONE_BLOCK: "--residual-blocks 1",
+    SMALL_STYLE_WEIGHT: "--style-weight 1e9 --iterations 1000 --checkpoints 1000",
+    STOPPED_EARLY: "--schedule constant --iterations 300 --checkpoints 300",
+    BATCHES_OF_4[0]: "--seed 0 --batch-size 4 --checkpoints 3500",
+    BATCHES_OF_4[1]: "--seed 1 --batch-size 4 --checkpoints 3500",
+    FULL: "--init-from models:/starry_night@bold --style-weight 5e10 --style-size 512 --iterations 2000",
+    ALONE: _NARROW,
+    DISTILLED: f"{_NARROW} --teacher models:/starry_night@bolder",
+    "starry_night_half_width_long": (
+        "--width 0.5 --init-from models:/starry_night@half-width-taught --style-weight 5e10 --style-size 512 "
+        "--batch-size 4 --checkpoints 3500 --warmup 50 --seed 3 --teacher models:/starry_night@bolder"
+    ),
+}
+"""The flags of `make train` for each run."""
+
+PAPER_EQUIVALENT = (50.0, 100.0)
+"""The networks of Johnson et al. (2016), figure 5, have the loss of this many iterations of Gatys et al."""
 IRRELEVANT_SETTINGS = {
     *("run_name", "output_dir", "checkpoints", "preview_size", "preview_photos", "evaluate_sizes"),
     *("workers", "save_minutes", "log_every"),
@@ -48,7 +73,7 @@ IRRELEVANT_SETTINGS = {
 
 def the_runs(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The runs of the experiment, and the settings in which they differ."""
-    reference = reference_run(data)
+    reference = _reference(data)
     missing = [f"`{name}`" for name in EXPERIMENT if name not in data.runs]
     text = [f"Not in this tracker: {', '.join(missing)}. Their sections say how to train them."] if missing else []
     if reference is None:
@@ -63,43 +88,29 @@ def the_runs(data: ReportData, pictures: ReportPictures) -> list[str]:
         )
         for label, run in _experiment(data).items()
     ]
-    settings = {
-        "style picture": f"{reference.params.get('style_size', NONE)} pixels on its short side",
-        "crops": f"{reference.params.get('crop', NONE)} pixels",
-        "photos an iteration": reference.params.get("global_batch_size", NONE),
-        "content weight": plain(reference.number("content_weight")),
-        "style weight": plain(reference.number("style_weight")),
-        "learning rate": f"{reference.number('learning_rate'):g}, {reference.params.get('schedule', NONE)}",
-    }
-    return [
-        table(("run", "name here", "differences", "iterations", "status"), rows),
-        f"Settings of `{reference.name}`: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + ".",
-        *text,
-    ]
+    shown = ("style_size", "crop", "global_batch_size", "content_weight", "style_weight", "learning_rate", "schedule")
+    settings = [f"{in_words([name])} {plain(reference.params.get(name, NONE))}" for name in shown]
+    heading = ("run", "name here", "differences", "iterations", "status")
+    return [table(heading, rows), f"Settings of `{reference.name}`: {', '.join(settings)}.", *text]
 
 
 def two_seeds(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The network trained with two seeds: the size of random differences."""
-    text = [
+    text = (
         "The same network, photos and settings; only the initial weights and the order of photos and crops differ. "
-        "Differences between other runs that are not larger than these may be random.",
-        *compared(data, pictures, "seeds", {name: EXPERIMENT[name] for name in SEEDS}),
-    ]
-    return text + _compared_totals(data, SEEDS, lambda a, b: f"their total losses differ by {percent(abs(b / a - 1))}")
+        "Differences between other runs that are not larger than these may be random."
+    )
+    return [text, *_side_by_side(data, pictures, "seeds", SEEDS), *_total(data, *SEEDS)]
 
 
 def one_block(data: ReportData, pictures: ReportPictures) -> list[str]:
     """One residual block beside the five of the reference."""
-    reference = reference_run(data)
-    names = (*([reference.name] if reference else []), ONE_BLOCK)
-    text = [
+    text = (
         "A network with one residual block instead of the five of Johnson et al. is cheaper and has a smaller "
-        "receptive field.",
-        *compared(data, pictures, "blocks", {name: EXPERIMENT.get(name, name) for name in names}),
-    ]
-    return text + _compared_totals(
-        data, names, lambda a, b: f"the total loss with one block is {difference(b, a)} than with five"
+        "receptive field."
     )
+    names = (_reference_name(data), ONE_BLOCK)
+    return [text, *_side_by_side(data, pictures, "blocks", names), *_total(data, *names)]
 
 
 def small_style_weight(data: ReportData, pictures: ReportPictures) -> list[str]:
@@ -108,62 +119,78 @@ def small_style_weight(data: ReportData, pictures: ReportPictures) -> list[str]:
         "With a small style weight a network takes over colors more than strokes: the original experiment saw this. "
         "The first style layers respond to colors and fine grain, the last ones to strokes and shapes."
     )
-    return [text, *_beside_reference(data, pictures, SMALL_STYLE_WEIGHT, "small_style_weight", at_end=False)]
+    names = (SMALL_STYLE_WEIGHT, _reference_name(data))
+    compared = _side_by_side(data, pictures, "small_style_weight", names, by_weight=True)
+    return [text, *compared, *_layers(data, *names)]
 
 
 def stopped_early(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The run of a few hundred iterations beside the reference."""
     text = "After a few hundred iterations the original experiment saw the style's colors, and weak detail."
-    return [text, *_beside_reference(data, pictures, STOPPED_EARLY, "stopped_early", at_end=True)]
+    names = (STOPPED_EARLY, _reference_name(data))
+    return [text, *_side_by_side(data, pictures, "stopped_early", names), *_layers(data, *names)]
 
 
 def iterations(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The reference at its checkpoints, and the equivalent iterations of all networks."""
-    run = reference_run(data)
-    if run is None:
-        return [missing_run(SEEDS[0])]
-    if not run.checkpoints:
-        return [no_checkpoints(run)]
-    text = [
-        results_table([Network(_label(run), step, run) for step in run.checkpoints]),
-        *pictures.by_network(
-            "iterations", [Network(iterations_text(step), step, run) for step in run.checkpoints], photos=3
-        ),
-    ]
-    totals = {step: run.evaluation(step, size_of([run])).get("total") for step in run.checkpoints}
-    for (before, first), (after, second) in pairwise((step, value) for step, value in totals.items() if value):
-        text.append(f"From {before} to {after} iterations the total loss became {difference(second, first)}.")
-    curves, gallery = _of_checkpoints(data, "equivalent_gatys_iterations")
-    if any(curves.values()) or gallery:
-        path = pictures.path("equivalent_iterations.png")
-        checkpoint_curves(curves, gallery, path, unit="equals iterations of Gatys et al.", paper=True)
-        text.append(pictures.markdown(path, "Equivalent iterations of Gatys et al. against training iterations"))
+    run = _reference(data)
+    if run is None or not run.checkpoints:
+        return [_missing(data, SEEDS[0])]
+    networks = [Network(_label(run.name), step, run) for step in run.checkpoints]
+    columns = [Network(f"{step} iterations", step, run) for step in run.checkpoints]
+    text = [results_table(networks), *pictures.by_network("iterations", columns, photos=3)]
+    totals = [(step, run.evaluation(step, size_of([run])).get("total")) for step in run.checkpoints]
+    for (before, first), (after, second) in pairwise((step, value) for step, value in totals if value):
+        text.append(f"The total loss after {after} iterations is {difference(second, first)} after {before}.")
+    curves = _of_checkpoints(data, "equivalent_gatys_iterations")
     if any(curves.values()):
         best, label = max((value, label) for label, curve in curves.items() for _, value in curve)
-        text.append(
+        band = ("Johnson et al. (2016): 40,000 iterations, batches of 4", PAPER_EQUIVALENT)
+        panel = Panel("", "equals iterations of Gatys et al.", curves, markers=True, band=band)
+        text += [
+            pictures.plot("equivalent_iterations", "Equivalent against training iterations", [panel]),
             f"The highest figure of the experiment is {best:.1f} ({label}). The networks of the paper, after "
-            "40,000 iterations with batches of 4, equal 50 to 100; "
-            + ("this one does too." if best >= 50 else "no network of the experiment does.")
-        )
+            f"40,000 iterations with batches of 4, equal {PAPER_EQUIVALENT[0]:g} to {PAPER_EQUIVALENT[1]:g}.",
+        ]
     return text
 
 
 def batches_of_4(data: ReportData, pictures: ReportPictures) -> list[str]:
     """Both seeds with the batches of the paper, beside the smaller batches of the others."""
-    text = ["Johnson et al. train with batches of 4. The other runs have half as many photos an iteration."]
-    text += [missing_run(name) for name in BATCHES_OF_4 if name not in data.runs]
-    runs = _labelled(data, (*SEEDS, *BATCHES_OF_4))
-    networks = [Network(label, run.checkpoints[-1], run) for label, run in runs.items() if run.checkpoints]
-    if not networks:
-        return text
-    text += [results_table(networks), *pictures.by_network("batches", networks, photos=2)]
-    for seed, names in enumerate(zip(SEEDS, BATCHES_OF_4, strict=True)):
+    text = "Johnson et al. train with batches of 4. The other runs have half as many photos an iteration."
+    compared = _side_by_side(data, pictures, "batches", (*SEEDS, *BATCHES_OF_4))
+    pairs = zip(SEEDS, BATCHES_OF_4, strict=True)
+    return [text, *compared, *(sentence for pair in pairs for sentence in _total(data, *pair))]
 
-        def sentence(small: float, large: float, seed: int = seed) -> str:
-            return f"the total loss of seed {seed} is {difference(large, small)} with batches of 4"
 
-        text += _compared_totals(data, names, sentence)
-    return text
+def half_painted(data: ReportData, pictures: ReportPictures) -> list[str]:
+    """The photo, the mean of both, the picture that the reference makes of it."""
+    text = (
+        "A blend needs no training: each pixel is the mean of the photo's and the stylized picture's pixel. On the "
+        "command line: `python -m stylecore stylize photo.jpg --style starry_night --strength 0.5 -o out.jpg`."
+    )
+    run = _reference(data)
+    if run is None or not run.checkpoints:
+        return [_missing(data, SEEDS[0])]
+    network, rows = Network(run.name, run.checkpoints[-1], run), []
+    for photo in pictures.photos([network])[:3]:
+        content, stylized = pictures.open(run.previews[photo][0]), pictures.stylized(network, photo)
+        rows.append(Row("", [content, Image.blend(content, stylized.resize(content.size), 0.5), stylized]))
+    if not rows:
+        return [text, f"`{run.name}` has no sample pictures in this tracker."]
+    sheet = contact_sheet(["photo", "50 %", f"stylized, {network.iterations} iterations"], rows)
+    return [text, pictures.sheet("half_painted", sheet, "Photo, half painted, stylized")]
+
+
+def widths(data: ReportData, pictures: ReportPictures) -> list[str]:
+    """Networks of half the width beside the network of full width, from which two of them are distilled."""
+    text = (
+        "Half the width is a quarter of the multiplications. The first two narrow networks were trained alike, except "
+        "that the loss of a distilled network has one more term: the mean squared difference of its pixels to the "
+        "pixels of the network of full width (Hinton et al. 2015). The last one continues the second, with batches "
+        "of 4."
+    )
+    return [text, *_side_by_side(data, pictures, "widths", WIDTHS), *_total(data, ALONE, DISTILLED)]
 
 
 def spots(data: ReportData, pictures: ReportPictures) -> list[str]:
@@ -173,187 +200,169 @@ def spots(data: ReportData, pictures: ReportPictures) -> list[str]:
         "training. Left: the share of the sample photos that such spots cover, at the checkpoints. Right: the share "
         f"of black and white values in the pictures made during training, the mean over {SMOOTHING} iterations."
     ]
-    curves, _ = _of_checkpoints(data, "spot_share")
+    measured = _of_checkpoints(data, "spot_share")
     burnt_in = {
-        label: run.curves["output/saturated_share"]
-        for label, run in _experiment(data).items()
-        if "output/saturated_share" in run.curves
+        label: smoothed(run.curves.get("output/saturated_share", ())) for label, run in _experiment(data).items()
     }
-    if not any(curves.values()) and not burnt_in:
+    if not any(measured.values()) and not any(burnt_in.values()):
         return [*text, "No run of the experiment in this tracker has been measured."]
-    path = pictures.path("spots.png")
-    spot_curves(curves, burnt_in, path)
-    text.append(pictures.markdown(path, "Burnt-in spots against training iterations"))
-    values = [(value, step, label) for label, curve in curves.items() for step, value in curve]
-    if values:
-        value, step, label = max(values)
-        text.append(
-            f"The largest share is {percent(value, 2)} ({label}, {iterations_text(step)})."
-            if value
-            else "No checkpoint of the experiment has any burnt-in spots."
-        )
-    changes = [
-        f"- {label}: {percent(first, 2)} at {iterations_text(before)}, {percent(last, 2)} at {iterations_text(after)}"
-        for label, curve in curves.items()
-        if len(curve) > 1
-        for (before, first), (after, last) in [(curve[0], curve[-1])]
-        if first or last
+    panels = [
+        Panel("sample photos", "covered by burnt-in spots, %", _in_percent(measured), markers=True),
+        Panel("training photos", "values at black or white, %", _in_percent(burnt_in)),
     ]
-    return [*text, "\n".join(changes)] if changes else text
+    text.append(pictures.plot("spots", "Burnt-in spots against training iterations", panels, columns=2))
+    if any(measured.values()):
+        value, step, label = max((value, step, label) for label, curve in measured.items() for step, value in curve)
+        text.append(f"The largest share at a checkpoint is {percent(value, 2)} ({label}, {step} iterations).")
+    return text
 
 
 def losses(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The loss curves of training."""
-    curves: dict[str, dict[str, Curve]] = {}
-    for label, run in _experiment(data).items():
-        curves[label] = {}
-        if {"loss/total", "loss/content", "loss/style"} <= run.curves.keys():
-            curves[label] = {"total": run.total_loss, "content": _by_weight(run, "content")}
-            curves[label]["style"] = _by_weight(run, "style")
-    if not any(curves.values()):
+    runs = {label: run for label, run in _experiment(data).items() if "loss/total" in run.curves}
+    if not runs:
         return ["No run of the experiment in this tracker has loss curves."]
-    path = pictures.path("losses.png")
-    loss_curves(curves, path)
+    single = {label: run.curves["loss/total"] for label, run in runs.items()}
+    total = {label: smoothed(curve) for label, curve in single.items()}
+    panels = [Panel("total, weighted as trained", "total loss", total, pale=single, logarithmic="y")]
+    for kind in ("content", "style"):
+        curves = {label: smoothed(run.by_weight(f"loss/{kind}")) for label, run in runs.items()}
+        panels.append(Panel(kind, f"{kind} loss / its weight", curves, logarithmic="y"))
     return [
         f"Losses on the training photos: pale as logged, strong the mean over {SMOOTHING} iterations. Total losses of "
-        "runs with different weights are not comparable; the lower panels are.",
-        pictures.markdown(path, "Loss curves of the experiment"),
+        "runs with different weights are not comparable; the other panels are.",
+        pictures.plot("losses", "Loss curves of the experiment", panels, height=2.6),
     ]
 
 
 # Shared by the sections
 
 
-def reference_run(data: ReportData) -> ReportRun | None:
-    """The run that the others are compared with: five blocks, seed 0. If it has no checkpoints, it is seed 1, or a run
-    with the style's own name."""
-    runs = [data.runs[name] for name in (*SEEDS, STYLE) if name in data.runs]
+def size_of(runs: Iterable[ReportRun]) -> int:
+    """The smallest size in pixels at which all these runs were evaluated; without one, the smallest of any."""
+    evaluated = [run.sizes for run in runs if run.sizes]
+    return min(set.intersection(*evaluated) or set.union(*evaluated)) if evaluated else 256
+
+
+def figures(network: Network, size: int) -> tuple[str, str]:
+    """Equivalent iterations of Gatys et al. and burnt-in spots of a network, as table cells."""
+    found = network.evaluation(size)
+    spots = found.get("spot_share")
+    return number(found.get("equivalent_gatys_iterations")), NONE if spots is None else percent(spots, 2)
+
+
+def results_table(networks: Iterable[Network], *, by_weight: bool = False) -> str:
+    """The evaluations of networks. With `by_weight`, content and style losses are divided by their weights."""
+    networks = list(networks)
+    size = size_of(network.run for network in networks)
+    rows = []
+    for network in networks:
+        found = network.evaluation(size)
+        losses = [found.get("total")]
+        for kind in ("content", "style"):
+            weight = network.run.number(f"{kind}_weight") if by_weight else 1.0
+            losses.append(found[kind] / weight if kind in found else None)
+        rows.append((network.name, str(network.iterations), *map(loss_text, losses), *figures(network, size)))
+    kinds = ("content / its weight", "style / its weight") if by_weight else ("content", "style")
+    measures = ("equals iterations of Gatys et al.", "burnt-in spots")
+    return table(("network", "iterations", f"total loss, {size} px", *kinds, *measures), rows)
+
+
+def _reference(data: ReportData) -> ReportRun | None:
+    """The run that the others are compared with: of the two seeds the first one that has a checkpoint."""
+    runs = [data.runs[name] for name in SEEDS if name in data.runs]
     return next((run for run in runs if run.checkpoints), runs[0] if runs else None)
 
 
+def _reference_name(data: ReportData) -> str:
+    reference = _reference(data)
+    return reference.name if reference else SEEDS[0]
+
+
 def _experiment(data: ReportData) -> dict[str, ReportRun]:
-    """The runs of the experiment by their names in the report; the reference first."""
-    reference = reference_run(data)
-    return ({_label(reference): reference} if reference else {}) | _labelled(data, EXPERIMENT)
+    """The runs of the experiment by their names in the report."""
+    return {label: data.runs[name] for name, label in EXPERIMENT.items() if name in data.runs}
 
 
-def _labelled(data: ReportData, names: Iterable[str]) -> dict[str, ReportRun]:
-    return {EXPERIMENT[name]: data.runs[name] for name in names if name in data.runs}
+def _label(name: str) -> str:
+    return (EXPERIMENT | WIDTHS)[name]
 
 
-def _label(run: ReportRun) -> str:
-    return EXPERIMENT.get(run.name, run.name)
-
-
-def _compared_totals(data: ReportData, names: tuple[str, ...], sentence: Callable[[float, float], str]) -> list[str]:
-    """A sentence on the total losses of two runs at their last common checkpoint; nothing when a run is missing."""
-    runs = [data.runs[name] for name in names if name in data.runs]
-    if len(runs) < 2:
-        return []
-    one, other = runs
-    settings = one.differing(other, OBJECTIVE)
-    if settings:
-        return [f"Their losses cannot be compared: they differ in {in_words(settings)}."]
-    size = size_of(runs)
-    for step in sorted(set(one.checkpoints) & set(other.checkpoints), reverse=True):
-        first, second = (run.evaluation(step, size).get("total") for run in runs)
-        if first and second:
-            return [f"After {iterations_text(step)} {sentence(first, second)}."]
-    return []
-
-
-def _beside_reference(data: ReportData, pictures: ReportPictures, name: str, file: str, *, at_end: bool) -> list[str]:
-    """One run beside the reference: evaluations with losses divided by their weights, pictures, losses by layer.
-
-    Args:
-        at_end: compare the layers with those of the reference at its end, not after the same number of iterations.
-    """
-    run, reference = data.runs.get(name), reference_run(data)
-    if run is None:
-        return [missing_run(name)]
-    if not run.checkpoints:
-        return [no_checkpoints(run)]
-    last = run.checkpoints[-1]
-    networks = [Network(_label(run), step, run) for step in run.checkpoints]
-    shown = networks[-1:]
-    if reference is not None and reference.checkpoints:
-        nearest = min(reference.checkpoints, key=lambda step: abs(step - last))
-        steps = sorted({nearest, reference.checkpoints[-1]})
-        shown += [Network(_label(reference), step, reference) for step in steps]
-        networks += shown[1:]
-    labelled = [Network(f"{each.name}, {each.iterations}", each.iterations, each.run) for each in shown]
-    text = [results_table(networks, by_weight=True), *pictures.by_network(file, labelled, photos=2)]
-    if reference is None:
-        return text
-    text.append(f"Different from the run with {_label(reference)}: {_differences(run, reference)}.")
-    return text + _layers(
-        run, last, reference, reference.checkpoints[-1] if at_end and reference.checkpoints else last
+def _missing(data: ReportData, name: str) -> str:
+    """A sentence that a run, or its checkpoint, is missing, and the command that trains it."""
+    if name in data.runs:
+        return f"The run `{name}` has no checkpoint in this tracker yet; it is {data.runs[name].status.lower()}."
+    return (
+        f"The run `{name}` is not in this tracker. To train it:\n\n"
+        f'    make train PHOTOS=path/to/photos ARGS="--run-name {name} {_FLAGS[name]}"'
     )
 
 
-def _layers(run: ReportRun, step: int, reference: ReportRun, other_step: int) -> list[str]:
-    """The training losses by layer after these numbers of iterations, and their ratios."""
-    rows, styles = [], []
-    for key in sorted(run.curves):
-        if key != "loss/content" and not key.startswith("loss/style/"):
-            continue
-        kind, _, layer = key.removeprefix("loss/").partition("/")
-        values = [
-            value / each.number(f"{kind}_weight")
-            for each, at in ((run, step), (reference, other_step))
-            if (value := value_at(smoothed(each.curves.get(key, ())), at)) is not None
-        ]
-        if len(values) == 2 and values[1] > 0:
-            ratio = values[0] / values[1]
-            if layer:
-                styles.append((layer, ratio))
-            name = layer or f"content ({run.params.get('content_layer', '?')})"
-            rows.append((name, *map(loss_text, values), f"{ratio:.2f}"))
-    if not rows:
-        return []
-    text = [
-        f"Training losses by layer, each divided by its weight (mean of {SMOOTHING} iterations):",
-        table(("layer", f"{_label(run)}, {step}", f"{_label(reference)}, {other_step}", "ratio"), rows),
-    ]
-    if len(styles) > 1:
-        (first, first_ratio), *_, (last, last_ratio) = styles
-        text.append(
-            f"The loss of the first style layer, {first}, is {first_ratio:.2f} times that of the other run; the loss "
-            f"of the last, {last}, is {last_ratio:.2f} times as large."
-        )
+def _side_by_side(
+    data: ReportData, pictures: ReportPictures, file: str, names: Iterable[str], *, by_weight: bool = False
+) -> list[str]:
+    """Runs that are missing, the evaluations of all checkpoints, and sample pictures of the last ones."""
+    names = list(names)
+    runs = {name: data.runs[name] for name in names if name in data.runs and data.runs[name].checkpoints}
+    text = [_missing(data, name) for name in names if name not in runs]
+    if runs:
+        networks = [Network(_label(name), step, run) for name, run in runs.items() for step in run.checkpoints]
+        last = [Network(_label(name), run.checkpoints[-1], run) for name, run in runs.items()]
+        text += [results_table(networks, by_weight=by_weight), *pictures.by_network(file, last, photos=2)]
     return text
 
 
-def _of_checkpoints(data: ReportData, figure: str) -> tuple[dict[str, Curve], dict[str, Curve]]:
-    """One figure of every checkpoint at one size: for the experiment's runs, and for the gallery's that have it."""
-    experiment, gallery = _experiment(data), {network.name: network.run for network in data.gallery}
-    size = size_of([*experiment.values(), *gallery.values()])
+def _total(data: ReportData, one: str, other: str) -> list[str]:
+    """A sentence on the total losses of two runs at their last checkpoints; nothing when a run is missing."""
+    runs = [data.runs[name] for name in (one, other) if name in data.runs]
+    if len(runs) < 2:
+        return []
+    if settings := runs[0].differing(runs[1], OBJECTIVE):
+        return [f"The losses of these runs cannot be compared: they differ in {in_words(settings)}."]
+    first, second = (run.evaluation(max(run.checkpoints, default=0), size_of(runs)).get("total") for run in runs)
+    if not first or not second:
+        return []
+    return [f"The total loss of the network with {_label(other)} is {difference(second, first)} with {_label(one)}."]
 
-    def curve(run: ReportRun) -> Curve:
-        values = {step: run.evaluation(step, size).get(figure) for step in run.checkpoints}
-        return [(step, value) for step, value in values.items() if value is not None]
 
-    curves = {label: curve(run) for label, run in experiment.items()}
-    return curves, {name: found for name, run in gallery.items() if (found := curve(run))}
+def _layers(data: ReportData, one: str, other: str) -> list[str]:
+    """The training losses by layer at the end of two runs, and their ratios."""
+    if one not in data.runs or other not in data.runs:
+        return []
+    runs = [data.runs[one], data.runs[other]]
+    rows = []
+    for key in sorted(key for key in runs[0].curves if key == "loss/content" or key.startswith("loss/style/")):
+        ends = [smoothed(run.by_weight(key))[-1][1] for run in runs if key in run.curves]
+        if len(ends) == 2 and ends[1] > 0:
+            layer = key.removeprefix("loss/style/").removeprefix("loss/")
+            rows.append((layer, *map(loss_text, ends), f"{ends[0] / ends[1]:.2f}"))
+    heading = ("layer", _label(one), _label(other), "ratio")
+    return [
+        f"They differ in: {_differences(*runs)}.",
+        f"Training losses by layer, divided by their weights, at the end (mean of {SMOOTHING} iterations):",
+        table(heading, rows),
+    ]
 
 
-def _by_weight(run: ReportRun, kind: str) -> Curve:
-    weight = run.number(f"{kind}_weight")
-    return [(step, value / weight) for step, value in run.curves[f"loss/{kind}"]]
+def _of_checkpoints(data: ReportData, figure: str) -> dict[str, Curve]:
+    """One figure of every checkpoint of the experiment, at one size."""
+    experiment = _experiment(data)
+    size = size_of(experiment.values())
+    return {
+        label: [(step, found[figure]) for step in run.checkpoints if figure in (found := run.evaluation(step, size))]
+        for label, run in experiment.items()
+    }
+
+
+def _in_percent(curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    return {label: [(step, 100 * value) for step, value in curve] for label, curve in curves.items()}
 
 
 def _differences(run: ReportRun, reference: ReportRun) -> str:
     """The settings that make a run a different experiment: "style weight 1e9 instead of 1e10"."""
     found = [
-        f"{in_words([key])} {_short(run.params[key])} instead of {_short(value)}"
+        f"{in_words([key])} {plain(run.params[key])} instead of {plain(value)}"
         for key, value in sorted(reference.params.items())
         if key not in IRRELEVANT_SETTINGS and run.params.get(key, value) != value
     ]
     return ", ".join(found) or "nothing"
-
-
-def _short(value: str) -> str:
-    try:
-        return plain(float(value))
-    except ValueError:
-        return value or "none"

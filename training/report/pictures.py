@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from PIL import Image
 from stylecore.errors import StylecoreError
 from stylecore.sheet import Row, contact_sheet
 from training.report.data import Network, ReportRun
+from training.report.plots import Panel, plot
 from training.tracking.store import MlflowClient, fetch, without_password
 
 QUALITY = 78
@@ -52,19 +53,15 @@ class ReportPictures:
         """The run's style picture, or nothing."""
         return [self.open(run.style_picture)] if run.style_picture else []
 
-    def path(self, file: str) -> Path:
-        """The path of a picture of the report."""
-        return self.folder / file
-
-    def markdown(self, path: Path, description: str) -> str:
-        """The Markdown that shows a saved picture."""
-        return f"![{description}](report/{path.name})"
-
     def sheet(self, name: str, image: Image.Image, description: str) -> str:
-        """Save a contact sheet; returns its Markdown."""
-        path = self.path(f"{name}.jpg")
-        image.save(path, quality=QUALITY)
-        return self.markdown(path, description)
+        """Save a contact sheet; returns the Markdown that shows it."""
+        image.save(self.folder / f"{name}.jpg", quality=QUALITY)
+        return f"![{description}](report/{name}.jpg)"
+
+    def plot(self, name: str, description: str, panels: Sequence[Panel], columns: int = 1, height: float = 3.4) -> str:
+        """Save a plot, see `plots.plot`; returns the Markdown that shows it."""
+        plot(panels, self.folder / f"{name}.png", columns, height)
+        return f"![{description}](report/{name}.png)"
 
     def photos(self, networks: Sequence[Network]) -> list[str]:
         """The sample photos that are in the store with a stylized picture by every one of these networks."""
@@ -90,27 +87,7 @@ class ReportPictures:
         labels = [network.name for network in networks]
         return [self.sheet(name, contact_sheet(["photo", *labels], rows), f"The photo; {'; '.join(labels)}")]
 
-    def by_checkpoint(self, name: str, runs: Mapping[str, ReportRun], photos: int) -> list[str]:
-        """A sheet with a column for each checkpoint and a row for each run; nothing without sample pictures."""
-        steps = sorted({step for run in runs.values() for step in run.checkpoints})
-        shared = sorted({photo for run in runs.values() for photo in run.previews if 0 in run.previews[photo]})
-        rows = [
-            Row(label, [self.open(addresses[step]) if step in addresses else None for step in (0, *steps)])
-            for photo in shared[:photos]
-            for label, run in runs.items()
-            for addresses in [run.previews.get(photo, {})]
-        ]
-        if not rows:
-            return []
-        labels = ["photo", *(f"{step} iterations" for step in steps)]
-        return [self.sheet(name, contact_sheet(labels, rows), f"{'; '.join(runs)}: {', '.join(labels)}")]
-
 
 def file_name(name: str) -> str:
     """The name with only those characters that a file's name and an address can have."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)
-
-
-def blended(photo: Image.Image, stylized: Image.Image, strength: float) -> Image.Image:
-    """The photo blended with the stylized picture, as by `stylecore.color.blend`."""
-    return Image.blend(photo, stylized if stylized.size == photo.size else stylized.resize(photo.size), strength)

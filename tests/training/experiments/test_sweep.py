@@ -59,9 +59,10 @@ def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
         for iteration in settings.checkpoints:
             trial.evaluate(JournaledTracker.silent(), TransformNet(settings.network), iteration)
 
-    def fake_evaluate(model: StyleModel, *_: Any, **__: Any) -> Any:
-        models.append(model)
-        return SimpleNamespace(sizes=lambda: [SimpleNamespace(losses={"total": losses[-1], "style": losses[-1]})])
+    def fake_evaluate(given: list[StyleModel], *_: Any, **__: Any) -> Any:
+        models.extend(given)
+        means = dict.fromkeys(("total", "content", "style", "tv"), losses[-1])
+        return [SimpleNamespace(means=lambda: {SweepConfig.size: means})]
 
     # The same proposals in every test run.
     monkeypatch.setattr(optuna.samplers, "TPESampler", partial(optuna.samplers.TPESampler, seed=0))
