@@ -201,8 +201,10 @@ def comparisons(catalogue: Catalogue, most: int) -> list[Comparison]:
 
 def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> Iterable[tuple[str, list[VersionEntry]]]:
     runs: dict[str, list[VersionEntry]] = {}
-    for entry in sorted(versions, key=lambda entry: entry.card.iterations):
+    for entry in versions:
         runs.setdefault(entry.run_name, []).append(entry)
+    for run in runs.values():
+        run.sort(key=lambda entry: entry.card.iterations)
 
     def closeness(run: list[VersionEntry]) -> tuple[bool, int, int]:
         """The default's own run, if it shows how it learned from nothing; or else the longest one most like it."""

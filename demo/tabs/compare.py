@@ -11,14 +11,7 @@ import gradio as gr
 from demo.errors import plainly, sentence_of
 from demo.page import copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, status_line
 from demo.services.catalogue import Catalogue, VersionEntry
-from demo.services.comparisons import (
-    QUESTIONS,
-    Comparison,
-    comparisons,
-    find_version,
-    labels,
-    list_labels,
-)
+from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
@@ -82,26 +75,23 @@ def sheet(stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry]
 
 
 def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> str:
-    """The ready-made comparisons as buttons, below the styles' titles where there are several.
+    """The ready-made comparisons as buttons, below the styles' titles.
 
     Styles that have only one comparison are gathered below its title.
     """
     of_style = Counter(comparison.style for comparison in ready)
-    alone = Counter(comparison.title for comparison in ready if of_style[comparison.style] == 1 and comparison.style)
     groups: dict[str, list[str]] = {}
     for index, comparison in enumerate(ready):
-        question = QUESTIONS.get(comparison.title, comparison.title)
-        heading, label = comparison.style, question
-        if of_style[heading] == 1 and alone[comparison.title] > 1:
-            heading, label = question, comparison.style
+        heading, label = comparison.style, comparison.title
+        if heading and of_style[heading] == 1 < len(of_style) - 1:
+            heading, label = label, heading
         pressed = "true" if list(references_of(comparison)) == list(chosen) else "false"
         groups.setdefault(heading, []).append(
             f'<button type="button" data-index="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
         )
-    named = len([heading for heading in groups if heading]) > 1
     return "".join(
-        f'<div class="ready" role="group" aria-label="Comparisons {html.escape(f"of {heading}" if heading else "")}">'
-        f"{f'<span>{html.escape(heading)}</span>' if named and heading else ''}{''.join(buttons)}</div>"
+        f'<div class="ready" role="group" aria-label="{html.escape(heading) or "All styles"}">'
+        f"{f'<span>{html.escape(heading)}</span>' if heading else ''}{''.join(buttons)}</div>"
         for heading, buttons in groups.items()
     )
 

@@ -31,15 +31,15 @@ def test_words_say_which_is_nearer_to_what(catalogue: BundleCatalogue, photo: Pa
     shown = comparison_html(entries, all_three, set())
     said = re.sub(r"<[^>]*>", "", shown)
     assert (
-        "3,000 iterations is nearest to the painting, 1,000 iterations is nearest to the photo, says a judge" in said
+        "By a judge that took no part in the training, on 20 photos of 640 pixels: 3,000 iterations is nearest to the "
+        "painting, 1,000 iterations is nearest to the photo." in said
     )
-    assert "on 20 photos of 640 pixels" in said
     assert shown.count("<b>nearest to the painting</b>") == 1
     assert nearest(all_three).words_for(all_three[1]) == ""
     pair = [judged(one, 0.3, 1.5), judged(two, 0.2, 1.2)]
-    assert nearest(pair).words_for(pair[1]) == "<b>nearer to the painting and the photo</b>"
+    assert nearest(pair).words_for(pair[1]) == "nearer to the painting and the photo"
     equal = nearest([judged(one, 0.2, 1.0), judged(two, 0.201, 1.5)])
-    assert "is nearer to the photo, all are equally near to the painting" in equal.sentence
+    assert "all are equally near to the painting, " in equal.sentence
     # Of pictures of other sizes, of other styles, and while one is missing, nothing is said.
     assert nearest([judged(one, 0.3, 1.0), judged(two, 0.2, 1.2, 1024)]).sentence == ""
     assert "verdict" not in comparison_html(entries, all_three[:2], set())
