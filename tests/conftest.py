@@ -6,6 +6,8 @@ from pathlib import Path
 # Before any library is imported: they read these once. Pictures are so small that a second thread only costs time.
 os.environ.update(
     OMP_NUM_THREADS="1",
+    # The first of a hundred that Gradio tries: two workers ("gw0", "gw1") never try the same one.
+    GRADIO_SERVER_PORT=str(7860 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])),
     GRADIO_ANALYTICS_ENABLED="False",
     MLFLOW_DISABLE_TELEMETRY="true",
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
@@ -22,14 +24,17 @@ hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SLOW_FOLDERS = {"browser", "cluster", "train"}
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of a folder by its name, where there is such a marker."""
+    """Mark the tests of a folder by its name, where there is such a marker, and begin with the folders that wait most:
+    at the end both workers have short files."""
     for item in items:
         for folder in {"browser", "cluster"} & set(item.path.relative_to(REPOSITORY).parts):
             item.add_marker(folder)
+    items.sort(key=lambda item: not SLOW_FOLDERS & set(item.path.relative_to(REPOSITORY).parts))
 
 
 @pytest.fixture(autouse=True)

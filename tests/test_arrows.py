@@ -1,6 +1,7 @@
 """Imports run one way: demo to training.registry and stylecore, training to stylecore, tracking to nothing of ours."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ LONGEST = 400
 MOST_MODULES = 12
 
 
+@cache
 def imported(file: Path) -> set[str]:
     """The modules that a file imports, as far as their names say."""
     found: set[str] = set()

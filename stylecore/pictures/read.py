@@ -109,17 +109,10 @@ def load_picture(
     Raises:
         StylecoreError: The file is missing, unreadable, no picture, broken, cut short, or too large.
     """
-    name = _name(source)
-    try:
-        with _open(source, name) as image:
-            return picture_from_image(
-                image, max_side=max_side, max_pixels=max_pixels, keep_location=keep_location, name=name
-            )
-    except StylecoreError:
-        raise
-    # Decoders raise many kinds of errors: OSError, SyntaxError, ValueError, struct.error, zlib.error...
-    except Exception as error:
-        raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
+    with _opened(source) as (image, name):
+        return picture_from_image(
+            image, max_side=max_side, max_pixels=max_pixels, keep_location=keep_location, name=name
+        )
 
 
 def picture_from_image(
@@ -163,10 +156,9 @@ def load_reduced(source: str | Path | BinaryIO, shortest_side: Callable[[tuple[i
         shortest_side: Given the file's (width, height), how many pixels the short side of the result must have.
 
     Raises:
-        StylecoreError: As `load_picture`. A broken file raises Pillow's errors.
+        StylecoreError: As `load_picture`.
     """
-    name = _name(source)
-    with _open(source, name) as image:
+    with _opened(source) as (image, name):
         _check_size(image, DEFAULT_MAX_PIXELS, name)
         reduction = max(1, min(image.size) // max(1, shortest_side(image.size)))
         image.draft("RGB", (image.width // reduction, image.height // reduction))
@@ -182,14 +174,8 @@ def read_settings(path: str | Path | BinaryIO) -> dict[str, Any] | None:
     Raises:
         StylecoreError: The file is missing, unreadable or no picture.
     """
-    name = _name(path)
-    try:
-        with _open(path, name) as image:
-            return settings_of(image)
-    except StylecoreError:
-        raise
-    except Exception as error:
-        raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
+    with _opened(path) as (image, _):
+        return settings_of(image)
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -249,68 +235,58 @@ def read_size(source: str | Path | BinaryIO) -> tuple[int, int]:
     Raises:
         StylecoreError: as `load_picture`; a file that is broken further on is not noticed.
     """
-    name = _name(source)
-    try:
-        with _open(source, name) as image:
-            return image.height, image.width
-    except StylecoreError:
-        raise
-    except Exception as error:
-        raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
-
-
-def _name(source: str | Path | BinaryIO) -> str:
-    if isinstance(source, str | Path):
-        return str(source)
-    name = getattr(source, "name", None)
-    return name if isinstance(name, str) else "the picture"  # "<stdin>"; a number for an unnamed descriptor
+    with _opened(source) as (image, _):
+        return image.height, image.width
 
 
 @contextmanager
-def _open(source: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
-    """The image with its header read and nothing decoded."""
-    with _stream(source, name) as stream:
-        head = stream.read(HEAD_BYTES)
-        prefix = head[:16]
-        if not prefix:
-            raise StylecoreError(f"{name} is empty, so there is no picture to read")
-        if is_heif(head):
-            if not heif_is_readable():
-                raise StylecoreError(
-                    f"{name} is a HEIC picture, and pillow-heif, which reads them, is not installed: install it, or "
-                    "convert the picture to JPEG or PNG"
-                )
-            stream.seek(0)
-            yield open_heif(stream)
-            return
-        Image.init()
-        # Image.open does this, too, but compares the size with a limit in a global variable. Our limit is an argument,
-        # checked by `_check_size`.
-        for readable in READABLE_FORMATS:
-            if readable not in Image.OPEN:
-                continue  # this Pillow was built without it
-            factory, accepts = Image.OPEN[readable]
-            accepted = accepts is None or accepts(prefix)
-            if accepted and not isinstance(accepted, str):  # a string explains why this Pillow cannot read it
-                stream.seek(0)
-                yield factory(stream, "")
-                return
-        raise StylecoreError(f"{name} is not a picture: its content is none of {', '.join(readable_formats())}")
+def _opened(source: str | Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
+    """The image with its header read and nothing decoded, and its name in messages.
 
-
-def _stream(source: str | Path | BinaryIO, name: str) -> BinaryIO:
-    if not isinstance(source, str | Path):
-        return io.BytesIO(source.read())  # a pipe cannot seek
+    Raises:
+        StylecoreError: also for what the block raises. Decoders raise many kinds of errors: OSError, SyntaxError,
+            ValueError, struct.error, zlib.error...
+    """
+    name = str(source) if isinstance(source, str | Path) else getattr(source, "name", None)
+    name = name if isinstance(name, str) else "the picture"  # a number for an unnamed descriptor
     try:
-        return open(source, "rb")
+        # A pipe cannot seek.
+        with open(source, "rb") if isinstance(source, str | Path) else io.BytesIO(source.read()) as stream:
+            yield _image(stream, name), name
+    except StylecoreError:
+        raise
     except FileNotFoundError:
         raise StylecoreError(f"{name} does not exist") from None
     except IsADirectoryError:
         raise StylecoreError(f"{name} is a folder, not a picture file") from None
     except PermissionError:
         raise StylecoreError(f"{name} cannot be read: permission denied") from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise StylecoreError(f"{name} cannot be read: {error}") from error
+    except Exception as error:
+        raise StylecoreError(f"{name} cannot be read, it is broken or cut short: {error}") from error
+
+
+def _image(stream: BinaryIO, name: str) -> Image.Image:
+    head = stream.read(HEAD_BYTES)
+    if not head:
+        raise StylecoreError(f"{name} is empty, so there is no picture to read")
+    stream.seek(0)
+    if is_heif(head):
+        if not heif_is_readable():
+            raise StylecoreError(
+                f"{name} is a HEIC picture, and pillow-heif, which reads them, is not installed: install it, or "
+                "convert the picture to JPEG or PNG"
+            )
+        return open_heif(stream)
+    Image.init()
+    # Image.open does this, too, but compares the size with a limit in a global variable. Our limit is an argument,
+    # checked by `_check_size`.
+    for readable in READABLE_FORMATS:
+        if readable in Image.OPEN:  # or else this Pillow was built without it
+            factory, accepts = Image.OPEN[readable]
+            accepted = accepts is None or accepts(head[:16])
+            if accepted and not isinstance(accepted, str):  # a string explains why this Pillow cannot read it
+                return factory(stream, "")
+    raise StylecoreError(f"{name} is not a picture: its content is none of {', '.join(readable_formats())}")
 
 
 def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
@@ -322,14 +298,6 @@ def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
         )
 
 
-def _frame_notices(image: Image.Image) -> list[str]:
-    frames = getattr(image, "n_frames", 1)
-    if frames == 1 or image.format in ("MPO", HEIF):  # a phone's previews or depth map behind the photo
-        return []
-    kind = "pages" if image.format == "TIFF" else "frames of its animation"
-    return [f"only the first of the {frames} {kind} is used"]
-
-
 # --- samples ---
 
 
@@ -337,7 +305,11 @@ def _decode(
     image: Image.Image, name: str, keep_location: bool
 ) -> tuple[Image.Image, Image.Image | None, bytes | None, list[str]]:
     """sRGB pixels and opacity (None when every pixel is opaque), both upright; what is kept of EXIF; notices."""
-    notices = _frame_notices(image)
+    notices = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in ("MPO", HEIF):  # those have previews or a depth map behind the photo
+        kind = "pages" if image.format == "TIFF" else "frames of its animation"
+        notices.append(f"only the first of the {frames} {kind} is used")
     image.load()
     orientation = 1
     exif = None

@@ -279,22 +279,11 @@ def _canonical(path: Path, name: Name) -> VGGWeights | None:
     if header.get("tensors_sha256") != _tensors_sha256(tensors):
         raise StylecoreError(f"{path} is damaged: its weights are not those that were written.")
     try:
-        preprocessing = _preprocessing(header["preprocessing"])
+        fields = json.loads(header["preprocessing"])
+        preprocessing = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
         return VGGWeights(Features(tensors, preprocessing), header["source"], header["source_sha256"])
     except (KeyError, TypeError, ValueError) as error:
         raise StylecoreError(f"{path} does not name the source or the preprocessing of its weights.") from error
-
-
-def _preprocessing(text: str) -> Preprocessing:
-    fields = json.loads(text)
-    if fields["channel_order"] not in ("RGB", "BGR"):
-        raise ValueError(f"channel order {fields['channel_order']!r}")
-    mean, std = ([float(value) for value in fields[key]] for key in ("mean", "std"))
-    if not len(mean) == len(std) == 3:
-        raise ValueError("three channels are expected")
-    return Preprocessing(
-        fields["channel_order"], float(fields["scale"]), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-    )
 
 
 def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -1,10 +1,12 @@
 """A fresh MLflow store per test, without paying for its migrations each time, and a style small enough to save."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
@@ -13,9 +15,12 @@ from training.tracking.store import connect
 
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty sqlite store with its tables; making it takes seconds, copying it nothing."""
-    file = tmp_path_factory.mktemp("mlflow") / "template.db"
-    connect(f"sqlite:///{file}").search_experiments()
+    """An empty sqlite store with its tables; making it takes seconds, copying it nothing. The workers share it."""
+    here = tmp_path_factory.getbasetemp()
+    file = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "template.db"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            connect(f"sqlite:///{file}").search_experiments()
     return file
 
 

@@ -14,19 +14,15 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import Engine, choose_device
-from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import load_picture
-from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
 from training.config import find_file
@@ -49,36 +45,14 @@ REPEATS = 5
 STYLE_PICTURE = "demo/assets/starry_night.jpg"
 """The style picture for Gatys et al.; the time does not depend on it."""
 
-Report = Callable[[str, float, int], None]
-"""Called after each measurement with the metric, its value and the number of the measurement, from 1."""
 
-
-def measure_gatys(
-    content: Tensor, style: Tensor, vgg: VGG, size: int, config: GatysConfig, repeats: int, report: Report
-) -> None:
-    """Measure the seconds for painting a square of `size` pixels, from the call to the picture of the last step."""
-    square = middle_square(content, size)
-    for number in range(repeats + 1):
-        steps = config if number else dataclasses.replace(config, steps=1)  # the first one also allocates
+def measured(work: Callable[[int], object], repeats: int) -> Iterator[float]:
+    """The seconds of each repetition. The first one, number 0, also allocates, and is not measured."""
+    work(0)
+    for number in range(1, repeats + 1):
         began = time.perf_counter()
-        for last in paint(square, style, vgg, steps):
-            if last.step == steps.steps:
-                last.picture()
-        if number:
-            report(f"{GATYS}{size}", time.perf_counter() - began, number)
-
-
-def measure_stylizing(
-    content: Tensor, model: StyleModel, size: int, device: str | None, repeats: int, report: Report
-) -> None:
-    """Measure the milliseconds of a trained network for a square of `size` pixels."""
-    square = middle_square(content, size)
-    engine = Engine(model, device)
-    for number in range(repeats + 1):
-        began = time.perf_counter()
-        engine.paint(square)
-        if number:  # the first one also allocates
-            report(f"{STYLIZE}{size}", (time.perf_counter() - began) * 1000, number)
+        work(number)
+        yield time.perf_counter() - began
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
@@ -94,11 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command; StylecoreError when it cannot be done."""
-    _check(options)
+    for flag, least in (("gatys_sizes", 32), ("sizes", 1), ("gatys_steps", 1), ("repeats", 1)):
+        value = getattr(options, flag)
+        smallest = min(value, default=least) if isinstance(value, Sequence) else value
+        if smallest < least:
+            raise StylecoreError(f"--{flag.replace('_', '-')} is {smallest}, and must be at least {least}.")
     model = find_candidate(options.style).model
     photo_name, photo_file = next(iter(photo_files([options.photo] if options.photo else []).items()))
     photo = load_picture(photo_file).pixels
-    style = load_picture(find_file(STYLE_PICTURE)).pixels
     device = choose_device(options.device)
     config = dataclasses.replace(DEFAULTS, steps=options.gatys_steps)
     tracker = JournaledTracker.silent()
@@ -108,55 +85,49 @@ def run(options: argparse.Namespace) -> None:
             experiment=EXPERIMENT, run_name=RUN_NAME, tracking_uri=default_tracking_uri(), system_metrics=False
         )
         tracker.start()
-        tracker.store_init_configuration(
-            {**_circumstances(model, config), "photo": photo_name, "repeats": options.repeats}
-        )
-        tags = environment_tags(1, str(device))
-        tracker.describe(tags=tags, note="Each point of a curve is one measurement.")
-    measured: dict[str, list[float]] = {}
+        about = {
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "processor": _processor(),
+            "style": model.card.name,
+            "iterations": model.card.iterations,
+            "residual_blocks": model.network.config.residual_blocks,
+            "width": model.network.config.width,
+            "gatys_steps": config.steps,
+            "gatys_optimizer": config.optimizer,
+            "photo": photo_name,
+            "repeats": options.repeats,
+        }
+        tracker.store_init_configuration(about)
+        tracker.describe(tags=environment_tags(1, str(device)), note="Each point of a curve is one measurement.")
 
-    def report(metric: str, value: float, number: int) -> None:
-        measured.setdefault(metric, []).append(value)
-        tracker.log({metric: value}, number)
+    def report(metric: str, seconds: Iterator[float], factor: float = 1) -> list[float]:
+        values = []
+        for number, each in enumerate(seconds, 1):
+            values.append(each * factor)
+            tracker.log({metric: values[-1]}, number)
+        return values
 
     with tracker.finishing():
+        engine = Engine(model, options.device)
         for size in dict.fromkeys(options.sizes):
-            measure_stylizing(photo, model, size, options.device, options.repeats, report)
-            print(f"stylizing {size} x {size}: {spread(measured[f'{STYLIZE}{size}'], 0)} ms", flush=True)
-        vgg = load_vgg("vgg19").to(device) if options.gatys_sizes else None
+            square = middle_square(photo, size)
+            seconds = measured(lambda _, square=square: engine.paint(square), options.repeats)  # type: ignore[misc]
+            print(f"stylizing {size} x {size}: {spread(report(f'{STYLIZE}{size}', seconds, 1000), 0)} ms", flush=True)
+        if not options.gatys_sizes:
+            return
+        vgg = load_vgg("vgg19").to(device)
+        style = load_picture(find_file(STYLE_PICTURE)).pixels
         for size in dict.fromkeys(options.gatys_sizes):
-            assert vgg is not None
-            measure_gatys(photo, style, vgg, size, config, options.repeats, report)
-            print(
-                f"Gatys et al. {size} x {size}, {config.steps} steps: {spread(measured[f'{GATYS}{size}'])} s",
-                flush=True,
-            )
+            square = middle_square(photo, size)
 
+            def painting(number: int, square: torch.Tensor = square) -> None:
+                steps: GatysConfig = config if number else dataclasses.replace(config, steps=1)
+                *_, last = paint(square, style, vgg, steps)
+                last.picture()
 
-def _check(options: argparse.Namespace) -> None:
-    for flag, least, values in (
-        ("--gatys-sizes", 32, options.gatys_sizes),
-        ("--sizes", 1, options.sizes),
-        ("--gatys-steps", 1, [options.gatys_steps]),
-        ("--repeats", 1, [options.repeats]),
-    ):
-        if values and min(values) < least:
-            raise StylecoreError(f"{flag} is {min(values)}, and must be at least {least}.")
-
-
-def _circumstances(model: StyleModel, config: GatysConfig) -> dict[str, Any]:
-    """Conditions of the measurements, as parameters of the run."""
-    return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processor": _processor(),
-        "style": model.card.name,
-        "iterations": model.card.iterations,
-        "residual_blocks": model.network.config.residual_blocks,
-        "width": model.network.config.width,
-        "gatys_steps": config.steps,
-        "gatys_optimizer": config.optimizer,
-    }
+            values = report(f"{GATYS}{size}", measured(painting, options.repeats))
+            print(f"Gatys et al. {size} x {size}, {config.steps} steps: {spread(values)} s", flush=True)
 
 
 def _processor() -> str:

@@ -24,10 +24,8 @@ def costs(data: ReportData, pictures: ReportPictures) -> list[str]:
     text = ["Medians, with the range of the measurements in brackets."]
     painting, stylizing = [], []
     if run := data.costs:
-        about = {"processor": "measured on", "cores": "cores:", "threads": "threads:", "style": "network:"}
-        text.append(
-            ", ".join(f"{word} {run.params.get(name, '?')}" for name, word in about.items()).capitalize() + "."
-        )
+        about = ", ".join(f"{name} {run.params.get(name, '?')}" for name in ("processor", "cores", "threads", "style"))
+        text.append(f"Painting and stylizing were measured with: {about}.")
         steps = int(run.number("gatys_steps"))
         for size, seconds in _measured(run, GATYS):
             of_a_painting = f"{statistics.median(seconds) / steps * DEFAULTS.steps:.0f}"

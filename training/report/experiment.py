@@ -121,14 +121,14 @@ def small_style_weight(data: ReportData, pictures: ReportPictures) -> list[str]:
     )
     names = (SMALL_STYLE_WEIGHT, _reference_name(data))
     compared = _side_by_side(data, pictures, "small_style_weight", names, by_weight=True)
-    return [text, *compared, *_layers(data, *names)]
+    return [text, *compared, *_layers(data, *names, at_end=False)]
 
 
 def stopped_early(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The run of a few hundred iterations beside the reference."""
     text = "After a few hundred iterations the original experiment saw the style's colors, and weak detail."
     names = (STOPPED_EARLY, _reference_name(data))
-    return [text, *_side_by_side(data, pictures, "stopped_early", names), *_layers(data, *names)]
+    return [text, *_side_by_side(data, pictures, "stopped_early", names), *_layers(data, *names, at_end=True)]
 
 
 def iterations(data: ReportData, pictures: ReportPictures) -> list[str]:
@@ -145,7 +145,7 @@ def iterations(data: ReportData, pictures: ReportPictures) -> list[str]:
     curves = _of_checkpoints(data, "equivalent_gatys_iterations")
     if any(curves.values()):
         best, label = max((value, label) for label, curve in curves.items() for _, value in curve)
-        band = ("Johnson et al. (2016): 40,000 iterations, batches of 4", PAPER_EQUIVALENT)
+        band = ("Johnson et al. (2016)", PAPER_EQUIVALENT)
         panel = Panel("", "equals iterations of Gatys et al.", curves, markers=True, band=band)
         text += [
             pictures.plot("equivalent_iterations", "Equivalent against training iterations", [panel]),
@@ -213,7 +213,8 @@ def spots(data: ReportData, pictures: ReportPictures) -> list[str]:
     text.append(pictures.plot("spots", "Burnt-in spots against training iterations", panels, columns=2))
     if any(measured.values()):
         value, step, label = max((value, step, label) for label, curve in measured.items() for step, value in curve)
-        text.append(f"The largest share at a checkpoint is {percent(value, 2)} ({label}, {step} iterations).")
+        largest = f"The largest share at a checkpoint is {percent(value, 2)} ({label}, {step} iterations)."
+        text.append(largest if value else "No checkpoint of the experiment has any burnt-in spots.")
     return text
 
 
@@ -313,34 +314,40 @@ def _side_by_side(
 
 
 def _total(data: ReportData, one: str, other: str) -> list[str]:
-    """A sentence on the total losses of two runs at their last checkpoints; nothing when a run is missing."""
+    """A sentence on the total losses of two runs at their last common checkpoint; nothing when there is none."""
     runs = [data.runs[name] for name in (one, other) if name in data.runs]
     if len(runs) < 2:
         return []
     if settings := runs[0].differing(runs[1], OBJECTIVE):
         return [f"The losses of these runs cannot be compared: they differ in {in_words(settings)}."]
-    first, second = (run.evaluation(max(run.checkpoints, default=0), size_of(runs)).get("total") for run in runs)
+    step = max(set(runs[0].checkpoints) & set(runs[1].checkpoints), default=0)
+    first, second = (run.evaluation(step, size_of(runs)).get("total") for run in runs)
     if not first or not second:
         return []
-    return [f"The total loss of the network with {_label(other)} is {difference(second, first)} with {_label(one)}."]
+    compared = f"{difference(second, first)} with {_label(one)}"
+    return [f"After {step} iterations the total loss with {_label(other)} is {compared}."]
 
 
-def _layers(data: ReportData, one: str, other: str) -> list[str]:
-    """The training losses by layer at the end of two runs, and their ratios."""
+def _layers(data: ReportData, one: str, other: str, *, at_end: bool) -> list[str]:
+    """The training losses by layer at the end of a run, and those of another at its end, or after as many steps."""
     if one not in data.runs or other not in data.runs:
         return []
     runs = [data.runs[one], data.runs[other]]
+    steps = [run.curves["loss/content"][-1][0] for run in runs]
+    steps = steps if at_end else [min(steps)] * 2
     rows = []
     for key in sorted(key for key in runs[0].curves if key == "loss/content" or key.startswith("loss/style/")):
-        ends = [smoothed(run.by_weight(key))[-1][1] for run in runs if key in run.curves]
-        if len(ends) == 2 and ends[1] > 0:
-            layer = key.removeprefix("loss/style/").removeprefix("loss/")
-            rows.append((layer, *map(loss_text, ends), f"{ends[0] / ends[1]:.2f}"))
-    heading = ("layer", _label(one), _label(other), "ratio")
+        first, second = (
+            [value for at, value in smoothed(run.by_weight(key)) if at <= step][-1]
+            for run, step in zip(runs, steps, strict=True)
+        )
+        layer = key.removeprefix("loss/style/").removeprefix("loss/")
+        rows.append((layer, loss_text(first), loss_text(second), f"{first / second:.2f}"))
+    labels = [f"{_label(name)}, {step}" for name, step in zip((one, other), steps, strict=True)]
     return [
         f"They differ in: {_differences(*runs)}.",
-        f"Training losses by layer, divided by their weights, at the end (mean of {SMOOTHING} iterations):",
-        table(heading, rows),
+        f"Training losses by layer, divided by their weights (mean of {SMOOTHING} iterations):",
+        table(("layer", *labels, "ratio"), rows),
     ]
 
 

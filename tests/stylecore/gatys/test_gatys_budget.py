@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stylecore.color import luma, match_color
 from stylecore.errors import StylecoreError
+from stylecore.gatys import config as gatys_config
 from stylecore.gatys import memory as gatys_memory
 from stylecore.gatys import paint as gatys
 from stylecore.gatys.config import scale_sizes, scale_steps, style_size
@@ -56,12 +57,13 @@ def test_any_size_comes_back_as_it_was(
     assert 0 <= picture.min() <= picture.max() <= 1
 
 
-def test_coarse_to_fine_shares_the_steps_and_hands_out_full_size(vgg: VGG) -> None:
+def test_coarse_to_fine_shares_the_steps_and_hands_out_full_size(vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(SHALLOW, scales=2, steps=5)
     assert scale_sizes(320, 330, config) == [(160, 165), (320, 330)]
     assert scale_steps(2, 5) == [2, 3]
-    steps = list(paint(soft_picture(320, 330), STYLE, vgg, config))
-    assert [step.picture().shape for step in steps] == [(3, 320, 330)] * 5
+    monkeypatch.setattr(gatys_config, "SMALLEST_COARSE_SIDE", 30)
+    steps = list(paint(soft_picture(60, 70), STYLE, vgg, config))
+    assert [step.picture().shape for step in steps] == [(3, 60, 70)] * 5
     assert [step.step for step in steps] == [1, 2, 3, 4, 5]
     assert [step.scale for step in steps] == [0.5, 0.5, 1, 1, 1]
 
@@ -115,9 +117,10 @@ def test_there_is_a_picture_however_short_the_time(vgg: VGG) -> None:
 def test_time_is_shared_among_the_scales(vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of the pixels at half the size: a fifth of the time, and the rest is the finest's."""
     _ticking(monkeypatch)
+    monkeypatch.setattr(gatys_config, "SMALLEST_COARSE_SIDE", 30)
     config = replace(SHALLOW, steps=100, seconds=20, scales=2, border=0)
-    steps = list(paint(soft_picture(320, 320), STYLE, vgg, config))
-    assert [step._pixels.shape[-1] for step in steps] == [160] * 2 + [320] * 8
+    steps = list(paint(soft_picture(60, 60), STYLE, vgg, config))
+    assert [step._pixels.shape[-1] for step in steps] == [30] * 2 + [60] * 8
 
 
 def test_remaining_time_is_in_proportion_to_the_steps_without_the_preparation(

@@ -145,9 +145,6 @@ def lose_a_layer(path: Path) -> None:
         lambda path: rewrite(path, tensors_sha256="0" * 64),
         lambda path: rewrite(path, preprocessing="{}"),
         lambda path: rewrite(path, preprocessing="not json"),
-        lambda path: rewrite(
-            path, preprocessing='{"channel_order": "GRB", "scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}'
-        ),
     ],
 )
 def test_a_damaged_cache_is_made_anew(

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylecore.gatys.paint import GatysConfig
 from stylecore.vgg.network import VGG
 from training.experiments import costs
-from training.experiments.costs import main, measure_gatys, spread
+from training.experiments.costs import main, spread
 from training.tracking.store import connect
 
 
@@ -49,19 +48,10 @@ def test_every_measurement_is_a_point_of_a_curve(style: str, store: str, capsys:
     ]
 
 
-def test_the_first_painting_of_a_size_is_not_measured_and_short(vgg: VGG, monkeypatch: pytest.MonkeyPatch):
-    painted = []
-
-    def paint(content, style, vgg, config):
-        painted.append((tuple(content.shape), config.steps))
-        return iter(())
-
-    monkeypatch.setattr(costs, "paint", paint)
-    measured = []
-    photo = torch.rand(3, 40, 50)
-    measure_gatys(photo, photo, vgg, 32, GatysConfig(steps=7), 2, lambda *about: measured.append(about))
-    assert painted == [((3, 32, 32), 1), ((3, 32, 32), 7), ((3, 32, 32), 7)]
-    assert [(metric, number) for metric, _, number in measured] == [("gatys/seconds_32", 1), ("gatys/seconds_32", 2)]
+def test_the_first_repetition_is_not_measured() -> None:
+    numbers: list[int] = []
+    assert len(list(costs.measured(numbers.append, 2))) == 2
+    assert numbers == [0, 1, 2]
 
 
 def test_nothing_is_kept_unasked(style: str, store: str):
