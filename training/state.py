@@ -95,13 +95,15 @@ def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimize
     """Write state-<iteration>.safetensors into the folder and delete all but the newest two.
 
     Raises:
-        StylecoreError: when it cannot be written (disk full, folder read-only).
+        StylecoreError: when it cannot be written (disk full, folder read-only), or has a value that is not finite.
     """
     tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
     path = folder / f"state-{progress.iteration:07d}.safetensors"
+    if broken := next((name for name, values in tensors.items() if not torch.isfinite(values).all()), None):
+        raise StylecoreError(f"the state of the run is not saved to {path}: {broken} is not finite.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replaced_whole(path) as temporary:

@@ -188,6 +188,7 @@ def train(
                     share = value.detach() / config.gradient_accumulation
                     losses[name] = losses[name] + share if name in losses else share
             gradient_norm = accelerator.clip_grad_norm_(trained.parameters(), config.gradient_clip or math.inf)
+            _refuse_divergence(losses, gradient_norm, iteration, scaled=accelerator.scaler is not None)
             optimizer.step()
 
             if lesson and accelerator.is_main_process:
@@ -197,14 +198,12 @@ def train(
             if iteration % config.log_every == 0 or is_checkpoint or iteration == 1:
                 means = accelerator.reduce(torch.stack(list(losses.values())), "mean").tolist()
                 values = dict(zip(losses, means, strict=True))
-                _refuse_divergence(values, iteration)
                 now = time.monotonic()
                 values |= output_statistics(stylized.detach())
                 values["opt/gradient_norm"] = float(gradient_norm)
                 values["opt/lr"] = learning_rate
-                values["perf/images_per_second"] = (
-                    (iteration - logged_iteration) * global_batch_size / max(now - logged_at, 1e-9)
-                )
+                photos_since = (iteration - logged_iteration) * global_batch_size
+                values["perf/images_per_second"] = photos_since / max(now - logged_at, 1e-9)
                 values["data/images_seen"] = iteration * global_batch_size
                 values["data/unreadable_files"] = unreadable.count_all()
                 logged_at, logged_iteration = now, iteration
@@ -222,7 +221,6 @@ def train(
             save_due = time.monotonic() - saved_at > config.save_minutes * 60
             stop, save_due = _agreed(accelerator, bool(stop_requested), save_due)
             if is_checkpoint or save_due or stop:
-                _refuse_divergence({name: float(value) for name, value in losses.items()}, iteration)
                 # MLflow may give the run its id late.
                 progress = replace(progress, iteration=iteration, run_id=tracker.run_id, seconds=clock.seconds)
                 if accelerator.is_main_process:
@@ -347,11 +345,13 @@ def _registered(config: TrainConfig, tracker: JournaledTracker) -> str:
     return f" and registered as {config.name}: {versions}" if versions else ""
 
 
-def _refuse_divergence(losses: dict[str, float], iteration: int) -> None:
-    bad = [name for name, value in losses.items() if not math.isfinite(value)]
-    if bad:
+def _refuse_divergence(losses: dict[str, Tensor], gradient_norm: Tensor, iteration: int, scaled: bool) -> None:
+    """Raise DivergedError before a step that spoils the weights, in all processes: they have the same gradient.
+    With float16 (`scaled`) an infinite gradient is usual, and the scaler leaves its step out."""
+    if not math.isfinite(gradient_norm) and not (scaled and math.isfinite(losses["loss/total"])):
+        what = next((name for name, loss in losses.items() if not math.isfinite(loss)), "the gradient")
         raise DivergedError(
-            f"training diverged: {bad[0]} is no longer a number at iteration {iteration}. "
+            f"training diverged: {what} is no longer a number at iteration {iteration}. "
             "Earlier checkpoints and states are good; lower --learning-rate or --style-weight."
         )
 

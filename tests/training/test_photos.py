@@ -8,9 +8,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from stylecore.errors import StylecoreError
+from stylecore.pictures.read import load_picture
 from training.photos import Batch, Cut, PhotoCrops, batches, describe_photos, open_photos
 
 
@@ -224,3 +225,14 @@ class TestStream:
         (dataset / "a.parquet").unlink()
         with pytest.raises(StylecoreError, match="ended with an error"):
             next(stream_of(photos, 1))
+
+
+def test_a_color_profile_is_heeded_as_in_every_other_picture(tmp_path: Path) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = profile.index(b"rXYZ"), profile.index(b"bXYZ")
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"  # a profile in which red is blue
+    Image.new("RGB", (64, 64), (200, 40, 30)).save(tmp_path / "p.png", icc_profile=bytes(profile))
+    pixels = PhotoCrops(open_photos(str(tmp_path)), Cut(32, 1.0, seed=0))[0][0]
+    expected = load_picture(tmp_path / "p.png").pixels
+    assert expected[2].mean() > 0.6 > 0.3 > expected[0].mean()
+    torch.testing.assert_close(pixels.mean((1, 2)), expected.mean((1, 2)), atol=0.01, rtol=0)

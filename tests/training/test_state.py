@@ -61,3 +61,13 @@ def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StylecoreError, match="cannot save the state"):
         save_state(tmp_path / "file" / "run", *trained(1), Progress(1, "", 4))
+
+
+def test_weights_that_are_not_finite_are_not_saved_over_good_ones(tmp_path: Path) -> None:
+    save_state(tmp_path, *trained(1), Progress(1, "", 4))
+    network, optimizer = trained(2)
+    with torch.no_grad():
+        next(network.parameters())[0] = torch.inf
+    with pytest.raises(StylecoreError, match=r"network\.weight is not finite"):
+        save_state(tmp_path, network, optimizer, Progress(2, "", 4))
+    assert [path.name for path in tmp_path.iterdir()] == ["state-0000001.safetensors"]

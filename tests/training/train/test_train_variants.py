@@ -1,5 +1,6 @@
 """Training in other precisions and forms, on full disks, and with mistakes."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import training_runs
+from accelerate import Accelerator
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from train_script import arguments, curve, folder, only_run, runs_of, start, train_here, vgg16  # noqa: F401 - fixtures
@@ -20,6 +22,7 @@ from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from training import objective
 from training.tracking.folders import sync
+from training.train import DivergedError
 
 
 def test_bfloat16_trains_with_gram_matrices_in_float32(
@@ -105,6 +108,18 @@ def test_a_diverged_run_stops_in_one_sentence_and_is_marked_failed(store: str, s
     assert training.info.status == "FAILED"
     assert "diverged" in training.data.tags["stop_reason"]
     assert not MlflowClient(store).search_registered_models()
+
+
+def test_an_infinite_gradient_with_a_finite_loss_ends_the_run_before_the_step(
+    folder: Path, store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = iter((1.0, 1.0, math.inf))
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda *_: torch.tensor(next(norms)))
+    with pytest.raises(DivergedError, match="the gradient is no longer a number at iteration 3"):
+        train_here("--iterations", 9, "--save-minutes", 0)
+    states = sorted(path.name for path in (folder / "runs" / "stripes").glob("state-*"))
+    assert states[-1] == "state-0000002.safetensors"
+    assert only_run(store)[1].info.status == "FAILED"
 
 
 @pytest.fixture
