@@ -1,4 +1,4 @@
-"""Many people at once. The whole of it: `STYLECORE_LOAD=20x120 pytest tests/demo/test_load.py -s`."""
+"""Many people at once. The whole of it: `STYLECORE_LOAD=20x120 pytest -n 0 -s tests/demo/server/test_load.py`."""
 
 import gc
 import os
