@@ -43,7 +43,7 @@ def train(uri: str, run: str, style: str, model, *, starts_at: float = 1000, len
         tracking_uri=uri,
         system_metrics=False,
     )
-    for step in range(10, length + 1, 10):
+    for step in range(50, length + 1, 50):
         loss = starts_at - step
         layers = {"loss/style/relu1_2": loss / 8, "loss/style/relu4_3": loss / 4}
         tracker.log({"loss/total": loss, "loss/content": loss / 2, "loss/style": loss / 2, **layers}, step)
@@ -181,15 +181,15 @@ def test_losses_of_another_weight_are_divided_by_it(written: Written):
     part = section(written.text, "A small style weight")
     assert "style weight 1e9 instead of" in part
     (row,) = cells(part, "relu4_3")
-    assert float(row[1]) == pytest.approx((1000 - 400 + 45) / 4 / 1e9, rel=1e-3)
+    assert float(row[1]) == pytest.approx((1000 - 400 + 25) / 4 / 1e9, rel=1e-3)
 
 
 def test_twins_are_compared_at_equal_smoothed_losses(written: Written):
-    """The mean of ten points is 45 above the last one: from scratch 645 after 400 iterations, and so on."""
+    """The mean of two points is 25 above the last one: from scratch 625 after 400 iterations, and so on."""
     rows = cells(section(written.text, "From a trained network, or from scratch"), "`wave`")
     assert [row[1:] for row in rows] == [
-        ["`starry_night@champion`", "645", "400", "300"],
-        ["`starry_night@champion`", "545", "not in 400", "400"],
+        ["`starry_night@champion`", "625", "400", "300"],
+        ["`starry_night@champion`", "525", "not in 400", "400"],
     ]
 
 
