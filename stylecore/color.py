@@ -73,20 +73,11 @@ def match_color(style: Tensor, content: Tensor) -> Tensor:
     Returns:
         The style picture with new colors, of the same shape.
     """
-    style_mean, style_covariance = _color_statistics(style)
-    content_mean, content_covariance = _color_statistics(content)
-    values, vectors = torch.linalg.eigh(style_covariance)
+    # In float64: the variances are small differences.
+    colors, wanted = (pixels.double().reshape(3, -1) for pixels in (style, content))
+    values, vectors = torch.linalg.eigh(torch.cov(colors, correction=0))
     whiten = vectors @ torch.diag(values.clamp(min=SMALLEST_VARIANCE).rsqrt()) @ vectors.T
-    values, vectors = torch.linalg.eigh(content_covariance)
+    values, vectors = torch.linalg.eigh(torch.cov(wanted, correction=0))
     color = vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
-    colors = style.double().reshape(3, -1)
-    matched = color @ whiten @ (colors - style_mean) + content_mean
+    matched = color @ whiten @ (colors - colors.mean(1, keepdim=True)) + wanted.mean(1, keepdim=True)
     return matched.clamp(0, 1).to(style.dtype).reshape(style.shape)
-
-
-def _color_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (3, 1) and covariance (3, 3) of a picture's colors, in float64: the variances are small differences."""
-    colors = pixels.double().reshape(3, -1)
-    mean = colors.mean(dim=1, keepdim=True)
-    centered = colors - mean
-    return mean, centered @ centered.T / colors.shape[1]

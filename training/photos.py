@@ -7,7 +7,6 @@ files, shuffled in a buffer, and every process reads its own part: the order dep
 
 import hashlib
 import io
-import os
 import signal
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from stylecore.errors import StylecoreError
-from stylecore.files import PHOTO_SUFFIXES
+from stylecore.files import PHOTO_SUFFIXES, write_whole
 from stylecore.pictures.read import load_reduced
 from stylecore.samples import sample_photos
 
@@ -249,12 +248,7 @@ class UnreadablePhotos:
                 return len(self.names)
             self.names.update(gather_object(sorted(self.names)))
         if self.accelerator.is_main_process and len(self.names) > self._listed:
-            arriving = self.file.with_name(f".{self.file.name}")
-            try:
-                arriving.write_text("".join(f"{name}\n" for name in sorted(self.names)), encoding="utf-8")
-                os.replace(arriving, self.file)
-            except OSError as error:
-                raise StylecoreError(f"cannot write {self.file}: {error.strerror}.") from error
+            write_whole(self.file, "".join(f"{name}\n" for name in sorted(self.names)).encode())
         self._listed = len(self.names)
         return len(self.names)
 

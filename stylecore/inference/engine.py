@@ -263,16 +263,10 @@ def _reflect(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Te
     """
     if pixels.device.type != "cpu":
         return functional.pad(pixels, (left, right, top, bottom), mode="reflect")
-    source = pixels.detach().numpy()
-    height, width = source.shape[-2:]
-    padded = np.empty((*source.shape[:-2], top + height + bottom, left + width + right), source.dtype)
-    rows = padded[..., top : top + height, :]
-    rows[..., left : left + width] = source
-    rows[..., :left] = source[..., 1 : left + 1][..., ::-1]
-    rows[..., left + width :] = source[..., width - 1 - right : width - 1][..., ::-1]
-    padded[..., :top, :] = rows[..., 1 : top + 1, :][..., ::-1, :]
-    padded[..., top + height :, :] = rows[..., height - 1 - bottom : height - 1, :][..., ::-1, :]
-    return torch.from_numpy(padded)
+    unchanged = [(0, 0)] * (pixels.ndim - 2)
+    return torch.from_numpy(
+        np.pad(pixels.detach().numpy(), [*unchanged, (top, bottom), (left, right)], mode="reflect")
+    )
 
 
 def _on_its_own(pixels: Tensor) -> Tensor:

