@@ -1,4 +1,4 @@
-"""A transformation network as a graph of another library, built from the weights and not traced.
+"""The layers of a transformation network as nodes of an ONNX graph, built from the weights and not traced.
 
 This takes milliseconds, and the graph computes the same with less work:
 
@@ -10,10 +10,10 @@ This takes milliseconds, and the graph computes the same with less work:
 - The last 9 x 9 convolution has 3 output channels, and processors compute 16 at once; a 10 x 10 convolution of stride
   2 gives blocks of 2 x 2 pixels, 12 channels.
 
-The layers are here; `openvino_graph.py` and `onnx_graph.py` have the operators. Sides are dynamic.
+`onnx_graph.py` has the operators, and `openvino_graph.py` reads its graph. Sides are dynamic.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
@@ -31,59 +31,28 @@ from stylecore.inference.folding import (
 )
 from stylecore.johnson.transform_net import ConvolutionLayer, TransformNet, TransposedConvolutionLayer, UpsamplingLayer
 
+if TYPE_CHECKING:
+    from stylecore.inference.onnx_graph import Operators
+
 Zeros = tuple[tuple[int, int], tuple[int, int]]
 """((top, bottom), (left, right)): numbers of zeros beside a picture."""
 
 
-class Operators(Protocol):
-    """What a library must offer. A value is a node of its graph, (N, C, H, W)."""
-
-    def pad(self, values: Any, width: int, mode: str) -> Any:
-        """`width` values on each side; the mode is "reflect" or "edge"."""
-
-    def crop(self, values: Any, width: int) -> Any:
-        """Remove `width` values on each side."""
-
-    def convolution(
-        self, values: Any, name: str, weight: Array, bias: Array | None, stride: int, border: str | Zeros, width: int
-    ) -> Any:
-        """Convolution with the border of `pad`, or with zeros. `name` is that of the layer: "encoder.0"."""
-
-    def instance_normalization(self, values: Any, scale: Array, shift: Array, epsilon: float) -> Any:
-        """Mean `shift` and deviation `scale` for every channel (C,) of each picture."""
-
-    def affine(self, values: Any, scale: Array, shift: Array) -> Any:
-        """values * scale + shift, each (C,)."""
-
-    def add(self, values: Any, others: Any) -> Any: ...
-
-    def relu(self, values: Any) -> Any: ...
-
-    def tanh(self, values: Any, factor: float) -> Any:
-        """factor * tanh(values)."""
-
-    def clamp(self, values: Any) -> Any:
-        """Clipped to [0, 1]."""
-
-    def depth_to_space(self, values: Any) -> Any:
-        """(N, 4 C, H, W) to (N, C, 2 H, 2 W); the phase is the slower index of the channels."""
-
-
-def write_network(network: TransformNet, operators: Operators, pixels: Any) -> Any:
-    """The network applied to the graph's input (N, 3, H, W), H and W multiples of 4; returns the stylized picture."""
+def write_network(network: TransformNet, operators: "Operators", pixels: str) -> str:
+    """Add the network of the value `pixels` (N, 3, H, W), H and W multiples of 4; returns the name of the result."""
     return _Writer(network, operators).write(pixels)
 
 
 class _Writer:
     """Writes one network layer by layer."""
 
-    def __init__(self, network: TransformNet, operators: Operators) -> None:
+    def __init__(self, network: TransformNet, operators: "Operators") -> None:
         self.ops = operators
         self.network = network
         self.config = network.config
         self.names = {module: name for name, module in network.named_modules()}
 
-    def write(self, pixels: Any) -> Any:
+    def write(self, pixels: str) -> str:
         ops, config = self.ops, self.config
         network: Any = self.network  # for mypy, the layers of nn.Sequential are only modules
         values = pixels
@@ -106,8 +75,8 @@ class _Writer:
         return self.output_layer(values, last)
 
     def convolution_layer(
-        self, values: Any, layer: ConvolutionLayer, scale: Array | None = None, shift: Array | None = None
-    ) -> Any:
+        self, values: str, layer: ConvolutionLayer, scale: Array | None = None, shift: Array | None = None
+    ) -> str:
         """The layer, applied to values * scale + shift if they are given."""
         weight, bias = folded(layer.convolution, layer.normalization)
         if scale is not None and shift is not None:  # the picture is RGB; the map converts it for the weights
@@ -117,7 +86,7 @@ class _Writer:
         values = self.convolution(values, layer, weight, _bias(bias, layer.normalization))
         return self.normalization(values, layer.normalization, relu=isinstance(layer.relu, nn.ReLU))
 
-    def upsampling_layer(self, values: Any, upsampling: UpsamplingLayer) -> Any:
+    def upsampling_layer(self, values: str, upsampling: UpsamplingLayer) -> str:
         if isinstance(upsampling.before, nn.Sequential):
             before = upsampling.before[0]
             if isinstance(before, nn.BatchNorm2d):
@@ -141,7 +110,7 @@ class _Writer:
         values = values if transposed else self.ops.crop(values, 1)
         return self.normalization(values, layer.normalization, relu=True)
 
-    def output_layer(self, values: Any, layer: ConvolutionLayer) -> Any:
+    def output_layer(self, values: str, layer: ConvolutionLayer) -> str:
         """The last convolution and the following steps."""
         config, order = self.config, slice(None, None, -1 if self.config.output_values.channel_order == "BGR" else 1)
         scale, shift = output_map(config.output_values)
@@ -159,8 +128,8 @@ class _Writer:
         return self.ops.clamp(self.ops.affine(values, scale, shift))
 
     def convolution(
-        self, values: Any, layer: ConvolutionLayer, weight: Array, bias: Array | None, stride: int = 0
-    ) -> Any:
+        self, values: str, layer: ConvolutionLayer, weight: Array, bias: Array | None, stride: int = 0
+    ) -> str:
         """The layer's convolution with its padding, and maybe with another weight and stride."""
         size, stride_of_layer = layer.convolution.kernel_size[0], layer.convolution.stride[0]
         padding = int(layer.convolution.padding[0])
@@ -173,7 +142,7 @@ class _Writer:
         name = self.names[layer]
         return self.ops.convolution(values, name, weight, bias, stride or stride_of_layer, border, padding)
 
-    def normalization(self, values: Any, module: nn.Module, *, relu: bool = False, order: slice = slice(None)) -> Any:
+    def normalization(self, values: str, module: nn.Module, *, relu: bool = False, order: slice = slice(None)) -> str:
         """Instance normalization, if the layer has it (batch normalization is folded), and ReLU."""
         if isinstance(module, nn.InstanceNorm2d):
             scale, shift = array(module.weight)[order], array(module.bias)[order]

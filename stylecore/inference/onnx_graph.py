@@ -1,10 +1,11 @@
-"""A transformation network as an ONNX file, for ONNX Runtime and others; `graph.py` has the layers.
+"""A transformation network as an ONNX file, for browsers, for OpenVINO and others; `graph.py` has the layers.
 
 The operators are among those that ONNX Runtime computes on processors, in WebAssembly and on WebGPU. All values are
 float32: sums of instance normalization over a large picture do not fit into float16. Weights may be stored in fewer
 bits; then the first operators of the graph convert them, once for each session.
 """
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.folding import Array
 from stylecore.inference.graph import Zeros, write_network
 from stylecore.johnson.style_model import CARD_KEY, StyleModel
+from stylecore.johnson.transform_net import TransformNet
 
 Weights = Literal["float32", "float16", "int8"]
 """How the weights of convolutions are stored. 8-bit ones have a factor for each output channel."""
@@ -34,38 +36,53 @@ def export_onnx(model: StyleModel, weights: Weights = "float16") -> bytes:
     Raises:
         StylecoreError: when a weight does not fit into float16.
     """
-    operators = _Operators(weights)
-    result = write_network(model.network, operators, INPUT)
+    file = onnx_model(model.network, Operators(weights), model.card.name)
+    helper.set_model_props(file, {CARD_KEY: model.card.to_json()})
+    onnx.checker.check_model(file)
+    return file.SerializeToString(deterministic=True)
+
+
+def onnx_model(network: TransformNet, operators: "Operators", name: str) -> onnx.ModelProto:
+    """The network as an ONNX model, by operators that have no nodes yet."""
+    result = write_network(network, operators, INPUT)
     sides: list[Any] = ["N", 3, "H", "W"]
     graph = helper.make_graph(
         [*operators.nodes, helper.make_node("Identity", [result], [OUTPUT])],
-        model.card.name,
+        name,
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, sides)],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, sides)],
         operators.initializers,
     )
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     file.producer_name = "stylecore"
-    helper.set_model_props(file, {CARD_KEY: model.card.to_json()})
-    onnx.checker.check_model(file)
-    return file.SerializeToString(deterministic=True)
+    return file
 
 
-class _Operators:
-    """`graph.Operators` of ONNX. A value is its name.
+class Operators:
+    """What networks consist of. A value (N, C, H, W) is its name in the graph.
+
+    Args:
+        weights: how those of convolutions are stored.
+        eight_bits: the convolutions whose weights are in 8 bits, whatever `weights` says.
+        largest_weight: in 8 bits.
 
     Attributes:
         nodes, initializers: of the graph so far.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(
+        self, weights: Weights, eight_bits: Collection[str] = (), largest_weight: int = LARGEST_WEIGHT
+    ) -> None:
         self.weights = weights
+        self.eight_bits = eight_bits
+        self.largest_weight = largest_weight
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
 
     def convolution(
         self, values: str, name: str, weight: Array, bias: Array | None, stride: int, border: str | Zeros, width: int
     ) -> str:
+        """Convolution with the border of `pad`, or with zeros. `name` is that of the layer: "encoder.0"."""
         pads = [0, 0, 0, 0]
         if isinstance(border, str):
             values = self.pad(values, width, border)
@@ -75,26 +92,28 @@ class _Operators:
         inputs = [values, self.weight(weight, name)]
         inputs += [] if bias is None else [self.constant(bias)]
         kernel = list(weight.shape[2:])
-        return self.node("Conv", inputs, kernel_shape=kernel, strides=[stride] * 2, pads=pads)
+        return self.node("Conv", inputs, name, kernel_shape=kernel, strides=[stride] * 2, pads=pads)
 
     def weight(self, weight: Array, name: str) -> str:
-        if self.weights == "float32":
-            return self.constant(weight)
+        if self.weights == "int8" or name in self.eight_bits:
+            factor = np.abs(weight).max((1, 2, 3), keepdims=True) / self.largest_weight
+            factor[factor == 0] = 1
+            integers = self.node("Cast", [self.constant(np.round(weight / factor), np.int8)], to=TensorProto.FLOAT)
+            return self.node("Mul", [integers, self.constant(factor)])
         if self.weights == "float16":
             if np.abs(weight).max() > np.finfo(np.float16).max:
                 raise StylecoreError(f"the weights of {name} do not fit into float16; export it in float32.")
             return self.node("Cast", [self.constant(weight, np.float16)], to=TensorProto.FLOAT)
-        factor = np.abs(weight).max((1, 2, 3), keepdims=True) / LARGEST_WEIGHT
-        factor[factor == 0] = 1
-        integers = self.node("Cast", [self.constant(np.round(weight / factor), np.int8)], to=TensorProto.FLOAT)
-        return self.node("Mul", [integers, self.constant(factor)])
+        return self.constant(weight)
 
     def instance_normalization(self, values: str, scale: Array, shift: Array, epsilon: float) -> str:
+        """Mean `shift` and deviation `scale` for every channel (C,) of each picture."""
         return self.node(
             "InstanceNormalization", [values, self.constant(scale), self.constant(shift)], epsilon=epsilon
         )
 
     def affine(self, values: str, scale: Array, shift: Array) -> str:
+        """values * scale + shift, each (C,)."""
         scaled = self.node("Mul", [values, self.constant(scale.reshape(1, -1, 1, 1))])
         return self.node("Add", [scaled, self.constant(shift.reshape(1, -1, 1, 1))])
 
@@ -105,23 +124,28 @@ class _Operators:
         return self.node("Relu", [values])
 
     def tanh(self, values: str, factor: float) -> str:
+        """factor * tanh(values)."""
         return self.node("Mul", [self.node("Tanh", [values]), self.constant(np.array(factor))])
 
     def clamp(self, values: str) -> str:
+        """Clipped to [0, 1]."""
         return self.node("Clip", [values, self.constant(np.array(0.0)), self.constant(np.array(1.0))])
 
     def depth_to_space(self, values: str) -> str:
+        """(N, 4 C, H, W) to (N, C, 2 H, 2 W); the phase is the slower index of the channels."""
         return self.node("DepthToSpace", [values], blocksize=2, mode="DCR")
 
     def pad(self, values: str, width: int, mode: str) -> str:
+        """`width` values on each side; the mode is "reflect" or "edge"."""
         return self.node("Pad", [values, self.constant(np.array([0, 0, width, width] * 2), np.int64)], mode=mode)
 
     def crop(self, values: str, width: int) -> str:
+        """Remove `width` values on each side."""
         ends = ([width, width], [-width, -width], [2, 3])
         return self.node("Slice", [values, *(self.constant(np.array(end), np.int64) for end in ends)])
 
-    def node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
-        name = f"{operator}_{len(self.nodes)}"
+    def node(self, operator: str, inputs: list[str], name: str = "", **attributes: Any) -> str:
+        name = name or f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 

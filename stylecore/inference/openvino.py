@@ -1,7 +1,6 @@
 """Run a transformation network with OpenVINO, which is faster than PyTorch on a CPU."""
 
 import contextlib
-import functools
 import importlib.util
 import threading
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 from stylecore.errors import StylecoreError
 from stylecore.files import default_cache
 from stylecore.inference.folding import Array
-from stylecore.inference.openvino_graph import Ranges, build_graph, convolution_names
+from stylecore.inference.openvino_graph import Ranges, build_graph, convolution_names, core
 from stylecore.johnson.transform_net import TransformNet
 
 CACHED_BYTES = 256_000_000
@@ -23,8 +22,8 @@ _FIRST_USE = threading.Lock()
 
 
 def is_installed() -> bool:
-    """Whether OpenVINO is installed; it is not imported."""
-    return importlib.util.find_spec("openvino") is not None
+    """Whether OpenVINO is installed, and onnx, whose graphs it reads; they are not imported."""
+    return all(importlib.util.find_spec(name) for name in ("openvino", "onnx"))
 
 
 class OpenVinoNetwork:
@@ -41,7 +40,7 @@ class OpenVinoNetwork:
 
     def __init__(self, network: TransformNet, ranges: Ranges | None = None, *, watch: bool = False) -> None:
         if not is_installed():
-            raise StylecoreError("OpenVINO is not installed; `pip install openvino`, or choose another runtime.")
+            raise StylecoreError("OpenVINO is not installed; `pip install openvino onnx`, or choose another runtime.")
         self._names = convolution_names(network)
         self._compiled = _compile(network, ranges, watch)
         self._one_at_a_time = threading.Lock()
@@ -73,18 +72,6 @@ class OpenVinoNetwork:
             raise StylecoreError(f"OpenVINO failed: {_first_line(error)}.") from error
 
 
-@functools.cache
-def _core() -> Any:
-    """OpenVINO's core, one for the whole process.
-
-    Each Core replaces the thread's stack for signals, and later restores the one it found, even if that belonged to
-    another Core that no longer exists: with two Cores, the next signal could end the process.
-    """
-    import openvino
-
-    return openvino.Core()
-
-
 def _compile(network: TransformNet, ranges: Ranges | None, watch: bool) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -92,18 +79,18 @@ def _compile(network: TransformNet, ranges: Ranges | None, watch: bool) -> Any:
         "ENABLE_CPU_PINNING": False,  # leave the choice of cores to the system
     }
     try:
-        graph = build_graph(network, ranges, watch=watch)
         with _FIRST_USE:
-            core = _core()
+            runtime = core()
+        graph = build_graph(network, ranges, watch=watch)
         # Beside 8-bit convolutions the time is spent on reading and writing: bfloat16 halves it and loses no more
         # precision than 8 bits. It is slow without hardware support, and float32 networks stay in float32.
-        in_half = bool(ranges) and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        in_half = bool(ranges) and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings["INFERENCE_PRECISION_HINT"] = "bf16" if in_half else "f32"
         cache = default_cache() / "openvino"
         try:
-            compiled = core.compile_model(graph, "CPU", settings | {"CACHE_DIR": str(cache)})
+            compiled = runtime.compile_model(graph, "CPU", settings | {"CACHE_DIR": str(cache)})
         except (RuntimeError, OSError):  # a folder without permission, a damaged file
-            return core.compile_model(graph, "CPU", settings)
+            return runtime.compile_model(graph, "CPU", settings)
     except RuntimeError as error:
         raise StylecoreError(f"OpenVINO cannot compile this network: {_first_line(error)}.") from error
     _remove_oldest(cache)

@@ -1,17 +1,16 @@
-"""A transformation network as a graph of OpenVINO; `graph.py` has the layers.
+"""A transformation network as a graph of OpenVINO, which reads the one of `onnx_graph.py`.
 
 In quantized networks, convolutions are in 8 bits, and values between them are bfloat16 if the processor supports it.
 Sides are dynamic: one compiled network serves pictures of all sizes.
 """
 
+import functools
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from stylecore.inference.folding import Array
-from stylecore.inference.graph import Zeros, write_network
 from stylecore.johnson.transform_net import TransformNet
 
 # Through this package OpenVINO reports every import to Google Analytics; it also works without the package.
@@ -24,7 +23,17 @@ LEVELS = 256
 LARGEST_WEIGHT = 63
 """Weights have 7 bits: a processor without VNNI adds two products of 8 x 8 bits in 16 bits, without overflow."""
 
-_HEIGHT_AND_WIDTH = [2, 3]
+
+@functools.cache
+def core() -> Any:
+    """OpenVINO's core, one for the whole process.
+
+    Each Core replaces the thread's stack for signals, and later restores the one it found, even if that belonged to
+    another Core that no longer exists: with two Cores, the next signal could end the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def convolution_names(network: TransformNet) -> list[str]:
@@ -40,15 +49,26 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
         ranges: the convolutions to compute in 8 bits.
         watch: add two results (C,), the least and largest values of the C convolutions' inputs.
     """
-    import openvino
     from openvino import opset13
 
-    operators = _Operators(opset13, ranges or {})
-    pixels = opset13.parameter([-1, 3, -1, -1], np.float32, name="pixels")
-    results = [opset13.result(write_network(network, operators, pixels))]
+    from stylecore.inference.onnx_graph import Operators, onnx_model
+
+    ranges = ranges or {}
+    file = onnx_model(network, Operators("float32", ranges, LARGEST_WEIGHT), "transformation_network")
+    graph = core().read_model(file.SerializeToString())
+    convolutions = [node for node in graph.get_ops() if node.get_type_name() == "Convolution"]
+    # The bias is a node of its own, and has the name.
+    by_name = {node.get_friendly_name().removesuffix("/WithoutBiases"): node for node in convolutions}
+    # In front of the padding, where there is a node of it.
+    inputs = [_unpadded(by_name[name].input(0)) for name in convolution_names(network)]
     if watch:
-        results += [opset13.result(extremes) for extremes in operators.extremes_of_inputs()]
-    graph = openvino.Model(results, [pixels], "transformation_network")
+        values = [value.get_source_output() for value in inputs]
+        graph.add_results([opset13.result(_of_all(opset13, reduce, values)) for reduce in ("min", "max")])
+    for name, value in zip(convolution_names(network), inputs, strict=True):
+        if name in ranges:
+            low, high = (opset13.constant(np.float32(end)) for end in _with_zero(*ranges[name]))
+            rounded = opset13.fake_quantize(value.get_source_output(), low, high, low, high, LEVELS)
+            value.replace_source_output(rounded.output(0))
     for number, node in enumerate(graph.get_ordered_ops()):
         # OpenVINO's default names depend on all nodes made by the process, and the cache's key depends on the names.
         node.set_friendly_name(f"{node.get_type_name()}_{number}")
@@ -57,81 +77,16 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
     return graph
 
 
-class _Operators:
-    """`graph.Operators` of OpenVINO.
+def _unpadded(value: Any) -> Any:
+    """The input of the padding that a convolution's input comes from, or else the input itself."""
+    node = value.get_source_output().get_node()
+    return node.input(0) if node.get_type_name() == "Pad" else value
 
-    Attributes:
-        inputs: of the convolutions so far.
-    """
 
-    def __init__(self, ops: Any, ranges: Ranges) -> None:
-        self.ops = ops
-        self.ranges = ranges
-        self.inputs: list[Any] = []
-
-    def extremes_of_inputs(self) -> list[Any]:
-        """The least and the largest value (C,) of each convolution's input."""
-        return [
-            self.ops.concat([self.ops.reshape(reduce(x, np.arange(4)), np.array([1]), False) for x in self.inputs], 0)
-            for reduce in (self.ops.reduce_min, self.ops.reduce_max)
-        ]
-
-    def convolution(
-        self, values: Any, name: str, weight: Array, bias: Array | None, stride: int, border: str | Zeros, width: int
-    ) -> Any:
-        """In 8 bits if its name is among the ranges."""
-        self.inputs.append(values)
-        if name in self.ranges:
-            low, high = (self.constant(value) for value in _with_zero(*self.ranges[name]))
-            values = self.ops.fake_quantize(values, low, high, low, high, LEVELS)
-        zeros: Zeros = ((0, 0), (0, 0)) if isinstance(border, str) else border
-        if isinstance(border, str):
-            values = self.pad(values, width, border)
-        (top, bottom), (left, right) = zeros
-        kernel = self.eight_bit_weight(weight) if name in self.ranges else self.constant(weight)
-        values = self.ops.convolution(values, kernel, [stride] * 2, [top, left], [bottom, right], [1, 1])
-        return values if bias is None else self.ops.add(values, self.constant(bias.reshape(1, -1, 1, 1)))
-
-    def eight_bit_weight(self, weight: Array) -> Any:
-        """Integers, multiplied by a factor for each output channel."""
-        factor = np.abs(weight).max((1, 2, 3), keepdims=True) / LARGEST_WEIGHT
-        factor[factor == 0] = 1
-        integers = self.ops.constant(np.ascontiguousarray(np.round(weight / factor), np.int8))
-        return self.ops.multiply(self.ops.convert(integers, np.float32), self.constant(factor))
-
-    def instance_normalization(self, values: Any, scale: Array, shift: Array, epsilon: float) -> Any:
-        values = self.ops.mvn(values, np.array(_HEIGHT_AND_WIDTH), True, epsilon, "inside_sqrt")
-        return self.affine(values, scale, shift)
-
-    def affine(self, values: Any, scale: Array, shift: Array) -> Any:
-        values = self.ops.multiply(values, self.constant(scale.reshape(1, -1, 1, 1)))
-        return self.ops.add(values, self.constant(shift.reshape(1, -1, 1, 1)))
-
-    def add(self, values: Any, others: Any) -> Any:
-        return self.ops.add(values, others)
-
-    def relu(self, values: Any) -> Any:
-        return self.ops.relu(values)
-
-    def tanh(self, values: Any, factor: float) -> Any:
-        return self.ops.multiply(self.ops.tanh(values), self.constant(factor))
-
-    def clamp(self, values: Any) -> Any:
-        return self.ops.clamp(values, 0.0, 1.0)
-
-    def depth_to_space(self, values: Any) -> Any:
-        return self.ops.depth_to_space(values, "blocks_first", 2)
-
-    def pad(self, values: Any, width: int, mode: str) -> Any:
-        sides = np.array([0, 0, width, width])
-        return self.ops.pad(values, sides, sides, mode, self.constant(0.0))  # a value is required, but not used
-
-    def crop(self, values: Any, width: int) -> Any:
-        begin, end = np.array([width, width]), np.array([-width, -width])
-        return self.ops.slice(values, begin, end, np.array([1, 1]), np.array(_HEIGHT_AND_WIDTH))
-
-    def constant(self, values: Array | float) -> Any:
-        return self.ops.constant(np.ascontiguousarray(values, np.float32))
+def _of_all(ops: Any, reduce: str, values: list[Any]) -> Any:
+    """The least or the largest value (C,) of each of C values."""
+    extremes = (getattr(ops, f"reduce_{reduce}")(value, np.arange(4)) for value in values)
+    return ops.concat([ops.reshape(extreme, np.array([1]), False) for extreme in extremes], 0)
 
 
 def _with_zero(low: float, high: float) -> tuple[float, float]:

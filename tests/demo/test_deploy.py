@@ -32,7 +32,6 @@ NEEDED_ELSEWHERE = {
     "tensorflow": "importing networks in its format",
     "av": "films, on the command line",
     "cv2": "films, on the command line",
-    "onnx": "exporting networks, on the command line",
 }
 
 
