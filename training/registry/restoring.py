@@ -25,9 +25,9 @@ from training.tracking.delivery import (
     log_datasets,
     log_metrics,
     log_params_and_tags,
-    open_experiment,
     register_checkpoint,
 )
+from training.tracking.experiments import open_experiment
 from training.tracking.store import connect, folder_of_store, one_at_a_time, plain_errors
 
 RESTORED_ALIASES = "restored_aliases"

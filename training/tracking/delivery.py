@@ -8,7 +8,6 @@ them twice changes nothing. Runs, LoggedModels and versions are searched before 
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ from PIL import Image
 
 from training.tracking import TrackingError
 from training.tracking.journal_files import file_digest
-from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
+from training.tracking.store import is_server, plain_errors, without_password
 
 NOTE_IMAGE = "style/picture.jpg"
 """Path of the picture that a run's note shows."""
@@ -48,21 +47,6 @@ PARAMS_A_CALL = 100
 """MLflow's limit for params, and for tags."""
 JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
-KIND_TAG = "mlflow.experimentKind"
-KIND = "custom_model_development"
-"""MLflow's name for experiments that train models: without it their page opens on charts for language models."""
-NOTE_TAG = "mlflow.note.content"
-
-DESCRIPTIONS = {
-    "johnson": (
-        "Transformation networks, one training a run (Johnson et al. 2016). Compare runs by their losses and by the "
-        "judge: `eval/style_error_640` is the distance to the painting, `eval/content_change_640` that to the photo."
-    ),
-    "gatys": "Pictures that were painted by optimizing their pixels (Gatys et al. 2015, 2016), one picture a run.",
-    "benchmarks": "What training costs: seconds and memory of an iteration, one machine a run.",
-}
-"""What the project's own experiments are for, in Markdown."""
-REPORT = "\n\nThe report, `mlruns/published/REPORT.md` in the repository, says what came out."
 
 
 @dataclass(frozen=True)
@@ -84,49 +68,6 @@ class ModelDescription:
     flavor: str
     params: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
-
-
-def open_experiment(client: MlflowClient, name: str) -> str:
-    """The id of the experiment, which is made if it is new; for a local store its files are beside the store."""
-    if not re.fullmatch(r"[\w. -]+", name):
-        raise TrackingError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
-    with plain_errors(client.tracking_uri, f"opening the experiment {name!r}"):
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            folder = artifact_folder(client.tracking_uri)
-            location = (folder / name).as_uri() if folder else None
-            try:
-                created = client.create_experiment(name, artifact_location=location)
-                describe_experiment(client, created, name)
-                return created
-            except MlflowException:
-                experiment = client.get_experiment_by_name(name)  # another process made it first
-                if experiment is None:
-                    raise
-    if experiment.lifecycle_stage != "active":
-        raise TrackingError(
-            f"The experiment {name!r} was deleted in MLflow; restore it with "
-            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
-        )
-    if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
-        raise TrackingError(
-            f"The experiment {name!r} was made through an MLflow server, which has its files; "
-            "set MLFLOW_TRACKING_URI to that server's address."
-        )
-    with plain_errors(client.tracking_uri, f"describing the experiment {name!r}"):
-        describe_experiment(client, experiment.experiment_id, name)
-    return experiment.experiment_id
-
-
-def describe_experiment(client: MlflowClient, experiment_id: str, name: str) -> None:
-    """Let MLflow's page open on the experiment's runs and say what it is for. What somebody has set stays."""
-    there = client.get_experiment(experiment_id).tags
-    wanted = {KIND_TAG: KIND}
-    if name in DESCRIPTIONS:
-        wanted[NOTE_TAG] = DESCRIPTIONS[name] + REPORT
-    for key, value in wanted.items():
-        if key not in there:
-            client.set_experiment_tag(experiment_id, key, value)
 
 
 def find_or_create_run(

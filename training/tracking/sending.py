@@ -46,13 +46,13 @@ from training.tracking.delivery import (
     log_picture,
     name_version,
     note_of_image,
-    open_experiment,
     picture_path,
     register_checkpoint,
     registered_steps,
     remove_other_runs,
     runs_of,
 )
+from training.tracking.experiments import open_experiment
 from training.tracking.journal import Journal
 from training.tracking.journal_files import Record
 from training.tracking.store import all_pages, connect, plain_errors
