@@ -1,6 +1,6 @@
 """The registered styles from the command line: `python -m training.registry VERB`.
 
-The verbs are restore, list, promote, export, publish and migrate.
+The verbs are restore, list, file, promote, export, publish and migrate.
 """
 
 import argparse
@@ -42,6 +42,10 @@ def _list(options: argparse.Namespace) -> None:
     print(text_table(rows, right=False))
 
 
+def _file(options: argparse.Namespace) -> None:
+    print(Registry(options.tracking_uri).resolve(options.reference))
+
+
 def _promote(options: argparse.Namespace) -> None:
     version = Registry(options.tracking_uri).promote(options.name, options.version, options.alias, options.reason)
     print(f"{version.name}/{version.version} now has the aliases {', '.join(version.aliases)}")
@@ -76,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
     )
-    verbs = parser.add_subparsers(required=True, metavar="restore | list | promote | export | publish | migrate")
+    verbs = parser.add_subparsers(
+        required=True, metavar="restore | list | file | promote | export | publish | migrate"
+    )
 
     restore = verbs.add_parser("restore", help="copy the published runs into the store")
     restore.add_argument("--from", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
@@ -85,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     listing = verbs.add_parser("list", help="styles, versions and aliases")
     listing.add_argument("name", nargs="?")
     listing.set_defaults(run=_list)
+
+    file = verbs.add_parser("file", help="print the local file of a version, fetched from a server if need be")
+    file.add_argument("reference", help="as starry_night, starry_night@ALIAS or starry_night/VERSION")
+    file.set_defaults(run=_file)
 
     promote = verbs.add_parser("promote", help="make a version the champion of its style")
     promote.add_argument("name")

@@ -38,15 +38,14 @@ class About:
 
     Attributes:
         purpose: a sentence or two in Markdown.
-        params, metrics: columns of the table of runs, in this order.
+        columns: of the table of runs, in this order: the names of params, metrics (with a "/") and "Duration".
         charts: title of a section to its charts. "a" is a curve of the metric a, "a | b" are curves in one chart; "=a"
             are bars of the last values of a; "a ~ b" is a point for each run, a to the right, b upwards; a name that
             begins with "preview/" is a grid of pictures with one column a run, at the step that the slider says.
     """
 
     purpose: str
-    params: tuple[str, ...]
-    metrics: tuple[str, ...]
+    columns: tuple[str, ...]
     charts: dict[str, tuple[str, ...]]
 
 
@@ -55,16 +54,20 @@ ABOUT = {
         "Transformation networks, one training a run (Johnson et al. 2016). Compare runs by their losses and by the "
         "judge: `eval/style_error_640` is the distance to the painting, `eval/content_change_640` that to the photo. "
         "For both, lower is nearer.",
-        params=(
+        columns=(
             "title",
             "iterations",
             "width",
+            "eval/style_error_640",
+            "eval/content_change_640",
+            "eval/equivalent_gatys_iterations",
+            "Duration",
             "style_normalization",
             "loss_scales",
             "content_layer",
             "content_weight",
+            "style_weight",
         ),
-        metrics=("eval/style_error_640", "eval/content_change_640", "eval/equivalent_gatys_iterations"),
         charts={
             "Losses": ("loss/total", "loss/style", "loss/content"),
             "Judge": (
@@ -78,8 +81,10 @@ ABOUT = {
     ),
     "gatys": About(
         "Pictures that were painted by optimizing their pixels (Gatys et al. 2015, 2016), one picture a run.",
-        params=("style", "photo", "ratio", "normalization", "steps", "max_side"),
-        metrics=("loss/total", "loss/style", "loss/content", "perf/seconds"),
+        columns=(
+            *("style", "photo", "ratio", "normalization", "steps", "max_side"),
+            *("loss/total", "loss/style", "loss/content", "perf/seconds"),
+        ),
         charts={
             "Losses": ("loss/total", "loss/style", "loss/content"),
             "Pictures": ("preview/china", "preview/picture"),
@@ -87,8 +92,10 @@ ABOUT = {
     ),
     "benchmarks": About(
         "What training and painting cost: seconds and memory, one machine a run.",
-        params=("processor", "threads", "iterations", "width"),
-        metrics=("gatys/seconds_512", "stylize/milliseconds_512", "stylize/milliseconds_1024"),
+        columns=(
+            *("processor", "threads", "iterations", "width"),
+            *("gatys/seconds_512", "stylize/milliseconds_512", "stylize/milliseconds_1024"),
+        ),
         charts={
             "Seconds": ("=gatys/seconds_512", "=stylize/milliseconds_512", "=stylize/milliseconds_1024"),
         },
@@ -151,13 +158,15 @@ def _note(about: About, experiment_id: str) -> str:
 
 def _view(about: About) -> str:
     """The tag's value: an envelope with the state of the page as JSON inside."""
-    columns = [*(f"params.`{name}`" for name in about.params), *(f"metrics.`{name}`" for name in about.metrics)]
+    columns = {_column(name): min(max(110, 60 + 6 * len(name)), 180) for name in about.columns}
     sections = [
         {"uuid": title, "name": title, "display": True, "isReordered": True, "deleted": False, "isGenerated": False}
         for title in about.charts
     ]
     state = {
-        "selectedColumns": ["attributes.`Duration`", *columns],
+        "selectedColumns": ["attributes.`Duration`" if column == "duration" else column for column in columns],
+        "columnOrder": ["attributes.`Run Name`", *columns, "runDateAndNestInfo"],
+        "columnWidths": {"attributes.`Run Name`": 220, **columns, "runDateAndNestInfo": 140},
         "runsHiddenMode": "FIRST_10_RUNS",
         "isAccordionReordered": True,
         "compareRunSections": sections,
@@ -169,13 +178,20 @@ def _view(about: About) -> str:
     return json.dumps(envelope)
 
 
+def _column(name: str) -> str:
+    """The page's name of a column."""
+    if name == "Duration":
+        return "duration"
+    return f"metrics.`{name}`" if "/" in name else f"params.`{name}`"
+
+
 def _chart(text: str, section: str, number: int) -> dict[str, Any]:
     """A chart of `About.charts` as the page describes it (its RunsChartsCardConfig)."""
     chart: dict[str, Any] = {
         "uuid": f"{section}-{number}",
         "metricSectionId": section,
         "deleted": False,
-        "isGenerated": True,
+        "isGenerated": False,  # the page turns generated bars into points, one for each step
         "runsCountToCompare": 100,
         "displayName": text.removeprefix("="),
     }
