@@ -14,7 +14,11 @@ from training.command import run_command, text_table
 from training.registry import Registry
 from training.registry.published import PUBLISHED, publish_run
 from training.registry.restoring import restore_published
-from training.tracking.store import LOCAL_STORE
+from training.tracking.experiments import VIEW
+from training.tracking.store import LOCAL_STORE, comparison_page, connect
+
+EXPERIMENT = "johnson"
+"""The experiment of the published networks."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +34,10 @@ def _restore(options: argparse.Namespace) -> None:
         print(f"There are no published runs in {options.folder}.")
     for name in known:
         print(f"{name}: {'restored' if name in restored else 'already there'}")
+    client = connect(options.tracking_uri)
+    if known and (experiment := client.get_experiment_by_name(EXPERIMENT)):
+        page = comparison_page(client.tracking_uri, experiment.experiment_id, VIEW, charts=False)
+        print(f"The runs in MLflow: {page}")
 
 
 def _list(options: argparse.Namespace) -> None:

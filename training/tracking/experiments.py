@@ -160,8 +160,16 @@ def _view(about: About) -> str:
     """The tag's value: an envelope with the state of the page as JSON inside."""
     columns = {_column(name): min(max(110, 60 + 6 * len(name)), 180) for name in about.columns}
     sections = [
-        {"uuid": title, "name": title, "display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-        for title in about.charts
+        {
+            "uuid": title,
+            "name": title,
+            "display": True,
+            "isReordered": True,
+            "deleted": False,
+            "isGenerated": False,
+            "columns": 1 if charts[0].startswith("preview/") else min(len(charts), 4),
+        }
+        for title, charts in about.charts.items()
     ]
     state = {
         "selectedColumns": ["attributes.`Duration`" if column == "duration" else column for column in columns],

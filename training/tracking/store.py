@@ -128,10 +128,10 @@ def without_password(tracking_uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
 
 
-def comparison_page(tracking_uri: str, experiment_id: str) -> str:
-    """The address of the charts that compare the runs of an experiment."""
+def comparison_page(tracking_uri: str, experiment_id: str, view: str = "", *, charts: bool = True) -> str:
+    """The address of the charts, or else of the table, that compares the runs of an experiment."""
     page = without_password(tracking_uri) if is_server(tracking_uri) else LOCAL_PAGE
-    return page_of_runs(f"{page}/", experiment_id, charts=True)
+    return page_of_runs(f"{page}/", experiment_id, view, charts=charts)
 
 
 def page_of_runs(page: str, experiment_id: str, view: str = "", *, charts: bool) -> str:
