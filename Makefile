@@ -57,7 +57,6 @@ train: setup ## train a style: RECIPE=file PHOTOS=folder-or-dataset ARGS="--resu
 
 mlflow-ui: setup ## show the runs on http://127.0.0.1:5000
 	$(RUN) -m training.registry restore
-	@echo "Curves and pictures: http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	$(RUN) -m mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db \
 	  --artifacts-destination $(CURDIR)/mlruns/artifacts --workers 1 $(ARGS)
 

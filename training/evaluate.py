@@ -41,6 +41,7 @@ from training.evaluation import (
     training_settings,
 )
 from training.registry import Registry
+from training.tracking.delivery import describe_version
 from training.tracking.store import (
     Metric,
     connect,
@@ -96,6 +97,7 @@ def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str
             for key, value in values.items()
         ]
         client.log_batch(run_id, metrics=metrics, synchronous=True)
+        describe_version(client, name, number)
 
 
 def photo_files(sources: Sequence[str]) -> dict[str, Path]:

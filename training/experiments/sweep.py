@@ -54,7 +54,8 @@ from training.experiments.study import (
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
 from training.tracking import JournaledTracker, TrackingError
-from training.tracking.delivery import log_params_and_tags, open_experiment
+from training.tracking.delivery import log_params_and_tags
+from training.tracking.experiments import open_experiment
 from training.tracking.store import (
     MlflowClient,
     connect,

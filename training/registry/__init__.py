@@ -31,7 +31,7 @@ from training.registry.errors import as_stylecore_errors
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG
-from training.tracking.delivery import NOTE_IMAGE
+from training.tracking.delivery import NOTE_IMAGE, describe_version
 from training.tracking.store import all_pages, connect, folder_of_store, is_server, plain_errors, without_password
 
 __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
@@ -227,7 +227,7 @@ class Registry:
         """Give the alias to a version, and take it from the version that has it.
 
         For a store on this machine the alias is also written to a file, which the command line of stylecore reads.
-        The reason and the judge's figures, if there are any, become the version's description.
+        The reason and the judge's figures, if there are any, become the words of the version's description.
         """
         separator = "/" if version_or_alias.isdigit() else "@"
         version = self.find(f"{name}{separator}{version_or_alias}")
@@ -235,7 +235,7 @@ class Registry:
             self._client.set_registered_model_alias(name, alias, version.version)
             if reason:
                 description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
-                self._client.update_model_version(name, version.version, description)
+                describe_version(self._client, name, version.version, description)
         if folder := folder_of_store(self._client.tracking_uri):
             write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
         return self.find(f"{name}/{version.version}")

@@ -1,6 +1,6 @@
 """The registered styles from the command line: `python -m training.registry VERB`.
 
-The verbs are restore, list, promote, export, publish and migrate.
+The verbs are restore, list, file, promote, export, publish and migrate.
 """
 
 import argparse
@@ -14,7 +14,11 @@ from training.command import run_command, text_table
 from training.registry import Registry
 from training.registry.published import PUBLISHED, publish_run
 from training.registry.restoring import restore_published
-from training.tracking.store import LOCAL_STORE
+from training.tracking.experiments import VIEW
+from training.tracking.store import LOCAL_STORE, comparison_page, connect
+
+EXPERIMENT = "johnson"
+"""The experiment of the published networks."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +34,10 @@ def _restore(options: argparse.Namespace) -> None:
         print(f"There are no published runs in {options.folder}.")
     for name in known:
         print(f"{name}: {'restored' if name in restored else 'already there'}")
+    client = connect(options.tracking_uri)
+    if known and (experiment := client.get_experiment_by_name(EXPERIMENT)):
+        page = comparison_page(client.tracking_uri, experiment.experiment_id, VIEW, charts=False)
+        print(f"The runs in MLflow: {page}")
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -40,6 +48,10 @@ def _list(options: argparse.Namespace) -> None:
     rows = [("STYLE", "VERSION", "ITERATIONS", "RUN", "ALIASES")]
     rows += [(v.name, v.version, str(v.iterations or ""), v.run_name, ", ".join(v.aliases)) for v in versions]
     print(text_table(rows, right=False))
+
+
+def _file(options: argparse.Namespace) -> None:
+    print(Registry(options.tracking_uri).resolve(options.reference))
 
 
 def _promote(options: argparse.Namespace) -> None:
@@ -76,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
     )
-    verbs = parser.add_subparsers(required=True, metavar="restore | list | promote | export | publish | migrate")
+    verbs = parser.add_subparsers(
+        required=True, metavar="restore | list | file | promote | export | publish | migrate"
+    )
 
     restore = verbs.add_parser("restore", help="copy the published runs into the store")
     restore.add_argument("--from", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER")
@@ -85,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     listing = verbs.add_parser("list", help="styles, versions and aliases")
     listing.add_argument("name", nargs="?")
     listing.set_defaults(run=_list)
+
+    file = verbs.add_parser("file", help="print the local file of a version, fetched from a server if need be")
+    file.add_argument("reference", help="as starry_night, starry_night@ALIAS or starry_night/VERSION")
+    file.set_defaults(run=_file)
 
     promote = verbs.add_parser("promote", help="make a version the champion of its style")
     promote.add_argument("name")

@@ -44,7 +44,8 @@ from training.registry.records import (
     stored_files,
     translated,
 )
-from training.tracking.delivery import log_metrics, log_params_and_tags, open_experiment
+from training.tracking.delivery import log_metrics, log_params_and_tags
+from training.tracking.experiments import open_experiment
 from training.tracking.store import (
     all_pages,
     connect,

@@ -6,7 +6,7 @@ An MLflow store cannot be committed: its database has absolute paths. So a run f
     run.json                                 format, experiment, run_name, status, start_time, end_time (ms),
                                              note, params, tags, datasets, checkpoints, previews
     metrics.csv                              key,step,timestamp,value: the full history without the samples of the
-                                             machine's load (system/...), timestamps in ms
+                                             machine's load (system/...), the last value of each step, times in ms
     checkpoints/iterations-<step>.safetensors    StyleModel files, weights as float16
     checkpoints/iterations-<step>.int8.json      sidecars of the quantized networks, if any
     previews/<photo>/<step>.jpg              the sample pictures
@@ -52,7 +52,7 @@ from stylecore.johnson.style_model import StyleModel, read_card
 from stylecore.library import ALIASES_FILE, write_alias
 from training.registry.errors import as_stylecore_errors
 from training.registry.versions import INT8_TAG
-from training.tracking.delivery import JOURNAL_TAG, NOTE_IMAGE, log_params_and_tags
+from training.tracking.delivery import JOURNAL_TAG, NOTE_IMAGE, log_params_and_tags, newest, words_of
 from training.tracking.environment import environment_tags
 from training.tracking.store import LOCAL_STORE, connect, fetch, plain_errors
 
@@ -186,7 +186,7 @@ def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:
         for key in sorted(key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)):
             with plain_errors(client.tracking_uri, f"reading the metric {key!r}"):
                 history = client.get_metric_history(run.info.run_id, key)
-            for metric in sorted(history, key=lambda m: (m.step, m.timestamp)):
+            for metric in newest(history):
                 # Losses are float32, and nine digits hold a float32 exactly.
                 table.writerow([key, metric.step, metric.timestamp, f"{metric.value:.9g}"])
 
@@ -223,10 +223,12 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
                     for alias, number in table.items()
                     if (name, str(number)) in mine
                 ),
-                "description": next((v.description for v in versions if (v.name, str(v.version)) in mine), "") or "",
+                "description": next(
+                    (words_of(v.description) for v in versions if (v.name, str(v.version)) in mine), ""
+                ),
                 "metrics": [
                     {"key": m.key, "value": float(f"{m.value:.9g}"), "step": m.step, "timestamp": m.timestamp}
-                    for m in sorted(model.metrics or [], key=lambda m: (m.key, m.step))
+                    for m in newest(model.metrics or [])
                 ],
             }
         )

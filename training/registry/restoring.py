@@ -16,7 +16,7 @@ from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import read_card
-from stylecore.library import ALIASES_FILE, CHAMPION
+from stylecore.library import ALIASES_FILE, CHAMPION, read_aliases
 from training.registry.errors import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
@@ -25,16 +25,19 @@ from training.tracking.delivery import (
     log_datasets,
     log_metrics,
     log_params_and_tags,
-    open_experiment,
     register_checkpoint,
 )
-from training.tracking.store import connect, folder_of_store, one_at_a_time, plain_errors
+from training.tracking.experiments import open_experiment
+from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
 
 RESTORED_ALIASES = "restored_aliases"
 """Tag of a version: the aliases that a restore gave it. Its other aliases were given by hand."""
 
 FIRST_STYLE = "starry_night"
 """The style that the page shows first."""
+
+Aliases = Mapping[str, Mapping[str, str]]
+"""The content of an `ALIASES_FILE`: style, alias, and the folder and iterations of the network that has it."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +60,12 @@ def restore_published(
     Raises:
         StylecoreError: when a published run is damaged, or the store does not answer.
     """
-    folders = sorted((path.parent for path in Path(published_dir).glob("*/run.json")), key=_champions_first)
+    aliases = read_aliases(Path(published_dir) / ALIASES_FILE)
+    champions = {table[CHAMPION].partition("/")[0] for table in aliases.values() if CHAMPION in table}
+    folders = sorted(
+        (path.parent for path in Path(published_dir).glob("*/run.json")),
+        key=lambda folder: (folder.name not in champions, not folder.name.startswith(FIRST_STYLE), folder.name),
+    )
     if not folders:
         return []
     client = connect(tracking_uri)
@@ -65,25 +73,16 @@ def restore_published(
     with one_at_a_time(client.tracking_uri, "restoring"):
         _forget_aliases_of_an_earlier_store(client)
         for done, folder in enumerate(folders, start=1):
-            if _restore_run(client, folder):
+            if _restore_run(client, folder, aliases):
                 restored.append(folder.name)
             if progress is not None:
                 progress(done, len(folders))
-        if restored:
-            with plain_errors(client.tracking_uri, "giving aliases"):
+        with plain_errors(client.tracking_uri, "giving aliases"):
+            _correct_aliases(client, aliases)
+            if restored:
                 for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
                     _fill_missing_aliases(client, name)
     return restored
-
-
-def _champions_first(folder: Path) -> tuple[bool, bool, str]:
-    """Order of the runs' folders: the first style's champion, the other champions, the rest by name."""
-    try:
-        checkpoints = json.loads((folder / "run.json").read_text(encoding="utf-8"))["checkpoints"]
-        is_champion = any(CHAMPION in checkpoint["aliases"] for checkpoint in checkpoints)
-    except (OSError, ValueError, KeyError, TypeError):  # `_read_record` says what is wrong
-        is_champion = False
-    return not is_champion, not folder.name.startswith(FIRST_STYLE), folder.name
 
 
 def _forget_aliases_of_an_earlier_store(client: MlflowClient) -> None:
@@ -94,7 +93,7 @@ def _forget_aliases_of_an_earlier_store(client: MlflowClient) -> None:
                 (folder / ALIASES_FILE).unlink(missing_ok=True)
 
 
-def _restore_run(client: MlflowClient, folder: Path) -> bool:
+def _restore_run(client: MlflowClient, folder: Path, aliases: Aliases) -> bool:
     """Restore one run; False when the store has it already."""
     record, metrics = _read_record(folder)
     digest = folder_digest(folder)
@@ -130,14 +129,20 @@ def _restore_run(client: MlflowClient, folder: Path) -> bool:
                     synchronous=True,
                 )
         for checkpoint in record["checkpoints"]:
-            _restore_checkpoint(client, folder, record["run_name"], run_id, experiment_id, checkpoint)
+            _restore_checkpoint(client, folder, record["run_name"], run_id, experiment_id, checkpoint, aliases)
         client.set_terminated(run_id, record["status"], record["end_time"])
         client.set_tag(run_id, "published_digest", digest)
     return True
 
 
 def _restore_checkpoint(
-    client: MlflowClient, folder: Path, run_name: str, run_id: str, experiment_id: str, checkpoint: Mapping[str, Any]
+    client: MlflowClient,
+    folder: Path,
+    run_name: str,
+    run_id: str,
+    experiment_id: str,
+    checkpoint: Mapping[str, Any],
+    aliases: Aliases,
 ) -> None:
     weights = _checkpoint_file(folder, checkpoint)
     card = read_card(weights)
@@ -147,15 +152,35 @@ def _restore_checkpoint(
         run_name=run_name,
         experiment_id=experiment_id,
         weights=weights,
-        model=description_of(card),
+        model=description_of(card, checkpoint.get("description", "")),
         step=checkpoint["step"],
         metrics=[Metric(m["key"], m["value"], m["timestamp"], m["step"]) for m in checkpoint["metrics"]],
         tags=int8_tag(weights),
         sidecars={sidecar_of(f"{card.name}.safetensors").name: sidecar_of(weights)} if int8_tag(weights) else {},
     )
-    if checkpoint.get("description"):
-        client.update_model_version(card.name, number, checkpoint["description"])
-    _give_aliases(client, card.name, dict.fromkeys(checkpoint["aliases"], number))
+    this = f"{folder.name}/{checkpoint['step']}"
+    published = [alias for alias, which in aliases.get(card.name, {}).items() if which == this]
+    _give_aliases(client, card.name, dict.fromkeys(published, number))
+
+
+def _correct_aliases(client: MlflowClient, published: Aliases) -> None:
+    """Move each alias that an earlier restore gave to the version that has it now, by the file of aliases."""
+    taken = {model.name: model.aliases for model in all_pages(client.search_registered_models)}
+    versions = {
+        (version.name, f"{version.tags.get('run_name')}/{version.tags.get('iterations')}"): str(version.version)
+        for version in sorted(all_pages(client.search_model_versions), key=lambda version: int(version.version))
+    }
+    for name, table in published.items():
+        for alias, which in table.items():
+            number, bearer = versions.get((name, which)), taken.get(name, {}).get(alias)
+            if number is None or bearer is None or str(bearer) == number:
+                continue
+            given = client.get_model_version(name, bearer).tags.get(RESTORED_ALIASES, "").split()
+            if alias in given:
+                client.delete_registered_model_alias(name, alias)
+                rest = " ".join(other for other in given if other != alias)
+                client.set_model_version_tag(name, bearer, RESTORED_ALIASES, rest)
+                _give_aliases(client, name, {alias: number})
 
 
 def _fill_missing_aliases(client: MlflowClient, name: str) -> None:

@@ -25,6 +25,18 @@ INT8_TAG = "int8"
 """Tag of a version with a quantized network: SHA-256 of its sidecar."""
 
 
+PICTURES = (-1, 3, -1, -1)
+"""Shape of what a network takes and gives: any number of RGB pictures of any size, in [0, 1]."""
+USAGE = """Paint a photo with it, in the repository:
+
+```sh
+source .venv/bin/activate
+file=$(python -m training.registry file {name}@champion)
+python -m stylecore stylize photo.jpg --style "$file" -o out.png
+```"""
+"""What a registered model's description says below its title."""
+
+
 def log_preview(tracker: "JournaledTracker", photo: str, pixels: Tensor, step: int) -> None:
     """Log a sample picture (3, H, W), sRGB, [0, 1], as image `preview/<photo>` of this step; step 0 is the photo."""
     tracker.log_images({preview_key(photo): to_image(pixels)}, step)
@@ -44,15 +56,21 @@ def log_style(
         tracker.log_checkpoint(file, step, description_of(model.card), metrics, unchanging=True)
 
 
-def description_of(card: StyleCard) -> ModelDescription:
-    """A style's card as MLflow's description of the model."""
+def description_of(card: StyleCard, words: str = "") -> ModelDescription:
+    """A style's card as MLflow's description of the model; `words` are of the version, instead of its settings."""
+    about = ", ".join(part for part in (card.title, card.artist, card.year) if part)
+    seen = f"trained on {card.dataset}" if card.dataset else "imported"
+    network = f"width {card.network.width:g}, {card.network.residual_blocks} residual blocks"
     return ModelDescription(
         name=card.name,
-        about=", ".join(part for part in (card.title, card.artist, card.year) if part),
+        about=f"{about}\n\n{USAGE.format(name=card.name)}",
+        about_version=words or f"{about}: {card.iterations} iterations, {seen}; {network}.",
         kind="style",
         flavor="stylecore",
         params={name: str(value) for name, value in dataclasses.asdict(card.network).items()},
         texts={"card.json": card.to_json() + "\n"},
+        inputs={"photos": PICTURES},
+        outputs={"pictures": PICTURES},
     )
 
 

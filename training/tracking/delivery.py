@@ -8,7 +8,6 @@ them twice changes nothing. Runs, LoggedModels and versions are searched before 
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -30,13 +30,14 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking.multimedia import compress_image_size
+from mlflow.types import Schema, TensorSpec
 from PIL import Image
 
 from training.tracking import TrackingError
 from training.tracking.journal_files import file_digest
-from training.tracking.store import artifact_folder, is_server, plain_errors, without_password
+from training.tracking.store import is_server, plain_errors, without_password
 
 NOTE_IMAGE = "style/picture.jpg"
 """Path of the picture that a run's note shows."""
@@ -46,23 +47,12 @@ METRICS_A_CALL = 1000
 """MLflow's limit for one log_batch."""
 PARAMS_A_CALL = 100
 """MLflow's limit for params, and for tags."""
+BELOW_THE_WORDS = "\n\n---\n\n"
+"""The line below what a person wrote in a version's description."""
+LONGEST_TEXT = 5000
+"""MLflow's limit for a version's description."""
 JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
-KIND_TAG = "mlflow.experimentKind"
-KIND = "custom_model_development"
-"""MLflow's name for experiments that train models: without it their page opens on charts for language models."""
-NOTE_TAG = "mlflow.note.content"
-
-DESCRIPTIONS = {
-    "johnson": (
-        "Transformation networks, one training a run (Johnson et al. 2016). Compare runs by their losses and by the "
-        "judge: `eval/style_error_640` is the distance to the painting, `eval/content_change_640` that to the photo."
-    ),
-    "gatys": "Pictures that were painted by optimizing their pixels (Gatys et al. 2015, 2016), one picture a run.",
-    "benchmarks": "What training costs: seconds and memory of an iteration, one machine a run.",
-}
-"""What the project's own experiments are for, in Markdown."""
-REPORT = "\n\nThe report, `mlruns/published/REPORT.md` in the repository, says what came out."
 
 
 @dataclass(frozen=True)
@@ -71,11 +61,13 @@ class ModelDescription:
 
     Attributes:
         name: of the registered model, and of the file of weights.
-        about: description of the registered model, if it is new.
+        about: description of the registered model in Markdown, if it has none; its first line is what it is.
+        about_version: description of this version in Markdown; its picture and metrics are written below it.
         kind: MLflow's type of model.
         flavor: name of the files' format in `MLmodel`.
         params: of the LoggedModel.
         texts: name to content of small files beside the weights; `MLmodel` lists them by their stems.
+        inputs, outputs: name to shape of the float32 tensors that the model takes and gives; -1 is any size.
     """
 
     name: str
@@ -84,49 +76,9 @@ class ModelDescription:
     flavor: str
     params: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
-
-
-def open_experiment(client: MlflowClient, name: str) -> str:
-    """The id of the experiment, which is made if it is new; for a local store its files are beside the store."""
-    if not re.fullmatch(r"[\w. -]+", name):
-        raise TrackingError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
-    with plain_errors(client.tracking_uri, f"opening the experiment {name!r}"):
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            folder = artifact_folder(client.tracking_uri)
-            location = (folder / name).as_uri() if folder else None
-            try:
-                created = client.create_experiment(name, artifact_location=location)
-                describe_experiment(client, created, name)
-                return created
-            except MlflowException:
-                experiment = client.get_experiment_by_name(name)  # another process made it first
-                if experiment is None:
-                    raise
-    if experiment.lifecycle_stage != "active":
-        raise TrackingError(
-            f"The experiment {name!r} was deleted in MLflow; restore it with "
-            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
-        )
-    if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
-        raise TrackingError(
-            f"The experiment {name!r} was made through an MLflow server, which has its files; "
-            "set MLFLOW_TRACKING_URI to that server's address."
-        )
-    with plain_errors(client.tracking_uri, f"describing the experiment {name!r}"):
-        describe_experiment(client, experiment.experiment_id, name)
-    return experiment.experiment_id
-
-
-def describe_experiment(client: MlflowClient, experiment_id: str, name: str) -> None:
-    """Let MLflow's page open on the experiment's runs and say what it is for. What somebody has set stays."""
-    there = client.get_experiment(experiment_id).tags
-    wanted = {KIND_TAG: KIND}
-    if name in DESCRIPTIONS:
-        wanted[NOTE_TAG] = DESCRIPTIONS[name] + REPORT
-    for key, value in wanted.items():
-        if key not in there:
-            client.set_experiment_tag(experiment_id, key, value)
+    about_version: str = ""
+    inputs: dict[str, Sequence[int]] = field(default_factory=dict)
+    outputs: dict[str, Sequence[int]] = field(default_factory=dict)
 
 
 def find_or_create_run(
@@ -237,6 +189,7 @@ def register_checkpoint(
                 source,
                 run_id=run_id,
                 tags={"iterations": step, "run_name": run_name, "sha256": file_digest(weights), **(tags or {})},
+                description=_version_text(model.about_version, _picture_of_step(client, run_id, step), metrics),
                 await_creation_for=0,
                 model_id=logged.model_id,
             )
@@ -246,6 +199,46 @@ def register_checkpoint(
                 logged.model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
             )
         return number
+
+
+def describe_version(client: MlflowClient, name: str, number: str, words: str | None = None) -> None:
+    """Write a version's description anew: its words, and below them its picture and its newest metrics.
+
+    `words` in Markdown replace those that are there, which otherwise stay.
+    """
+    version = client.get_model_version(name, number)
+    step = int(version.tags["iterations"])
+    model = find_logged_model(client, client.get_run(version.run_id).info.experiment_id, version.run_id, step)
+    text = _version_text(
+        words_of(version.description) if words is None else words,
+        _picture_of_step(client, version.run_id, step),
+        (model.metrics if model else None) or [],
+    )
+    client.update_model_version(name, number, text)
+
+
+def words_of(description: str | None) -> str:
+    """What a person or a program wrote in a version's description, without the picture and the metrics."""
+    return (description or "").partition(BELOW_THE_WORDS)[0].strip()
+
+
+def newest(metrics: Sequence[Metric]) -> list[Metric]:
+    """The last value of each metric at each step: a repeated evaluation replaces the earlier one. Sorted by both."""
+    last = {(metric.key, metric.step): metric for metric in sorted(metrics, key=lambda metric: metric.timestamp)}
+    return [last[key] for key in sorted(last)]
+
+
+def _version_text(words: str, picture: str, metrics: Sequence[Metric]) -> str:
+    rows = [f"| {m.key} | {m.value:.4g} |" for m in newest(metrics) if m.key.count("/") < 2]
+    table = "\n".join(["| metric | value |", "|---|---|", *rows]) if rows else ""
+    return f"{words}{BELOW_THE_WORDS}{picture}\n\n{table}"[:LONGEST_TEXT]
+
+
+def _picture_of_step(client: MlflowClient, run_id: str, step: int) -> str:
+    """The Markdown that shows the run's first picture of a step; "" where there is none."""
+    found = sorted(file.path for file in client.list_artifacts(run_id, "images") if f"+step+{step}+" in file.path)
+    small = [path for path in found if path.endswith(".webp")]
+    return f"![a picture of step {step}]({_page_of_file(run_id, small[0])})" if small else ""
 
 
 def find_logged_model(client: MlflowClient, experiment_id: str, run_id: str, step: int) -> LoggedModel | None:
@@ -315,7 +308,12 @@ def picture_path(key: str, step: int, time: int, code: str) -> str:
 
 def note_of_image(run_id: str) -> str:
     """The Markdown that shows the note's picture on MLflow's page."""
-    return f"\n![the style picture](get-artifact?path={quote(NOTE_IMAGE, safe='')}&run_uuid={run_id})\n"
+    return f"\n![the style picture]({_page_of_file(run_id, NOTE_IMAGE)})\n"
+
+
+def _page_of_file(run_id: str, path: str) -> str:
+    """The address of a run's file, relative to MLflow's page."""
+    return f"get-artifact?path={quote(path, safe='')}&run_uuid={run_id}"
 
 
 def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
@@ -363,14 +361,23 @@ def _write_model_folder(folder: Path, weights: Path, model: ModelDescription, mo
     shutil.copyfile(weights, file)
     for name, text in model.texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    description = Model(run_id=run_id, model_id=model_id)
+    signature = None
+    if model.inputs:
+        inputs, outputs = (
+            Schema([TensorSpec(np.dtype("float32"), tuple(shape), name) for name, shape in tensors.items()])
+            for tensors in (model.inputs, model.outputs)
+        )
+        signature = ModelSignature(inputs, outputs)
+    description = Model(run_id=run_id, model_id=model_id, signature=signature)
     description.add_flavor(model.flavor, weights=file.name, **{Path(name).stem: name for name in model.texts})
     description.save(str(folder / "MLmodel"))
 
 
 def _ensure_registered_model(client: MlflowClient, model: ModelDescription) -> None:
     try:
-        client.get_registered_model(model.name)
+        there = client.get_registered_model(model.name)
+        if there.description in ("", None, model.about.partition("\n")[0]):  # as older versions wrote it
+            client.update_registered_model(model.name, model.about)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

@@ -37,8 +37,10 @@ from training.tracking.delivery import (
     ModelDescription,
     continue_run,
     dataset_fields,
+    describe_version,
     find_logged_model,
     find_or_create_run,
+    find_version,
     log_datasets,
     log_metrics,
     log_model_metrics,
@@ -46,13 +48,13 @@ from training.tracking.delivery import (
     log_picture,
     name_version,
     note_of_image,
-    open_experiment,
     picture_path,
     register_checkpoint,
     registered_steps,
     remove_other_runs,
     runs_of,
 )
+from training.tracking.experiments import open_experiment
 from training.tracking.journal import Journal
 from training.tracking.journal_files import Record
 from training.tracking.store import all_pages, connect, plain_errors
@@ -254,6 +256,8 @@ class Store:
             raise Refused(f"the checkpoint of step {step} was deleted in MLflow.")
         metrics = [Metric(name, float(value), data["time"], step) for name, value in data["values"].items()]
         log_model_metrics(client, run_id, model.model_id, metrics)
+        if number := find_version(client, run_id, model.name, step):
+            describe_version(client, model.name, number)
 
     def _send_end(self, data: Mapping[str, Any]) -> None:
         client, answers = self._client, self._answers

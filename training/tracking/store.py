@@ -41,6 +41,7 @@ __all__ = [
     "folder_of_store",
     "is_server",
     "one_at_a_time",
+    "page_of_runs",
     "plain_errors",
     "store_exists",
     "tracking_uri_of",
@@ -127,14 +128,21 @@ def without_password(tracking_uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
 
 
-def comparison_page(tracking_uri: str, experiment_id: str) -> str:
-    """The address of the charts that compare the runs of an experiment.
-
-    It asks for MLflow's page on model training, which is not its default page.
-    """
+def comparison_page(tracking_uri: str, experiment_id: str, view: str = "", *, charts: bool = True) -> str:
+    """The address of the charts, or else of the table, that compares the runs of an experiment."""
     page = without_password(tracking_uri) if is_server(tracking_uri) else LOCAL_PAGE
+    return page_of_runs(f"{page}/", experiment_id, view, charts=charts)
+
+
+def page_of_runs(page: str, experiment_id: str, view: str = "", *, charts: bool) -> str:
+    """The address of the table or of the charts of an experiment's runs, below the address `page` of MLflow.
+
+    It asks for MLflow's page on model training, which is not its default page, and maybe for a saved view
+    (experiments.py).
+    """
     inside = f"/{experiment_id}/runs" if experiment_id else ""
-    return f"{page}/#/experiments{inside}?workflowType=machine_learning&compareRunsMode=CHART"
+    asked = ["workflowType=machine_learning", *([f"viewStateShareKey={view}"] if view else [])]
+    return f"{page}#/experiments{inside}?{'&'.join(asked + (['compareRunsMode=CHART'] if charts else []))}"
 
 
 @contextmanager

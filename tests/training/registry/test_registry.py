@@ -19,6 +19,7 @@ from stylecore.johnson.style_model import StyleModel
 from training import registry as registry_module
 from training.registry import Registry, cache
 from training.registry.published import folder_digest
+from training.tracking.delivery import words_of
 from training.tracking.store import connect, fetch, folder_of_store
 
 
@@ -246,9 +247,13 @@ def test_a_champion_says_why_it_is_one_wherever_it_is_published(own_registry: Re
         client.log_metric(version.run_id, key, value, step=20)
     own_registry.promote("tiny_waves", "iterations-20", reason="Faces stay faces")
     wanted = "Faces stay faces. The judge, at 640 pixels on 20 photos: style error 0.188, content change 1.1."
-    assert client.get_model_version("tiny_waves", version.version).description == wanted
+    description = client.get_model_version("tiny_waves", version.version).description
+    assert words_of(description) == wanted
+    assert "get-artifact?path=images%2Fpreview~amber%2Bstep%2B20" in description
     registry_module.publish_run(version.run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
     other = f"sqlite:///{tmp_path}/other/mlflow.db"
     registry_module.restore_published(tmp_path / "published", other)
     number = Registry(other).find("tiny_waves").version
-    assert connect(other).get_model_version("tiny_waves", number).description == wanted
+    restored = connect(other).get_model_version("tiny_waves", number).description
+    assert words_of(restored) == wanted
+    assert "| eval/total | 0.05 |" in restored

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.tracking.delivery import KIND_TAG, NOTE_TAG, open_experiment
+from training.tracking.experiments import KIND_TAG, NOTE_TAG, open_experiment
 from training.tracking.store import connect
 
 

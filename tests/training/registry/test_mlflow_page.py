@@ -1,0 +1,98 @@
+"""MLflow's own page in Chromium: it shows what the project stores for it."""
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tracked_runs import start_run
+
+from stylecore.pictures.read import to_image
+from training.registry.versions import log_preview, log_style
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 120
+"""Seconds that a busy machine may take."""
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(store: str, tiny_style, tmp_path: Path) -> Iterator[Any]:
+    """A browser page, and MLflow's server with two runs, each with a version of the style tiny_waves."""
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if BROWSER is None:
+        pytest.skip("there is no Chromium on this machine")
+    for number, name in enumerate(("calm", "wild")):
+        run = start_run(
+            experiment="johnson",
+            run_name=name,
+            params={"title": f"The {name} waves", "iterations": 10, "width": 0.5},
+            note="why",
+            note_image=to_image(torch.rand(3, 8, 12)),
+        )
+        for step in (0, 10):
+            run.log({"loss/total": 1 / (step + 1), "data/images_seen": step}, step)
+            log_preview(run, "lion", torch.full((3, 24, 32), (step + number) / 20), step)
+        log_style(run, tiny_style("tiny_waves", 10), 10, {"loss/total": 0.5})
+        run.log_evaluation({"eval/style_error_640": 0.25 + number}, 10)
+        run.finish()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    server = subprocess.Popen([*command, "--port", str(port)], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        answered = time.monotonic() + PATIENCE
+        while time.monotonic() < answered and server.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                break
+            time.sleep(0.2)
+        with sync.sync_playwright() as running:
+            browser = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+            opened = browser.new_page(viewport={"width": 1900, "height": 1200}, base_url=f"http://127.0.0.1:{port}")
+            opened.set_default_timeout(PATIENCE * 1000)
+            yield opened
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_an_experiment_leads_to_its_runs_charts_and_pictures(page: Any) -> None:
+    page.goto("/#/experiments/1")  # opens on the page for language models, whose description has the links
+    page.get_by_role("button", name="Got it").click()
+    page.get_by_role("link", name="Table of the runs").click()
+    page.get_by_role("link", name="wild").wait_for()
+    headers = page.locator(".ag-header-cell").evaluate_all("(all) => all.map((cell) => cell.getAttribute('col-id'))")
+    columns = [re.sub(r".*`(.*)`", r"\1", name) for name in headers]
+    wanted = ["title", "iterations", "width", "eval/style_error_640", "duration"]
+    assert [name for name in columns if name in wanted] == wanted
+    assert "data/images_seen" not in columns
+    page.get_by_role("link", name="Charts and pictures").click()
+    page.get_by_text("Pictures (1)").wait_for()
+    sections = page.get_by_text(re.compile(r"^\w+ \(\d+\)$")).all_inner_texts()
+    assert [text.split()[0] for text in sections[:3]] == ["Losses", "Judge", "Pictures"]
+    page.get_by_role("slider").first.press("ArrowRight")  # the step of the pictures
+    page.wait_for_function("document.querySelectorAll('img[src*=\"%2Bstep%2B10%2B\"]').length === 2")
+
+
+def test_a_version_has_picture_metrics_signature_and_the_model_says_how_to_use_it(page: Any) -> None:
+    page.goto("/#/models/tiny_waves")
+    page.get_by_text("python -m training.registry file tiny_waves@champion").wait_for()
+    page.goto("/#/models/tiny_waves/versions/2")
+    page.get_by_role("cell", name="eval/style_error_640").wait_for()
+    assert page.get_by_role("cell", name="1.25").is_visible()
+    page.wait_for_function(
+        "[...document.images].some((image) => image.alt === 'a picture of step 10' && image.naturalWidth > 0)"
+    )
+    page.get_by_text("Inputs (1)").click()
+    page.get_by_text("(-1, 3, -1, -1)").first.wait_for()

@@ -1,0 +1,227 @@
+"""Experiments as MLflow's page shows them: their descriptions, and a saved view of the project's own.
+
+The page keeps nothing on the server but tags of the experiment. Two kinds of them are written here:
+
+- `mlflow.experimentKind` and `mlflow.note.content`, the kind and the description in Markdown
+- `mlflow.sharedViewState.<key>`, a view in the menu "Views" of the runs: the columns of the table, and the charts. The
+  page opens it by the address `#/experiments/<id>/runs?viewStateShareKey=<key>`.
+
+The page of MLflow 3.17 takes everything else from the address or from what the browser has stored: above all whether
+it shows the runs or the page for language models, which is its default (`workflowType`). So the description has links.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from training.tracking import TrackingError
+from training.tracking.store import artifact_folder, is_server, page_of_runs, plain_errors
+
+KIND_TAG = "mlflow.experimentKind"
+KIND = "custom_model_development"
+"""MLflow's name for experiments that train models."""
+NOTE_TAG = "mlflow.note.content"
+VIEW = "compare"
+"""Key of the saved view."""
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+VIEW_TIME = 1_795_000_000_000
+"""Time of a view in ms, which the page requires. It is constant, so that the same view is the same text."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What an experiment of the project is for.
+
+    Attributes:
+        purpose: a sentence or two in Markdown.
+        columns: of the table of runs, in this order: the names of params, metrics (with a "/") and "Duration".
+        charts: title of a section to its charts. "a" is a curve of the metric a, "a | b" are curves in one chart; "=a"
+            are bars of the last values of a; "a ~ b" is a point for each run, a to the right, b upwards; a name that
+            begins with "preview/" is a grid of pictures with one column a run, at the step that the slider says.
+    """
+
+    purpose: str
+    columns: tuple[str, ...]
+    charts: dict[str, tuple[str, ...]]
+
+
+ABOUT = {
+    "johnson": About(
+        "Transformation networks, one training a run (Johnson et al. 2016). Compare runs by their losses and by the "
+        "judge: `eval/style_error_640` is the distance to the painting, `eval/content_change_640` that to the photo. "
+        "For both, lower is nearer.",
+        columns=(
+            "title",
+            "iterations",
+            "width",
+            "eval/style_error_640",
+            "eval/content_change_640",
+            "eval/equivalent_gatys_iterations",
+            "Duration",
+            "style_normalization",
+            "loss_scales",
+            "content_layer",
+            "content_weight",
+            "style_weight",
+        ),
+        charts={
+            "Losses": ("loss/total", "loss/style", "loss/content"),
+            "Judge": (
+                "eval/content_change_640 ~ eval/style_error_640",
+                "=eval/style_error_640",
+                "=eval/content_change_640",
+                "=eval/equivalent_gatys_iterations",
+            ),
+            "Pictures": tuple(f"preview/{photo}" for photo in ("lion", "china", "tower", "cheetah", "flower")),
+        },
+    ),
+    "gatys": About(
+        "Pictures that were painted by optimizing their pixels (Gatys et al. 2015, 2016), one picture a run.",
+        columns=(
+            *("style", "photo", "ratio", "normalization", "steps", "max_side"),
+            *("loss/total", "loss/style", "loss/content", "perf/seconds"),
+        ),
+        charts={
+            "Losses": ("loss/total", "loss/style", "loss/content"),
+            "Pictures": ("preview/china", "preview/picture"),
+        },
+    ),
+    "benchmarks": About(
+        "What training and painting cost: seconds and memory, one machine a run.",
+        columns=(
+            *("processor", "threads", "iterations", "width"),
+            *("gatys/seconds_512", "stylize/milliseconds_512", "stylize/milliseconds_1024"),
+        ),
+        charts={
+            "Seconds": ("=gatys/seconds_512", "=stylize/milliseconds_512", "=stylize/milliseconds_1024"),
+        },
+    ),
+}
+
+
+def open_experiment(client: MlflowClient, name: str) -> str:
+    """The id of the experiment, which is made if it is new; for a local store its files are beside the store."""
+    if not re.fullmatch(r"[\w. -]+", name):
+        raise TrackingError(f"The experiment name {name!r} may hold only letters, digits, '_', '-', '.' and spaces.")
+    with plain_errors(client.tracking_uri, f"opening the experiment {name!r}"):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            folder = artifact_folder(client.tracking_uri)
+            location = (folder / name).as_uri() if folder else None
+            try:
+                created = client.create_experiment(name, artifact_location=location)
+                describe_experiment(client, created, name)
+                return created
+            except MlflowException:
+                experiment = client.get_experiment_by_name(name)  # another process made it first
+                if experiment is None:
+                    raise
+    if experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"The experiment {name!r} was deleted in MLflow; restore it with "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
+        )
+    if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
+        raise TrackingError(
+            f"The experiment {name!r} was made through an MLflow server, which has its files; "
+            "set MLFLOW_TRACKING_URI to that server's address."
+        )
+    with plain_errors(client.tracking_uri, f"describing the experiment {name!r}"):
+        describe_experiment(client, experiment.experiment_id, name)
+    return experiment.experiment_id
+
+
+def describe_experiment(client: MlflowClient, experiment_id: str, name: str) -> None:
+    """Say what the experiment is for, and save its view. A kind and a description that somebody has set stay."""
+    there = client.get_experiment(experiment_id).tags
+    wanted = {KIND_TAG: there.get(KIND_TAG, KIND)}
+    if name in ABOUT:
+        wanted[NOTE_TAG] = there.get(NOTE_TAG, _note(ABOUT[name], experiment_id))
+        wanted[VIEW_TAG] = _view(ABOUT[name])
+    for key, value in wanted.items():
+        if there.get(key) != value:
+            client.set_experiment_tag(experiment_id, key, value)
+
+
+def _note(about: About, experiment_id: str) -> str:
+    table, charts = (page_of_runs("", experiment_id, VIEW, charts=charts) for charts in (False, True))
+    return (
+        f"**[Table of the runs]({table})** · **[Charts and pictures]({charts})**\n\n{about.purpose}\n\n"
+        "The report, `mlruns/published/REPORT.md` in the repository, says what came out. If this page shows traces "
+        "and judges of language models, choose *Model training* at the top left; the browser remembers it."
+    )
+
+
+def _view(about: About) -> str:
+    """The tag's value: an envelope with the state of the page as JSON inside."""
+    columns = {_column(name): min(max(110, 60 + 6 * len(name)), 180) for name in about.columns}
+    sections = [
+        {
+            "uuid": title,
+            "name": title,
+            "display": True,
+            "isReordered": True,
+            "deleted": False,
+            "isGenerated": False,
+            "columns": 1 if charts[0].startswith("preview/") else min(len(charts), 4),
+        }
+        for title, charts in about.charts.items()
+    ]
+    state = {
+        "selectedColumns": ["attributes.`Duration`" if column == "duration" else column for column in columns],
+        "columnOrder": ["attributes.`Run Name`", *columns, "runDateAndNestInfo"],
+        "columnWidths": {"attributes.`Run Name`": 220, **columns, "runDateAndNestInfo": 140},
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "isAccordionReordered": True,
+        "compareRunSections": sections,
+        "compareRunCharts": [
+            _chart(text, title, number) for title, charts in about.charts.items() for number, text in enumerate(charts)
+        ],
+    }
+    envelope = {"name": "Compare", "createdAt": VIEW_TIME, "updatedAt": VIEW_TIME, "state": json.dumps(state)}
+    return json.dumps(envelope)
+
+
+def _column(name: str) -> str:
+    """The page's name of a column."""
+    if name == "Duration":
+        return "duration"
+    return f"metrics.`{name}`" if "/" in name else f"params.`{name}`"
+
+
+def _chart(text: str, section: str, number: int) -> dict[str, Any]:
+    """A chart of `About.charts` as the page describes it (its RunsChartsCardConfig)."""
+    chart: dict[str, Any] = {
+        "uuid": f"{section}-{number}",
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,  # the page turns generated bars into points, one for each step
+        "runsCountToCompare": 100,
+        "displayName": text.removeprefix("="),
+    }
+    if text.startswith("preview/"):
+        return chart | {"type": "IMAGE", "imageKeys": [text], "step": 0, "showRunParams": False}
+    if text.startswith("="):
+        return chart | {"type": "BAR", "metricKey": text[1:]}
+    if " ~ " in text:
+        right, up = ({"key": name, "type": "METRIC"} for name in text.split(" ~ "))
+        return chart | {"type": "SCATTER", "xaxis": right, "yaxis": up}
+    names = text.split(" | ")
+    return chart | {
+        "type": "LINE",
+        "metricKey": names[0],
+        "selectedMetricKeys": names,
+        "lineSmoothness": 0,
+        "scaleType": "linear",
+        "xAxisKey": "step",
+        "xAxisScaleType": "linear",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "range": {},
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
