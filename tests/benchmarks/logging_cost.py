@@ -1,13 +1,13 @@
 """What logging to MLflow costs a training and what it loses: MLflow's own ways, Accelerate's tracker, and ours.
 
-    python tests/benchmarks/logging_cost.py [--only cost away killed full] [--away 60]
+    python tests/benchmarks/logging_cost.py [--only cost killed full away] [--away 60]
 
 Each way runs in a process of its own, against a real `mlflow server` on a PostgreSQL of its own. A training is a loop:
 each step takes 10 ms and then logs four metrics.
 
     cost    alone, one way after the other: the time that a step spends in the call
     away    the server is killed for a minute
-    killed  the training is killed (SIGKILL) after 200 steps or more
+    killed  the training is killed (SIGKILL) after 100 steps or more
     full    the disk of the training's folder is full from its tenth step on
 
 A value is lost if the call returned or raised, and the value is not in the store after the training has ended and, for
@@ -41,7 +41,7 @@ from training.tracking.folders import sync
 
 CURVES = ("loss/total", "loss/content", "loss/style", "loss/tv")
 STEP_SECONDS = 0.01
-STEPS = {"cost": 500, "away": 2000, "killed": 100_000, "full": 1000}
+STEPS = {"cost": 300, "killed": 100_000, "full": 500, "away": 1000}
 TOLD = "told.txt"
 Log = Callable[..., object]
 
@@ -184,7 +184,7 @@ def loss(server: MLflowServer, folder: Path, away: float, *, kind: str, fault: F
     trainings = [Training(way, kind, folder) for way in WAYS]
     try:
         for training in trainings:
-            training.wait_for_steps(200)
+            training.wait_for_steps(100)
         fault(server, away, trainings)
         for training in trainings:
             training.process.wait()
