@@ -1,7 +1,15 @@
-"""A network that spoils requests, many runs at once, a page under load."""
+"""What goes wrong between a run and its server, and the check that everything is there in the end, once."""
 
+import http.client
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -107,3 +115,87 @@ def photos(tmp_path: Path) -> Path:
         pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
     return folder
+
+
+class Proxy(ThreadingHTTPServer):
+    """Passes requests on to a server, and spoils a share of them."""
+
+    daemon_threads = True
+    faults = ("500", "429", "slow", "no request", "no answer")
+
+    def __init__(self, target: str, share: float) -> None:
+        self.target, self.share, self.chance = urlsplit(target), share, random.Random(5)
+        self.spoiled: dict[str, int] = dict.fromkeys(self.faults, 0)
+        super().__init__(("127.0.0.1", 0), _ProxyHandler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, address: object) -> None:
+        """A client that went away is what this is about."""
+
+
+class _ProxyHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def _pass_on(self) -> None:
+        proxy = self.server
+        fault = proxy.chance.choice(proxy.faults) if proxy.chance.random() < proxy.share else ""
+        if fault:
+            proxy.spoiled[fault] += 1
+        body = self._body()
+        if fault in ("500", "429"):
+            self._answer(int(fault), {}, b"spoiled")
+            return
+        if fault == "slow":
+            time.sleep(1.0)
+        if fault == "no request":
+            self._hang_up()
+            return
+        connection = http.client.HTTPConnection(proxy.target.hostname or "", proxy.target.port, timeout=60)
+        headers = {key: value for key, value in self.headers.items() if key.lower() != "transfer-encoding"}
+        connection.request(self.command, self.path, body, headers | {"Host": proxy.target.netloc})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        if fault == "no answer":  # but the server has done what it was asked
+            self._hang_up()
+            return
+        kept = {key: value for key, value in answer.getheaders() if key.lower() == "content-type"}
+        self._answer(answer.status, kept, content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 (http.server's names)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+    def log_message(self, *arguments: object) -> None:
+        """Not on the tests' screen."""
+
+
+@contextmanager
+def spoiling(target: str, share: float) -> Iterator[Proxy]:
+    with Proxy(target, share) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        yield proxy
+        proxy.shutdown()
+        thread.join()

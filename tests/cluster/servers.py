@@ -295,7 +295,13 @@ class MLflowServer(Service):
 
 @contextmanager
 def mlflow_server(
-    folder: Path, database_url: str, artifacts: str, keys: Mapping[str, str | None], *, password: str = ""
+    folder: Path,
+    database_url: str,
+    artifacts: str,
+    keys: Mapping[str, str | None],
+    *,
+    password: str = "",
+    workers: int = 1,
 ) -> Iterator[MLflowServer]:
     """A running `mlflow server` on a free port, artifacts proxied.
 
@@ -308,8 +314,17 @@ def mlflow_server(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**keys, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": None, **CONNECTIONS}
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database_url, "--workers", "1"]
-    command += ["--artifacts-destination", artifacts, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database_url]
+    command += [
+        "--workers",
+        str(workers),
+        "--artifacts-destination",
+        artifacts,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     if password:
         users = folder / f"auth-{port}.ini"
         lines = ["[mlflow]", "default_permission = READ", f"database_uri = {database_url}", "admin_username = admin"]

@@ -24,7 +24,8 @@ def numbers_and_texts(
             texts[name] = value
             continue
         try:
-            numbers[name] = float(value)
+            # A loss still has its graph, and PyTorch warns of losing it.
+            numbers[name] = float(value.detach() if hasattr(value, "detach") else value)
         except (TypeError, ValueError, RuntimeError):
             warn(f"{name!r} is a {type(value).__name__}, neither a number nor a text, and is not logged.")
     return numbers, texts

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def test_a_run_holds_what_training_said(store: str):
         note="**why**",
         dataset={"name": "photos", "source": "/data/photos", "split": "train"},
     )
-    run.log({"loss/total": 2.0, "loss/style": torch.tensor(1.5)}, 0)
+    run.log({"loss/total": 2.0}, 0)
+    with warnings.catch_warnings(action="error"):
+        run.log({"loss/style": torch.tensor(1.5, requires_grad=True)}, 0)
     run.log({"loss/total": math.nan}, 1)
     run.finish("KILLED", "asked to stop")
 
