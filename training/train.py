@@ -109,7 +109,8 @@ def train(
     network.to(memory_format=memory_format)
     if teacher := load_teacher(config):
         teacher.to(accelerator.device).to(memory_format=memory_format)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    weights = [each for each in network.parameters() if each.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     progress = Progress(0, "", global_batch_size)
     state = _open_folder(config, resume) if accelerator.is_main_process else None
@@ -165,7 +166,9 @@ def train(
             for backward_pass in range(1, config.gradient_accumulation + 1):
                 batch = next(stream)
                 unreadable.add(batch.unreadable)
-                content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
+                side = config.crop // 2 if over < config.small_crops else config.crop
+                pixels = batch.pixels[..., :side, :side]
+                content = pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
                 with _synchronized(accelerator, trained, last):
                     # These depend only on the iteration: they are the same in all processes and after a resume.
@@ -271,6 +274,10 @@ def initial_network(config: TrainConfig) -> TransformNet:
         )
     network = TransformNet(config.network)
     network.load_state_dict(trained.network.state_dict())
+    if config.trained_weights == "affine":
+        network.requires_grad_(False)
+        for parameter in network.affine_parameters():
+            parameter.requires_grad_(True)
     return network
 
 
