@@ -267,7 +267,7 @@ def initial_network(config: TrainConfig) -> TransformNet:
     if not config.init_from:
         return TransformNet(config.network)
     trained = _trained_style(config.init_from)
-    if replace(trained.card.network, input_noise=config.input_noise) != config.network:
+    if not trained.card.network.same_form(config.network):
         raise StylecoreError(
             f"--init-from {config.init_from} is a network of another form than this run's "
             f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."

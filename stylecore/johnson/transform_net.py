@@ -10,7 +10,7 @@ One class has two well-known forms:
   (Odena et al. 2016: no checkerboard), and a linear output in the ImageNet-normalized space.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -98,6 +98,10 @@ class TransformNetConfig:
     def channels(self) -> tuple[int, int, int]:
         """Channels at full, half and quarter size."""
         return (round(32 * self.width), round(64 * self.width), round(128 * self.width))
+
+    def same_form(self, other: "TransformNetConfig") -> bool:
+        """Whether the weights of one network fit the other: all but the noise is the same."""
+        return replace(self, input_noise=other.input_noise) == other
 
     @property
     def border(self) -> int:

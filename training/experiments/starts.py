@@ -2,10 +2,10 @@
 
     python -m training.experiments.starts tahiti.jpg houses.jpg --variants nearest base --budgets 220 550 1100
 
-Every variant learns every painting for so many iterations, with the learning rate falling to zero at their end, with the
-settings of `training.teach` and the same photos. The judge measures its pictures of the sample photos. Iterations stand
-for minutes, so that the result does not depend on what else a machine does. A variant that takes less time an iteration gets
-more of them, by a call of its own.
+Every variant learns every painting for so many iterations, with the learning rate falling to zero at their end, with
+the settings of `training.teach` and the same photos. The judge measures its pictures of the sample photos. Iterations
+stand for minutes, so that the result does not depend on what else a machine does. A variant that takes less time an
+iteration gets more of them, by a call of its own.
 
 The table of all that is measured so far, also by earlier calls, is printed at the end.
 """
@@ -19,8 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
@@ -83,7 +81,7 @@ def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: 
     if nearest is None:
         raise StylecoreError("there is no champion of this form of network to begin with.")
     start = {"base": lambda: base_start(DEFAULTS.network, vgg), "random": lambda: ""}
-    chosen = {
+    chosen: dict[str, Any] = {
         "name": name,
         "style_image": str(painting),
         "run_name": f"{COMPARISON}-{name}-{variant}-{iterations}",

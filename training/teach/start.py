@@ -62,13 +62,8 @@ def candidates(form: TransformNetConfig, without: str) -> list[StyleFile]:
     return [
         style
         for style in find_styles()
-        if CHAMPION in style.aliases and style.card.name != without and same_form(style.card.network, form)
+        if CHAMPION in style.aliases and style.card.name != without and style.card.network.same_form(form)
     ]
-
-
-def same_form(one: TransformNetConfig, other: TransformNetConfig) -> bool:
-    """Whether the weights of one fit the other: all but the noise is the same."""
-    return {**vars(one), "input_noise": 0} == {**vars(other), "input_noise": 0}
 
 
 def painting_of(style: StyleFile) -> Path | None:

@@ -19,7 +19,7 @@ from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, read_settings, save_picture
 from tests.demo.conftest import LIMITS
 
-WANTED = Wanted("night", "champion", 48, 1.0, 1.0, False)
+WANTED = Wanted("night", "champion", "", 0.5, 48, 1.0, 1.0, False)
 
 
 @pytest.fixture
