@@ -27,15 +27,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker
 from PIL import Image
 
 from training.tracking import TrackingError
-from training.tracking.delivery import NOTE_IMAGE, ModelDescription, param_text
-from training.tracking.environment import SystemMetrics, source_tags, start_system_metrics
+from training.tracking.environment import (
+    SystemMetrics,
+    comparison_page,
+    source_tags,
+    start_system_metrics,
+    tracking_uri_of,
+    without_password,
+)
 from training.tracking.folders import (
     NO_ID_YET,
     Past,
@@ -49,9 +55,18 @@ from training.tracking.folders import (
 )
 from training.tracking.journal import END_SECONDS, Journal
 from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers
-from training.tracking.sender import Sender, begin_sending
-from training.tracking.store import comparison_page, tracking_uri_of, without_password
-from training.tracking.values import as_images, jpeg, numbers_and_texts, png
+from training.tracking.values import (
+    NOTE_IMAGE,
+    ModelDescription,
+    as_images,
+    jpeg,
+    numbers_and_texts,
+    param_text,
+    png,
+)
+
+if TYPE_CHECKING:  # it imports MLflow
+    from training.tracking.sender import Sender
 
 STOP_SECONDS = 10.0
 """Longest wait at the end of a stopped run: schedulers kill it soon after SIGTERM, often after 30 s."""
@@ -169,6 +184,8 @@ class JournaledTracker(GeneralTracker):
                 },
             )
             if uri:
+                from training.tracking.sender import begin_sending
+
                 self._sender = begin_sending(journal, uri, began)
         except BaseException:
             journal.close()
