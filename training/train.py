@@ -26,7 +26,6 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list
 from torch import Tensor, nn
 
-from stylecore.color import BURNT_IN
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, add_noise
@@ -43,6 +42,7 @@ from training.checkpoints import (
     write_checkpoint,
 )
 from training.config import TrainConfig, find_file, parse_config
+from training.measures import output_statistics
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
@@ -259,7 +259,8 @@ def train(
         if unreadable.names:
             print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
         print(f"done; the checkpoints are in {config.folder}{_registered(config, tracker)}.")
-        print(f"compare the runs with `make mlflow-ui`, at {tracker.comparison_link()}")
+        if link := tracker.comparison_link():
+            print(f"compare the runs with `make mlflow-ui`, at {link}")
 
 
 def initial_network(config: TrainConfig) -> TransformNet:
@@ -297,18 +298,6 @@ def _trained_style(reference: str) -> StyleModel:
     else:
         path = find_file(reference)
     return StyleModel.load(path)
-
-
-@torch.no_grad()
-def output_statistics(stylized: Tensor) -> dict[str, float]:
-    """Minimum, maximum and mean of a batch, and the share of values that are burnt in to black or white."""
-    saturated = (stylized <= BURNT_IN) | (stylized >= 1 - BURNT_IN)
-    return {
-        "output/min": float(stylized.min()),
-        "output/max": float(stylized.max()),
-        "output/mean": float(stylized.float().mean()),
-        "output/saturated_share": float(saturated.float().mean()),
-    }
 
 
 def _refuse_lost_processes(accelerator: Accelerator) -> None:

@@ -35,7 +35,7 @@ from training.config import NotGiven, TrainConfig, given_settings
 from training.judge import SIZES, Judge, judge_style, metrics
 from training.teach.painting import name_of, read_painting
 from training.teach.settings import DEFAULTS, content_weight, precision, style_size
-from training.teach.start import candidates, distance, grams, nearest_start, painting_of, reference_of
+from training.teach.start import candidates, distance, grams, nearest_start, reference_of
 from training.tracking import JournaledTracker
 from training.train import Stopped, train
 
@@ -61,9 +61,7 @@ def base_start(form: TransformNetConfig, vgg: VGG) -> str:
         StylecoreError: when there are no two champions.
     """
     known = {
-        reference_of(style.path): grams(load_picture(file).pixels, vgg)
-        for style in candidates(form, "")
-        if (file := painting_of(style))
+        reference_of(style.path): grams(load_picture(painting).pixels, vgg) for style, painting in candidates(form, "")
     }
     if len(known) < 2:
         raise StylecoreError("there are no two champions of this form of network to choose a base from.")
