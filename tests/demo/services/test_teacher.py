@@ -161,6 +161,9 @@ def test_what_a_visitor_may_ask_for_is_limited(teach: Callable[..., Teacher], pi
     full = teach(limits=Limits(lesson_megabytes=10**12))
     with pytest.raises(StylecoreError, match="disk"):
         full.order(BORIS, picture, picture, "Waves", 2)
+    busy = teach(limits=Limits(lesson_memory_megabytes=10**9))
+    with pytest.raises(StylecoreError, match="too little memory"):
+        busy.order(BORIS, picture, picture, "Waves", 2)
 
 
 def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
