@@ -194,6 +194,7 @@ class Teacher:
     def _teach_all(self) -> None:
         while not self._closing.is_set():
             self._ordered.clear()
+            line: list[Lesson] = []
             try:
                 with self._lock:
                     self._forget_old()
@@ -201,8 +202,10 @@ class Teacher:
                 if line:
                     self._teach(line[0])
                     continue
-            except (OSError, StylecoreError):
+            except Exception:  # without this thread nobody would be taught any more
                 _log.exception("A lesson could not be taught")
+                if line and line[0].starts >= MOST_STARTS:
+                    self._fail(line[0], "it could not be taught here")
             self._ordered.wait(60.0)
 
     def _teach(self, lesson: Lesson) -> None:
