@@ -20,13 +20,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
 from stylecore.flags import add_flags
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.pictures.read import load_picture
+from stylecore.pictures.read import load_picture, picture_from_image, save_picture, to_image
+from stylecore.samples import sample_photos
+from stylecore.sheet import Row, contact_sheet
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.checkpoints import Trial, copy_on_cpu, preview_files
@@ -51,7 +55,7 @@ VARIANTS: Mapping[str, dict[str, Any]] = {
 }
 """Settings beside those of a lesson. All but `base` and `random` begin with the champion whose painting is nearest;
 `base` begins with the same champion for every painting, the one nearest to the other champions on average."""
-RESULT = "judged.json"
+RESULT, NETWORK = "judged.json", "network.style"
 
 
 def base_start(form: TransformNetConfig, vgg: VGG) -> str:
@@ -114,7 +118,7 @@ def measure(config: TrainConfig, variant: str, vgg: VGG) -> None:
         seconds = round(time.process_time() - began)
         card = StyleCard(config.name, network=network.config, iterations=iteration, training=config.for_card())
         model = StyleModel(copy_on_cpu(network), card)
-        model.save(config.folder / "now.style")
+        model.save(config.folder / NETWORK)
         judged = metrics(judge_style(Engine(model).stylize, photos.items(), judge, SIZES[:1]))
         tracker.log(judged, iteration)
         about = {"painting": config.name, "variant": variant, "iterations": iteration, "seconds": seconds}
@@ -123,6 +127,18 @@ def measure(config: TrainConfig, variant: str, vgg: VGG) -> None:
     print(f"{config.run_name}, from {config.init_from or 'random weights'}", flush=True)
     trial = Trial({"comparison": COMPARISON}, f"python -m training.experiments.{COMPARISON}", evaluate)
     train(config, resume=True, trial=trial)
+
+
+def sheet(painting: Path, photo: Path, networks: Mapping[str, Path]) -> Image.Image:
+    """The painting, the photo, and the photo as each network paints it; the headings are those of `networks`.
+
+    Raises:
+        StylecoreError: when a file is missing.
+    """
+    pixels = load_picture(photo).pixels
+    painted = [Engine(StyleModel.load(network)).stylize(pixels) for network in networks.values()]
+    shown = [to_image(each) for each in (load_picture(painting).pixels, pixels, *painted)]
+    return contact_sheet(["The painting", "A photo", *networks], [Row("", shown)])
 
 
 def table(folder: Path) -> str:
@@ -149,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("paintings", type=Path, nargs="*", help="none: only the table")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["nearest"])
     parser.add_argument("--budgets", nargs="+", type=int, default=[550], metavar="ITERATIONS")
+    parser.add_argument("--sheet", metavar="OUT", help="show a photo by the first painting's and variant's networks")
+    parser.add_argument("--photo", type=Path, default=next(iter(sample_photos().values()), None), help="that photo")
     add_flags(parser, DEFAULTS, without=("style_image", "iterations"), shown=NotGiven)
     return run_command(_run, parser.parse_args(arguments))
 
@@ -164,7 +182,13 @@ def _run(options: argparse.Namespace) -> int:
     except Stopped as stopped:
         print(f"{COMPARISON}: {stopped}", file=sys.stderr)
         return 143
-    print(table(Path(dataclasses.replace(DEFAULTS, **given).output_dir)))
+    folder = Path(dataclasses.replace(DEFAULTS, **given).output_dir)
+    if options.sheet:
+        name = f"{COMPARISON}-{name_of(options.paintings[0])}-{options.variants[0]}"
+        networks = {f"{each} iterations": folder / f"{name}-{each}" / NETWORK for each in options.budgets}
+        shown = sheet(options.paintings[0], options.photo, networks)
+        save_picture(picture_from_image(shown).pixels, options.sheet)
+    print(table(folder))
     return 0
 
 
