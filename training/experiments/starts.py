@@ -183,7 +183,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{COMPARISON}: {stopped}", file=sys.stderr)
         return 143
     folder = Path(dataclasses.replace(DEFAULTS, **given).output_dir)
-    if options.sheet:
+    if options.sheet and options.paintings:
         name = f"{COMPARISON}-{name_of(options.paintings[0])}-{options.variants[0]}"
         networks = {f"{each} iterations": folder / f"{name}-{each}" / NETWORK for each in options.budgets}
         shown = sheet(options.paintings[0], options.photo, networks)
