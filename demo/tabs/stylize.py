@@ -178,8 +178,8 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 yield (
                     style_cards(entries, chosen),
                     gr.Markdown(notice, visible=bool(notice)),
-                    gr.Dropdown([NO_MIX, *((entry.title, entry.name) for entry in entries)], **mix_with),
                     *(settings if first else (gr.skip(),) * len(settings)),
+                    gr.Dropdown([NO_MIX, *((entry.title, entry.name) for entry in entries)], **mix_with),
                 )
             if not loading:
                 return
@@ -225,7 +225,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     page.load(
         plainly(show_styles),
         [token] if token else None,
-        [styles, notice, mix, style, version, card, *linked],
+        [styles, notice, style, version, card, *linked, mix],
         **setting_style,
     )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
@@ -245,8 +245,9 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
         # Whoever asks again before the answer is there gets the answer to what was asked last.
         "trigger_mode": "always_last",
     }
+    # `mix.change` also after a link: the change of the style may come before the page has the link's second style.
     gr.on(
-        [style.change, photo.change, version.input, longest_side.release, brush.release, mix.input, share.release],
+        [style.change, photo.change, version.input, longest_side.release, brush.release, mix.change, share.release],
         **run,
         concurrency_id=MODEL,
     )

@@ -95,7 +95,7 @@ def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_
         timeout=300,
     )
     assert "learned: python -m stylecore stylize photo.jpg --style " in done.stdout, done.stdout + done.stderr
-    style = StyleModel.load(done.stdout.rpartition("--style ")[2].split()[0])
+    style = StyleModel.load(tmp_path / done.stdout.rpartition("--style ")[2].split()[0])
     assert style.card.title == "Painting"
     assert not list(tmp_path.rglob("mlflow.db"))
 
