@@ -12,6 +12,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from stylecore.vgg.weights import load_vgg as pretrained_vgg
 
 BACKSTOP = 200
 """Requests of all kinds that may wait; beyond it Gradio itself refuses."""
+LESSON_MINUTES_ON_A_SPACE = (2, 5, 10)
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
 MLFLOW_PAGE_VARIABLE = "STYLECORE_MLFLOW_PAGE"
 
@@ -121,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise StylecoreError("the MCP server needs the package mcp: `pip install mcp==1.30.0`.")
         catalogue = _catalogue(options)
         limits = Limits(behind_proxy=options.behind_proxy)
+        if "SPACE_ID" in os.environ:
+            limits = replace(limits, lesson_minutes=LESSON_MINUTES_ON_A_SPACE)
         with own_folder() as folder, _teaching(options, limits) as teacher:
             page = build_demo(catalogue, limits=limits, teacher=teacher)
             keep_tidy(folder)
@@ -151,6 +155,8 @@ def _teaching(options: argparse.Namespace, limits: Limits) -> Iterator[Teacher |
         yield None
         return
     variables = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
+    if options.bundle is not None:
+        variables[BUNDLE_VARIABLE] = str(options.bundle.absolute())
     teacher = Teacher(
         options.lessons, limits, for_all=options.teach_for_all, mlflow_page=options.mlflow_page, environment=variables
     ).start()

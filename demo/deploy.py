@@ -36,12 +36,22 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 VARIABLES = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "STYLECORE_BUNDLE": "bundle"}
 """Of the Space: shown in its settings, where its owner, or whoever duplicates it, may change them."""
 
+LEFT_OUT = {
+    "demo": {"deploy.py", "space", "static"},
+    "training": {"experiments", "recipes", "report", "server", "slurm.sh"},
+}
+"""Of each folder, what a Space does without."""
+TEACHING = ("accelerate", "filelock", "PyYAML", "tqdm")
+"""The packages for teaching, without MLflow."""
+
 _HOW_TO_LOG_IN = (
     "make one that may write at https://huggingface.co/settings/tokens and set HF_TOKEN, or `hf auth login`"
 )
 
 
-def write_space(folder: Path = FOLDER, *, hardware: str = "cpu-basic", tracking_uri: str | None = None) -> Path:
+def write_space(
+    folder: Path = FOLDER, *, hardware: str = "cpu-basic", tracking_uri: str | None = None, teach: bool = False
+) -> Path:
     """Write the Space's folder, whole or not at all, in place of what an earlier call wrote; returns it.
 
     Args:
@@ -49,6 +59,7 @@ def write_space(folder: Path = FOLDER, *, hardware: str = "cpu-basic", tracking_
         hardware: decides which build of PyTorch is asked for: on a CPU the small one, on ZeroGPU none, because it
             brings its own, elsewhere PyPI's with CUDA.
         tracking_uri: the MLflow store.
+        teach: with what the tab Your style needs.
 
     Raises:
         StylecoreError: when the registry has no style, VGG's weights are not to be had, or `folder` holds something
@@ -62,35 +73,36 @@ def write_space(folder: Path = FOLDER, *, hardware: str = "cpu-basic", tracking_
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             new = Path(temporary) / "new"
             new.mkdir()
-            _write_into(new, hardware, tracking_uri)
+            _write_into(new, hardware, tracking_uri, teach)
             swap_folder(new, folder)
     except OSError as error:
         raise StylecoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
     return folder
 
 
-def _write_into(folder: Path, hardware: str, tracking_uri: str | None) -> None:
+def _write_into(folder: Path, hardware: str, tracking_uri: str | None, teach: bool) -> None:
     pins = _pins(REPOSITORY / "requirements.txt")
     about = {"sdk_version": pins["gradio"], "hardware": hardware, "commit": f"from commit {commit_of_the_code()}"}
     readme = (TEMPLATES / "README.md").read_text(encoding="utf-8")
     for key, value in about.items():
         readme = readme.replace(f"{{{key}}}", value)
     (folder / "README.md").write_text(readme, encoding="utf-8")
-    (folder / "requirements.txt").write_text(_requirements(pins, hardware), encoding="utf-8")
+    (folder / "requirements.txt").write_text(_requirements(pins, hardware, teach), encoding="utf-8")
     shutil.copyfile(TEMPLATES / "app.py", folder / "app.py")
     shutil.copyfile(REPOSITORY / "LICENSE", folder / "LICENSE")
-    for package in ("stylecore", "demo"):
+    for package in ("stylecore", "demo", "training") if teach else ("stylecore", "demo"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=_left_out)
     restore_published(tracking_uri=tracking_uri)
     Registry(tracking_uri).export(folder / "bundle", all_versions=True)
-    write_weights("vgg19", folder / "cache")
+    for network in ("vgg16", "vgg19") if teach else ("vgg19",):  # 16 teaches, 19 finds the nearest painting and paints
+        write_weights(network, folder / "cache")
     (folder / "photos").mkdir()
     for name, photo in sample_photos().items():
         shutil.copyfile(photo, folder / "photos" / f"{name}.jpg")
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
-    here = {"deploy.py", "space", "static"} if Path(folder) == REPOSITORY / "demo" else set()
+    here = LEFT_OUT.get(Path(folder).relative_to(REPOSITORY).as_posix(), set())
     return {name for name in names if name.startswith(".") or name == "__pycache__" or name in here}
 
 
@@ -100,8 +112,9 @@ def _pins(requirements: Path) -> dict[str, str]:
     return dict(found)
 
 
-def _requirements(pins: dict[str, str], hardware: str) -> str:
+def _requirements(pins: dict[str, str], hardware: str, teach: bool = False) -> str:
     names = [line for line in (TEMPLATES / "requirements.txt").read_text().split("\n") if line and line[0] != "#"]
+    names += TEACHING if teach else ()
     if hardware.startswith("zero"):
         return "# PyTorch is ZeroGPU's own.\n" + "".join(f"{n}=={pins[n]}\n" for n in names if n != "torch")
     # No "+cpu" in the version: pip prefers the CPU build where there is one, and takes PyPI's where there is none.
@@ -243,7 +256,9 @@ def _deploy(options: argparse.Namespace) -> None:
         )
     name = checked_name(options.name) if options.name else ""
     hub = None if options.dry_run else logged_in()
-    folder = write_space(options.folder, hardware=options.hardware, tracking_uri=options.tracking_uri)
+    folder = write_space(
+        options.folder, hardware=options.hardware, tracking_uri=options.tracking_uri, teach=options.teach
+    )
     print(listing(files_of(folder)))
     print(f"Written to {folder}", flush=True)
     if hub is None:
@@ -263,6 +278,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="what it is meant for, cpu-basic (the default), zero-a10g, t4-small, ...: decides the build of PyTorch, "
         "and what a new Space gets; one that exists keeps what it has",
+    )
+    parser.add_argument(
+        "--teach", action="store_true", help="with the tab Your style, for which it gets training and VGG-16's weights"
     )
     parser.add_argument("--private", action="store_true", help="a new Space is seen by its owner alone")
     parser.add_argument(

@@ -1,17 +1,20 @@
 """The library: StyleModel files in a few folders, found by name without a server.
 
-A reference to a style is NAME, NAME@ALIAS or NAME/VERSION (`parse_reference`), or its file.
+A reference to a style is NAME, NAME@ALIAS or NAME/VERSION (`parse_reference`), or its file. A style may also be a
+mix of several, REFERENCE:SHARE+REFERENCE:SHARE (`parse_mix`).
 """
 
 import json
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
+from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel, read_card
 
 STYLES_VARIABLE = "STYLECORE_STYLES"
@@ -25,6 +28,8 @@ CHAMPION = "champion"
 """Alias of a style's default network."""
 FAST = "fast"
 """Alias of a narrower network of a style, for moving pictures and slow machines."""
+MOST_MIXED = 4
+"""Styles of one mix."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,51 @@ def parse_reference(text: str) -> StyleReference:
             "starry_night@champion."
         )
     return StyleReference(parsed[1], parsed[2] or "", str(int(parsed[3])) if parsed[3] else "")
+
+
+def parse_mix(text: str) -> dict[str, float]:
+    """References to their shares: "starry_night:0.6+great_wave:0.4"; without shares, equal ones.
+
+    Only the ratio of the shares counts. A style alone has the share 1.
+
+    Raises:
+        StylecoreError: for shares that are not numbers above 0 or not given for all, and for too many styles.
+    """
+    if "+" not in text:
+        return {text: 1.0}
+    parts = text.split("+")
+    split = [part.rpartition(":") if re.search(r":[^/\\]*$", part) else (part, "", "1") for part in parts]
+    shares = {reference.strip(): _share(reference, share) for reference, _, share in split}
+    if len({colon for _, colon, _ in split}) > 1 or len(shares) < len(parts) or len(parts) > MOST_MIXED:
+        raise StylecoreError(
+            f"{text!r} is no mix; write up to {MOST_MIXED} different styles, all with their shares or all without, "
+            "for example starry_night:0.6+great_wave:0.4."
+        )
+    return shares
+
+
+def write_mix(shares: Mapping[str, float]) -> str:
+    """The text of a mix for `parse_mix`; of styles without a share nothing is left."""
+    some = {reference: share for reference, share in shares.items() if share > 0}
+    return "+".join(f"{name}:{share:g}" for name, share in some.items()) if len(some) > 1 else next(iter(some))
+
+
+def called(card: StyleCard) -> str:
+    """What opens the style of a card: its name, or the mix that it is."""
+    return write_mix(card.training.get("mix") or {card.name: 1.0})
+
+
+def _share(reference: str, text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < math.inf:
+        raise StylecoreError(
+            f"the share of {reference} is {text!r}, and must be a number above 0, "
+            "for example starry_night:0.6+great_wave:0.4."
+        )
+    return share
 
 
 @dataclass(frozen=True)
@@ -136,12 +186,13 @@ def write_alias(file: Path, name: str, alias: str, which: str) -> None:
 
 
 def open_style(reference: str, folders: Sequence[Path] | None = None) -> StyleModel:
-    """Load the style of a reference.
+    """Load the style of a reference, or of a mix.
 
     Raises:
-        StylecoreError: as `find_style`, and when the file is damaged.
+        StylecoreError: as `parse_mix`, `find_style` and `mix`, and when a file is damaged.
     """
-    return StyleModel.load(find_style(reference, folders))
+    shares = {reference: 1.0} if Path(reference).is_file() else parse_mix(reference)
+    return mix([(StyleModel.load(find_style(each, folders)), share) for each, share in shares.items()])
 
 
 def find_style(reference: str, folders: Sequence[Path] | None = None) -> Path:

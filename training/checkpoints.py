@@ -29,8 +29,7 @@ from training.evaluation import evaluate
 from training.registry.versions import log_preview, log_style
 from training.state import Clock
 from training.tracking import JournaledTracker
-from training.tracking.environment import environment_tags
-from training.tracking.store import default_tracking_uri
+from training.tracking.environment import default_tracking_uri, environment_tags
 
 NOTE_PICTURE = 384
 """Longest side in pixels of the style picture in the run's note."""

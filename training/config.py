@@ -24,6 +24,7 @@ LEAST_REDUCED_SIDE = 16
 """Least side in pixels of a crop at the smallest scale of the loss: VGG halves it four times."""
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["no", "bf16", "fp16"]
+TrainedWeights = Literal["all", "affine"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class TrainConfig:
         0.0, "standard deviation of the noise added to photos, in training and in use, so that flat areas get strokes"
     )
     init_from: str = setting("", "start from this trained style, a file or a models:/ URI, instead of from scratch")
+    trained_weights: TrainedWeights = setting(
+        "all", "all weights, or only the normalizations' affine parameters and the last layer of --init-from"
+    )
 
     teacher: str = setting("", "distill this trained style too, a file or a models:/ URI, of any form of network")
     teacher_weight: float = setting(1e8, "weight of the mean squared difference to the teacher's pixels")
@@ -96,6 +100,7 @@ class TrainConfig:
     streaming: bool = setting(False, "read a dataset during training, instead of downloading it before")
     crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4")
     smallest_crop: float = setting(0.5, "side of the smallest crop as a share of the photo's short side")
+    small_crops: float = setting(0.0, "share of the training, from its start, in which the crops have half the side")
     batch_size: int = setting(4, "photos for each process and backward pass")
     gradient_accumulation: int = setting(1, "backward passes for each optimizer step")
     workers: int = setting(2, "processes that read photos, beside each training process")
@@ -211,6 +216,8 @@ class TrainConfig:
                 f"--style-layer-weights has {len(self.style_layer_weights)} numbers for {len(self.style_layers)} "
                 "style layers; give one for each, or none."
             )
+        if self.trained_weights == "affine" and not self.init_from:
+            raise StylecoreError("--trained-weights affine needs a trained network: pass --init-from.")
         if not self.learning_rate > 0:
             raise StylecoreError(f"--learning-rate is {self.learning_rate}, and must be above 0.")
         for flag, weight in (

@@ -40,13 +40,6 @@ from training.evaluation import (
     same_weights,
     training_settings,
 )
-from training.registry import Registry
-from training.tracking.delivery import describe_version
-from training.tracking.store import (
-    Metric,
-    connect,
-    plain_errors,
-)
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,8 @@ def find_candidate(reference: str) -> Candidate:
     A file counts as the registered version with the same card and weights, if there is one. (Two files of one network
     may differ in the order of their headers.)
     """
+    from training.registry import Registry
+
     registry = Registry()
     if reference.endswith(".safetensors") or Path(reference).is_file():
         model = StyleModel.load(reference)
@@ -81,6 +76,9 @@ def find_candidate(reference: str) -> Candidate:
 
 def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str, str]) -> None:
     """Log metrics to the LoggedModel of a registered version and to its run, at the step of the network."""
+    from training.tracking.delivery import describe_version
+    from training.tracking.store import Metric, connect, plain_errors
+
     client = connect()
     name, number = version
     with plain_errors(client.tracking_uri, f"logging the evaluation of {name}/{number}"):

@@ -88,3 +88,15 @@ def _grow(mask: Tensor) -> Tensor:
 
 def _shrink(mask: Tensor) -> Tensor:
     return 1 - _grow(1 - mask)
+
+
+@torch.no_grad()
+def output_statistics(stylized: Tensor) -> dict[str, float]:
+    """Minimum, maximum and mean of a batch, and the share of values that are burnt in to black or white."""
+    saturated = (stylized <= BURNT_IN) | (stylized >= 1 - BURNT_IN)
+    return {
+        "output/min": float(stylized.min()),
+        "output/max": float(stylized.max()),
+        "output/mean": float(stylized.float().mean()),
+        "output/saturated_share": float(saturated.float().mean()),
+    }

@@ -8,6 +8,7 @@ files, shuffled in a buffer, and every process reads its own part: the order dep
 import hashlib
 import io
 import signal
+import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
@@ -54,19 +55,21 @@ def open_photos(source: str, streaming: bool = False) -> Any:
         streaming: read a dataset during training, instead of downloading it before. Has no effect on a folder.
 
     Returns:
-        A `datasets.Dataset`, or `datasets.IterableDataset` when streaming, with a column "image" of `File`s.
+        A `datasets.Dataset`, or `datasets.IterableDataset` when streaming, with a column "image" of `File`s. For
+        `SAMPLES` a list of such rows.
 
     Raises:
         StylecoreError: when the folder is missing or empty, or the dataset cannot be loaded or has no images.
     """
+    folder = Path(source).expanduser()
+    if source == SAMPLES and not folder.is_dir() and (samples := sample_photos()):  # needs no package for datasets
+        return [{"image": {"bytes": None, "path": str(path)}} for path in samples.values()]
     import datasets
 
-    folder = Path(source).expanduser()
     what = f"--photos {source} is not a folder, and cannot be loaded as a dataset of the hub"
     where: dict[str, Any] = {"path": source}
     if folder.is_dir() or source == SAMPLES:
-        paths = _files_below(folder, PHOTO_SUFFIXES) if folder.is_dir() else [str(p) for p in sample_photos().values()]
-        if paths:
+        if paths := _files_below(folder, PHOTO_SUFFIXES):
             return datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image(decode=False))
         where = {"path": "parquet", "data_files": _files_below(folder, (".parquet",))}
         what = f"the parquet files of --photos {source} cannot be read"
@@ -115,9 +118,8 @@ def describe_photos(photos: Any, source: str) -> dict[str, str]:
 
 def is_stream(photos: Any) -> bool:
     """Whether the photos are a stream, which has no access by number."""
-    import datasets
-
-    return isinstance(photos, datasets.IterableDataset)
+    datasets = sys.modules.get("datasets")  # a stream comes from it
+    return datasets is not None and isinstance(photos, datasets.IterableDataset)
 
 
 def batches(

@@ -26,7 +26,6 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list
 from torch import Tensor, nn
 
-from stylecore.color import BURNT_IN
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, add_noise
@@ -43,6 +42,7 @@ from training.checkpoints import (
     write_checkpoint,
 )
 from training.config import TrainConfig, find_file, parse_config
+from training.measures import output_statistics
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
@@ -109,7 +109,8 @@ def train(
     network.to(memory_format=memory_format)
     if teacher := load_teacher(config):
         teacher.to(accelerator.device).to(memory_format=memory_format)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    weights = [each for each in network.parameters() if each.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     progress = Progress(0, "", global_batch_size)
     state = _open_folder(config, resume) if accelerator.is_main_process else None
@@ -165,7 +166,9 @@ def train(
             for backward_pass in range(1, config.gradient_accumulation + 1):
                 batch = next(stream)
                 unreadable.add(batch.unreadable)
-                content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
+                side = config.crop // 2 if over < config.small_crops else config.crop
+                pixels = batch.pixels[..., :side, :side]
+                content = pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
                 with _synchronized(accelerator, trained, last):
                     # These depend only on the iteration: they are the same in all processes and after a resume.
@@ -254,7 +257,8 @@ def train(
         if unreadable.names:
             print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
         print(f"done; the checkpoints are in {config.folder}{_registered(config, tracker)}.")
-        print(f"compare the runs with `make mlflow-ui`, at {tracker.comparison_link()}")
+        if link := tracker.comparison_link():
+            print(f"compare the runs with `make mlflow-ui`, at {link}")
 
 
 def initial_network(config: TrainConfig) -> TransformNet:
@@ -262,13 +266,17 @@ def initial_network(config: TrainConfig) -> TransformNet:
     if not config.init_from:
         return TransformNet(config.network)
     trained = _trained_style(config.init_from)
-    if replace(trained.card.network, input_noise=config.input_noise) != config.network:
+    if not trained.card.network.same_form(config.network):
         raise StylecoreError(
             f"--init-from {config.init_from} is a network of another form than this run's "
             f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
         )
     network = TransformNet(config.network)
     network.load_state_dict(trained.network.state_dict())
+    if config.trained_weights == "affine":
+        network.requires_grad_(False)
+        for parameter in network.affine_parameters():
+            parameter.requires_grad_(True)
     return network
 
 
@@ -288,18 +296,6 @@ def _trained_style(reference: str) -> StyleModel:
     else:
         path = find_file(reference)
     return StyleModel.load(path)
-
-
-@torch.no_grad()
-def output_statistics(stylized: Tensor) -> dict[str, float]:
-    """Minimum, maximum and mean of a batch, and the share of values that are burnt in to black or white."""
-    saturated = (stylized <= BURNT_IN) | (stylized >= 1 - BURNT_IN)
-    return {
-        "output/min": float(stylized.min()),
-        "output/max": float(stylized.max()),
-        "output/mean": float(stylized.float().mean()),
-        "output/saturated_share": float(saturated.float().mean()),
-    }
 
 
 def _refuse_lost_processes(accelerator: Accelerator) -> None:

@@ -40,6 +40,7 @@ class Limits:
         lessons_kept, lesson_hours: styles that were taught here are kept until there are more, or so long.
         lesson_painting_side, lesson_photo_side: longest side of the painting that is kept, and of the visitor's photo.
         lesson_megabytes: free on the disk, or else no lesson begins.
+        lesson_memory_megabytes: free memory, or else no lesson begins.
         previews: previews shown while Gatys' method paints, at most.
         remembered_megabytes: of network results kept, so that other settings of the same picture answer at once.
     """
@@ -73,5 +74,6 @@ class Limits:
     lesson_painting_side: int = 1600
     lesson_photo_side: int = 512
     lesson_megabytes: int = 500
+    lesson_memory_megabytes: int = 2000
     previews: int = 100
     remembered_megabytes: int = 256

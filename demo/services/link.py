@@ -10,6 +10,9 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
 from stylecore.library import CHAMPION
 
+SHARE = 0.5
+"""Of the second style of a mix, where nobody chose one."""
+
 
 @dataclass(frozen=True)
 class LinkedSettings:
@@ -18,6 +21,8 @@ class LinkedSettings:
     Attributes:
         style: its name; empty for the page's own choice.
         version: a number or an alias.
+        mix: the name of a second style; empty for none.
+        share: of the second style, 0 to 1.
         strength: 0 to 1.
         brush, longest_side: within the page's limits.
         keep_colors: whether the photo's colors are kept.
@@ -25,6 +30,8 @@ class LinkedSettings:
 
     style: str
     version: str
+    mix: str
+    share: float
     strength: float
     brush: float
     longest_side: int
@@ -38,15 +45,22 @@ def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Lim
         catalogue.find(style).resolve(version)
     except StylecoreError:
         version = CHAMPION
-        style = style if style in {entry.name for entry in catalogue.styles()} else ""
+        style = style if _is_there(style, catalogue) else ""
+    mix = query.get("mix", "")
     return LinkedSettings(
         style=style,
         version=version,
+        mix=mix if mix and _is_there(mix, catalogue) else "",
+        share=_number(query, "share", 0, 1, SHARE),
         strength=_number(query, "strength", 0, 1, 1.0),
         brush=_number(query, "brush", limits.least_brush, limits.largest_brush, BRUSH),
         longest_side=int(_number(query, "size", limits.smallest_side, limits.stylize_max_side, limits.stylize_side)),
         keep_colors=query.get("colors") == "photo",
     )
+
+
+def _is_there(style: str, catalogue: Catalogue) -> bool:
+    return style in {entry.name for entry in catalogue.styles()}
 
 
 def _number(query: Mapping[str, str], key: str, least: float, most: float, default: float) -> float:

@@ -21,14 +21,17 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH, painted_size
 from stylecore.inference.engine import LARGEST_WHOLE, TILE_SIDE, Engine
 from stylecore.inference.tiling import tiles
+from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.library import CHAMPION
+from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
 
 Key = tuple[str, str, str, int, float]
 """Digest of the photo, style, version, longest side, brush."""
 
 RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO, quantized to 8 bits"}
 """What the engine's runtimes are called."""
+MIXES_KEPT = 4
+"""Mixed networks, the newest."""
 LIVE_PATIENCE = 1.0
 """Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
 
@@ -97,6 +100,7 @@ class Stylizer:
         self._running = threading.Lock()
         self._remembering = threading.Lock()
         self._engines: OrderedDict[StyleModel, Engine] = OrderedDict()
+        self._mixes: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
         self._results: OrderedDict[Key, Stylized] = OrderedDict()
 
     def stylize(
@@ -111,8 +115,8 @@ class Stylizer:
 
         Args:
             photo: the file.
-            style: its name.
-            version: a number or an alias.
+            style: its name, or a mix of styles, see `parse_mix`.
+            version: a number or an alias, of a style that is not mixed.
             longest_side: of the result in pixels; photos are reduced to it, never enlarged.
             brush: size of the strokes, see `Engine.stylize`.
 
@@ -122,7 +126,7 @@ class Stylizer:
         """
         side = self._checked_side(longest_side)
         self._check_brush(brush)
-        number = self.catalogue.find(style).resolve(version or CHAMPION)
+        number = self._resolve(style, version)
         try:
             content = Path(photo).read_bytes()
         except OSError:
@@ -137,18 +141,54 @@ class Stylizer:
 
     def live(self, frame: Tensor, style: str) -> Tensor | None:
         """Stylize one frame of a webcam, (3, H, W) in [0, 1], by the style's fast network where it has one; None when
-        others are at work for too long.
+        others are at work for too long. The style may be a mix.
 
         Raises:
             StylecoreError: for an unknown style.
         """
-        model = self.catalogue.open(style, self.catalogue.find(style).fast_version)
+        model = self._open(style, self._resolve(style, fast=True))
         if not self._running.acquire(timeout=LIVE_PATIENCE):
             return None
         try:
             return self._engine(model).stylize(frame)
         finally:
             self._running.release()
+
+    def title(self, style: str) -> str:
+        """The title of a style or of a mix.
+
+        Raises:
+            StylecoreError: for an unknown style.
+        """
+        return " with ".join(self.catalogue.find(parse_reference(each).name).title for each in parse_mix(style))
+
+    def _resolve(self, style: str, version: str = CHAMPION, *, fast: bool = False) -> str:
+        """The number of a style's version; of a mix, those of all, with "+" between."""
+        shares = parse_mix(style)
+        if len(shares) == 1:
+            entry = self.catalogue.find(style)
+            return entry.fast_version if fast else entry.resolve(version or CHAMPION)
+        numbers = []
+        for each in shares:
+            reference = parse_reference(each)
+            entry, named = self.catalogue.find(reference.name), reference.alias or reference.version
+            numbers.append(entry.fast_version if fast and not named else entry.resolve(named or CHAMPION))
+        return "+".join(numbers)
+
+    def _open(self, style: str, version: str) -> StyleModel:
+        """The network of a version that `_resolve` found; a mix is kept, because its engine is."""
+        shares = parse_mix(style)
+        if len(shares) == 1:
+            return self.catalogue.open(style, version)
+        names = [parse_reference(each).name for each in shares]
+        models = [self.catalogue.open(*each) for each in zip(names, version.split("+"), strict=True)]
+        with self._remembering:
+            if (style, version) not in self._mixes:
+                self._mixes[style, version] = mix(list(zip(models, shares.values(), strict=True)))
+            self._mixes.move_to_end((style, version))
+            while len(self._mixes) > MIXES_KEPT:
+                self._mixes.popitem(last=False)
+            return self._mixes[style, version]
 
     def _checked_side(self, longest_side: float | None) -> int:
         limits = self.limits
@@ -169,7 +209,7 @@ class Stylizer:
             )
 
     def _run(self, photo: str | Path, style: str, version: str, side: int, brush: float) -> Stylized:
-        model = self.catalogue.open(style, version)
+        model = self._open(style, version)
         picture = read_photo(photo, max_side=side, max_pixels=self.limits.photo_pixels)
         started = time.perf_counter()
         stylized, device, runtime = self._apply(model, picture.pixels, brush)
@@ -211,6 +251,8 @@ class Stylizer:
         self._engines.move_to_end(model)
         while len(self._engines) > MODELS_KEPT:
             self._engines.popitem(last=False)
+        for old in [each for each in self._engines if each.card.training.get("mix")][:-MIXES_KEPT]:
+            del self._engines[old]
         return self._engines[model]
 
     def _recall(self, key: Key) -> Stylized | None:
@@ -230,12 +272,22 @@ class Stylizer:
         return sum(kept.megabytes for kept in self._results.values())
 
 
+def mixed(style: str, version: str, other: str | None, share: float) -> tuple[str, str]:
+    """The style and version to ask for, if the style is mixed with the share (0 to 1) of another one."""
+    if not other or other == style or share <= 0:
+        return style, version
+    if share >= 1:
+        return other, CHAMPION
+    first = style if version in ("", CHAMPION) else f"{style}/{version}"
+    return write_mix({first: 1 - share, other: share}), CHAMPION
+
+
 def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[str, Any]:
     """What is written into a download, to make the picture again."""
     height, width = result.size
     return {
         "command": "stylize",
-        "style": result.card.name,
+        "style": called(result.card),
         "version": result.version,
         "max_side": max(height, width),
         "strength": strength,

@@ -12,4 +12,4 @@ import demo.services.zero_gpu  # noqa: E402, F401 - `spaces` wants to be importe
 from demo.app import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["--teach", *sys.argv[1:]] if (HERE / "training").is_dir() else None))

@@ -36,8 +36,8 @@ def build_api(stylizer: Stylizer) -> None:
 
         Args:
             photo: A picture file: JPEG, PNG, WebP, HEIC, TIFF, GIF or AVIF.
-            style: Name of a style, see /styles.
-            version: A version's number or alias.
+            style: Name of a style, see /styles; or a mix, such as starry_night:0.6+great_wave:0.4.
+            version: A version's number or alias; of a mix the styles are named with theirs, such as starry_night@fast.
             longest_side: Longest side of the result in pixels; a smaller photo keeps its exact size.
             strength: 0 gives the photo, 1 the full style.
             keep_colors: Keep the photo's colors and take only the strokes.

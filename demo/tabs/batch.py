@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 from demo.errors import plainly, sentence_of
 from demo.page import photos_input, progress_line, refusal, status_line
 from demo.services.limits import BATCH
-from demo.services.stylize import Stylizer, settings_of
+from demo.services.stylize import Stylizer, mixed, settings_of
 from demo.tabs.sheet import QUIET
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
@@ -24,14 +24,21 @@ from stylecore.pictures.read import encode_picture
 
 @dataclass(frozen=True)
 class Wanted:
-    """What every photo is painted with: as in `Stylizer.stylize` and `Stylized.finish`."""
+    """What every photo is painted with: as in `Stylizer.stylize`, `mixed` and `Stylized.finish`."""
 
     style: str
     version: str
+    mix: str | None
+    share: float
     longest_side: int
     brush: float
     strength: float
     keep_colors: bool
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """Style and version, with the second style."""
+        return mixed(self.style, self.version, self.mix, self.share)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> It
         raise StylecoreError("there are no photos yet; drop some, or choose them.")
     if len(photos) > most:
         raise StylecoreError(f"choose at most {most} photos at once, not {len(photos)}.")
-    title = stylizer.catalogue.find(wanted.style).title
+    title = stylizer.title(wanted.asked[0])
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
     file = folder / f"{file_name('photos', wanted.style)}.zip"
     left_out: list[str] = []
@@ -86,7 +93,7 @@ def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> It
 
 def _stylized(stylizer: Stylizer, photo: str, wanted: Wanted) -> tuple[bytes, str]:
     """The picture as a file, and its suffix: JPEG, or PNG where it is transparent."""
-    result = stylizer.stylize(photo, wanted.style, wanted.version, wanted.longest_side, wanted.brush)
+    result = stylizer.stylize(photo, *wanted.asked, wanted.longest_side, wanted.brush)
     pixels = result.finish(wanted.strength, wanted.keep_colors)
     settings = settings_of(result, wanted.strength, wanted.keep_colors)
     if result.alpha is not None:

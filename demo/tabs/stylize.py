@@ -12,8 +12,8 @@ from demo.errors import plainly, sentence_of
 from demo.page import photo_input, pick_sample, status_line
 from demo.services.catalogue import Catalogue, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
-from demo.services.link import settings_of_link
-from demo.services.stylize import Stylizer
+from demo.services.link import SHARE, settings_of_link
+from demo.services.stylize import Stylizer, mixed
 from demo.services.teach.lessons import owner_of
 from demo.tabs.batch import build_batch
 from demo.tabs.before_after import before_after_html
@@ -29,6 +29,7 @@ from stylecore.library import CHAMPION
 from stylecore.pictures.read import readable_formats
 from stylecore.samples import sample_photos
 
+NO_MIX = ("No other style", "")
 SECONDS_BETWEEN_LOOKS = 0.5
 """While styles are on their way."""
 
@@ -143,9 +144,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                     elem_id="version",
                 )
                 card = gr.HTML("", elem_id="about")
-            build_batch(stylizer, [style, version, longest_side, brush, strength, keep_colors])
+            with gr.Accordion("Mix with another style", open=False, elem_id="mix-more"), gr.Row():
+                mix = gr.Dropdown([NO_MIX], value="", label="Mix with", elem_id="mix", min_width=200)
+                share = gr.Slider(0, 1, SHARE, step=0.05, label="Share of this style", elem_id="share", buttons=[])
+            build_batch(stylizer, [style, version, mix, share, longest_side, brush, strength, keep_colors])
             build_sheet(stylizer, photo, strength, keep_colors)
-            build_live(stylizer, style)
+            build_live(stylizer, style, mix, share)
 
     def show_styles(request: gr.Request, token: str = "") -> Iterator[tuple[Any, ...]]:
         """The cards, and the settings of the link; while styles are on their way, again whenever one is there."""
@@ -160,10 +164,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 first = not chosen
                 if first and loading:  # what the link asks for may be there now
                     linked = settings_of_link(dict(request.query_params), catalogue, limits)
+                mix_with = {"value": linked.mix} if first else {}
                 chosen = chosen or linked.style or next((entry.name for entry in entries), "")
                 settings = (
                     chosen,
                     *_of_style(catalogue, chosen, linked.version),
+                    linked.share,
                     linked.strength,
                     linked.brush,
                     linked.longest_side,
@@ -173,6 +179,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                     style_cards(entries, chosen),
                     gr.Markdown(notice, visible=bool(notice)),
                     *(settings if first else (gr.skip(),) * len(settings)),
+                    gr.Dropdown([NO_MIX, *((entry.title, entry.name) for entry in entries)], **mix_with),
                 )
             if not loading:
                 return
@@ -189,12 +196,15 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
         strength: float,
         keep_colors: bool,
         brush: float,
+        mix: str | None,
+        share: float,
     ) -> tuple[Any, ...]:
         if not style and photo is not None:
             raise StylecoreError(catalogue.notice or "there is no style yet.")
         if not style:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        shown = stylize(stylizer, photo, style, version, longest_side, strength, keep_colors, brush)
+        asked = mixed(style, version, mix, share)
+        shown = stylize(stylizer, photo, *asked, longest_side, strength, keep_colors, brush)
         return (
             before_after_html(shown.pictures),
             shown.status,
@@ -211,23 +221,23 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
 
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
-    linked = [strength, brush, longest_side, keep_colors]
+    linked = [share, strength, brush, longest_side, keep_colors]
     page.load(
         plainly(show_styles),
         [token] if token else None,
-        [styles, notice, style, version, card, *linked],
+        [styles, notice, style, version, card, *linked, mix],
         **setting_style,
     )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
     samples.select(plainly(pick_sample), None, [photo], **QUIET)
     copied: dict[str, Any] = {"outputs": [copy_link], **QUIET}
     copy_link.click(
-        None, [strength, brush, keep_colors, longest_side, version], js=script("copy_link"), **copied
+        None, [strength, brush, keep_colors, longest_side, version, mix, share], js=script("copy_link"), **copied
     ).then(None, js=script("copy_link_again"), **copied)
     gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), **QUIET)
     run: dict[str, Any] = {
         "fn": answer_or_say_why_not,
-        "inputs": [photo, style, version, longest_side, strength, keep_colors, brush],
+        "inputs": [photo, style, version, longest_side, strength, keep_colors, brush, mix, share],
         "outputs": [result, status, png, jpeg],
         "show_progress": "minimal",
         "show_progress_on": [status],
@@ -235,8 +245,11 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
         # Whoever asks again before the answer is there gets the answer to what was asked last.
         "trigger_mode": "always_last",
     }
+    # `mix.change` also after a link: the change of the style may come before the page has the link's second style.
     gr.on(
-        [style.change, photo.change, version.input, longest_side.release, brush.release], **run, concurrency_id=MODEL
+        [style.change, photo.change, version.input, longest_side.release, brush.release, mix.change, share.release],
+        **run,
+        concurrency_id=MODEL,
     )
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)

@@ -11,7 +11,8 @@ import gradio as gr
 from demo.errors import plainly
 from demo.page import live_input, status_line
 from demo.services.limits import LIVE
-from demo.services.stylize import Stylizer
+from demo.services.stylize import Stylizer, mixed
+from stylecore.library import CHAMPION
 from stylecore.pictures.read import encode_picture, load_picture
 
 LIVE_SECONDS_BETWEEN_FRAMES = 0.2
@@ -33,7 +34,7 @@ def live(stylizer: Stylizer, frame: bytes | None, style: str) -> tuple[str, str]
         return None
     seconds = time.perf_counter() - started
     content = base64.b64encode(encode_picture(painted, "JPEG")).decode()
-    title = html.escape(stylizer.catalogue.find(style).title)
+    title = html.escape(stylizer.title(style))
     height, width = painted.shape[1:]
     return (
         f'<img class="live" alt="Your webcam, painted" src="data:image/jpeg;base64,{content}">',
@@ -41,8 +42,13 @@ def live(stylizer: Stylizer, frame: bytes | None, style: str) -> tuple[str, str]
     )
 
 
-def build_live(stylizer: Stylizer, style: gr.State) -> None:
-    """Lay out the accordion with the webcam, and connect it; `style` holds the name of the chosen one."""
+def build_live(stylizer: Stylizer, style: gr.State, mix: gr.Dropdown, share: gr.Slider) -> None:
+    """Lay out the accordion with the webcam, and connect it.
+
+    Args:
+        style: holds the name of the chosen style.
+        mix, share: the second style, and its share.
+    """
     limits = stylizer.limits
     with gr.Accordion("Live from the webcam", open=False, elem_id="live-more"):
         gr.HTML(
@@ -64,12 +70,12 @@ def build_live(stylizer: Stylizer, style: gr.State) -> None:
             painted = gr.HTML('<div class="live empty"></div>', min_height=230, elem_id="live")
         live_status = gr.HTML(status_line("&nbsp;"), elem_id="live-status")
 
-    def paint_frame(frame: bytes | None, style: str) -> tuple[Any, Any]:
-        return live(stylizer, frame, style) or (gr.skip(), gr.skip())
+    def paint_frame(frame: bytes | None, style: str, mix: str | None, share: float) -> tuple[Any, Any]:
+        return live(stylizer, frame, mixed(style, CHAMPION, mix, share)[0]) or (gr.skip(), gr.skip())
 
     camera.stream(
         plainly(paint_frame),
-        [camera, style],
+        [camera, style, mix, share],
         [painted, live_status],
         stream_every=LIVE_SECONDS_BETWEEN_FRAMES,
         time_limit=limits.live_seconds,

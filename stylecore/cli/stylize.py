@@ -28,7 +28,12 @@ class Job:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or one folder, or - for standard input")
-    parser.add_argument("--style", required=True, metavar="NAME_OR_FILE", help="see `python -m stylecore styles`")
+    parser.add_argument(
+        "--style",
+        required=True,
+        metavar="NAME_OR_FILE",
+        help="see `python -m stylecore styles`; or a mix: starry_night:0.6+great_wave:0.4",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -132,6 +137,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
     from tqdm import tqdm
 
     from stylecore.color import blend
+    from stylecore.library import called
     from stylecore.pictures.read import load_picture, output_format, save_picture
 
     if job.output != STANDARD:
@@ -147,7 +153,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
     stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
     settings = {
         "command": "stylize",
-        "style": engine.card.name,
+        "style": called(engine.card),
         "iterations": engine.card.iterations,
         "strength": options.strength,
         "keep_colors": options.keep_colors,

@@ -72,8 +72,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(painted: Any, engine: Any) -> dict[str, Any]:
+    from stylecore.library import called
+
     return {
-        "style": engine.card.name,
+        "style": called(engine.card),
         "iterations": engine.card.iterations,
         "runtime": engine.runtime,
         "frames": painted.frames,

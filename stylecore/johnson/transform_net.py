@@ -10,7 +10,7 @@ One class has two well-known forms:
   (Odena et al. 2016: no checkerboard), and a linear output in the ImageNet-normalized space.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -99,6 +99,10 @@ class TransformNetConfig:
         """Channels at full, half and quarter size."""
         return (round(32 * self.width), round(64 * self.width), round(128 * self.width))
 
+    def same_form(self, other: "TransformNetConfig") -> bool:
+        """Whether the weights of one network fit the other: all but the noise is the same."""
+        return replace(self, input_noise=other.input_noise) == other
+
     @property
     def border(self) -> int:
         """Width in pixels of the border that depends on the padding of the residual blocks: 8 for each block."""
@@ -138,6 +142,15 @@ class TransformNet(nn.Module):
             UpsamplingLayer(half, full, config),
             ConvolutionLayer(full, 3, 9, config, normalize=config.normalize_output, relu=False),
         )
+
+    def affine_parameters(self) -> list[nn.Parameter]:
+        """The scales and shifts of the normalizations, and the last layer.
+
+        In a network with conditional instance normalization (Dumoulin et al. 2017) the scales and shifts are all that
+        styles do not share. The last layer has no normalization, and mixes the colors.
+        """
+        layers = [layer for layer in self.modules() if isinstance(layer, nn.InstanceNorm2d | nn.BatchNorm2d)]
+        return [each for layer in (*layers, self.decoder[-1]) for each in layer.parameters()]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Stylize.

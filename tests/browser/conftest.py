@@ -17,6 +17,7 @@ from demo.services.limits import Limits
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.vgg.network import VGG
+from tests.demo.conftest import began_with
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = (
@@ -48,7 +49,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[gr.Blocks
     """A served page with two tiny styles, one of them in two versions."""
     folder = tmp_path_factory.mktemp("bundle")
     network = TransformNetConfig(residual_blocks=1, width=0.25)
-    styles = []
+    styles, models = [], list[StyleModel]()
     for seed, (name, title, version, aliases) in enumerate(
         [
             ("night", "The Night", "1", ["iterations-10"]),
@@ -58,7 +59,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[gr.Blocks
     ):
         torch.manual_seed(seed)
         file = folder / f"{name}-{version}.safetensors"
-        StyleModel(TransformNet(network), StyleCard(name=name, title=title, network=network)).save(file)
+        model = StyleModel(TransformNet(network), StyleCard(name=name, title=title, network=network))
+        models.append(began_with(models[-1], model) if name == "wave" else model)
+        models[-1].save(file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         styles.append({"name": name, "version": version, "aliases": aliases, "file": file.name, "sha256": digest})
     (folder / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))

@@ -27,6 +27,13 @@ def make_style(seed: int, **card: object) -> StyleModel:
     return StyleModel(TransformNet(NETWORK), StyleCard(network=NETWORK, **card))  # type: ignore[arg-type]
 
 
+def began_with(start: StyleModel, style: StyleModel) -> StyleModel:
+    """The style with weights half way to those of a start: such networks can be mixed."""
+    mean = {name: (value + start.network.state_dict()[name]) / 2 for name, value in style.network.state_dict().items()}
+    style.network.load_state_dict(mean)
+    return style
+
+
 def write_bundle(folder: Path, versions: list[tuple[StyleModel, str, list[str]]]) -> Path:
     """A bundle as `python -m training.registry export` writes it, of (model, version, aliases)."""
     folder.mkdir(exist_ok=True)
@@ -56,7 +63,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (night[0], "1", ["iterations-1000"]),
         (night[1], "2", ["iterations-2000"]),
         (night[2], "3", ["iterations-3000", "champion"]),
-        (make_style(4, name="wave", title="<b>Wave</b>"), "1", ["champion"]),
+        (began_with(night[2], make_style(4, name="wave", title="<b>Wave</b>")), "1", ["champion"]),
     ]
     return write_bundle(tmp_path_factory.mktemp("styles") / "bundle", versions)
 

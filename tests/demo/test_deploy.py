@@ -10,15 +10,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import SpaceCard
 from space_folder import connected, contents, hub, space, store  # noqa: F401 - fixtures
 
 from demo import deploy
 from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import StyleModel
+from stylecore.pictures.read import save_picture
 from stylecore.samples import sample_photos
+from stylecore.vgg.weights import find_weights
 from tests.demo.local_hub import TOKEN, Hub
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FORBIDDEN = ("mlflow", "sqlalchemy", "datasets", "optuna", "torchvision")
+"""What a Space that teaches has not."""
 NEEDED_ELSEWHERE = {
     "tqdm": "the command line",
     "huggingface_hub": "deploying, and gradio brings it",
@@ -58,6 +64,39 @@ def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Pat
     shown = deploy.listing(files)
     assert all(path in shown for path in files)
     assert f"in {len(files)} files" in shown
+
+
+def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_path: Path) -> None:
+    try:
+        find_weights("vgg16")
+    except StylecoreError as error:
+        pytest.skip(f"the weights of VGG-16 are not here: {error}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deploy, "restore_published", lambda **_: [])
+        folder = deploy.write_space(tmp_path / "space", tracking_uri=store, teach=True)
+    files = set(deploy.files_of(folder))
+    assert {"training/teach/__main__.py", "cache/vgg16-2ecbe4ce.safetensors"} <= files
+    assert not [path for path in files if path.startswith(("training/report", "training/recipes"))]
+    required = (folder / "requirements.txt").read_text()
+    assert "accelerate==" in required
+    assert "mlflow" not in required
+    save_picture(torch.rand(3, 12, 16).repeat_interleave(10, 1).repeat_interleave(10, 2), tmp_path / "painting.png")
+    code = f"import sys; sys.modules |= dict.fromkeys({FORBIDDEN!r}); from training.teach.__main__ import main; main()"
+    words = "painting.png --name mine --minutes 0.05 --width 0.25 --residual-blocks 1 --style-size 48 --crop 32 "
+    words += "--workers 0 --evaluate-sizes 32 --preview-size 64 --judge-sizes --mixed-precision no --cpu"
+    variables = {f"STYLECORE_{name.upper()}": str(folder / name) for name in ("bundle", "cache", "photos")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()],
+        cwd=tmp_path,
+        env=os.environ | variables | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "learned: python -m stylecore stylize photo.jpg --style " in done.stdout, done.stdout + done.stderr
+    style = StyleModel.load(tmp_path / done.stdout.rpartition("--style ")[2].split()[0])
+    assert style.card.title == "Painting"
+    assert not list(tmp_path.rglob("mlflow.db"))
 
 
 def test_the_front_matter_is_what_a_space_needs(space: Path) -> None:

@@ -7,7 +7,17 @@ import pytest
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.library import StyleReference, find_styles, open_style, parse_reference, what_opens, write_alias
+from stylecore.library import (
+    StyleReference,
+    called,
+    find_styles,
+    open_style,
+    parse_mix,
+    parse_reference,
+    what_opens,
+    write_alias,
+    write_mix,
+)
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.0625)
 
@@ -96,3 +106,42 @@ def test_what_names_no_style_is_answered_with_the_grammar(text: str) -> None:
 def test_files_have_no_version_numbers(library: Path) -> None:
     with pytest.raises(StylecoreError, match=r"no style 'waves/1': there are .*waves@small-style-weight"):
         open_style("waves/1", [library])
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("waves", {"waves": 1.0}),
+        ("waves:0.6+stars:0.4", {"waves": 0.6, "stars": 0.4}),
+        ("waves@fast + models:/stars/2", {"waves@fast": 1.0, "models:/stars/2": 1.0}),
+        ("my/waves.safetensors:3+stars:1", {"my/waves.safetensors": 3.0, "stars": 1.0}),
+    ],
+)
+def test_the_grammar_of_mixes(text: str, shares: dict[str, float]) -> None:
+    assert parse_mix(text) == shares
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a:0+b:1", "a:-1+b:1", "a:nan+b:1", "a:inf+b:1", "a:x+b:1", "a:1+b", "a+a", "a+b+c+d+e", "+".join("a" * 5000)],
+)
+def test_what_is_no_mix_is_answered_with_an_example(text: str) -> None:
+    with pytest.raises(StylecoreError, match=r"starry_night:0\.6\+great_wave:0\.4"):
+        parse_mix(text)
+
+
+def test_a_mix_is_written_as_it_is_read() -> None:
+    assert write_mix({"waves": 0.6, "stars": 0.4}) == "waves:0.6+stars:0.4"
+    assert write_mix({"waves": 0.0, "stars": 1.0}) == "stars"
+
+
+def test_a_mix_is_opened_by_name_and_knows_what_opens_it(tmp_path: Path) -> None:
+    publish(tmp_path, "first", {10: ["champion"]})
+    (waves,) = find_styles([tmp_path])
+    model = StyleModel.load(waves.path)
+    StyleModel(model.network, StyleCard(name="stars", network=NETWORK)).save(tmp_path / "stars.safetensors")
+    mixed = open_style("waves:3+stars:1", [tmp_path])
+    assert called(mixed.card) == "waves:0.75+stars:0.25"
+    assert called(model.card) == "waves"
+    with pytest.raises(StylecoreError, match="no style 'clouds'"):
+        open_style("waves+clouds", [tmp_path])

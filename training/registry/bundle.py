@@ -15,7 +15,7 @@ from stylecore.library import CHAMPION
 from training.registry.published import swap_folder
 
 if TYPE_CHECKING:
-    from training.registry import RegisteredVersion, Registry
+    from training.registry.registry import RegisteredVersion, Registry
 
 BUNDLE_FORMAT = "stylecore.bundle/1"
 MANIFEST = "manifest.json"

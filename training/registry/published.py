@@ -52,9 +52,10 @@ from stylecore.johnson.style_model import StyleModel, read_card
 from stylecore.library import ALIASES_FILE, write_alias
 from training.registry.errors import as_stylecore_errors
 from training.registry.versions import INT8_TAG
-from training.tracking.delivery import JOURNAL_TAG, NOTE_IMAGE, log_params_and_tags, newest, words_of
+from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, newest, words_of
 from training.tracking.environment import environment_tags
 from training.tracking.store import LOCAL_STORE, connect, fetch, plain_errors
+from training.tracking.values import NOTE_IMAGE
 
 PUBLISHED = LOCAL_STORE / "published"
 FORMAT = "stylecore.published-run/1"

@@ -21,7 +21,6 @@ from training.registry.errors import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
 from training.tracking.delivery import (
-    NOTE_IMAGE,
     log_datasets,
     log_metrics,
     log_params_and_tags,
@@ -29,6 +28,7 @@ from training.tracking.delivery import (
 )
 from training.tracking.experiments import open_experiment
 from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
+from training.tracking.values import NOTE_IMAGE
 
 RESTORED_ALIASES = "restored_aliases"
 """Tag of a version: the aliases that a restore gave it. Its other aliases were given by hand."""

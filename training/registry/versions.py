@@ -16,7 +16,7 @@ from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.pictures.read import to_image
-from training.tracking.delivery import ModelDescription
+from training.tracking.values import ModelDescription
 
 if TYPE_CHECKING:  # it imports Accelerate, which the page does without
     from training.tracking import JournaledTracker

@@ -16,8 +16,8 @@ from training.experiments.costs import RUN_NAME as COSTS
 from training.experiments.objectives import COMPARISON
 from training.registry import RegisteredVersion, Registry
 from training.registry.published import SYSTEM_METRICS, previews_of
-from training.tracking.delivery import NOTE_IMAGE
 from training.tracking.store import MlflowClient, Run, all_pages, plain_errors
+from training.tracking.values import NOTE_IMAGE
 
 EARLIER = "fine-strokes"
 """Alias of the champion that a style had before its network was trained with losses relative to the painting."""

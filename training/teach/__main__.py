@@ -29,7 +29,6 @@ from stylecore.vgg.weights import load_vgg
 from training.checkpoints import Lesson
 from training.command import run_command
 from training.config import NotGiven, TrainConfig, given_settings
-from training.registry import Registry
 from training.state import ENOUGH
 from training.teach.finish import finish
 from training.teach.painting import name_of, read_painting, title_of
@@ -37,6 +36,7 @@ from training.teach.progress import Progress
 from training.teach.settings import BRUSHES, DEFAULTS, content_weight, keep_order, kept_order, precision, style_size
 from training.teach.start import nearest_start
 from training.tracking import TrackingError
+from training.tracking.environment import default_tracking_uri
 from training.train import Stopped, train
 
 STOPPED = 143
@@ -114,8 +114,11 @@ def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, object], brush
 def _refuse_taken(name: str) -> None:
     """Raise StylecoreError if there is a style of this name."""
     taken = any(style.card.name == name for style in find_styles())
-    with contextlib.suppress(StylecoreError, TrackingError):  # a store that does not answer: the tracker says so
-        taken = taken or bool(Registry().versions(name))
+    if not taken and default_tracking_uri():
+        from training.registry import Registry
+
+        with contextlib.suppress(StylecoreError, TrackingError):  # a store that does not answer: the tracker says so
+            taken = bool(Registry().versions(name))
     if taken:
         raise StylecoreError(f"there is a style {name} already; choose another --name.")
 

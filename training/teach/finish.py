@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.quantization import Quantization, sidecar_of, write_quantization
@@ -11,8 +12,11 @@ from stylecore.library import CHAMPION, FAST
 from training.checkpoints import style_files
 from training.config import TrainConfig
 from training.quantize import quantize, read_photos
-from training.registry import RegisteredVersion, Registry
 from training.tracking import TrackingError
+from training.tracking.environment import default_tracking_uri
+
+if TYPE_CHECKING:  # they import MLflow, which need not be installed
+    from training.registry import RegisteredVersion, Registry
 
 SMALLEST_CHANNELS = 0.5
 """The alias `fast` is for networks of this width or narrower."""
@@ -24,7 +28,7 @@ class Taught:
 
     Attributes:
         file: its network; the sidecar of the quantized one is beside it, if there is one.
-        version: registered number; empty if the store did not answer.
+        version: registered number; empty if the store did not answer, or there is none.
         run_page: address of the run below MLflow's page, or of the page itself if the store is a server.
     """
 
@@ -44,6 +48,10 @@ def finish(config: TrainConfig) -> Taught:
         raise StylecoreError(f"{config.folder} has no network; start the same command again.")
     iterations, file = list(files.items())[-1]
     quantization = _quantized(file, config)
+    if not default_tracking_uri():
+        return Taught(file)
+    from training.registry import Registry
+
     try:
         registry = Registry()
         version = registry.find(f"{config.name}@iterations-{iterations}")
@@ -55,7 +63,7 @@ def finish(config: TrainConfig) -> Taught:
         return Taught(file)
 
 
-def _promote(registry: Registry, version: RegisteredVersion, config: TrainConfig) -> str:
+def _promote(registry: "Registry", version: "RegisteredVersion", config: TrainConfig) -> str:
     reason = f"Taught in {config.minutes:g} minutes, from {Path(config.init_from).stem or 'random weights'}"
     number = version.version
     if config.width <= SMALLEST_CHANNELS:

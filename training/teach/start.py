@@ -4,6 +4,7 @@ The distance is the judge's style error between the paintings (judge.py): the re
 its layers, at full and at half size. Both paintings have as many pixels, so the strokes' share of the picture counts.
 """
 
+import json
 import math
 import os
 import statistics
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.gatys.objective import reduce_picture
-from stylecore.johnson.style_model import StyleCard
+from stylecore.johnson.style_model import StyleCard, read_card
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.library import CHAMPION, StyleFile, find_styles
 from stylecore.losses import gram_matrix, style_loss
@@ -27,6 +28,8 @@ from training.judge import STYLE_LAYERS
 SIDE = 224
 """The paintings are compared with as many pixels as a square of this side has."""
 SCALES = (1, 2)
+BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
+MANIFEST = "manifest.json"
 KEPT_PAINTING = Path("style/picture.jpg")
 """Of a published run, in its folder."""
 
@@ -50,25 +53,35 @@ def nearest_start(painting: Tensor, form: TransformNetConfig, vgg: VGG, without:
     """
     wanted = grams(painting, vgg)
     starts = []
-    for style in candidates(form, without):
-        if picture := painting_of(style):
-            found = grams(load_picture(picture).pixels, vgg)
-            starts.append(Start(reference_of(style.path), style.card, distance(found, wanted)))
+    for style, picture in candidates(form, without):
+        found = grams(load_picture(picture).pixels, vgg)
+        starts.append(Start(reference_of(style.path), style.card, distance(found, wanted)))
     return min(starts, key=lambda start: start.distance, default=None)
 
 
-def candidates(form: TransformNetConfig, without: str) -> list[StyleFile]:
-    """The champions in the library that have this form of network."""
+def candidates(form: TransformNetConfig, without: str) -> list[tuple[StyleFile, Path]]:
+    """The champions that have this form of network, and their paintings: of the library, or of $STYLECORE_BUNDLE."""
+    bundle = os.environ.get(BUNDLE_VARIABLE)
+    known = _of_bundle(Path(bundle)) if bundle else [(style, painting_of(style)) for style in find_styles()]
     return [
-        style
-        for style in find_styles()
-        if CHAMPION in style.aliases and style.card.name != without and same_form(style.card.network, form)
+        (style, painting)
+        for style, painting in known
+        if painting and CHAMPION in style.aliases and style.card.name != without
+        if style.card.network.same_form(form)
     ]
 
 
-def same_form(one: TransformNetConfig, other: TransformNetConfig) -> bool:
-    """Whether the weights of one fit the other: all but the noise is the same."""
-    return {**vars(one), "input_noise": 0} == {**vars(other), "input_noise": 0}
+def _of_bundle(folder: Path) -> list[tuple[StyleFile, Path | None]]:
+    """The styles of a bundle (training.registry.bundle), which a Space has instead of the library."""
+    try:
+        styles = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["styles"]
+        files = [(folder / each["file"], each.get("aliases", ()), each.get("picture")) for each in styles]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StylecoreError(f"the bundle {folder} cannot be read: {error}.") from error
+    return [
+        (StyleFile(file, read_card(file), tuple(aliases)), folder / picture if picture else None)
+        for file, aliases, picture in files
+    ]
 
 
 def painting_of(style: StyleFile) -> Path | None:

@@ -7,8 +7,8 @@ accelerator = Accelerator(log_with=tracker)
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training.tracking.delivery import ModelDescription
     from training.tracking.tracker import JournaledTracker
+    from training.tracking.values import ModelDescription
 
 __all__ = ["JournaledTracker", "ModelDescription", "TrackingError", "database_address"]
 
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:
 
         return JournaledTracker
     if name == "ModelDescription":
-        from training.tracking.delivery import ModelDescription
+        from training.tracking.values import ModelDescription
 
         return ModelDescription
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

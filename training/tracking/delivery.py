@@ -11,7 +11,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,9 +37,8 @@ from PIL import Image
 from training.tracking import TrackingError
 from training.tracking.journal_files import file_digest
 from training.tracking.store import is_server, plain_errors, without_password
+from training.tracking.values import NOTE_IMAGE, ModelDescription, param_text
 
-NOTE_IMAGE = "style/picture.jpg"
-"""Path of the picture that a run's note shows."""
 CHAMPION = "champion"
 """Alias of the default version of a model."""
 METRICS_A_CALL = 1000
@@ -53,32 +51,6 @@ LONGEST_TEXT = 5000
 """MLflow's limit for a version's description."""
 JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
-
-
-@dataclass(frozen=True)
-class ModelDescription:
-    """Description of a checkpoint for the store, beside its weights.
-
-    Attributes:
-        name: of the registered model, and of the file of weights.
-        about: description of the registered model in Markdown, if it has none; its first line is what it is.
-        about_version: description of this version in Markdown; its picture and metrics are written below it.
-        kind: MLflow's type of model.
-        flavor: name of the files' format in `MLmodel`.
-        params: of the LoggedModel.
-        texts: name to content of small files beside the weights; `MLmodel` lists them by their stems.
-        inputs, outputs: name to shape of the float32 tensors that the model takes and gives; -1 is any size.
-    """
-
-    name: str
-    about: str
-    kind: str
-    flavor: str
-    params: dict[str, str] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
-    about_version: str = ""
-    inputs: dict[str, Sequence[int]] = field(default_factory=dict)
-    outputs: dict[str, Sequence[int]] = field(default_factory=dict)
 
 
 def find_or_create_run(
@@ -325,11 +297,6 @@ def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, 
             client.log_batch(run_id, params=all_params[first : first + PARAMS_A_CALL], synchronous=True)
         for first in range(0, len(all_tags), PARAMS_A_CALL):
             client.log_batch(run_id, tags=all_tags[first : first + PARAMS_A_CALL], synchronous=True)
-
-
-def param_text(value: object) -> str:
-    """The text of a setting as a parameter; the values of a tuple have spaces between them."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:

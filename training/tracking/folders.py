@@ -8,8 +8,10 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training.tracking import TrackingError
+from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
 from training.tracking.journal_files import (
     DISK_BYTES,
@@ -20,8 +22,9 @@ from training.tracking.journal_files import (
     all_sent,
     records_in,
 )
-from training.tracking.sender import Sender
-from training.tracking.store import tracking_uri_of, without_password
+
+if TYPE_CHECKING:  # it imports MLflow
+    from training.tracking.sender import Sender
 
 SYNC_SECONDS = 30.0
 """A sync stops when nothing has arrived for this time."""
@@ -67,6 +70,8 @@ def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int
         before, last = journal.sent, journal.last
         if before >= last:
             return 0
+        from training.tracking.sender import Sender
+
         sender = Sender(journal, uri)
         sender.start()
         try:
@@ -202,7 +207,7 @@ def set_aside(folder: Path) -> Path | None:
     return kept
 
 
-def unsent(journal: Journal, sender: Sender) -> str:
+def unsent(journal: Journal, sender: "Sender") -> str:
     """A sentence on the unsent records, and how to send them."""
     count = journal.last - journal.sent
     why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""

@@ -1,4 +1,4 @@
-"""The MLflow store: its address, a client for it, and its errors in plain words.
+"""The MLflow store: a client for it, and its errors in plain words. Its address is in environment.py.
 
 Everything else in this package uses the client of this module, with explicit run ids. Nothing uses MLflow's global
 "active run" or global tracking address.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from filelock import FileLock
@@ -24,7 +24,18 @@ from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from training.tracking import TrackingError, database_address
+from training.tracking import TrackingError
+from training.tracking.environment import (
+    LOCAL_STORE,
+    REPOSITORY,
+    comparison_page,
+    default_tracking_uri,
+    is_server,
+    page_of_runs,
+    sqlite_file,
+    tracking_uri_of,
+    without_password,
+)
 
 __all__ = [
     "LOCAL_STORE",
@@ -47,50 +58,7 @@ __all__ = [
     "tracking_uri_of",
     "without_password",
 ]
-"""Includes names of MLflow, so that other packages need not import it."""
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-LOCAL_STORE = REPOSITORY / "mlruns"
-
-LOCAL_PAGE = "http://127.0.0.1:5000"
-"""Address of `make mlflow-ui`, which shows a local store."""
-
-_SERVERS = ("http", "https")
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-
-
-def default_tracking_uri() -> str:
-    """The store of MLFLOW_TRACKING_URI, or else the repository's `mlruns/mlflow.db`."""
-    return tracking_uri_of(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{LOCAL_STORE / 'mlflow.db'}")
-
-
-def tracking_uri_of(address: str) -> str:
-    """The address with an absolute sqlite path; makes the folder of the sqlite file.
-
-    A relative sqlite path starts at the current folder, as everywhere in MLflow.
-
-    Raises:
-        TrackingError: for an address that is neither a server nor a database, or a folder that cannot be made.
-    """
-    scheme = urlsplit(address).scheme.partition("+")[0]
-    if scheme in _SERVERS:
-        return address.rstrip("/")
-    if scheme not in _DATABASES:
-        raise TrackingError(
-            f"The MLflow store {address!r} (MLFLOW_TRACKING_URI) is neither a server nor a database; "
-            "use a server (http://host:5000), or a database such as sqlite:///mlruns/mlflow.db."
-        )
-    if scheme != "sqlite":
-        return database_address(address)
-    file = _sqlite_file(address)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrackingError(
-            f"The folder of the MLflow store {file} cannot be created ({error.strerror}); "
-            "set MLFLOW_TRACKING_URI to a folder that you can write to."
-        ) from error
-    return f"{urlsplit(address).scheme}:///{file}"
+"""Includes names of MLflow, so that other packages need not import it, and of its address."""
 
 
 def connect(tracking_uri: str | None = None) -> MlflowClient:
@@ -120,29 +88,6 @@ def plain_errors(tracking_uri: str, doing: str) -> Iterator[None]:
             ) from error
         first_line = re.sub(r"\s+", " ", what.strip().partition("\n")[0])[:300].rstrip(". ")
         raise TrackingError(f"The MLflow store at {where} failed while {doing}: {first_line}.") from error
-
-
-def without_password(tracking_uri: str) -> str:
-    """The address without `user:password@`, which can be printed."""
-    parts = urlsplit(tracking_uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else tracking_uri
-
-
-def comparison_page(tracking_uri: str, experiment_id: str, view: str = "", *, charts: bool = True) -> str:
-    """The address of the charts, or else of the table, that compares the runs of an experiment."""
-    page = without_password(tracking_uri) if is_server(tracking_uri) else LOCAL_PAGE
-    return page_of_runs(f"{page}/", experiment_id, view, charts=charts)
-
-
-def page_of_runs(page: str, experiment_id: str, view: str = "", *, charts: bool) -> str:
-    """The address of the table or of the charts of an experiment's runs, below the address `page` of MLflow.
-
-    It asks for MLflow's page on model training, which is not its default page, and maybe for a saved view
-    (experiments.py).
-    """
-    inside = f"/{experiment_id}/runs" if experiment_id else ""
-    asked = ["workflowType=machine_learning", *([f"viewStateShareKey={view}"] if view else [])]
-    return f"{page}#/experiments{inside}?{'&'.join(asked + (['compareRunsMode=CHART'] if charts else []))}"
 
 
 @contextmanager
@@ -211,18 +156,13 @@ def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
 
 def folder_of_store(tracking_uri: str) -> Path | None:
     """The folder of a store that is a file on this machine; None for servers."""
-    return _sqlite_file(tracking_uri).parent if urlsplit(tracking_uri).scheme.startswith("sqlite") else None
-
-
-def is_server(tracking_uri: str) -> bool:
-    """Whether the store is an MLflow server, which then also has the artifacts."""
-    return urlsplit(tracking_uri).scheme in _SERVERS
+    return sqlite_file(tracking_uri).parent if urlsplit(tracking_uri).scheme.startswith("sqlite") else None
 
 
 def store_exists(tracking_uri: str) -> bool:
     """False for a sqlite address whose file is missing; opening it would create the file."""
     is_file = urlsplit(tracking_uri).scheme.partition("+")[0] == "sqlite"
-    return not is_file or _sqlite_file(tracking_uri).is_file()
+    return not is_file or sqlite_file(tracking_uri).is_file()
 
 
 def artifact_folder(tracking_uri: str) -> Path | None:
@@ -234,12 +174,5 @@ def artifact_folder(tracking_uri: str) -> Path | None:
     if is_server(tracking_uri):
         return None
     if urlsplit(tracking_uri).scheme.partition("+")[0] == "sqlite":
-        return _sqlite_file(tracking_uri).parent / "artifacts"
+        return sqlite_file(tracking_uri).parent / "artifacts"
     return LOCAL_STORE / "artifacts"
-
-
-def _sqlite_file(uri: str) -> Path:
-    path = urlsplit(uri).path[1:]  # sqlite:///relative.db, sqlite:////absolute.db
-    if not path or path == ":memory:":
-        raise TrackingError(f"The MLflow store {uri!r} names no file; use sqlite:///mlruns/mlflow.db.")
-    return Path(path).expanduser().absolute()

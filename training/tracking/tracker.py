@@ -27,15 +27,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker
 from PIL import Image
 
 from training.tracking import TrackingError
-from training.tracking.delivery import NOTE_IMAGE, ModelDescription, param_text
-from training.tracking.environment import SystemMetrics, source_tags, start_system_metrics
+from training.tracking.environment import (
+    SystemMetrics,
+    comparison_page,
+    source_tags,
+    start_system_metrics,
+    tracking_uri_of,
+    without_password,
+)
 from training.tracking.folders import (
     NO_ID_YET,
     Past,
@@ -49,9 +55,10 @@ from training.tracking.folders import (
 )
 from training.tracking.journal import END_SECONDS, Journal
 from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers
-from training.tracking.sender import Sender, begin_sending
-from training.tracking.store import comparison_page, tracking_uri_of, without_password
-from training.tracking.values import as_images, jpeg, numbers_and_texts, png
+from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, jpeg, numbers_and_texts, param_text, png
+
+if TYPE_CHECKING:  # it imports MLflow
+    from training.tracking.sender import Sender
 
 STOP_SECONDS = 10.0
 """Longest wait at the end of a stopped run: schedulers kill it soon after SIGTERM, often after 30 s."""
@@ -147,8 +154,7 @@ class JournaledTracker(GeneralTracker):
         aside = None if continued else set_aside(at)
         if aside:
             _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync([aside]))
-        store = without_password(uri) or None
-        journal = Journal(at, store=store, keep_files=self._keep_files, limit=self._disk_bytes)
+        journal = Journal(at, store=without_password(uri) or None, keep_files=self._keep_files, limit=self._disk_bytes)
         try:
             past = Past(journal)
             self._key, known_id = identity(journal, past, run_id, continued)
@@ -169,6 +175,8 @@ class JournaledTracker(GeneralTracker):
                 },
             )
             if uri:
+                from training.tracking.sender import begin_sending
+
                 self._sender = begin_sending(journal, uri, began)
         except BaseException:
             journal.close()
@@ -256,12 +264,9 @@ class JournaledTracker(GeneralTracker):
         for name, picture in values.items():
             images = list(as_images(picture))
             for index, image in enumerate(images):
-                about: dict[str, Any] = {
-                    "key": name if len(images) == 1 else f"{name}/{index}",
-                    "step": int(step or 0),
-                }
-                about |= {"time": milliseconds(), "code": str(uuid.uuid4()), "file": journal.stage(png(image), ".png")}
-                self._record("picture", about)
+                key = name if len(images) == 1 else f"{name}/{index}"
+                about = {"key": key, "step": int(step or 0), "time": milliseconds(), "code": str(uuid.uuid4())}
+                self._record("picture", {**about, "file": journal.stage(png(image), ".png")})
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Log a file as it is now, in the folder `artifact_path` of the run's artifacts."""
@@ -321,9 +326,8 @@ class JournaledTracker(GeneralTracker):
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED", reason: str = "") -> None:
         """End the run; `accelerator.end_training` calls it. `reason` becomes the tag `stop_reason`.
 
-        It waits at most `end_seconds` (for a stopped run STOP_SECONDS) until everything has arrived. Unsent records
-        stay in the journal, and one sentence says how to send them. Of several calls the first one decides the status,
-        and the others do not wait.
+        It waits at most `end_seconds` (for a stopped run STOP_SECONDS) until everything has arrived. What is unsent
+        stays in the journal; one sentence says how to send it. Of several calls the first decides, the others pass.
         """
         journal, sender, arrived = self._journal, self._sender, False
         if journal is None:

@@ -45,7 +45,8 @@ class Course:
         """
         _wait_for_former(folder / "process")
         words = [*COMMAND, "painting.png", "--minutes", f"{lesson.minutes:g}"]
-        words += ["--name", lesson.style, "--title", lesson.title, "--output-dir", "runs", "--progress", "progress"]
+        # With "=", a title that begins with "-" is no flag.
+        words += ["--name", lesson.style, f"--title={lesson.title}", "--output-dir", "runs", "--progress", "progress"]
         variables = dict(os.environ) | {"PYTHONPATH": str(REPOSITORY)} | dict(environment or {})
         with (folder / "output.txt").open("ab") as output:
             process = subprocess.Popen(

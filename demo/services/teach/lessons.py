@@ -74,8 +74,9 @@ def owner_of(token: str) -> str:
 
 
 def new_lesson(owner: str, title: str, minutes: float) -> Lesson:
-    """A lesson with a random id."""
-    return Lesson(secrets.token_hex(8), owner, " ".join(title.split())[:60] or "My painting", minutes, time.time())
+    """A lesson with a random id. Of the title what can be printed is kept: no process takes a null character."""
+    words = "".join(each if each.isprintable() else " " for each in title).split()
+    return Lesson(secrets.token_hex(8), owner, " ".join(words)[:60] or "My painting", minutes, time.time())
 
 
 class LessonFiles:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import logging
+import math
+import re
 import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +105,7 @@ class Teacher:
 
         Raises:
             StylecoreError: for a missing or unreadable picture, minutes that are not offered, a second lesson of one
-                visitor, a full line or a full disk.
+                visitor, a full line, or too little disk or memory.
         """
         limits = self.limits
         if not owner:
@@ -122,7 +125,7 @@ class Teacher:
                 raise StylecoreError("you are teaching a painting already; wait until it is learned, or end it.")
             if len(waiting) >= limits.lessons_waiting:
                 raise StylecoreError(f"{len(waiting)} paintings are waiting to be learned already; try again later.")
-            self._refuse_full_disk()
+            self._refuse_full_machine()
             lesson = self.files.write(new_lesson(owner, title, minutes))
             try:
                 save_picture(picture.pixels, self.files.of(lesson) / "painting.png")
@@ -191,6 +194,7 @@ class Teacher:
     def _teach_all(self) -> None:
         while not self._closing.is_set():
             self._ordered.clear()
+            line: list[Lesson] = []
             try:
                 with self._lock:
                     self._forget_old()
@@ -198,8 +202,10 @@ class Teacher:
                 if line:
                     self._teach(line[0])
                     continue
-            except (OSError, StylecoreError):
+            except Exception:  # without this thread nobody would be taught any more
                 _log.exception("A lesson could not be taught")
+                if line and line[0].starts >= MOST_STARTS:
+                    self._fail(line[0], "it could not be taught here")
             self._ordered.wait(60.0)
 
     def _teach(self, lesson: Lesson) -> None:
@@ -257,10 +263,24 @@ class Teacher:
                 self.files.remove(lesson)
                 self._painted.pop(lesson.id, None)
 
-    def _refuse_full_disk(self) -> None:
+    def _refuse_full_machine(self) -> None:
         there = next(each for each in (self._folder, *self._folder.absolute().parents) if each.exists())
         if shutil.disk_usage(there).free < self.limits.lesson_megabytes * 1e6:
             raise StylecoreError("the disk of this server is nearly full, so nothing can be taught now.")
+        if free_memory() < self.limits.lesson_memory_megabytes * 1e6:
+            raise StylecoreError("this server has too little memory free to teach now; try again later.")
+
+
+def free_memory() -> float:
+    """Bytes that this machine and its container have free; infinite where the system does not say (not Linux)."""
+    free = [math.inf]
+    with suppress(OSError, ValueError, AttributeError):
+        meminfo = Path("/proc/meminfo").read_text()
+        free.append(int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo)[1]) * 1024)  # type: ignore[index]
+    with suppress(OSError, ValueError):  # "max" without a limit
+        group = Path("/sys/fs/cgroup")
+        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(free)
 
 
 def _line(lessons: Sequence[Lesson]) -> list[Lesson]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from demo.errors import plainly
 from demo.services.catalogue import BundleCatalogue
-from demo.services.stylize import Stylizer
+from demo.services.stylize import MIXES_KEPT, Stylizer, mixed
 from demo.tabs.result import describe, stylize
 from demo.tabs.stylize import version_choices
 from stylecore.errors import StylecoreError
@@ -191,3 +191,52 @@ def test_errors_become_one_sentence_and_the_unexpected_is_logged(caplog: pytest.
             handler()
         assert "secret" not in caught.value.message
     assert caplog.text.count("ZeroDivisionError: secret detail") == 2
+
+
+def test_a_mix_is_painted_by_a_network_between_the_two(stylizer: Stylizer, photo: Path) -> None:
+    night, wave = (stylizer.stylize(photo, name).finish(1, False) for name in ("night", "wave"))
+    result = stylizer.stylize(photo, "night:0.9+wave:0.1")
+    between = result.finish(1, False)
+    assert 0 < (between - night).abs().mean() < (between - wave).abs().mean()
+    assert result.version == "3+1"
+    answer = stylize(stylizer, str(photo), "night:0.9+wave:0.1", "champion", 96, 1.0, False)
+    settings = read_settings(answer.png)
+    assert settings is not None
+    assert settings["style"] == "night:0.9+wave:0.1"
+    assert "The Night with &lt;b&gt;Wave&lt;/b&gt;" in answer.status
+    assert result.alpha is not None
+
+
+def test_no_more_than_a_few_mixes_stay_in_memory(stylizer: Stylizer, photo: Path) -> None:
+    for share in range(1, MIXES_KEPT + 4):
+        stylizer.stylize(photo, f"night:1+wave:{share}")
+    assert len(stylizer._mixes) == MIXES_KEPT
+    assert sum("mix" in model.card.training for model in stylizer._engines) == MIXES_KEPT
+
+
+def test_what_cannot_be_mixed_is_one_sentence(stylizer: Stylizer, photo: Path) -> None:
+    for style, says in (
+        ("night+nope", "no style 'nope'"),
+        ("night/1+night/2", "no style 'night/1'|began with"),
+        ("night/1+wave", "cannot be mixed"),
+        ("night@oldest+wave", "no version 'oldest'"),
+        ("../night+wave", "does not name a style"),
+    ):
+        with pytest.raises(StylecoreError, match=says):
+            stylizer.stylize(photo, style)
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked"),
+    [
+        (("night", "2", "", 0.5), ("night", "2")),
+        (("night", "2", None, 0.5), ("night", "2")),
+        (("night", "2", "night", 0.5), ("night", "2")),
+        (("night", "2", "wave", 0.0), ("night", "2")),
+        (("night", "2", "wave", 1.0), ("wave", "champion")),
+        (("night", "2", "wave", 0.4), ("night/2:0.6+wave:0.4", "champion")),
+        (("night", "champion", "wave", 0.4), ("night:0.6+wave:0.4", "champion")),
+    ],
+)
+def test_the_choice_of_a_second_style(choice: tuple[str, str, str, float], asked: tuple[str, str]) -> None:
+    assert mixed(*choice) == asked

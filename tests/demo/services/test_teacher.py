@@ -1,5 +1,7 @@
 """Lessons of several visitors with a quick stand-in for the training, which obeys in the same way."""
 
+import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +20,14 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
+from training.config import NotGiven
+from training.teach.__main__ import _parser
 
 STAND_IN = """
 import json, pathlib, shutil, sys, threading
 name = sys.argv[sys.argv.index("--name") + 1]
 here, runs = pathlib.Path("progress"), pathlib.Path("runs", name)
+pathlib.Path("words.json").write_text(json.dumps(sys.argv[1:]))
 here.mkdir(exist_ok=True); runs.mkdir(parents=True, exist_ok=True)
 def tell(phase, **more):
     (here / "progress.json").write_text(json.dumps({"phase": phase, "curve": [], **more}))
@@ -161,6 +166,45 @@ def test_what_a_visitor_may_ask_for_is_limited(teach: Callable[..., Teacher], pi
     full = teach(limits=Limits(lesson_megabytes=10**12))
     with pytest.raises(StylecoreError, match="disk"):
         full.order(BORIS, picture, picture, "Waves", 2)
+    busy = teach(limits=Limits(lesson_memory_megabytes=10**9))
+    with pytest.raises(StylecoreError, match="too little memory"):
+        busy.order(BORIS, picture, picture, "Waves", 2)
+
+
+@pytest.mark.parametrize("title", ["--photos=/etc", "-", "--stdin", "../../waves", "starry_night", "<b>", "a\x00b\nc"])
+def test_a_title_is_neither_a_flag_nor_a_path_nor_the_name_of_another_style(
+    teach: Callable[..., Teacher], picture: str, tmp_path: Path, title: str
+) -> None:
+    teacher = teach()
+    lesson = teacher.order(ANNA, picture, picture, title, 2)
+    wait_for(teacher, ANNA, "learning")
+    given = _parser().parse_args(json.loads((teacher.files.of(lesson) / "words.json").read_text())[:-2])
+    assert given.title == lesson.title
+    assert (given.output_dir, given.photos) == ("runs", NotGiven("samples"))
+    assert re.fullmatch(r"taught_([a-z0-9_]+_)?[0-9a-f]{16}", given.name)
+    assert [path.name for path in (tmp_path / "lessons").iterdir()] == [lesson.id]
+    assert (teacher.files.of(lesson).stat().st_mode & 0o777) == 0o700
+
+
+def test_nobody_ends_or_sees_or_uses_the_lesson_of_another(
+    teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
+) -> None:
+    teacher = teach()
+    lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
+    wait_for(teacher, ANNA, "learning")
+    for stranger in ("", BORIS, lesson.id, lesson.style, owner_of(ANNA)):
+        teacher.enough(stranger)
+        assert teacher.view(stranger) is None
+    assert teacher.view(ANNA).phase == "learning"  # type: ignore[union-attr]
+    teacher.enough(ANNA)
+    wait_for(teacher, ANNA, "done")
+    shared = TaughtCatalogue(catalogue, teacher)
+    assert lesson.style in [entry.name for entry in shared.styles(ANNA)]
+    for stranger in ("", BORIS, lesson.style):
+        assert lesson.style not in [entry.name for entry in shared.styles(stranger)]
+    with pytest.raises(StylecoreError) as refusal:
+        shared.find("waves")
+    assert "taught_" not in str(refusal.value)
 
 
 def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(

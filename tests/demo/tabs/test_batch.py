@@ -19,7 +19,7 @@ from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, read_settings, save_picture
 from tests.demo.conftest import LIMITS
 
-WANTED = Wanted("night", "champion", 48, 1.0, 1.0, False)
+WANTED = Wanted("night", "champion", "", 0.5, 48, 1.0, 1.0, False)
 
 
 @pytest.fixture
@@ -57,6 +57,11 @@ def test_several_photos_come_back_as_a_zip_with_progress(
     assert settings["style"] == "night"
 
 
+def test_a_mix_is_zipped_too(catalogue: BundleCatalogue, photos: list[str]) -> None:
+    last = list(stylize_all(Stylizer(catalogue, LIMITS), photos[:1], replace(WANTED, mix="wave")))[-1]
+    assert "The Night with &lt;b&gt;Wave&lt;/b&gt;" in last.status
+
+
 def test_what_cannot_be_zipped_is_one_sentence(catalogue: BundleCatalogue, photos: list[str]) -> None:
     stylizer = Stylizer(catalogue, replace(LIMITS, batch_photos=2))
     for wrong, says in (
@@ -78,7 +83,7 @@ def test_files_of_the_server_are_not_photos(photo: Path) -> None:
         files.preprocess(SimpleNamespace(root=[SimpleNamespace(path=str(photo))]))
 
 
-DEFAULT = LinkedSettings("", "champion", 1.0, 1.0, LIMITS.stylize_side, False)
+DEFAULT = LinkedSettings("", "champion", "", 0.5, 1.0, 1.0, LIMITS.stylize_side, False)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +93,10 @@ DEFAULT = LinkedSettings("", "champion", 1.0, 1.0, LIMITS.stylize_side, False)
         ({"style": "wave", "strength": "0.6"}, replace(DEFAULT, style="wave", strength=0.6)),
         (
             {"style": "night", "version": "iterations-1000", "brush": "2", "size": "64", "colors": "photo"},
-            LinkedSettings("night", "iterations-1000", 1.0, 2.0, 64, True),
+            LinkedSettings("night", "iterations-1000", "", 0.5, 1.0, 2.0, 64, True),
         ),
+        ({"mix": "wave", "share": "0.3"}, replace(DEFAULT, mix="wave", share=0.3)),
+        ({"mix": "night+wave", "share": "nan"}, DEFAULT),
         ({"style": "night", "version": "99"}, replace(DEFAULT, style="night")),
         ({"style": "<script>", "version": "1", "strength": "many", "brush": "nan"}, DEFAULT),
         ({"strength": "7", "brush": "-1", "size": "1e99"}, replace(DEFAULT, brush=0.5, longest_side=128)),

@@ -16,8 +16,8 @@ from stylecore import library
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
-from training import registry as registry_module
 from training.registry import Registry, cache
+from training.registry import registry as registry_module
 from training.registry.published import folder_digest
 from training.tracking.delivery import words_of
 from training.tracking.store import connect, fetch, folder_of_store

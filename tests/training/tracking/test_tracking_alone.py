@@ -10,10 +10,10 @@ from tracked_runs import away
 from stylecore.errors import StylecoreError
 from training.registry.versions import log_style
 from training.tracking import TrackingError
-from training.tracking.delivery import ModelDescription
 from training.tracking.folders import sync
 from training.tracking.journal_files import Record, read_line
 from training.tracking.store import connect
+from training.tracking.values import ModelDescription
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

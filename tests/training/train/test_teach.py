@@ -25,6 +25,7 @@ from training.state import ENOUGH, ENOUGH_SHARE, LEAST_REST, Clock, newest_state
 from training.teach.__main__ import main
 from training.teach.painting import name_of, title_of
 from training.teach.settings import style_size
+from training.teach.start import candidates
 
 
 def stripes(side: int = 128, period: int = 8) -> torch.Tensor:
@@ -124,6 +125,25 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
 def main_of(words: list[str], tmp_path: Path) -> str:
     """The output of the same command once more: it only evaluates."""
     return training_runs.start(words, tmp_path / "third.txt", command="training.teach.__main__").wait()
+
+
+def test_where_a_bundle_is_served_its_champions_are_the_starts(
+    tiny_style: Callable[..., StyleModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    styles = []
+    for name, aliases, picture in (("a", ["champion"], "a.jpg"), ("b", [], "b.jpg"), ("c", ["champion"], "")):
+        tiny_style(name, 10).save(tmp_path / f"{name}.safetensors")
+        styles.append({"file": f"{name}.safetensors", "aliases": aliases, "picture": picture})
+    (tmp_path / "manifest.json").write_text(json.dumps({"styles": styles}))
+    monkeypatch.setenv("STYLECORE_BUNDLE", str(tmp_path))
+    form = tiny_style("a", 10).card.network
+    assert [(style.path.name, picture) for style, picture in candidates(form, "")] == [
+        ("a.safetensors", tmp_path / "a.jpg")
+    ]
+    assert candidates(form, "a") == []
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(StylecoreError, match=r"the bundle .* cannot be read"):
+        candidates(form, "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,308 @@
+"""The registered styles: their versions, their files, their champions.
+
+A style is a registered model, and each of its versions is one checkpoint of one run. References have the form of
+MLflow's, with or without `models:/`:
+
+    starry_night                    its champion
+    starry_night@iterations-1000    the version with this alias
+    starry_night/3                  version 3
+"""
+
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from stylecore.errors import StylecoreError
+from stylecore.files import file_sha256
+from stylecore.johnson.quantization import Quantization, sidecar_of, write_quantization
+from stylecore.johnson.style_model import StyleCard
+from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
+from training.registry.bundle import write_bundle
+from training.registry.cache import VersionFiles
+from training.registry.errors import as_stylecore_errors
+from training.registry.published import publish_run
+from training.registry.restoring import restore_published
+from training.registry.versions import INT8_TAG
+from training.tracking.delivery import describe_version
+from training.tracking.store import all_pages, connect, folder_of_store, is_server, plain_errors, without_password
+from training.tracking.values import NOTE_IMAGE
+
+__all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
+
+_log = logging.getLogger(__name__)
+OTHERS_SECONDS = 600.0
+"""For this time a version whose card could not be read is not asked for it again."""
+JUDGED = ("style_error", "content_change", "judged_photos")
+"""The judge's measures of a version: the metrics `eval/style_error_640` and so on."""
+LOSSES = ("total", "content", "style")
+"""Losses that `training.evaluate` measures, weighted as in training: the metrics `eval/total_256` and so on."""
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """One version of one style.
+
+    Attributes:
+        iterations, run_id, run_name: None or empty when they were not recorded.
+        int8: SHA-256 of the sidecar of its quantized network; empty when it has none.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    iterations: int | None
+    run_id: str
+    run_name: str
+    created: datetime
+    int8: str
+    registry: "Registry" = field(repr=False, compare=False)
+
+    @cached_property
+    def card(self) -> StyleCard:
+        """The style's card, read at first use, without the weights."""
+        return self.registry.card(self)
+
+
+class Registry:
+    """The styles of one MLflow store. Safe to share between threads.
+
+    Files of a server are kept in `cache_dir` (by default in the user's cache folder); files of a store on this
+    machine are used in place.
+    """
+
+    @as_stylecore_errors()
+    def __init__(self, tracking_uri: str | None = None, cache_dir: Path | None = None) -> None:
+        self._client = connect(tracking_uri)
+        self._files = VersionFiles(self._client, cache_dir)
+        self._others: dict[tuple[str, str], float] = {}
+
+    @property
+    def tracking_uri(self) -> str:
+        """The store's address, without its password."""
+        return without_password(self._client.tracking_uri)
+
+    @as_stylecore_errors()
+    def versions(self, name: str | None = None) -> list[RegisteredVersion]:
+        """Every version of a style, or of all styles, sorted by name and number, without models that are no styles."""
+        with plain_errors(self._client.tracking_uri, "listing the styles"):
+            condition = None if name is None else f"name='{_checked_name(name)}'"
+            models = all_pages(self._client.search_registered_models, condition)
+            found = all_pages(self._client.search_model_versions, condition)
+        aliases: dict[tuple[str, str], list[str]] = {}
+        for model in models:
+            for alias, number in model.aliases.items():
+                aliases.setdefault((model.name, str(number)), []).append(alias)
+        versions = [
+            RegisteredVersion(
+                name=entry.name,
+                version=str(entry.version),
+                aliases=tuple(sorted(aliases.get((entry.name, str(entry.version)), ()))),
+                iterations=_whole_number(entry.tags.get("iterations")),
+                run_id=entry.run_id or "",
+                run_name=entry.tags.get("run_name", ""),
+                created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
+                int8=entry.tags.get(INT8_TAG, ""),
+                registry=self,
+            )
+            for entry in found
+            if "iterations" in entry.tags or self._is_style(entry.name, str(entry.version))
+        ]
+        return sorted(versions, key=lambda v: (v.name, int(v.version)))
+
+    def find(self, reference: str) -> RegisteredVersion:
+        """The version that a reference names.
+
+        Raises:
+            StylecoreError: when there is none; it lists those that exist.
+        """
+        parsed = parse_reference(reference)
+        name, alias, number = parsed.name, parsed.alias, parsed.version
+        versions = self.versions(name)
+        if not versions:
+            raise self.unknown_style(name)
+        if number:
+            chosen = [v for v in versions if v.version == number]
+        else:
+            chosen = [v for v in versions if (alias or CHAMPION) in v.aliases]
+        if not chosen:
+            asked = f"version {number}" if number else f"alias {alias or CHAMPION!r}"
+            there = "; ".join(f"version {v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions)
+            raise StylecoreError(f"The style {name!r} has no {asked}; it has {there}.")
+        return chosen[-1]
+
+    def resolve(self, reference: str) -> Path:
+        """The local `.safetensors` of a reference such as `models:/starry_night@champion`, fetched at most once."""
+        return self.weights(self.find(reference))
+
+    def weights(self, version: RegisteredVersion) -> Path:
+        """The local `.safetensors` file of a version, with the sidecar of its quantized network beside it, if any."""
+        path = self._files.fetch(version.name, version.version, f"{self.card(version).name}.safetensors")
+        if version.int8:
+            try:
+                self._files.fetch(version.name, version.version, sidecar_of(path).name, version.int8)
+            except StylecoreError as error:
+                _log.warning("%s/%s is used without its quantized network: %s", version.name, version.version, error)
+        return path
+
+    @as_stylecore_errors()
+    def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
+        """Store the sidecar of a version's quantized network beside its weights, in the place of an older one."""
+        reference = f"{version.name}/{version.version}"
+        with plain_errors(self._client.tracking_uri, f"storing the quantized network of {reference}"):
+            outputs = self._client.get_run(version.run_id).outputs if version.run_id else None
+            models = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
+            if version.iterations not in models:
+                raise StylecoreError(f"{reference} was not registered by this project; quantize its file instead.")
+            with tempfile.TemporaryDirectory() as folder:
+                sidecar = sidecar_of(Path(folder) / f"{self.card(version).name}.safetensors")
+                write_quantization(quantization, sidecar)
+                self._client.log_model_artifacts(models[version.iterations], folder)
+                self._client.set_model_version_tag(
+                    version.name, version.version, key=INT8_TAG, value=file_sha256(sidecar)
+                )
+        return self.find(reference)
+
+    def card(self, version: RegisteredVersion) -> StyleCard:
+        """The card of a version, without fetching its weights."""
+        path = self._files.fetch(version.name, version.version, "card.json")
+        try:
+            return StyleCard.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StylecoreError(f"The card of {version.name}/{version.version} cannot be read: {error}.") from error
+
+    def style_picture(self, version: RegisteredVersion) -> Path:
+        """The local file of the picture that the version was trained on; StylecoreError where its run has none."""
+        if not version.run_id:
+            raise StylecoreError(f"{version.name}/{version.version} has no run, so its style picture is not known.")
+        return self._files.fetch_of_run(version.run_id, NOTE_IMAGE)
+
+    @as_stylecore_errors()
+    def metric(self, version: RegisteredVersion, key: str) -> float | None:
+        """The newest value of a metric of the version's run at the version's iteration, or None."""
+        if not version.run_id:
+            return None
+        with plain_errors(self._client.tracking_uri, f"reading the metric {key!r}"):
+            history = self._client.get_metric_history(version.run_id, key)
+        values = [metric for metric in history if metric.step == version.iterations]
+        return max(values, key=lambda metric: metric.timestamp).value if values else None
+
+    @as_stylecore_errors()
+    def evaluated_losses(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
+        """The smallest size in pixels at which `training.evaluate` measured the version, and its `LOSSES` there.
+
+        Without an evaluation: 0 and an empty dict.
+        """
+        if not version.run_id:
+            return 0, {}
+        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
+            measured = self._client.get_run(version.run_id).data.metrics
+        sizes = (key.removeprefix("eval/total_") for key in measured if key.startswith("eval/total_"))
+        for size in sorted(int(size) for size in sizes if size.isdigit()):
+            found = {name: self.metric(version, f"eval/{name}_{size}") for name in LOSSES}
+            losses = {name: value for name, value in found.items() if value is not None}
+            if len(losses) == len(LOSSES):
+                return size, losses
+        return 0, {}
+
+    @as_stylecore_errors()
+    def run_page(self, version: RegisteredVersion, page: str = "") -> str:
+        """Address of the version's run on MLflow's page: below `page`, or below the store if it is a server, or ""."""
+        if not page and is_server(self._client.tracking_uri):
+            page = self.tracking_uri
+        if not page or not version.run_id:
+            return ""
+        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
+            experiment = self._client.get_run(version.run_id).info.experiment_id
+        return f"{page.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
+
+    @as_stylecore_errors()
+    def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION, reason: str = "") -> RegisteredVersion:
+        """Give the alias to a version, and take it from the version that has it.
+
+        For a store on this machine the alias is also written to a file, which the command line of stylecore reads.
+        The reason and the judge's figures, if there are any, become the words of the version's description.
+        """
+        separator = "/" if version_or_alias.isdigit() else "@"
+        version = self.find(f"{name}{separator}{version_or_alias}")
+        with plain_errors(self._client.tracking_uri, f"giving {name}/{version.version} the alias {alias!r}"):
+            self._client.set_registered_model_alias(name, alias, version.version)
+            if reason:
+                description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
+                describe_version(self._client, name, version.version, description)
+        if folder := folder_of_store(self._client.tracking_uri):
+            write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
+        return self.find(f"{name}/{version.version}")
+
+    @as_stylecore_errors()
+    def judged(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
+        """The smallest size in pixels at which the judge (training/judge.py) measured the version, and its `JUDGED`
+        measures there; those that are missing are left out.
+
+        Without a judgment: 0 and an empty dict.
+        """
+        metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
+        sizes = sorted(int(key.rpartition("_")[2]) for key in metrics if key.startswith("eval/style_error_"))
+        for size in sizes:
+            found = {key: self.metric(version, f"eval/{key}_{size}") for key in JUDGED}
+            values = {key: value for key, value in found.items() if value is not None}
+            if "style_error" in values:
+                return size, values
+        return 0, {}
+
+    def _judged(self, version: RegisteredVersion) -> str:
+        """What the judge says of a version, as a sentence; "" where it was not asked."""
+        size, values = self.judged(version)
+        photos = f" on {values.pop('judged_photos'):.0f} photos" if "judged_photos" in values else ""
+        figures = ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in values.items())
+        return f"The judge, at {size} pixels{photos}: {figures}." if figures else ""
+
+    def export(
+        self,
+        out_dir: Path,
+        names: Sequence[str] | None = None,
+        alias: str = CHAMPION,
+        *,
+        all_versions: bool = False,
+    ) -> Path:
+        """Write a bundle, the styles' files and a manifest, that can be served without MLflow (bundle.py)."""
+        return write_bundle(self, out_dir, names, alias, all_versions=all_versions)
+
+    def unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
+        """The error for a name that no style has, or for a description `which` that fits none; it lists the styles."""
+        names = sorted({version.name for version in self.versions()})
+        asked = f"style {name!r}" if name else f"style {which}"
+        if not names:
+            return StylecoreError(
+                f"The registry at {self.tracking_uri} is empty; `python -m training.registry restore` fills it with "
+                "the published runs, and training adds to it."
+            )
+        return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
+
+    def _is_style(self, name: str, version: str) -> bool:
+        """Whether a version that this project did not register has a card.
+
+        The answer "no" is kept for a while: a server may have many models of other people, and each card is a request.
+        """
+        if time.monotonic() < self._others.get((name, version), 0.0):
+            return False
+        try:
+            return self._files.fetch(name, version, "card.json").is_file()
+        except StylecoreError:
+            self._others[name, version] = time.monotonic() + OTHERS_SECONDS
+            return False
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise StylecoreError(f"{name!r} is not a style's name; use letters, digits, '_' and '-'.")
+    return name
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
