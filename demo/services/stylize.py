@@ -121,7 +121,7 @@ class Stylizer:
                 limits.
         """
         side = self._checked_side(longest_side)
-        self._check_brush(brush)
+        self.check_brush(brush)
         number = self.catalogue.find(style).resolve(version or CHAMPION)
         try:
             content = Path(photo).read_bytes()
@@ -161,7 +161,11 @@ class Stylizer:
             )
         return int(longest_side)
 
-    def _check_brush(self, brush: float) -> None:
+    def check_brush(self, brush: float) -> None:
+        """
+        Raises:
+            StylecoreError: for a brush beyond the limits.
+        """
         limits = self.limits
         if not limits.least_brush <= brush <= limits.largest_brush:  # false for NaN too
             raise StylecoreError(

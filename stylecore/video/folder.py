@@ -40,9 +40,8 @@ class FolderReader:
             raise StylecoreError(f"the folder {folder} has {len(files)} frames, none of them in this part.")
         self._settings = settings
         height, width = self._load(self._files[0]).shape[-2:]
-        self.facts = FilmFacts(
-            str(folder), width, height, rate / settings.every, settings.every / rate, len(self._files)
-        )
+        time_base, count = settings.every / rate, len(self._files)
+        self.facts = FilmFacts(str(folder), width, height, 1 / time_base, time_base, count, float(count * time_base))
 
     def items(self, small: tuple[int, int]) -> Iterator[Frame]:
         """The frames.
