@@ -14,6 +14,7 @@ from torch import Tensor
 from demo.services import zero_gpu
 from demo.services.catalogue import MODELS_KEPT, Catalogue
 from demo.services.limits import Limits
+from demo.services.live import Webcam
 from demo.services.photos import read_photo
 from demo.words import CPU, device_name
 from stylecore.color import blend
@@ -23,6 +24,7 @@ from stylecore.inference.engine import LARGEST_WHOLE, TILE_SIDE, Engine
 from stylecore.inference.tiling import tiles
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION
+from stylecore.video.frames import Pixels
 
 Key = tuple[str, str, str, int, float]
 """Digest of the photo, style, version, longest side, brush."""
@@ -135,9 +137,9 @@ class Stylizer:
                 result = self._recall(key) or self._remember(key, self._run(photo, style, number, side, brush))
         return result
 
-    def live(self, frame: Tensor, style: str) -> Tensor | None:
-        """Stylize one frame of a webcam, (3, H, W) in [0, 1], by the style's fast network where it has one; None when
-        others are at work for too long.
+    def live(self, frame: Pixels, style: str, webcam: Webcam) -> Tensor | None:
+        """Paint the next frame of a webcam, (H, W, 3), by the style's fast network where it has one; None when others
+        are at work for too long.
 
         Raises:
             StylecoreError: for an unknown style.
@@ -146,7 +148,7 @@ class Stylizer:
         if not self._running.acquire(timeout=LIVE_PATIENCE):
             return None
         try:
-            return self._engine(model).stylize(frame)
+            return webcam.paint(self._engine(model), frame)
         finally:
             self._running.release()
 
