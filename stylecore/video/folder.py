@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -108,8 +109,8 @@ def to_tensor(pixels: Pixels) -> torch.Tensor:
 
 def to_pixels(picture: torch.Tensor) -> Pixels:
     """(3, H, W) in [0, 1] to (H, W, 3) of bytes, each rounded to the nearest."""
-    rounded = picture.clamp(0, 1).mul(255).add_(0.5).to(torch.uint8)
-    return np.ascontiguousarray(rounded.permute(1, 2, 0).numpy())
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    return cv2.convertScaleAbs(pixels, alpha=255)  # one pass on one thread, where PyTorch takes four on all
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

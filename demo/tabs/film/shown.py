@@ -15,7 +15,6 @@ from demo.services.film import FilmOrder, FilmPainter, Look
 from demo.services.limits import Limits
 from demo.tabs.painting import Stop
 from demo.words import file_name, seconds_text
-from stylecore.video.read import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,9 @@ def painting_film(painter: FilmPainter, order: FilmOrder, stop: Stop | None = No
 
 def limits_text(limits: Limits) -> str:
     """What may be uploaded, as HTML."""
-    kinds = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES[:5])
     return (
-        f"<p class='hint'>{kinds}, up to {limits.film_seconds:g} seconds and {limits.megabytes} MB, in 4K at most. "
-        "Gone from this server within an hour.</p>"
+        f"<p class='hint'>mp4, mov, webm or mkv, up to {limits.film_seconds:g} seconds and {limits.megabytes} MB, in 4K at "
+        "most. Gone from this server within an hour.</p>"
     )
 
 
