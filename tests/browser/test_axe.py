@@ -26,6 +26,10 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, photo_file: Path, width:
     page.locator("#download-png:not([disabled])").wait_for()
     open_all(page, "Size and version", "Several photos", "All styles on my photo", "Live from the webcam")
     assert page.evaluate(FINDINGS) == []
+    page.get_by_role("tab", name="Film").click()
+    page.locator("#film-samples button").click()
+    page.locator("#film video").wait_for()
+    assert page.evaluate(FINDINGS) == []
     page.get_by_role("tab", name="Gatys").click()
     wait_for_status(page, "gatys-status", "About")
     open_all(page, "More settings")

@@ -59,8 +59,8 @@ def painting_film(painter: FilmPainter, order: FilmOrder, stop: Stop | None = No
 def limits_text(limits: Limits) -> str:
     """What may be uploaded, as HTML."""
     return (
-        f"<p class='hint'>mp4, mov, webm or mkv, up to {limits.film_seconds:g} seconds and {limits.megabytes} MB, in 4K at "
-        "most. Gone from this server within an hour.</p>"
+        f"<p class='hint'>mp4, mov, webm or mkv, up to {limits.film_seconds:g} seconds and {limits.megabytes} MB, "
+        "in 4K at most. Gone from this server within an hour.</p>"
     )
 
 
