@@ -28,6 +28,7 @@ from demo.server.queue import limit_queue
 from demo.server.refusals import NothingFetched
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
+from demo.services.film import FilmPainter
 from demo.services.gatys import Painter
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
@@ -36,6 +37,7 @@ from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.teacher import Teacher
 from demo.tabs.api import build_api, build_gatys_api
 from demo.tabs.compare import build_compare_api, build_compare_tab
+from demo.tabs.film.tab import build_film_api, build_film_tab
 from demo.tabs.gatys import build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
 from demo.tabs.your_style.tab import build_your_style_tab, visitor
@@ -73,12 +75,15 @@ def build_demo(
     catalogue = TaughtCatalogue(catalogue, teacher) if teacher else catalogue
     stylizer = Stylizer(catalogue, limits)
     painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits, stylizer)
+    films = FilmPainter(stylizer, limits)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML(header())
         token = visitor() if teacher else None
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
                 first = build_stylize_tab(stylizer, page, token)
+            with gr.Tab("Film", id="film") as tab:
+                build_film_tab(films, tab, first, token)
             with gr.Tab("Gatys", id="gatys") as tab:
                 build_gatys_tab(painter, page, tab, first.photo)
             with gr.Tab("Compare", id="compare") as tab:
@@ -89,6 +94,7 @@ def build_demo(
         build_api(stylizer)
         build_compare_api(stylizer)
         build_gatys_api(painter)
+        build_film_api(films)
     # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
     page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
     limit_queue(page, limits)

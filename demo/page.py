@@ -12,11 +12,11 @@ from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from demo.errors import ERROR_TITLE
-from demo.server.examples import example_photo, sample_at
+from demo.server.examples import example_film, example_photo, sample_at
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
 from stylecore.pictures.read import Format, encode_picture
-from stylecore.samples import sample_photos
+from stylecore.samples import sample_films, sample_photos
 
 LARGEST_FRAME = 4_000_000
 """Characters of a webcam's frame."""
@@ -38,6 +38,17 @@ def photo_input(**options: Any) -> gr.Image:
     return image
 
 
+def film_input(**options: Any) -> gr.Video:
+    """A video input that hands over the file as it was uploaded or recorded; Gradio's own would need ffmpeg."""
+    film = gr.Video(include_audio=True, **options)
+    film.preprocess = _uploaded_file
+    _fetch_nothing(film)
+    if example := example_film():
+        film.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
+        film.example_value = lambda: example
+    return film
+
+
 def photos_input(**options: Any) -> gr.File:
     """An input for several picture files, which it hands over as they were uploaded."""
     files = gr.File(type="filepath", **options)
@@ -53,7 +64,7 @@ def _fetch_nothing(component: Any) -> None:
         if sample := sample_at(str(path)):
             return copy_of_sample(sample)
         if str(path).startswith(("http://", "https://")):  # Gradio would fetch it, however large
-            raise gr.Error("Upload the picture as a file: no address is fetched here.", title=ERROR_TITLE)
+            raise gr.Error("Upload a file: no address is fetched here.", title=ERROR_TITLE)
         return await to_cache(path)
 
     component.async_move_resource_to_block_cache = uploaded
@@ -83,7 +94,7 @@ def _uploaded_file(payload: Any) -> str | None:
     # name any picture on the server.
     path = Path(payload.path or "").resolve()
     if not payload.path or not path.is_relative_to(Path(get_upload_folder()).resolve()):
-        raise gr.Error("Upload the picture as a file.", title=ERROR_TITLE, print_exception=False)
+        raise gr.Error("Upload it as a file.", title=ERROR_TITLE, print_exception=False)
     return str(path)
 
 
@@ -103,19 +114,19 @@ def save_for_browser(
 
 
 def copy_of_sample(name: str) -> str:
-    """A sample photo in Gradio's cache: it serves no file from where packages are installed.
+    """A sample photo or film in Gradio's cache: it serves no file from where packages are installed.
 
     Raises:
         StylecoreError: for a name that is none.
     """
-    photos = sample_photos()
-    if name not in photos:
-        raise StylecoreError(f"there is no sample photo {name!r}; upload your own.")
-    return copy_to_cache(photos[name])
+    samples = sample_photos() | sample_films()
+    if name not in samples:
+        raise StylecoreError(f"there is no sample {name!r}; upload your own.")
+    return copy_to_cache(samples[name])
 
 
 def pick_sample(event: gr.EventData) -> str:
-    """For a strip of sample photos: a copy of the one that was pressed."""
+    """For a strip of samples: a copy of the one that was pressed."""
     return copy_of_sample(event.name)
 
 

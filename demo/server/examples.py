@@ -1,11 +1,12 @@
-"""What makes the examples on the API page run as they are pasted: a sample photo that has an address on this page.
+"""What makes the examples on the API page run as they are pasted: samples that have an address on this page.
 
-Gradio's own example is a picture on another server, and this page fetches nothing. Gradio writes the examples before
+Gradio's own examples are files on another server, and this page fetches nothing. Gradio writes the examples before
 it knows the address that visitors see, so they are written with `PLACEHOLDER`, and completed as they are sent.
 """
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from gradio.route_utils import get_root_url
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from demo.services.previews import preview_photo
-from stylecore.samples import sample_photos
+from stylecore.samples import sample_films, sample_photos
 
 PLACEHOLDER = "http://this-page.invalid"
 PAGES_WITH_EXAMPLES = ("/", "/gradio_api/info", "/gradio_api/openapi.json")
@@ -36,14 +37,25 @@ def example_photo() -> str | None:
     return None if photo is None else f"{PLACEHOLDER}/sample/{photo.stem}.jpg"
 
 
+def example_film() -> str | None:
+    """The same of a film."""
+    return next((f"{PLACEHOLDER}/sample/{name}.mp4" for name in sample_films()), None)
+
+
+def samples() -> dict[str, Path]:
+    """File name in an address to the file of a sample photo or film."""
+    films = {f"{name}.mp4": file for name, file in sample_films().items()}
+    return {f"{name}.jpg": file for name, file in sample_photos().items()} | films
+
+
 def sample_at(address: str) -> str | None:
-    """The name of the sample photo that an address means, on whatever host this page is seen at; else None."""
-    found = re.fullmatch(r"https?://[^/?#]+(?:/[^?#]*)?/sample/(\w+)\.jpg", address)
-    return found[1] if found and found[1] in sample_photos() else None
+    """The name of the sample that an address means, on whatever host this page is seen at; else None."""
+    found = re.fullmatch(r"https?://[^/?#]+(?:/[^?#]*)?/sample/(\w+)\.(?:jpg|mp4)", address)
+    return found[1] if found and address.rpartition("/")[2] in samples() else None
 
 
 class RunnableExamples:
-    """Middleware: serves the sample photos, and puts the page's own address into the examples."""
+    """Middleware: serves the samples, and puts the page's own address into the examples."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -62,9 +74,8 @@ class RunnableExamples:
 def _own_answer(path: str) -> Response | None:
     if path == MONITORING:
         return Response(json.dumps({"functions": {}}), media_type="application/json")
-    name = path.removeprefix("/sample/").removesuffix(".jpg")
-    if path == f"/sample/{name}.jpg" and name in sample_photos():
-        return FileResponse(sample_photos()[name], media_type="image/jpeg")
+    if path.startswith("/sample/") and (file := samples().get(path.removeprefix("/sample/"))):
+        return FileResponse(file)
     return None
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 from fastapi import Request
 
-from demo.services.limits import BATCH, LIVE, LONG, MODEL, Limits
+from demo.services.limits import BATCH, FILM, LIVE, LONG, MODEL, Limits
 
-EXCLUSIVE = (LONG, BATCH, LIVE)
+EXCLUSIVE = (LONG, BATCH, FILM, LIVE)
 """Concurrency ids of which a person has one request at a time."""
 
 

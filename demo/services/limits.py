@@ -10,6 +10,8 @@ BATCH = "batch"
 several."""
 LONG = "long"
 """What takes minutes: a painting by Gatys' method."""
+FILM = "film"
+"""A film, which takes minutes too."""
 LIVE = "live"
 """The webcam, frame by frame."""
 
@@ -22,13 +24,18 @@ class Limits:
         photo_pixels: width times height of the largest photo that is decoded.
         file_size: of an upload, in Gradio's notation.
         queue: requests that may wait in each of the queues above.
-        waiting_each: of them from one person; of a batch, a painting or a webcam everyone has one at a time anyway.
+        waiting_each: of them from one person; of a batch, a painting, a film or a webcam everyone has one at a time
+            anyway.
         behind_proxy: visitors are distinguished by the address that a proxy passes on, instead of by their sessions.
         smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
         least_brush, largest_brush: size of the brush; a finer one takes the network longer.
         sheet_side: longest side of each picture on a sheet of all styles.
         live_side, live_seconds: longest side of the webcam's frames; when it stops by itself.
         batch_photos: photos of one zip, at most.
+        film_seconds: length of a film, at most.
+        film_pixels: width times height of a film's frames, at most; 4K has 8.3 million.
+        film_side, film_max_side: longest side of the painted film: proposed, most.
+        film_work_seconds: when a film ends, finished or not.
         compare_side: longest side of the pictures that are compared.
         compare_versions: networks that are compared at once, at most.
         gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
@@ -46,7 +53,7 @@ class Limits:
     """
 
     photo_pixels: int = 50_000_000
-    file_size: str = "30mb"
+    file_size: str = "80mb"
     queue: int = 16
     waiting_each: int = 4
     behind_proxy: bool = False
@@ -59,6 +66,11 @@ class Limits:
     live_side: int = 320
     live_seconds: float = 60.0
     batch_photos: int = 20
+    film_seconds: float = 30.0
+    film_pixels: int = 9_000_000
+    film_side: int = 640
+    film_max_side: int = 1280
+    film_work_seconds: float = 600.0
     compare_side: int = 640
     compare_versions: int = 6
     gatys_side: int = 512
@@ -77,3 +89,12 @@ class Limits:
     lesson_memory_megabytes: int = 2000
     previews: int = 100
     remembered_megabytes: int = 256
+
+    @property
+    def megabytes(self) -> int:
+        """Of an upload."""
+        return int(self.file_size.removesuffix("mb"))
+
+    @property
+    def upload_bytes(self) -> int:
+        return self.megabytes * 2**20

@@ -14,6 +14,7 @@ from torch import Tensor
 from demo.services import zero_gpu
 from demo.services.catalogue import MODELS_KEPT, Catalogue
 from demo.services.limits import Limits
+from demo.services.live import Webcam
 from demo.services.photos import read_photo
 from demo.words import CPU, device_name
 from stylecore.color import blend
@@ -24,6 +25,7 @@ from stylecore.inference.tiling import tiles
 from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
+from stylecore.video.frames import Pixels
 
 Key = tuple[str, str, str, int, float]
 """Digest of the photo, style, version, longest side, brush."""
@@ -125,7 +127,7 @@ class Stylizer:
                 limits.
         """
         side = self._checked_side(longest_side)
-        self._check_brush(brush)
+        self.check_brush(brush)
         number = self._resolve(style, version)
         try:
             content = Path(photo).read_bytes()
@@ -139,9 +141,9 @@ class Stylizer:
                 result = self._recall(key) or self._remember(key, self._run(photo, style, number, side, brush))
         return result
 
-    def live(self, frame: Tensor, style: str) -> Tensor | None:
-        """Stylize one frame of a webcam, (3, H, W) in [0, 1], by the style's fast network where it has one; None when
-        others are at work for too long. The style may be a mix.
+    def live(self, frame: Pixels, style: str, webcam: Webcam) -> Tensor | None:
+        """Paint the next frame of a webcam, (H, W, 3), by the style's fast network where it has one; None when others
+        are at work for too long. The style may be a mix.
 
         Raises:
             StylecoreError: for an unknown style.
@@ -150,7 +152,7 @@ class Stylizer:
         if not self._running.acquire(timeout=LIVE_PATIENCE):
             return None
         try:
-            return self._engine(model).stylize(frame)
+            return webcam.paint(self._engine(model), frame)
         finally:
             self._running.release()
 
@@ -201,7 +203,11 @@ class Stylizer:
             )
         return int(longest_side)
 
-    def _check_brush(self, brush: float) -> None:
+    def check_brush(self, brush: float) -> None:
+        """
+        Raises:
+            StylecoreError: for a brush beyond the limits.
+        """
         limits = self.limits
         if not limits.least_brush <= brush <= limits.largest_brush:  # false for NaN too
             raise StylecoreError(

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import av
 from PIL import Image, ImageOps
 
 from demo.services.catalogue import StyleEntry
@@ -48,9 +49,13 @@ def sample_strip(photos: Mapping[str, Path], question: str = "No photo at hand?"
 @functools.cache
 def _thumbnail(file: Path) -> bytes:
     """A small JPEG of one of our own files, decoded at a fraction of its size: the page starts with dozens of them."""
-    with Image.open(file) as image:
-        image.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
-        small = ImageOps.exif_transpose(image).convert("RGB")
+    if file.suffix == ".mp4":
+        with av.open(str(file)) as film:
+            small = next(film.decode(video=0)).to_image()
+    else:
+        with Image.open(file) as image:
+            image.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+            small = ImageOps.exif_transpose(image).convert("RGB")
     small.thumbnail((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=90)

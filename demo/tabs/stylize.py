@@ -66,9 +66,8 @@ def about(card: StyleCard) -> str:
 def limits_text(limits: Limits) -> str:
     """What may be uploaded, as HTML."""
     *others, last = readable_formats()
-    megabytes = limits.file_size.removesuffix("mb")
     return (
-        f"<p class='hint'>{', '.join(others)} or {last}, up to {megabytes} MB and "
+        f"<p class='hint'>{', '.join(others)} or {last}, up to {limits.megabytes} MB and "
         f"{limits.photo_pixels / 1e6:g} megapixels. Gone from this server within an hour.</p>"
     )
 

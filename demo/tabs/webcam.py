@@ -11,15 +11,18 @@ import gradio as gr
 from demo.errors import plainly
 from demo.page import live_input, status_line
 from demo.services.limits import LIVE
+from demo.services.live import Webcam
 from demo.services.stylize import Stylizer, mixed
+from demo.theme import script
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import encode_picture, load_picture
+from stylecore.video.folder import to_pixels
 
 LIVE_SECONDS_BETWEEN_FRAMES = 0.2
 
 
-def live(stylizer: Stylizer, frame: bytes | None, style: str) -> tuple[str, str] | None:
-    """One frame of the webcam, painted: HTML of the picture and of the line below it. None when it was dropped.
+def live(stylizer: Stylizer, webcam: Webcam, frame: bytes | None, style: str) -> tuple[str, str] | None:
+    """The next frame of a webcam, painted: HTML of the picture and of the line below it. None when it was dropped.
 
     Raises:
         StylecoreError: when there is no such style, or the frame is no picture.
@@ -29,7 +32,7 @@ def live(stylizer: Stylizer, frame: bytes | None, style: str) -> tuple[str, str]
     limits = stylizer.limits
     picture = load_picture(io.BytesIO(frame), max_side=limits.live_side, max_pixels=limits.photo_pixels)
     started = time.perf_counter()
-    painted = stylizer.live(picture.pixels, style)
+    painted = stylizer.live(to_pixels(picture.pixels), style, webcam)
     if painted is None:
         return None
     seconds = time.perf_counter() - started
@@ -52,9 +55,10 @@ def build_live(stylizer: Stylizer, style: gr.State, mix: gr.Dropdown, share: gr.
     limits = stylizer.limits
     with gr.Accordion("Live from the webcam", open=False, elem_id="live-more"):
         gr.HTML(
-            f"<p class='hint'>You, painted as you move, in the style you chose, by its fast network. Frames are "
-            f"reduced to {limits.live_side} pixels, never stored, and dropped when they come too fast. It stops by "
-            f"itself after {limits.live_seconds:g} seconds.</p>"
+            f"<p class='hint'>You, painted as you move, in the style you chose, by its fast network, with strokes "
+            f"that stay on things. Frames are reduced to {limits.live_side} pixels, never stored, and dropped when "
+            f"they come too fast. It stops by itself after {limits.live_seconds:g} seconds. A recording is made by "
+            "your browser, and stays there.</p>"
         )
         with gr.Row(elem_classes="pair"):
             camera = live_input(
@@ -69,13 +73,15 @@ def build_live(stylizer: Stylizer, style: gr.State, mix: gr.Dropdown, share: gr.
             )
             painted = gr.HTML('<div class="live empty"></div>', min_height=230, elem_id="live")
         live_status = gr.HTML(status_line("&nbsp;"), elem_id="live-status")
+        record = gr.Button("Record", elem_id="live-record")
+    webcam = gr.State(Webcam())
 
-    def paint_frame(frame: bytes | None, style: str, mix: str | None, share: float) -> tuple[Any, Any]:
-        return live(stylizer, frame, mixed(style, CHAMPION, mix, share)[0]) or (gr.skip(), gr.skip())
+    def paint_frame(webcam: Webcam, frame: bytes | None, style: str, mix: str | None, share: float) -> tuple[Any, Any]:
+        return live(stylizer, webcam, frame, mixed(style, CHAMPION, mix, share)[0]) or (gr.skip(), gr.skip())
 
     camera.stream(
         plainly(paint_frame),
-        [camera, style, mix, share],
+        [webcam, camera, style, mix, share],
         [painted, live_status],
         stream_every=LIVE_SECONDS_BETWEEN_FRAMES,
         time_limit=limits.live_seconds,
@@ -84,4 +90,7 @@ def build_live(stylizer: Stylizer, style: gr.State, mix: gr.Dropdown, share: gr.
         concurrency_id=LIVE,
         concurrency_limit=2,
         api_visibility="private",
+    )
+    record.click(
+        None, None, [record], js=script("record_live"), api_visibility="private", show_progress="hidden", queue=False
     )

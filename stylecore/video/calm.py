@@ -85,7 +85,7 @@ class MovingNoise:
             return torch.from_numpy(self._plane)[None, None]
         height, width = self._plane.shape
         place = np.mod(self._place + self.shift, np.array([width, height], np.float32))
-        moved = cv2.remap(self._plane, place[..., 0], place[..., 1], cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_WRAP)
+        moved = cv2.remap(self._plane, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
         return torch.from_numpy(moved)[None, None]
 
 
@@ -135,14 +135,13 @@ class CalmPainter:
         return torch.from_numpy(result).permute(2, 0, 1)
 
     def _next_noise(self, frame: Pixels, motion: Motion | None) -> Tensor | None:
-        if not self._parts.noise or not self._engine.config.input_noise:
+        if not self._engine.config.input_noise:
             return None
-        height, width = frame.shape[:2]
         if self._noise is None:
-            self._noise = MovingNoise(height, width)
+            self._noise = MovingNoise(*frame.shape[:2])
         elif motion is None:
             self._noise.begin_anew()
-        else:
+        elif self._parts.noise:
             self._noise.move(motion)
         return self._noise.noise()
 

@@ -22,6 +22,7 @@ class FilmFacts:
         rate: frames a second; an average where the rate varies.
         time_base: seconds of one unit of `Frame.time`.
         frames: how many there will be; an estimate. None when the file does not say.
+        seconds: the length of what will be painted, as the file says; None when it does not.
         sounds: the sound tracks, as PyAV's streams.
         notices: things worth telling the user, each a clause about "the film".
     """
@@ -32,6 +33,7 @@ class FilmFacts:
     rate: Fraction
     time_base: Fraction
     frames: int | None
+    seconds: float | None = None
     sounds: tuple[Any, ...] = ()
     notices: tuple[str, ...] = ()
 

@@ -46,13 +46,16 @@ class FilmReader:
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self._stored = _fitted(max(1, round(first.width * aspect)), first.height, settings.max_side)
         width, height = self._stored[:: -1 if self._turns % 2 else 1]
+        self._rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+        length = self._length_to_paint()
         self.facts = FilmFacts(
             name,
             width,
             height,
-            rate=_rate(self._stream) / settings.every,
+            rate=self._rate / settings.every,
             time_base=self._time_base,
-            frames=self._estimate(),
+            frames=None if length is None else max(1, math.ceil(length * self._rate / settings.every)),
+            seconds=None if length is None else float(length),
             sounds=tuple(container.streams.audio),
         )
 
@@ -144,7 +147,7 @@ class FilmReader:
     def _time_of(self, frame: av.VideoFrame, number: int) -> int:
         """Units of the time base since the beginning of the chosen part."""
         if frame.pts is None:  # as in some AVI files
-            return round(number / _rate(self._stream) / self._time_base)
+            return round(number / self._rate / self._time_base)
         return frame.pts - round(self._start / self._time_base)
 
     def _shifted(self, packet: Any, end: float | Fraction) -> Sound | None:
@@ -159,18 +162,29 @@ class FilmReader:
             return None
         return Sound(packet, self._sounds[packet.stream.index])
 
-    def _estimate(self) -> int | None:
+    def _length_to_paint(self) -> Fraction | None:
+        """Seconds of the chosen part."""
         stream, settings = self._stream, self._settings
-        length = None
         if stream.duration:
             length = stream.duration * stream.time_base
         elif self._container.duration:
             length = self._container.duration * MICROSECOND
+        else:
+            length = self._measured_length()
         if length is None:
             return None
         begin = _exact(settings.begin or 0)
-        part = min(length, _exact(settings.end) if settings.end is not None else length) - begin
-        return max(1, math.ceil(part * _rate(stream) / settings.every))
+        return max(Fraction(0), min(length, _exact(settings.end) if settings.end is not None else length) - begin)
+
+    def _measured_length(self) -> Fraction | None:
+        """Seconds, by the packets of the whole file: browsers record films without length and rate in the header."""
+        self._rewind()
+        times = sorted(packet.pts for packet in self._container.demux(self._stream) if packet.pts is not None)
+        if len(times) < 2 or times[0] == times[-1]:
+            return None
+        between = (times[-1] - times[0]) * self._time_base / (len(times) - 1)
+        self._rate = (1 / between).limit_denominator(1001)
+        return between * len(times)
 
 
 @contextmanager
@@ -211,10 +225,6 @@ def _picture_track(container: Any, name: str) -> Any:
             return stream
     what = "only sound" if container.streams.audio else "no pictures"
     raise StylecoreError(f"{name} holds {what}, so there is nothing to paint.")
-
-
-def _rate(stream: Any) -> Fraction:
-    return stream.average_rate or stream.guessed_rate or Fraction(25)
 
 
 def _exact(time: float) -> Fraction:

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from comparing import REPOSITORY, Figure, Line, table
-from sections import networks, optimizations, starting, trainings
+from sections import films, networks, optimizations, starting, trainings
 
 from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
     "forms": networks.forms,
     "precision": networks.precision,
     "big-pictures": networks.big_pictures,
+    "film": films.film,
     "gatys": optimizations.step,
     "budget": optimizations.budget,
     "training": trainings.iteration,

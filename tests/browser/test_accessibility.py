@@ -100,6 +100,11 @@ def test_it_can_be_read_heard_and_used_without_a_mouse(open_page: OpenPage, widt
 def test_so_can_the_other_tabs(open_page: OpenPage, width: int, theme: str) -> None:
     page = open_page(width, 844, theme)
     wait_for_status(page, "status", "The Night")
+    page.get_by_role("tab", name="Film").click()
+    page.locator("#film-samples button").click()
+    page.locator("#film video").wait_for()
+    for script in (NAMELESS, FAINT, SMALL, WITHOUT_WORDS):
+        assert page.evaluate(script) == []
     page.get_by_role("tab", name="Gatys").click()
     wait_for_status(page, "gatys-status", "About")
     page.get_by_role("button", name="More settings").click()
@@ -122,6 +127,10 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, photo_file: Path, width:
     wait_for_status(page, "status", "The Night")
     page.locator("#download-png:not([disabled])").wait_for()
     open_all(page, "Size and version", "Several photos", "All styles on my photo", "Live from the webcam")
+    assert page.evaluate(FINDINGS) == []
+    page.get_by_role("tab", name="Film").click()
+    page.locator("#film-samples button").click()
+    page.locator("#film video").wait_for()
     assert page.evaluate(FINDINGS) == []
     page.get_by_role("tab", name="Gatys").click()
     wait_for_status(page, "gatys-status", "About")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import gradio as gr
 import pytest
 import torch
@@ -155,6 +156,29 @@ def test_the_webcam_is_painted_live_and_stops_by_itself(browser: Any, address: s
     assert page.evaluate("document.querySelector('#live img').naturalWidth") == 48
     page.get_by_role("radio", name="The Wave").check(force=True)
     record.get_by_text("Record").wait_for()  # it can be started again
+    page.context.close()
+
+
+def test_the_painted_webcam_is_recorded_and_downloaded(browser: Any, address: str) -> None:
+    page = browser.new_page()  # not watched, as above
+    page.goto(address)
+    wait_for_status(page, "status", "The Night")
+    page.get_by_role("button", name="Live from the webcam").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.locator("#camera video").wait_for()
+    page.locator("#camera").get_by_role("button", name="capture photo").click()
+    first = wait_for_change(page, "#live img", "")
+    page.get_by_role("button", name="Record", exact=True).click()
+    button = page.get_by_role("button", name="Stop and download")
+    button.wait_for()
+    wait_for_change(page, "#live img", wait_for_change(page, "#live img", first))
+    page.wait_for_timeout(300)
+    with page.expect_download() as download:
+        button.click()
+    assert download.value.suggested_filename in ("webcam.mp4", "webcam.webm")
+    with av.open(download.value.path()) as film:
+        assert next(film.decode(video=0)).width == 48
+    page.get_by_role("button", name="Record", exact=True).wait_for()
     page.context.close()
 
 

@@ -4,9 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import gradio as gr
+import numpy as np
 import pytest
 import torch
 
@@ -97,3 +100,25 @@ def page(catalogue: BundleCatalogue) -> Iterator[tuple[gr.Blocks, str]]:
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
     yield demo, url
     demo.close()
+
+
+def write_film(path: Path, count: int, size: tuple[int, int] = (64, 48), rate: int = 10) -> Path:
+    """A film of so many frames with a silent track of sound."""
+    width, height = size
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=rate)
+        pictures.width, pictures.height, pictures.pix_fmt = width, height, "yuv420p"
+        sounds = container.add_stream("aac", rate=48000, layout="mono")
+        for number in range(count):
+            shade = np.linspace(0, 200, width, dtype=np.uint8)[None, :, None] + np.uint8(number % 50)
+            pixels = np.ascontiguousarray(np.broadcast_to(shade, (height, width, 3)))
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode(None))
+        for start in range(0, 48000 * count // rate, 1024):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            samples.sample_rate, samples.pts = 48000, start
+            container.mux(sounds.encode(samples))
+        container.mux(sounds.encode(None))
+    return path

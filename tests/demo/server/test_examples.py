@@ -46,7 +46,7 @@ def snippets(url: str, language: str) -> dict[str, str]:
 
 def test_the_python_programs_run(page: tuple[gr.Blocks, str], tmp_path: Path) -> None:
     programs = snippets(page[1], "python")
-    assert set(programs) == {"/styles", "/stylize", "/compare", "/gatys"}
+    assert set(programs) == {"/styles", "/stylize", "/compare", "/gatys", "/film"}
     together = "\n".join(programs.values())
     done = subprocess.run(
         [sys.executable, "-c", together], capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
@@ -55,7 +55,7 @@ def test_the_python_programs_run(page: tuple[gr.Blocks, str], tmp_path: Path) ->
     assert done.stdout.count(".png") >= 3
 
 
-@pytest.mark.parametrize("endpoint", ["/styles", "/stylize", "/compare", "/gatys"])
+@pytest.mark.parametrize("endpoint", ["/styles", "/stylize", "/compare", "/gatys", "/film"])
 def test_the_shell_commands_run(page: tuple[gr.Blocks, str], tmp_path: Path, endpoint: str) -> None:
     program = snippets(page[1], "bash")[endpoint]
     done = subprocess.run(

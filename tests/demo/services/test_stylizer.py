@@ -5,18 +5,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from demo.errors import plainly
 from demo.services.catalogue import BundleCatalogue
+from demo.services.live import Webcam
 from demo.services.stylize import MIXES_KEPT, Stylizer, mixed
 from demo.tabs.result import describe, stylize
 from demo.tabs.stylize import version_choices
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.pictures.read import load_picture, read_settings, save_picture
+from stylecore.video.folder import to_pixels, to_tensor
 from tests.demo.conftest import LIMITS, make_style, write_bundle
 
 
@@ -97,12 +100,25 @@ def test_only_the_last_engine_keeps_memory_for_its_next_picture(
 
 def test_a_webcam_is_painted_by_the_fast_network_of_its_style(tmp_path: Path) -> None:
     best, fast = make_style(5, name="night"), make_style(6, name="night")
-    frame = torch.rand(3, 40, 48)
+    frame = to_pixels(torch.rand(3, 40, 48))
     with_fast = write_bundle(tmp_path / "with", [(best, "1", ["champion"]), (fast, "2", ["fast"])])
     without = write_bundle(tmp_path / "without", [(best, "1", ["champion"])])
     for folder, model in ((with_fast, fast), (without, best)):
-        painted = Stylizer(BundleCatalogue(folder), LIMITS).live(frame, "night")
-        torch.testing.assert_close(painted, Engine(model, "cpu", "auto").stylize(frame))
+        painted = Stylizer(BundleCatalogue(folder), LIMITS).live(frame, "night", Webcam())
+        torch.testing.assert_close(painted, Engine(model, "cpu", "auto").stylize(to_tensor(frame)))
+
+
+def test_strokes_stay_from_one_frame_of_a_webcam_to_the_next(stylizer: Stylizer) -> None:
+    webcam, frame = Webcam(), to_pixels(torch.rand(3, 40, 48))
+    first, brighter = stylizer.live(frame, "night", webcam), frame // 2 + 60
+    second, alone = (stylizer.live(brighter, "night", each) for each in (webcam, Webcam()))
+    assert first is not None
+    assert second is not None
+    assert alone is not None
+    assert (second - first).abs().mean() < (alone - first).abs().mean()
+    turned = stylizer.live(np.ascontiguousarray(np.rot90(frame)), "night", webcam)
+    assert turned is not None
+    assert turned.shape == (3, 48, 40)
 
 
 def test_two_photos_of_the_same_name_are_two(stylizer: Stylizer, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_files_of_the_server_are_not_photos(photo: Path) -> None:
     with gr.Blocks():
         files = photos_input(file_count="multiple")
     assert files.preprocess(None) == []
-    with pytest.raises(gr.Error, match="Upload the picture as a file"):
+    with pytest.raises(gr.Error, match="Upload it as a file"):
         files.preprocess(SimpleNamespace(root=[SimpleNamespace(path=str(photo))]))
 
 

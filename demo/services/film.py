@@ -1,0 +1,220 @@
+"""Films for visitors: the work behind the tab Film, without any page."""
+
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.services import zero_gpu
+from demo.services.limits import Limits
+from demo.services.stylize import Stylizer
+from demo.words import device_name
+from stylecore.errors import StylecoreError
+from stylecore.inference.brush import BRUSH
+from stylecore.inference.engine import Engine
+from stylecore.library import CHAMPION
+from stylecore.video.config import FilmSettings
+from stylecore.video.frames import FilmFacts
+from stylecore.video.paint import PaintedFilm, Progress, paint_film
+from stylecore.video.read import open_file
+
+SECONDS_BETWEEN_LOOKS = 0.5
+PATIENCE = 60.0
+"""Seconds after which a film ends that nobody has looked at: the visitor has left."""
+PREVIEW_SECONDS = 1.0
+SHORTEST_WITH_PREVIEW = 3.0
+"""Seconds; a shorter film is there almost as soon as its preview would be."""
+
+
+@dataclass(frozen=True)
+class FilmOrder:
+    """What a visitor asks for.
+
+    Attributes:
+        film: the file.
+        style, version: as in the catalogue.
+        settings: how it is painted.
+        facts: of the film as it will be painted.
+    """
+
+    film: Path
+    style: str
+    version: str
+    settings: FilmSettings
+    facts: FilmFacts
+
+
+@dataclass(frozen=True)
+class Look:
+    """How far a film is.
+
+    Attributes:
+        frames, total: painted so far, and in all.
+        seconds: since its beginning, without the preview.
+        preview: whether the first second is painted.
+        file: a film to show: the first second when it is new, and at last the whole.
+        painted: what became of the film; None until its end.
+        device: where it is painted, in words.
+    """
+
+    frames: int
+    total: int
+    seconds: float
+    preview: bool
+    device: str
+    file: Path | None = None
+    painted: PaintedFilm | None = None
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None before one can tell."""
+        return max(0, self.total - self.frames) / self.rate if self.frames > 1 else None
+
+
+class FilmPainter:
+    """Paints visitors' films, within the limits.
+
+    Photos are not kept waiting: a film has an engine of its own.
+    """
+
+    def __init__(self, stylizer: Stylizer, limits: Limits) -> None:
+        self.stylizer = stylizer
+        self.limits = limits
+
+    def order(
+        self,
+        film: str | Path | None,
+        style: str,
+        version: str = CHAMPION,
+        *,
+        longest_side: float | None = None,
+        brush: float = BRUSH,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        calm: float = FilmSettings.calm,
+    ) -> FilmOrder:
+        """Check what a visitor asks for against the limits. Films are reduced to `longest_side`, never enlarged.
+
+        Raises:
+            StylecoreError: for a file that is no film, too long or too large, an unknown style or version, or a
+                number beyond the limits.
+        """
+        limits = self.limits
+        if film is None:
+            raise StylecoreError("there is no film yet; upload one, or record one.")
+        self.stylizer.check_brush(brush)
+        for what, value, least, most in (
+            ("strength", strength, 0, 1),
+            ("calm", calm, 0, 1),
+            ("longest side", longest_side or limits.film_side, limits.smallest_side, limits.film_max_side),
+        ):
+            if not least <= value <= most:  # false for NaN too
+                raise StylecoreError(f"the {what} may be {least:g} to {most:g} here, not {value:g}.")
+        number = self.stylizer.catalogue.find(style).resolve(version or CHAMPION)
+        settings = FilmSettings(
+            calm=float(calm),
+            max_side=int(longest_side or limits.film_side),
+            max_pixels=limits.film_pixels,
+            end=limits.film_seconds + 1,  # the header may have lied
+            brush=float(brush),
+            strength=float(strength),
+            keep_colors=bool(keep_colors),
+        )
+        return FilmOrder(Path(film), style, number, settings, self._facts(Path(film), settings))
+
+    def _facts(self, film: Path, settings: FilmSettings) -> FilmFacts:
+        limit = self.limits.film_seconds
+        if film.is_file() and film.stat().st_size > self.limits.upload_bytes:
+            raise StylecoreError(f"this film has more than {self.limits.megabytes} MB; cut or compress it first.")
+        with _named(film), open_file(film, dataclasses.replace(settings, end=None)) as reader:
+            facts = reader.facts
+        if facts.seconds is None:
+            raise StylecoreError("this film does not say how long it is; convert it to mp4 first.")
+        if facts.seconds > limit + 0.5:  # what lasts 30 s has a frame more
+            raise StylecoreError(
+                f"this film lasts {facts.seconds:.0f} seconds, and may last {limit:g} here; cut it first, or use "
+                "`python -m stylecore video`."
+            )
+        return facts
+
+    def paint(self, order: FilmOrder, folder: Path, name: str, stop: threading.Event) -> Iterator[Look]:
+        """Paint; tell twice a second how far it is, and at last give the film.
+
+        Args:
+            folder: for the files, which are named `name`.mp4 and `name`-preview.mp4.
+            stop: when it is set, the film ends with the frames that are painted; with none, there is no file.
+
+        Raises:
+            StylecoreError: the film cannot be painted.
+        """
+        engine = Engine(self.stylizer.catalogue.open(order.style, order.version), zero_gpu.DEVICE)
+        try:
+            if (order.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:
+                first = dataclasses.replace(order.settings, end=PREVIEW_SECONDS)
+                total = math.ceil(PREVIEW_SECONDS * order.facts.rate)
+                yield from self._painting(engine, order, first, folder / f"{name}-preview.mp4", stop, total, True)
+                if stop.is_set():
+                    return
+            total = order.facts.frames or 1
+            yield from self._painting(engine, order, order.settings, folder / f"{name}.mp4", stop, total, False)
+        finally:
+            stop.set()
+            engine.release_memory()
+
+    def _painting(
+        self,
+        engine: Engine,
+        order: FilmOrder,
+        settings: FilmSettings,
+        target: Path,
+        stop: threading.Event,
+        total: int,
+        preview: bool,
+    ) -> Iterator[Look]:
+        device, began = device_name(engine.device), time.monotonic()
+        seen_at = began
+        latest = Progress(0, total, 0.0)
+
+        def note(progress: Progress) -> None:
+            nonlocal latest
+            latest = progress
+            now = time.monotonic()
+            if now - seen_at > PATIENCE or now - began > self.limits.film_work_seconds:
+                stop.set()
+
+        pool = ThreadPoolExecutor(1, "film")
+        work = pool.submit(paint_film, engine, order.film, target, settings, progress=note, stop=stop)
+        pool.shutdown(wait=False)
+        try:
+            while not wait([work], SECONDS_BETWEEN_LOOKS).done:
+                seen_at = time.monotonic()
+                yield Look(latest.frames, max(total, latest.frames), latest.seconds, preview, device)
+        except GeneratorExit:
+            stop.set()
+            raise
+        try:
+            with _named(order.film):
+                painted = work.result()
+        except KeyboardInterrupt:  # stopped before the first frame
+            return
+        yield Look(painted.frames, painted.frames, painted.seconds, preview, device, target, painted)
+
+
+@contextmanager
+def _named(film: Path) -> Iterator[None]:
+    """Errors without the path of the server's folder and the flags of the command line."""
+    try:
+        yield
+    except StylecoreError as error:
+        sentence = str(error).replace(str(film), "this film")
+        raise StylecoreError(sentence.partition(", or raise the limit")[0]) from error

@@ -1,0 +1,98 @@
+"""What the tab Film shows while a film is painted."""
+
+import html
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradio.utils import get_upload_folder
+
+from demo.page import progress_line, status_line
+from demo.services.film import FilmOrder, FilmPainter, Look
+from demo.services.limits import Limits
+from demo.tabs.painting import Stop
+from demo.words import file_name, seconds_text
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown twice a second.
+
+    Attributes:
+        status: HTML.
+        facts: for programs.
+        file: a film in Gradio's cache, when it is new: the first second, and at last the whole.
+        whole: whether it is the last one.
+    """
+
+    status: str
+    facts: dict[str, Any]
+    file: str | None = None
+    whole: bool = False
+
+
+def painting_film(painter: FilmPainter, order: FilmOrder, stop: Stop | None = None) -> Iterator[Shown]:
+    """Paint an order; yield how far it is, the first second, and at the end, or when stopped, the film.
+
+    Raises:
+        StylecoreError: as `FilmPainter.paint`.
+    """
+    name = file_name(order.film.stem, order.style)
+    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    title = html.escape(painter.stylizer.catalogue.find(order.style).title)
+    stopped, last = threading.Event(), None
+    for look in painter.paint(order, folder, name, stopped):
+        if stop is not None and stop.wanted:
+            stopped.set()
+        last = look if look.file else last
+        if look.file is None or (look.preview and not stopped.is_set()):
+            yield Shown(_progress(look), _facts(look), str(look.file) if look.file else None)
+    if last is None:
+        yield Shown(status_line("Stopped before its first frame."), {}, whole=True)
+    else:
+        yield Shown(_result(last, title), _facts(last), str(last.file), whole=True)
+
+
+def limits_text(limits: Limits) -> str:
+    """What may be uploaded, as HTML."""
+    return (
+        f"<p class='hint'>mp4, mov, webm or mkv, up to {limits.film_seconds:g} seconds and {limits.megabytes} MB, "
+        "in 4K at most. Gone from this server within an hour.</p>"
+    )
+
+
+def _progress(look: Look) -> str:
+    what = "The first second" if look.preview else "Your film"
+    parts = [f"<strong>{what}</strong>: frame {look.frames} of {look.total}"]
+    if look.seconds_left is not None:
+        parts += [f"{look.rate:.1f} frames a second", f"{seconds_text(max(1, look.seconds_left))} left"]
+    return status_line(" · ".join(parts)) + progress_line(look.frames / max(1, look.total))
+
+
+def _result(look: Look, title: str) -> str:
+    painted = look.painted
+    assert painted is not None
+    parts = [
+        f"<strong>{title}</strong>",
+        f"{painted.width} &times; {painted.height} pixels",
+        f"{painted.frames} frame{'' if painted.frames == 1 else 's'}" + (", then stopped" if painted.stopped else ""),
+        f"{seconds_text(painted.seconds)} on {html.escape(look.device)}",
+    ]
+    notes = "".join(f"<br>The film: {html.escape(notice)}." for notice in painted.notices)
+    return status_line(" · ".join(parts) + notes)
+
+
+def _facts(look: Look) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "frames": look.frames,
+        "total_frames": look.total,
+        "frames_per_second": round(look.rate, 2),
+    }
+    facts |= {"seconds_left": look.seconds_left, "preview": look.preview}
+    if (painted := look.painted) is not None:
+        facts |= {"width": painted.width, "height": painted.height, "seconds": painted.seconds}
+        facts |= {"stopped": painted.stopped, "notices": list(painted.notices)}
+    return facts

@@ -1,0 +1,207 @@
+"""The tab itself: a short film is dropped or recorded, painted frame by frame, and played."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from demo.errors import plainly, sentence_of
+from demo.page import film_input, pick_sample, refusal, status_line
+from demo.services.film import FilmPainter
+from demo.services.limits import FILM
+from demo.services.teach.lessons import owner_of
+from demo.tabs.cards import sample_strip
+from demo.tabs.film.shown import limits_text, painting_film
+from demo.tabs.painting import STOP_LABEL, Stop
+from demo.tabs.stylize import FirstTab
+from demo.theme import script
+from stylecore.inference.brush import BRUSH
+from stylecore.library import CHAMPION
+from stylecore.samples import sample_films
+from stylecore.video.config import FilmSettings
+
+SAMPLES = {name: file for name, file in sample_films().items() if name == "earth"}
+"""Short ones."""
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr.BrowserState | None = None) -> None:
+    """Lay the tab out inside the open `gr.Tab` and connect it.
+
+    Args:
+        first: the tab Stylize, whose style is chosen here at first.
+        token: of the visitor, for styles of their own.
+    """
+    catalogue, limits = painter.stylizer.catalogue, painter.limits
+    stop = gr.State(Stop())
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
+            gr.HTML(
+                "<div class='lede'><p>A short film, painted with strokes that stay on things. It keeps its sound.</p>"
+                "</div>"
+            )
+            film = film_input(label="Your film", sources=["upload", "webcam"], height=236, elem_id="film", buttons=[])
+            gr.HTML(limits_text(limits), elem_id="film-limits")
+            samples = gr.HTML(
+                sample_strip(SAMPLES, "No film at hand?", "Sample film"),
+                js_on_load=script("pick_sample"),
+                elem_id="film-samples",
+            )
+            style = gr.Dropdown([], label="Style", elem_id="film-style", filterable=False)
+            with gr.Row(elem_classes="controls"):
+                strength = _slider("Strength of the style", "strength", 0, 1, 1, 0.05)
+                brush = _slider("Size of the brush", "brush", limits.least_brush, limits.largest_brush, BRUSH, 0.25)
+            with gr.Row(elem_classes="controls"):
+                calm = _slider("Calm: how long strokes stay", "calm", 0, 1, FilmSettings.calm, 0.1)
+                longest_side = _slider(
+                    "Longest side (pixels)", "size", limits.smallest_side, limits.film_max_side, limits.film_side, 32
+                )
+            keep_colors = gr.Checkbox(label="Keep the film's colors", elem_id="film-colors")
+        with gr.Column(scale=7, min_width=320, elem_classes="result"):
+            painted = gr.Video(
+                label="Painted film",
+                interactive=False,
+                height=440,
+                elem_id="film-result",
+                buttons=[],
+                show_label=False,
+            )
+            status = gr.HTML(status_line("&nbsp;"), elem_id="film-status")
+            with gr.Row(elem_classes="actions"):
+                start_button = gr.Button("Paint the film", variant="primary", elem_id="film-paint")
+                stop_button = gr.Button(STOP_LABEL, elem_id="film-stop", interactive=False)
+            with gr.Row(elem_classes="downloads"):
+                download = gr.DownloadButton("Download the film", elem_id="film-download", interactive=False)
+
+    def arrive(chosen: str | None, first_style: str, token: str = "") -> gr.Dropdown:
+        names = [(entry.title, entry.name) for entry in catalogue.styles(owner_of(token))]
+        known = [name for _, name in names]
+        wanted = [name for name in (chosen, first_style, *known) if name in known]
+        return gr.Dropdown(names, value=wanted[0] if wanted else None)
+
+    def begin(stop: Stop) -> tuple[Any, ...]:
+        stop.wanted = False
+        off = gr.DownloadButton(interactive=False)
+        return gr.Button("Painting…", interactive=False), gr.Button(interactive=True), off
+
+    def end() -> tuple[Any, ...]:
+        return gr.Button("Paint the film", interactive=True), gr.Button(STOP_LABEL, interactive=False)
+
+    def ask_to_stop(stop: Stop) -> gr.Button:
+        stop.wanted = True
+        return gr.Button("Stopping…", interactive=False)
+
+    def run(
+        stop: Stop,
+        film: str | None,
+        style: str | None,
+        strength: float,
+        brush: float,
+        calm: float,
+        longest_side: float,
+        keep_colors: bool,
+    ) -> Iterator[tuple[Any, ...]]:
+        try:
+            if stop.wanted:  # while waiting in the queue
+                yield gr.skip(), status_line("Stopped before it began."), gr.skip()
+                return
+            order = painter.order(
+                film,
+                style or "",
+                longest_side=longest_side,
+                brush=brush,
+                strength=strength,
+                keep_colors=keep_colors,
+                calm=calm,
+            )
+            yield gr.skip(), status_line("Opening your film."), gr.skip()
+            for shown in painting_film(painter, order, stop):
+                whole = (
+                    gr.DownloadButton(value=shown.file, interactive=True) if shown.whole and shown.file else gr.skip()
+                )
+                yield shown.file or gr.skip(), shown.status, whole
+        except Exception as error:  # one that is raised would lie over the status
+            yield gr.skip(), refusal(sentence_of(error)), gr.skip()
+
+    arrived = [style, first.style, *([token] if token else [])]
+    tab.select(plainly(arrive), arrived, [style], **QUIET)
+    samples.select(plainly(pick_sample), None, [film], queue=False, **QUIET)
+    buttons = [start_button, stop_button]
+    under_way = start_button.click(begin, [stop], [*buttons, download], queue=False, **QUIET).then(
+        plainly(run),
+        [stop, film, style, strength, brush, calm, longest_side, keep_colors],
+        [painted, status, download],
+        show_progress="minimal",
+        show_progress_on=[status],
+        concurrency_id=FILM,
+        api_visibility="private",
+    )
+    # Gradio's page (6.31) does not do after a failure what `then` asks for.
+    under_way.success(end, None, buttons, queue=False, **QUIET)
+    under_way.failure(end, None, buttons, queue=False, **QUIET)
+    stop_button.click(ask_to_stop, [stop], [stop_button], queue=False, **QUIET)
+
+
+def build_film_api(painter: FilmPainter) -> None:
+    """Add the endpoint /film to the open `gr.Blocks`."""
+    limits = painter.limits
+
+    def film(
+        film: str,
+        style: str,
+        version: str,
+        longest_side: float,
+        strength: float,
+        keep_colors: bool,
+        brush: float,
+        calm: float,
+    ) -> Iterator[tuple[str | None, dict[str, Any]]]:
+        """Paint a short film, with strokes that stay on things; its sound is kept.
+
+        Args:
+            film: A film file: mp4, mov, webm, mkv or gif.
+            style: Name of a style, see /styles.
+            version: A version's number or alias.
+            longest_side: Longest side of the result in pixels; a smaller film keeps its size.
+            strength: 0 gives the film, 1 the full style.
+            keep_colors: Keep the film's colors and take only the strokes.
+            brush: Size of the strokes: 1 as in the painting, 2 twice as large.
+            calm: 0 paints each frame by itself; up to 1, strokes stay longer on things.
+
+        Returns:
+            Frames painted, frames in all and seconds left, again and again; with the first second of the film once it
+            is painted, and at last with the whole as mp4.
+        """
+        order = painter.order(
+            film,
+            style,
+            version,
+            longest_side=longest_side,
+            brush=brush,
+            strength=strength,
+            keep_colors=keep_colors,
+            calm=calm,
+        )
+        for shown in painting_film(painter, order):
+            yield shown.file, shown.facts
+
+    with gr.Row(visible=False):
+        source = film_input(label="film")
+        style = gr.Textbox(label="style")
+        style.example_payload = painter.stylizer.catalogue.first_style
+        inputs = [
+            source,
+            style,
+            gr.Textbox(CHAMPION, label="version"),
+            gr.Number(limits.film_side, label="longest_side"),
+            gr.Number(1.0, label="strength"),
+            gr.Checkbox(False, label="keep_colors"),
+            gr.Number(BRUSH, label="brush"),
+            gr.Number(FilmSettings.calm, label="calm"),
+        ]
+        outputs = [gr.Video(label="painted"), gr.JSON(label="facts")]
+        gr.Button().click(plainly(film), inputs, outputs, api_name="film", concurrency_id=FILM)
+
+
+def _slider(label: str, name: str, least: float, most: float, value: float, step: float) -> gr.Slider:
+    return gr.Slider(least, most, value, step=step, label=label, elem_id=f"film-{name}", buttons=[])
