@@ -27,6 +27,7 @@ DEFAULTS = TrainConfig(
     style_layer_weights=(20, 8, 2, 1),
     content_weight=0,
     steadiness_weight=100,
+    grid_weight=1e5,
     batch_size=2,
     workers=1,
     learning_rate=1.5e-3,
