@@ -28,6 +28,7 @@ FORBIDDEN = ("mlflow", "sqlalchemy", "datasets", "optuna", "torchvision")
 NEEDED_ELSEWHERE = {
     "tqdm": "the command line",
     "huggingface_hub": "deploying, and gradio brings it",
+    "markupsafe": "Jinja2 brings it",
     "h5py": "weights in other formats",
     "scipy": "weights in other formats",
     "spaces": "ZeroGPU brings it",
@@ -131,7 +132,7 @@ def test_the_hardware_chooses_the_build_of_torch(hardware: str, torch_line: bool
 
 def test_whatever_the_page_imports_is_required(space: Path) -> None:
     required = {
-        {"pillow": "PIL"}.get(line.split("==")[0], line.split("==")[0].replace("-", "_"))
+        {"pillow": "PIL", "Jinja2": "jinja2"}.get(line.split("==")[0], line.split("==")[0].replace("-", "_"))
         for line in (space / "requirements.txt").read_text().split("\n")
         if "==" in line
     }
