@@ -110,8 +110,10 @@ class Training:
             subprocess.run(mount, check=True)
         command = [sys.executable, __file__, "--train", way, self.name, self.folder, STEPS[kind]]
         with (self.folder / "output.txt").open("wb") as output:
+            # MLflow's own retries, which `sync` turns off in this process.
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_HTTP_")}
             self.process = subprocess.Popen(
-                [str(part) for part in command], stdout=output, stderr=output, cwd=self.folder
+                [str(part) for part in command], stdout=output, stderr=output, cwd=self.folder, env=environment
             )
 
     def seconds(self) -> list[float]:
@@ -134,7 +136,7 @@ class Training:
         logged = len(CURVES) * len(self.seconds())
         code = self.process.returncode
         how = {0: "ended well", -signal.SIGKILL: "killed"}.get(code, f"ended with an exception ({code})")
-        return f"{logged - there:6} of {logged:6} values lost; {how}, the run is {run.info.status}"
+        return f"{max(0, logged - there):6} of {logged:6} values lost; {how}, the run is {run.info.status}"
 
     def end(self) -> None:
         self.process.kill()
