@@ -36,8 +36,6 @@ NEEDED_ELSEWHERE = {
     "fastapi": "gradio brings it",
     "starlette": "gradio brings it",
     "tensorflow": "importing networks in its format",
-    "av": "films, on the command line",
-    "cv2": "films, on the command line",
 }
 
 
@@ -131,7 +129,9 @@ def test_the_hardware_chooses_the_build_of_torch(hardware: str, torch_line: bool
 
 def test_whatever_the_page_imports_is_required(space: Path) -> None:
     required = {
-        {"pillow": "PIL"}.get(line.split("==")[0], line.split("==")[0].replace("-", "_"))
+        {"pillow": "PIL", "opencv-python-headless": "cv2"}.get(
+            line.split("==")[0], line.split("==")[0].replace("-", "_")
+        )
         for line in (space / "requirements.txt").read_text().split("\n")
         if "==" in line
     }
