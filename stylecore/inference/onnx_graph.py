@@ -25,18 +25,26 @@ OPSET = 17
 IR_VERSION = 8
 LARGEST_WEIGHT = 127
 INPUT, OUTPUT = "pixels", "stylized"
+HELD, STATISTICS, MEASURED = "held", "statistics", "measured"
 
 
-def export_onnx(model: StyleModel, weights: Weights = "float16") -> bytes:
+def export_onnx(model: StyleModel, weights: Weights = "float16", *, tiles: bool = False) -> bytes:
     """The network as the bytes of an ONNX file: `pixels` (N, 3, H, W) to `stylized`, RGB in [0, 1].
 
     N, H and W are dynamic; H and W are multiples of 4. The file's metadata has the style's card. The network alone is
     in the graph: `Engine` adds noise and a border before, which the card and `engine.frame` describe.
 
+    Args:
+        weights: how they are stored.
+        tiles: for large pictures in tiles (tiling.py). The graph has more inputs, `held` (true or false) and
+            `statistics` (2, C, 1, 1), means and variances of all instance normalizations, and one more output,
+            `measured`, of that shape. When `held` is false, the statistics are those of all N pictures together.
+
     Raises:
         StylecoreError: when a weight does not fit into float16.
     """
-    file = onnx_model(model.network, Operators(weights), model.card.name)
+    operators = OperatorsForTiles(weights) if tiles else Operators(weights)
+    file = onnx_model(model.network, operators, model.card.name)
     helper.set_model_props(file, {CARD_KEY: model.card.to_json()})
     onnx.checker.check_model(file)
     return file.SerializeToString(deterministic=True)
@@ -46,13 +54,16 @@ def onnx_model(network: TransformNet, operators: "Operators", name: str) -> onnx
     """The network as an ONNX model, by operators that have no nodes yet."""
     result = write_network(network, operators, INPUT)
     sides: list[Any] = ["N", 3, "H", "W"]
-    graph = helper.make_graph(
-        [*operators.nodes, helper.make_node("Identity", [result], [OUTPUT])],
-        name,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, sides)],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, sides)],
-        operators.initializers,
-    )
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, sides)]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, sides)]
+    operators.node("Identity", [result], OUTPUT)
+    if isinstance(operators, OperatorsForTiles):
+        shape = [2, operators.channels, 1, 1]
+        operators.node("Concat", operators.all_measured(), MEASURED, axis=0)
+        inputs.append(helper.make_tensor_value_info(HELD, TensorProto.BOOL, []))
+        inputs.append(helper.make_tensor_value_info(STATISTICS, TensorProto.FLOAT, shape))
+        outputs.append(helper.make_tensor_value_info(MEASURED, TensorProto.FLOAT, shape))
+    graph = helper.make_graph(operators.nodes, name, inputs, outputs, operators.initializers)
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     file.producer_name = "stylecore"
     return file
@@ -155,3 +166,40 @@ class Operators:
             numpy_helper.from_array(np.ascontiguousarray(values, kind).reshape(values.shape), name)
         )
         return name
+
+
+class OperatorsForTiles(Operators):
+    """Instance normalization by statistics that are given or measured.
+
+    Attributes:
+        channels: of all instance normalizations so far.
+        measured: names of the means, and of the variances.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
+        self.channels = 0
+        self.measured: tuple[list[str], list[str]] = ([], [])
+
+    def instance_normalization(self, values: str, scale: Array, shift: Array, epsilon: float) -> str:
+        at, self.channels = self.channels, self.channels + len(scale)
+        mean = self.statistic(0, at, values)
+        centered = self.node("Sub", [values, mean])
+        variance = self.statistic(1, at, self.node("Mul", [centered, centered]))
+        deviation = self.node("Sqrt", [self.node("Add", [variance, self.constant(np.array(epsilon))])])
+        factor = self.node("Div", [self.constant(scale.reshape(1, -1, 1, 1)), deviation])
+        return self.node("Add", [self.node("Mul", [centered, factor]), self.constant(shift.reshape(1, -1, 1, 1))])
+
+    def statistic(self, row: int, at: int, values: str) -> str:
+        """(1, C, 1, 1): what is given in that row, or the mean of the values over all pictures and positions."""
+        ends = ([row, at], [row + 1, self.channels], [0, 1])
+        given = self.node("Slice", [STATISTICS, *(self.constant(np.array(end), np.int64) for end in ends)])
+        mean = self.node("ReduceMean", [values], axes=[0, 2, 3], keepdims=1)
+        self.measured[row].append(self.node("Where", [HELD, given, mean]))
+        return self.measured[row][-1]
+
+    def all_measured(self) -> list[str]:
+        """The rows of the statistics, (1, C, 1, 1) each."""
+        if not self.channels:
+            raise StylecoreError("a network without instance normalization needs no form for tiles.")
+        return [self.node("Concat", names, axis=1) for names in self.measured]

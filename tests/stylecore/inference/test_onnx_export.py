@@ -11,6 +11,7 @@ from torch import Tensor
 from stylecore.__main__ import main
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
+from stylecore.inference.tiling import hold_statistics, samples
 from stylecore.johnson.style_model import CARD_KEY, StyleCard, StyleModel
 from tests.stylecore.inference.test_openvino_runtime import FORMS, TINY, make_model, psnr
 
@@ -102,3 +103,23 @@ def test_weights_beyond_float16_are_refused() -> None:
     with pytest.raises(StylecoreError, match=r"encoder.1 do not fit into float16; export it in float32"):
         export_onnx(model)
     assert np.isfinite(engine_of(export_onnx(model, "float32"), model).stylize(torch.rand(3, 32, 32)).numpy()).all()
+
+
+def test_the_form_for_tiles_measures_the_statistics_of_all_samples_and_holds_them() -> None:
+    model = make_model(TINY)
+    file = export_onnx(model, "float32", tiles=True)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    channels = session.get_inputs()[2].shape[1]
+    photo = torch.rand(3, 96, 128)
+    squares = samples(photo, side=32, count=6)
+    nothing = np.zeros((2, channels, 1, 1), np.float32)
+    given = {"pixels": squares.numpy(), "held": np.array(False), "statistics": nothing}
+    statistics = session.run(["measured"], given)[0]
+
+    held = {"pixels": photo[None].numpy(), "held": np.array(True), "statistics": statistics}
+    stylized, same = session.run(["stylized", "measured"], held)
+    assert (same == statistics).all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stylecore.inference.tiling.samples", lambda _: squares)
+        expected = hold_statistics(model.network, photo)(photo[None])
+    assert psnr(torch.from_numpy(stylized), expected.detach()) > 60
