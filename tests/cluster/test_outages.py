@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from outages import check_that_all_is_there_once, impatient, photos, replay_until_all_is_sent  # noqa: F401 - fixtures
 from servers import S3, MLflowServer, Postgres
 
@@ -113,3 +114,27 @@ def test_a_training_whose_servers_fail_all_the_time_ends_as_an_undisturbed_one(
         files = [tmp_path / name / name / f"iterations-{iterations}.safetensors" for name in ("calm", "stormy")]
         one, two = (StyleModel.load(file).network.state_dict() for file in files)
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_runs_survive_a_power_cut(
+    serve: Callable[..., MLflowServer], postgres: Postgres, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(password="twelve letters")
+    client = MlflowClient(server.url)
+    run_id = client.create_run("0").info.run_id
+    client.log_metric(run_id, "loss", 1.5, step=3)
+    client.log_text(run_id, "kept", "note.txt")
+    assert [key.rpartition("/")[2] for key in s3.list_keys("") if run_id in key] == ["note.txt"]
+    server.kill()
+    postgres.kill()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(MlflowException):
+        client.get_run(run_id)
+    postgres.start()
+    server.start()
+    (point,) = client.get_metric_history(run_id, "loss")
+    assert (point.step, point.value) == (3, 1.5)
+    assert Path(client.download_artifacts(run_id, "note.txt", str(tmp_path))).read_text() == "kept"
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "another")
+    with pytest.raises(MlflowException, match="401"):
+        client.get_run(run_id)
