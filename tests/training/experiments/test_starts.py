@@ -53,7 +53,7 @@ def test_variants_differ_in_their_start_or_in_what_they_train(library: Path, vgg
     pixels = torch.rand(3, 1, 1).expand(3, 128, 128).clone()
     pixels[:, :64] = 1
     save_picture(pixels, painting)
-    given = {name: starts.settings_of(painting, name, 7, vgg, {}) for name in starts.VARIANTS}
+    given = {name: starts.settings_of(painting, name, 70, vgg, {}) for name in starts.VARIANTS}
     assert "/blocks/" in given["nearest"].init_from
     assert given["base"].init_from == starts.base_start(starts.DEFAULTS.network, vgg)
     assert "/blocks/" not in given["base"].init_from
@@ -61,8 +61,8 @@ def test_variants_differ_in_their_start_or_in_what_they_train(library: Path, vgg
     assert given["affine"].trained_weights == "affine"
     assert given["small"].small_crops == 0.5
     for config in given.values():
-        assert (config.iterations, config.minutes, config.schedule) == (7, 0, "cosine")
-        assert config.learning_rate_at(7) == pytest.approx(0)
+        assert (config.iterations, config.minutes, config.schedule) == (70, 0, "cosine")
+        assert config.learning_rate_at(70) == pytest.approx(0)
         assert config.content_weight == given["nearest"].content_weight
     assert len({config.run_name for config in given.values()}) == len(given)
 
