@@ -16,7 +16,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.instance_norm import InstanceNorm
@@ -297,6 +296,8 @@ class ResidualBlock(nn.Module):
 
 def count_multiply_adds(config: TransformNetConfig, height: int, width: int) -> int:
     """Number of multiply-adds of the convolutions for one picture of height x width."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton, which costs every start
+
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         TransformNet(config)(torch.empty(1, 3, height, width))
     return counter.get_total_flops() // 2  # a multiplication and an addition are two operations

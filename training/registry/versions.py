@@ -58,8 +58,8 @@ def log_style(
 
 def description_of(card: StyleCard, words: str = "") -> ModelDescription:
     """A style's card as MLflow's description of the model; `words` are of the version, instead of its settings."""
-    about = ", ".join(part for part in (card.title, card.artist, card.year) if part)
-    seen = f"trained on {card.dataset}" if card.dataset else "imported"
+    about = ", ".join(part for part in (card.title or card.name, card.artist, card.year) if part)
+    seen = f"trained on {card.dataset}" if card.dataset else "trained" if card.iterations else "imported"
     network = f"width {card.network.width:g}, {card.network.residual_blocks} residual blocks"
     return ModelDescription(
         name=card.name,

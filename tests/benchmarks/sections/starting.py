@@ -11,9 +11,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from comparing import NO_PEERS, PEERS, REPOSITORY, Command, Figure, Line, compare, environment, say, spread
 
 from stylecore.errors import StylecoreError
@@ -21,7 +23,7 @@ from stylecore.johnson.style_model import read_card
 from stylecore.library import find_style
 
 PATIENCE = 300
-"""Seconds that the page is waited for; it restores the published runs when it first starts."""
+"""Seconds that the page is waited for."""
 SIDE = 512
 
 
@@ -51,26 +53,46 @@ def start(options: argparse.Namespace) -> Iterator[Line]:
 
 
 def page(options: argparse.Namespace) -> Iterator[Line]:
-    """`python -m demo.app` until it answers, and from then on until a program has its first picture."""
+    """`python -m demo.app` until it answers, and from then on until a program has its first picture, beside gradio."""
     style = read_card(find_style(options.style)).name
-    answers, pictures = [], []
     turns = max(2, options.repetitions // 2)
     with tempfile.TemporaryDirectory() as folder:
-        store = f"sqlite:///{folder}/mlflow.db"
-        for turn in range(turns + 1):
-            say(f"the page: start {turn} of {turns}")
-            answer, picture = start_page(options, store, style)
-            answers.append(answer)
-            pictures.append(picture)
+        say("the page: with an empty store")
+        empty = [start_page(options, f"sqlite:///{folder}/{turn}/mlflow.db", "") for turn in range(turns)]
+        say("the page: filling a store")
+        store = f"sqlite:///{folder}/filled/mlflow.db"
+        restore = [sys.executable, "-m", "training.registry", "--tracking-uri", store, "restore"]
+        subprocess.run(restore, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+        filled = []
+        for turn in range(turns):
+            say(f"the page: start {turn + 1} of {turns}")
+            filled.append(start_page(options, store, style))
     say("")
     section = "the page, python -m demo.app"
-    yield Figure(section, "answers, with nothing restored yet", *spread(answers[:1]))
-    yield Figure(section, "answers", *spread(answers[1:]))
-    yield Figure(section, f"then the first picture, {SIDE}", *spread(pictures[1:]))
+    yield Figure(section, "import gradio alone, for comparison", *spread([_import_gradio() for _ in range(turns)]))
+    for name, starts in (("empty store", empty), ("filled store", filled)):
+        yield Figure(section, f"answers, {name}", *spread([start.answered for start in starts]))
+        yield Figure(section, f"its processor time, {name}", *spread([start.processor for start in starts]))
+    yield Figure(section, f"then the first picture, {SIDE}", *spread([start.painted for start in filled]))
 
 
-def start_page(options: argparse.Namespace, store: str, style: str) -> tuple[float, float]:
-    """Seconds until the page answers, and from then until the client has connected and has the picture."""
+def _import_gradio() -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import gradio"], check=True)
+    return time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Start:
+    """Seconds until the page answers, of its processor time until then, and from then until a client has a picture."""
+
+    answered: float
+    processor: float
+    painted: float
+
+
+def start_page(options: argparse.Namespace, store: str, style: str) -> Start:
+    """Start the page, ask for a picture in this style (none for ""), and end the page."""
     from gradio_client import Client, handle_file
 
     with socket.socket() as probe:
@@ -83,21 +105,23 @@ def start_page(options: argparse.Namespace, store: str, style: str) -> tuple[flo
     process = subprocess.Popen(command, cwd=REPOSITORY, env=where, stdout=subprocess.DEVNULL)
     try:
         _wait_for(address, process, began)
-        answered = time.perf_counter()
-        with tempfile.TemporaryDirectory() as downloads:
-            client = Client(address, verbose=False, download_files=downloads)
-            arguments: dict[str, Any] = {"style": style, "longest_side": SIDE, "api_name": "/stylize"}
-            picture, _ = client.predict(handle_file(options.photo), **arguments)
-            painted = time.perf_counter()
-            if not Path(picture).is_file():
-                raise StylecoreError(f"the page at {address} gave no picture.")
+        answered = painted = time.perf_counter()
+        used = psutil.Process(process.pid).cpu_times()
+        if style:
+            with tempfile.TemporaryDirectory() as downloads:
+                client = Client(address, verbose=False, download_files=downloads)
+                arguments: dict[str, Any] = {"style": style, "longest_side": SIDE, "api_name": "/stylize"}
+                picture, _ = client.predict(handle_file(options.photo), **arguments)
+                painted = time.perf_counter()
+                if not Path(picture).is_file():
+                    raise StylecoreError(f"the page at {address} gave no picture.")
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
         process.kill()
         process.wait()
-    return answered - began, painted - answered
+    return Start(answered - began, used.user + used.system, painted - answered)
 
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]", began: float) -> None:
