@@ -12,8 +12,9 @@ import gradio as gr
 from demo.services.catalogue import BundleCatalogue, Catalogue, StyleEntry
 from demo.static.runtime import write_runtime
 from stylecore.errors import StylecoreError
-from stylecore.inference.engine import border_of
+from stylecore.inference.engine import RECEPTIVE_RADIUS_OF_OTHER_LAYERS, border_of
 from stylecore.inference.onnx_graph import export_onnx
+from stylecore.johnson.instance_norm import InstanceNorm
 from stylecore.pictures.read import encode_picture, load_picture
 from stylecore.samples import sample_photos
 from training.registry import Registry, restore_published
@@ -65,7 +66,7 @@ def write_page(folder: Path, catalogue: Catalogue, styles: tuple[str, ...] = ())
 
 def _write_into(folder: Path, catalogue: Catalogue, entries: list[StyleEntry]) -> None:
     shutil.copytree(WEB, folder)
-    write_runtime(folder / "ort")
+    write_runtime(folder)
     for name in ("styles", "photos", "fonts"):
         (folder / name).mkdir()
     fonts = Path(gr.__file__).parent / "templates" / "frontend" / "static" / "fonts" / "SourceSansPro"
@@ -92,18 +93,26 @@ def _fill(file: Path, key: str, value: str) -> None:
 
 
 def _write_style(folder: Path, catalogue: Catalogue, entry: StyleEntry) -> dict[str, Any]:
-    """The network in 8 bits and its pictures; returns what the page knows of it."""
+    """The network in 8 bits, also for tiles, and its pictures; returns what the page knows of it."""
     model = catalogue.open(entry.name)
     about: dict[str, Any] = {
         "name": entry.name,
         "title": entry.title,
         "artist": entry.card.artist,
         "file": f"styles/{entry.name}.onnx",
+        "tiles": f"styles/{entry.name}-tiles.onnx",
         "border": border_of(model.card.network),
         "noise": model.card.network.input_noise,
         "side": model.card.painted_side,
+        "radius": model.card.network.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS,
     }
     (folder / about["file"]).write_bytes(export_onnx(model, "int8"))
+    if model.card.network.normalization == "batch":
+        del about["tiles"]  # its statistics are fixed already
+    else:
+        (folder / about["tiles"]).write_bytes(export_onnx(model, "int8", tiles=True))
+        norms = (module for module in model.network.modules() if isinstance(module, InstanceNorm))
+        about["channels"] = sum(norm.num_features for norm in norms)
     for kind, content in (("preview", entry.preview), ("painting", entry.painting)):
         if content:
             about[kind] = f"styles/{entry.name}-{kind}.jpg"

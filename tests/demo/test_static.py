@@ -21,8 +21,8 @@ def _without_the_large_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """No published runs, and a small file in place of onnxruntime-web."""
 
     def write_runtime(folder: Path) -> None:
-        folder.mkdir()
-        (folder / "ort.wasm.min.mjs").write_text("export {};")
+        (folder / "ort").mkdir()
+        (folder / "ort" / "ort.wasm.min.mjs").write_text("export {};")
 
     monkeypatch.setattr(static_folder, "restore_published", lambda **_: [])
     monkeypatch.setattr(static_folder, "write_runtime", write_runtime)
@@ -116,7 +116,7 @@ def test_a_runtime_that_is_not_to_be_had_is_one_sentence_and_keeps_nothing(
         npm.write_text(NPM.format(action=action))
         npm.chmod(npm.stat().st_mode | stat.S_IXUSR)
     with pytest.raises(runtime.StylecoreError) as raised:
-        runtime.write_runtime(tmp_path / "ort")
+        runtime.write_runtime(tmp_path)
     assert says in str(raised.value)
     assert list((tmp_path / "cache").rglob("*.tgz")) == []
 
@@ -127,5 +127,5 @@ def test_a_damaged_runtime_in_the_cache_is_removed(monkeypatch: pytest.MonkeyPat
     kept.parent.mkdir()
     kept.write_bytes(b"half of it")
     with pytest.raises(runtime.StylecoreError, match="damaged and is removed; try again"):
-        runtime.write_runtime(tmp_path / "ort")
+        runtime.write_runtime(tmp_path)
     assert not kept.exists()

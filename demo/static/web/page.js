@@ -1,6 +1,7 @@
 // The page: choosing, showing, saving. The worker computes.
 const PHOTO_PIXELS = 50e6;
 const LIVE_SIDE = 320;
+const SHOWN = 2048; // the longest side of the photo on the page, in pixels
 const element = (id) => document.getElementById(id);
 const say = (text, failed = false) => {
   element('status').textContent = text;
@@ -21,15 +22,18 @@ const prepare = async () => {
 };
 
 const worker = { waiting: new Map(), next: 0 };
-const ask = (task, values = {}, transfer = []) => new Promise((resolve, reject) => {
+const ask = (task, values = {}, transfer = [], progress = () => {}) => {
   worker.next += 1;
-  worker.waiting.set(worker.next, { resolve, reject });
-  worker.thread.postMessage({ id: worker.next, task, ...values }, transfer);
-});
+  const id = worker.next;
+  const answer = new Promise((resolve, reject) => { worker.waiting.set(id, { resolve, reject, progress }); });
+  worker.thread.postMessage({ id, task, ...values }, transfer);
+  return Object.assign(answer, { stop: () => worker.thread.postMessage({ id, task: 'stop' }) });
+};
 const hire = () => {
   worker.thread = new Worker('worker.js', { type: 'module' });
   worker.thread.onmessage = ({ data }) => {
-    const { resolve, reject } = worker.waiting.get(data.id);
+    const { resolve, reject, progress } = worker.waiting.get(data.id);
+    if (data.share !== undefined) { progress(data.share); return; }
     worker.waiting.delete(data.id);
     if (data.error) reject(new Error(data.error)); else resolve(data);
   };
@@ -50,23 +54,25 @@ const draw = (canvas, bitmap) => {
 };
 
 // What is asked while something is computed replaces what waits.
-let busy = false;
+let busy = null;
 let wanted = null;
 const request = (what) => {
   wanted = wanted === 'stylize' ? wanted : what;
-  if (!busy) work();
+  if (!busy) work(); else if (wanted === 'stylize') busy.stop?.();
 };
 const work = async () => {
-  busy = true;
+  busy = {};
   while (wanted && photo) {
-    const task = wanted;
+    const [task, of] = [wanted, photo];
     wanted = null;
     const chosen = style();
     try {
       if (task === 'stylize') say(`Painting: ${chosen.title}.`);
       const brush = Number(element('brush').value);
-      const answer = await ask(task, { style: chosen, brush, ...settings() });
-      const { width, height } = answer.bitmap;
+      busy = ask(task, { style: chosen, brush, ...settings() }, [], (share) => say(`Painting: ${chosen.title}, ${Math.round(share * 100)} %.`));
+      const answer = await busy;
+      if (photo !== of) { answer.bitmap.close(); continue; }
+      const { width, height } = answer;
       draw(element('after'), answer.bitmap);
       element('after').setAttribute('aria-label', `Your photo, painted after ${chosen.title}`);
       if (answer.size) {
@@ -77,11 +83,12 @@ const work = async () => {
       element('png').disabled = element('jpeg').disabled = false;
       keep(answer.files);
     } catch (error) {
+      if (wanted) continue;
       element('png').disabled = element('jpeg').disabled = true;
       fail(error);
     }
   }
-  busy = false;
+  busy = null;
 };
 
 const take = async (file, name, sample = false) => {
@@ -97,8 +104,11 @@ const take = async (file, name, sample = false) => {
     return;
   }
   const { width, height } = bitmap;
-  await ask('photo', { bitmap: await createImageBitmap(bitmap) });
-  draw(element('before'), bitmap);
+  const scale = Math.min(1, SHOWN / Math.max(width, height));
+  const [resizeWidth, resizeHeight] = [width, height].map((length) => Math.max(1, Math.round(length * scale)));
+  const small = await createImageBitmap(bitmap, scale < 1 ? { resizeWidth, resizeHeight, resizeQuality: 'medium' } : {});
+  await ask('photo', { bitmap }, [bitmap]);
+  draw(element('before'), small);
   element('viewer').style.setProperty('--aspect', width / height);
   document.querySelector('.ground > p').hidden = true;
   document.querySelector('.frame').hidden = false;
@@ -106,11 +116,11 @@ const take = async (file, name, sample = false) => {
   request('stylize');
 };
 
+const fileName = (name, suffix) => `${name.replace(/[^A-Za-z0-9_]+/g, '-').slice(0, 60) || 'picture'}-${style().name}.${suffix}`;
 const save = async (type, suffix) => {
   try {
     const { blob } = await ask('save', { type, ...settings() });
-    const tidy = photo.name.replace(/[^A-Za-z0-9_]+/g, '-').slice(0, 60) || 'picture';
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${tidy}-${style().name}.${suffix}` });
+    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: fileName(photo.name, suffix) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   } catch (error) { fail(error); }
@@ -127,8 +137,8 @@ const keep = async (runtime) => {
     element('offline').textContent = kept ? 'Ready to work without a network.' : '';
   };
   const { active } = await navigator.serviceWorker.ready;
-  const pictures = styles.flatMap((each) => [each.file, each.preview, each.painting]).filter(Boolean);
-  active.postMessage({ keep: [...runtime, ...samples.map((sample) => sample.file), ...pictures] });
+  const pictures = styles.flatMap((each) => [each.file, each.tiles, each.preview, each.painting]).filter(Boolean);
+  active.postMessage({ keep: [...runtime, 'media/mediabunny.min.mjs', ...samples.map((sample) => sample.file), ...pictures] });
 };
 
 const camera = { video: null };
@@ -163,6 +173,35 @@ const live = async () => {
     const sentence = error.name === 'NotAllowedError' ? 'The browser does not allow the webcam; allow it for this page.' : error.message;
     status.textContent = `That did not work. ${sentence}`;
   }
+};
+
+let film = null;
+const filmed = async (file) => {
+  const chosen = style();
+  const status = element('film-status');
+  const started = performance.now();
+  status.textContent = 'Reading the film.';
+  element('film-stop').hidden = false;
+  element('film-result').hidden = true;
+  film?.stop();
+  film = ask('film', { file, style: chosen, brush: Number(element('brush').value), ...settings() }, [], (share) => {
+    const left = Math.round(((performance.now() - started) / 1000) * (1 / Math.max(share, 1e-6) - 1));
+    status.textContent = `Painting: ${chosen.title}, ${Math.round(share * 100)} %, ${left < 100 ? `${left} s` : `${Math.round(left / 60)} min`} left.`;
+  });
+  const mine = film;
+  try {
+    const { blob, width, height, silent } = await mine;
+    URL.revokeObjectURL(element('film-shown').src);
+    const address = URL.createObjectURL(blob);
+    element('film-shown').src = address;
+    Object.assign(element('film-save'), { href: address, download: fileName(file.name.replace(/\.[^.]*$/, ''), 'mp4') });
+    element('film-result').hidden = false;
+    const sound = silent ? ' · without its sound, which this browser cannot write' : '';
+    status.textContent = `${chosen.title} · ${width} × ${height} pixels${sound}`;
+  } catch (error) {
+    if (film === mine) status.textContent = `That did not work. ${error.message}`;
+  }
+  if (film === mine) element('film-stop').hidden = true;
 };
 
 const picture = (source, kind, alt) => Object.assign(new Image(), { src: source, className: kind, alt });
@@ -212,6 +251,8 @@ const main = async () => {
   element('png').onclick = () => save('image/png', 'png');
   element('jpeg').onclick = () => save('image/jpeg', 'jpg');
   element('camera').onclick = live;
+  element('film').onchange = ({ target }) => { if (target.files[0]) filmed(target.files[0]); };
+  element('film-stop').onclick = () => film.stop();
   const { runtime } = await ask('start', { wanted: new URLSearchParams(window.location.search).get('runtime') ?? 'auto' });
   element('runtime').textContent = `Computed in this browser by ${runtime}.`;
   if (samples[0]) await take(await (await fetch(samples[0].file)).blob(), samples[0].name, true);

@@ -1,7 +1,7 @@
 // Keeps the page's files for use without a network, and adds the headers that threads need where a host sets none.
 const VERSION = 'stylecore-{version}';
 const FIRST = [
-  './', 'page.css', 'page.js', 'worker.js', 'pictures.js', 'styles.json', 'icon.svg', 'manifest.webmanifest',
+  './', 'page.css', 'page.js', 'worker.js', 'pictures.js', 'tiles.js', 'film.js', 'styles.json', 'icon.svg', 'manifest.webmanifest',
   'fonts/SourceSansPro-Regular.woff2', 'fonts/SourceSansPro-Bold.woff2',
 ];
 // Past the browser's own cache, which may still have files of an earlier version.

@@ -1,8 +1,11 @@
 // The networks, away from the page's own thread. Messages: {id, task, ...} to {id, ...} or {id, error}.
+import { paintFilm } from './film.js';
 import { blend, crop, frame, layDetail, noise, paintedSize, reduce } from './pictures.js';
+import { BORDER, inTiles, paintTiles, samples } from './tiles.js';
 
 const DETAIL = 0.5;
 const KEPT = 3; // networks in memory
+const SHOWN = 2048; // the longest side of a picture on the page, in pixels
 let runtime = null;
 const sessions = new Map();
 let grain = { key: '' };
@@ -43,10 +46,10 @@ const start = async (wanted) => {
   return load('wasm', Math.max(1, Math.floor(threads)));
 };
 
-const open = async (style) => {
-  if (!sessions.has(style.file)) {
+const open = async (file) => {
+  if (!sessions.has(file)) {
     const options = { executionProviders: [runtime.kind], graphOptimizationLevel: 'all' };
-    sessions.set(style.file, await runtime.ort.InferenceSession.create(await bytes(style.file), options));
+    sessions.set(file, await runtime.ort.InferenceSession.create(await bytes(file), options));
     const [oldest] = sessions.keys();
     if (sessions.size > KEPT) {
       const session = sessions.get(oldest);
@@ -54,34 +57,79 @@ const open = async (style) => {
       await session.release();
     }
   }
-  return sessions.get(style.file);
+  return sessions.get(file);
 };
 
-const paint = async (style, picture) => {
+// Network of a file; planes of all pictures (N, 3, height, width) to one of its outputs.
+const runNow = async (file, { planes, height, width }, more = {}, wanted = 'stylized') => {
+  const session = await open(file);
+  const tensor = new runtime.ort.Tensor('float32', planes, [planes.length / (3 * height * width), 3, height, width]);
+  const answer = await session.run({ pixels: tensor, ...more }, [wanted]);
+  const values = await answer[wanted].getData();
+  answer[wanted].dispose?.();
+  return values;
+};
+
+// One after the other.
+let turn = Promise.resolve();
+const run = (...what) => {
+  const answer = turn.then(() => runNow(...what));
+  turn = answer.catch(() => {});
+  return answer;
+};
+
+// Statistics of the whole picture, measured on samples, as inputs for its tiles.
+const measured = async (style, picture) => {
+  if (!style.tiles) return {}; // they are fixed
+  const { Tensor } = runtime.ort;
+  const shape = [2, style.channels, 1, 1];
+  const inputs = (held, values) => ({ held: new Tensor('bool', [held], []), statistics: new Tensor('float32', values, shape) });
+  const squares = samples(picture).map((square) => frame(square, 0, null));
+  const [{ height, width, planes }] = squares;
+  const all = new Float32Array(squares.length * planes.length);
+  squares.forEach((square, index) => all.set(square.planes, index * planes.length));
+  const nothing = inputs(false, new Float32Array(2 * style.channels));
+  return inputs(true, await run(style.tiles, { planes: all, height, width }, nothing, 'measured'));
+};
+
+const paint = async (style, picture, step) => {
   const { height, width } = picture;
   const key = `${height} ${width} ${style.noise}`;
   if (style.noise && grain.key !== key) grain = { key, values: noise(height, width, style.noise) };
-  const framed = frame(picture, style.border, style.noise ? grain.values : null);
-  const session = await open(style);
-  const tensor = new runtime.ort.Tensor('float32', framed.planes, [1, 3, framed.height, framed.width]);
+  const added = style.noise ? grain.values : null;
   const started = performance.now();
-  const { stylized } = await session.run({ pixels: tensor });
-  const planes = await stylized.getData();
-  const seconds = (performance.now() - started) / 1000;
-  stylized.dispose?.();
-  return { painted: crop(planes, framed, style.border, height, width), seconds };
+  const seconds = () => (performance.now() - started) / 1000;
+  if (!inTiles(picture)) {
+    const framed = frame(picture, style.border, added);
+    return { painted: crop(await run(style.file, framed), framed, style.border, height, width), seconds: seconds() };
+  }
+  const noisy = added ? { height, width, data: picture.data.map((value, i) => value + added[Math.floor(i / 3)]) } : picture;
+  const statistics = await measured(style, noisy);
+  const paintTile = async (tile) => {
+    const framed = frame(tile, BORDER, null);
+    return crop(await run(style.tiles ?? style.file, framed, statistics), framed, BORDER, tile.height, tile.width);
+  };
+  const painted = await paintTiles(noisy, style.radius, paintTile, step);
+  return { painted, seconds: seconds() };
 };
 
 const pixels = (bitmap) => {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext('2d', { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
-  bitmap.close();
+  bitmap.close?.();
   return context.getImageData(0, 0, canvas.width, canvas.height);
 };
 
-const finished = ({ strength, keepColors }) => {
-  const { photo, stylized } = last;
+// To show: a bitmap, reduced where it is larger than any screen.
+const shown = async (canvas) => {
+  const scale = Math.min(1, SHOWN / Math.max(canvas.width, canvas.height));
+  if (scale === 1) return canvas.transferToImageBitmap();
+  const [resizeWidth, resizeHeight] = [canvas.width, canvas.height].map((length) => Math.max(1, Math.round(length * scale)));
+  return createImageBitmap(canvas, { resizeWidth, resizeHeight, resizeQuality: 'medium' });
+};
+
+const finished = ({ strength, keepColors }, { photo, stylized } = last) => {
   const canvas = new OffscreenCanvas(photo.width, photo.height);
   const data = blend(photo, stylized, strength, keepColors);
   canvas.getContext('2d').putImageData(new ImageData(data, photo.width, photo.height), 0, 0);
@@ -99,46 +147,57 @@ const tasks = {
     return { runtime: runtime.words };
   },
   photo: async ({ bitmap }) => { last = { photo: pixels(bitmap) }; return {}; },
-  stylize: async ({ style, brush, strength, keepColors }) => {
-    const { photo } = last;
+  stylize: async ({ style, brush, ...settings }, step) => {
+    const current = last; // another photo may come meanwhile
+    const { photo } = current;
     const size = paintedSize(photo.height, photo.width, style.side, brush);
     const reduced = reduce(photo, size);
     let done;
     try {
-      done = await paint(style, reduced);
+      done = await paint(style, reduced, step);
     } catch (error) {
       if (runtime.kind !== 'webgpu') throw error;
       sessions.clear(); // this GPU cannot; WebAssembly can
       runtime = await start('wasm');
-      done = await paint(style, reduced);
+      done = await paint(style, reduced, step);
     }
-    last.stylized = layDetail(done.painted, reduced, photo, DETAIL);
-    const bitmap = finished({ strength, keepColors }).transferToImageBitmap();
-    return { bitmap, seconds: done.seconds, size, runtime: runtime.words, files: runtime.files };
+    current.stylized = layDetail(done.painted, reduced, photo, DETAIL);
+    const { height, width } = photo;
+    return { bitmap: await shown(finished(settings, current)), height, width, seconds: done.seconds, size, runtime: runtime.words, files: runtime.files };
   },
-  finish: async (settings) => ({ bitmap: finished(settings).transferToImageBitmap() }),
+  finish: async (settings) => ({ bitmap: await shown(finished(settings)) }),
   save: async ({ type, ...settings }) => ({ blob: await finished(settings).convertToBlob({ type, quality: 0.95 }) }),
   live: async ({ style, bitmap }) => {
     const picture = pixels(bitmap);
     const whole = reduce(picture, [picture.height, picture.width]);
     const { painted, seconds } = await paint(style, whole);
-    const data = layDetail(painted, whole, picture, 0).data;
-    const canvas = new OffscreenCanvas(picture.width, picture.height);
-    canvas.getContext('2d').putImageData(new ImageData(data, picture.width, picture.height), 0, 0);
-    return { bitmap: canvas.transferToImageBitmap(), seconds };
+    return { bitmap: finished({ strength: 1 }, { photo: picture, stylized: layDetail(painted, whole, picture, 0) }).transferToImageBitmap(), seconds };
+  },
+  film: async ({ file, style, brush, ...settings }, step) => {
+    const paintFrame = async (canvas) => {
+      const photo = pixels(canvas);
+      const reduced = reduce(photo, paintedSize(photo.height, photo.width, style.side, brush));
+      const { painted } = await paint(style, reduced);
+      return finished(settings, { photo, stylized: layDetail(painted, reduced, photo, DETAIL) });
+    };
+    return paintFilm(file, paintFrame, step);
   },
 };
 
-// One task after the other.
-let queue = Promise.resolve();
-self.onmessage = ({ data: { id, task, ...values } }) => {
-  queue = queue.then(async () => {
-    try {
-      const answer = await tasks[task](values);
-      self.postMessage({ id, ...answer }, answer.bitmap ? [answer.bitmap] : []);
-    } catch (error) {
-      const memory = /memory|allocation|bad_alloc/i.test(error.message);
-      self.postMessage({ id, error: memory ? 'There is not enough memory for this size; choose a larger brush.' : error.message });
-    }
-  });
+// While a film is painted, pictures are painted between its frames.
+const unwanted = new Set();
+self.onmessage = async ({ data: { id, task, ...values } }) => {
+  if (task === 'stop') { unwanted.add(id); return; }
+  const step = async (share) => {
+    self.postMessage({ id, share });
+    await new Promise((next) => { setTimeout(next); }); // lets messages in
+    if (unwanted.delete(id)) throw new Error('It was stopped.');
+  };
+  try {
+    const answer = await tasks[task](values, step);
+    self.postMessage({ id, ...answer }, answer.bitmap ? [answer.bitmap] : []);
+  } catch (error) {
+    const memory = /memory|allocation|bad_alloc/i.test(error.message);
+    self.postMessage({ id, error: memory ? 'There is not enough memory for this size; choose a larger brush.' : error.message });
+  }
 };
