@@ -1,7 +1,10 @@
 """What every test stands on: quiet libraries that never call out, and data that may be missing."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before any library is imported: they read these once. Pictures are so small that a second thread only costs time.
 os.environ.update(
@@ -26,6 +29,12 @@ hypothesis.settings.load_profile("tests")
 REPOSITORY = Path(__file__).resolve().parent.parent
 SLOW_FOLDERS = {"browser", "cluster", "train"}
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,3 +57,15 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the data folder beside the checkout is missing")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, one for all tests: Playwright cannot be started twice. Skips where it is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if BROWSER is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()

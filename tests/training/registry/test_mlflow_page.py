@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,18 +18,14 @@ from tracked_runs import start_run
 from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 120
 """Seconds that a busy machine may take."""
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def page(store: str, tiny_style, tmp_path: Path) -> Iterator[Any]:
+def page(browser: Any, store: str, tiny_style, tmp_path: Path) -> Iterator[Any]:
     """A browser page, and MLflow's server with two runs, each with a version of the style tiny_waves."""
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if BROWSER is None:
-        pytest.skip("there is no Chromium on this machine")
     for number, name in enumerate(("calm", "wild")):
         run = start_run(
             experiment="johnson",
@@ -56,12 +51,10 @@ def page(store: str, tiny_style, tmp_path: Path) -> Iterator[Any]:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
                 break
             time.sleep(0.2)
-        with sync.sync_playwright() as running:
-            browser = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-            opened = browser.new_page(viewport={"width": 1900, "height": 3000}, base_url=f"http://127.0.0.1:{port}")
-            opened.set_default_timeout(PATIENCE * 1000)
-            yield opened
-            browser.close()
+        context = browser.new_context(viewport={"width": 1900, "height": 3000}, base_url=f"http://127.0.0.1:{port}")
+        context.set_default_timeout(PATIENCE * 1000)
+        yield context.new_page()
+        context.close()
     finally:
         server.terminate()
         server.wait()
