@@ -77,7 +77,7 @@ def test_an_experiment_leads_to_its_runs_charts_and_pictures(page: Any) -> None:
         page.get_by_role("link", name="Charts and pictures").click()
     page = opened.value
     page.set_default_timeout(PATIENCE * 1000)
-    page.get_by_text("Pictures (1)").wait_for()
+    page.get_by_text(re.compile(r"^Pictures \(\d+\)$")).wait_for()
     sections = page.get_by_text(re.compile(r"^\w+ \(\d+\)$")).all_inner_texts()
     assert [text.split()[0] for text in sections[:3]] == ["Losses", "Judge", "Pictures"]
     page.get_by_role("slider").first.press("ArrowRight")  # the step of the pictures
