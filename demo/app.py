@@ -113,6 +113,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "footer_links": ["api"],
         "run_history": False,
         "show_error": False,
+        "_frontend": False,  # else Gradio asks itself for the page, and gives up after 3 s on a busy machine
         "app_kwargs": {"middleware": [Middleware(NothingFetched), Middleware(RunnableExamples)]},
     }
 
