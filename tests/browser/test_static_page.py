@@ -21,7 +21,7 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
-from tests.browser.test_axe import AXE, FINDINGS
+from tests.browser.test_accessibility import AXE, FINDINGS
 from tests.demo.conftest import write_bundle
 
 pytest.importorskip("onnx", reason="onnx is not installed")
