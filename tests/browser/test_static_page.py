@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
+from tests.browser.test_accessibility import AXE, FINDINGS
 from tests.demo.conftest import write_bundle
 
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -44,16 +46,17 @@ def smooth(height: int, width: int) -> torch.Tensor:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("styles") / "bundle"
     models = []
-    for seed, (name, title) in enumerate([("night", "The Night"), ("wave", "The Wave")]):
+    styles = [("night", "The Night", PAINTED_SIDE), ("wave", "The Wave", PAINTED_SIDE), ("sea", "The Sea", 640)]
+    for seed, (name, title, side) in enumerate(styles):
         torch.manual_seed(seed)
-        card = StyleCard(name=name, title=title, network=NETWORK, painted_side=PAINTED_SIDE)
+        card = StyleCard(name=name, title=title, network=NETWORK, painted_side=side)
         models.append((StyleModel(TransformNet(NETWORK), card), "1", ["champion"]))
     return write_bundle(folder, models)
 
 
 @pytest.fixture(scope="module")
 def folder(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with two small networks, written once."""
+    """The folder with three small networks, written once."""
     from demo.static.folder import write_page
 
     photos = tmp_path_factory.mktemp("photos")
@@ -117,9 +120,25 @@ def wait_for(page: Any, text: str) -> str:
     return status
 
 
-def downloaded(page: Any) -> np.ndarray:
+@pytest.fixture
+def page(browser: Any, serve: Callable[[dict[str, str]], ThreadingHTTPServer]) -> Iterator[Any]:
+    """The page of a plain host, which has painted its first picture. Nothing may go wrong in it."""
+    context = browser.new_context(accept_downloads=True, permissions=["camera"])
+    opened = context.new_page()
+    opened.set_default_timeout(180_000)
+    troubles: list[str] = []
+    opened.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: troubles.append(str(error)))
+    opened.goto(f"http://127.0.0.1:{serve({}).server_port}/")
+    wait_for(opened, f"The Night · {SAMPLE}")
+    yield opened
+    context.close()
+    assert troubles == []
+
+
+def downloaded(page: Any, button: str = "#png") -> np.ndarray:
     with page.expect_download() as download:
-        page.click("#png")
+        page.click(button)
     with Image.open(download.value.path()) as image:
         return np.asarray(image.convert("RGB"), dtype=np.float64)
 
@@ -189,3 +208,113 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
     page.get_by_role("radio", name="The Wave").check(force=True)
     wait_for(page, f"The Wave · {SAMPLE}")
     context.close()
+
+
+def test_a_large_photo_is_painted_in_tiles_upright_and_at_its_size(page: Any, bundle: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "large.jpg"
+    pixels = smooth(1800, 2500).permute(1, 2, 0).mul(255).byte().numpy()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.fromarray(pixels).save(photo, quality=95, exif=exif)
+    page.get_by_role("radio", name="The Sea").check(force=True)
+    page.locator("#brush").fill("0.25")
+    page.set_input_files("#photo", photo)
+    sides = "1800 \N{MULTIPLICATION SIGN} 2500"
+    page.locator(
+        "#status", has_text="The Sea, 50 %"
+    ).wait_for()  # of the first of the tiles; the page answers meanwhile
+    wait_for(page, f"The Sea · {sides} pixels · painted at 1843 \N{MULTIPLICATION SIGN} 2560")
+    assert page.evaluate("document.querySelector('#after').height") == 2048  # the screen gets no more
+    expected = painted_by_the_engine(bundle, "sea", photo, "--brush", "0.25")
+    assert expected.shape == (2500, 1800, 3)
+    assert psnr(downloaded(page), expected) > LEAST_PSNR
+
+
+def test_another_style_replaces_one_that_is_being_painted_in_tiles(page: Any, tmp_path: Path) -> None:
+    photo = tmp_path / "large.jpg"
+    save_picture(smooth(1800, 2500), photo)
+    page.get_by_role("radio", name="The Sea").check(force=True)
+    page.locator("#brush").fill("0.25")
+    page.set_input_files("#photo", photo)
+    page.locator("#status", has_text="The Sea, ").wait_for()
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    wait_for(page, "The Wave · 2500")
+
+
+def test_the_webcam_is_painted_live(page: Any) -> None:
+    page.get_by_text("Live from the webcam").click()
+    page.get_by_role("button", name="Start the webcam").click()
+    page.locator("#live-status", has_text="frames a second").wait_for()
+    first = page.evaluate(LIVE_PICTURE)
+    assert page.inner_text("#live-status").startswith("The Night · 320 \N{MULTIPLICATION SIGN} 240 pixels · ")
+    page.wait_for_timeout(1500)
+    assert page.evaluate(LIVE_PICTURE) != first  # the fake webcam's picture moves
+    page.get_by_role("button", name="Stop the webcam").click()
+    page.get_by_role("button", name="Start the webcam").wait_for()
+
+
+LIVE_PICTURE = "document.querySelector('#live').toDataURL()"
+
+
+def test_a_film_is_painted_with_its_sound(page: Any, tmp_path: Path) -> None:
+    clip, out = tmp_path / "my clip.mp4", tmp_path / "out.mp4"
+    write_film(clip, frames=12)
+    page.get_by_text("A film", exact=True).click()
+    page.set_input_files("#film", clip)
+    page.locator("#film-save[href]").wait_for()
+    said = page.inner_text("#film-status")
+    assert said == "The Night · 160 \N{MULTIPLICATION SIGN} 120 pixels"
+    with page.expect_download() as download:
+        page.click("#film-save")
+    assert download.value.suggested_filename == "my-clip-night.mp4"
+    download.value.save_as(out)
+    with av.open(str(clip)) as before, av.open(str(out)) as after:
+        frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in after.decode(video=0)]
+        source = [frame.to_ndarray(format="rgb24").astype(float) for frame in before.decode(video=0)]
+        assert len(frames) == len(source) == 12
+        assert [stream.type for stream in after.streams] == ["video", "audio"]
+        assert float(after.streams.video[0].average_rate or 0) == pytest.approx(10, rel=0.1)
+    assert all(psnr(a, b) < 25 for a, b in zip(frames, source, strict=True))  # painted, and not copied
+
+    page.set_input_files("#film", {"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"no film"})
+    page.locator("#film-status", has_text="That did not work.").wait_for()
+    said = "That did not work. a.mp4 is not a film that this browser can read; choose an MP4 or WebM."
+    assert page.inner_text("#film-status") == said
+
+
+def write_film(file: Path, frames: int) -> None:
+    """160 x 120 pixels, 10 frames a second, with a tone."""
+    with av.open(str(file), "w") as film:
+        video, audio = film.add_stream("h264", rate=10), film.add_stream("aac", rate=48000, layout="mono")
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        picture = smooth(120, 160).permute(1, 2, 0).mul(255).byte().numpy()
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(picture, 4 * number, 1)), format="rgb24")
+            film.mux(video.encode(frame))
+        tone = np.sin(np.arange(frames * 4800) * 0.05, dtype=np.float32)[None]
+        sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        sound.sample_rate = 48000
+        film.mux(audio.encode(sound))
+        film.mux(video.encode())
+        film.mux(audio.encode())
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
+def test_axe_finds_nothing_serious(page: Any, width: int, theme: Any) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.get_by_text("Live from the webcam").click()
+    page.get_by_text("A film", exact=True).click()
+    page.evaluate(AXE.read_text("utf-8") + ";0")  # the page allows no script of others by a tag
+    assert page.evaluate(FINDINGS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_keyboard_moves_the_slider_and_chooses_styles(page: Any) -> None:
+    page.locator("#at").focus()
+    before = page.evaluate("document.querySelector('#viewer').style.getPropertyValue('--at')")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.querySelector('#viewer').style.getPropertyValue('--at')") != before
+    page.get_by_role("radio", name="The Night").focus()
+    page.keyboard.press("ArrowRight")
+    wait_for(page, f"The Sea · {SAMPLE}")
