@@ -4,8 +4,8 @@
     python -m tests.benchmarks.browser                       # all, as tables
     python -m tests.benchmarks.browser --only pictures       # every style beside the engine
 
-The speed is that of the network alone, at a square with its border. ONNX Runtime and the engine in float32 run the same
-style in turn with it, on as many threads. `start` is the first visit: no cache, all files from this machine.
+The speed is that of the network alone, at a square with its border. ONNX Runtime and the engine in float32 run the
+same style in turn with it, on as many threads. `start` is the first visit: no cache, all files from this machine.
 """
 
 import argparse
