@@ -71,7 +71,11 @@ def test_the_documented_program_runs(
     )
     (program,) = (text for text in programs if "gradio_client" in text)
     assert "http://127.0.0.1:7860" in program
-    program = program.replace("http://127.0.0.1:7860", page[1]).replace("starry_night", "night")
+    program = (
+        program.replace("http://127.0.0.1:7860", page[1])
+        .replace("starry_night", "night")
+        .replace("great_wave", "wave")
+    )
     with Image.open(photo) as image:
         image.convert("RGB").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
@@ -116,7 +120,7 @@ def test_an_mcp_client_lists_the_styles_and_stylizes(mcp_page: str, photo: Path)
 
     with ThreadPoolExecutor(1) as another:  # in this thread a browser's loop may be running
         tools, styles, painted = another.submit(asyncio.run, talk()).result()
-    assert len(tools) == 4
+    assert len(tools) == 5  # with compare_versions, gatys and film
     assert not styles.isError
     assert "wave" in str(styles.content)
     assert not painted.isError, painted.content
