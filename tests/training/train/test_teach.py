@@ -73,6 +73,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
         "--preview-photos": photos / "0.png",
         "--progress": tmp_path / "progress",
         "--width": 0.25,
+        "--warmup": 1,
         "--residual-blocks": 1,
         "--input-noise": 0,
         "--style-size": 48,
