@@ -285,7 +285,9 @@ def test_the_command_line(own_registry: Registry, tmp_path: Path, capsys: pytest
     assert main(["publish", run_id, "--to", str(tmp_path / "published")]) == 0
     capsys.readouterr()
     assert main(["restore", "--from", str(tmp_path / "published")]) == 0
-    assert capsys.readouterr().out == "stars-a: already there\n"
+    there, runs = capsys.readouterr().out.splitlines()
+    assert there == "stars-a: already there"
+    assert runs.startswith("The runs in MLflow: http://127.0.0.1:5000/#/experiments/")
 
 
 @pytest.mark.parametrize(
