@@ -4,6 +4,11 @@
     python -m tests.browser.screenshots http://127.0.0.1:7860 OUT [--photo FILE] [--only stylize-desktop-light ...]
 
 Every tab, on a desktop and on a phone, light and dark; WebP files of less than 150 KB each.
+
+    make mlflow-ui &
+    python -m tests.browser.screenshots --mlflow ADDRESS_OF_THE_RUNS OUT    # as `make mlflow-ui` prints it
+
+Writes OUT/mlflow.png, the saved view's charts.
 """
 
 import argparse
@@ -29,6 +34,7 @@ STEPS = 120  # of a painting, before its picture is taken
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description="Pictures of the page.")
     parser.add_argument("address")
+    parser.add_argument("--mlflow", action="store_true", help="the address is that of runs on MLflow's page")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photo", type=Path, help="upload this first; else the page's sample photo is shown")
     parser.add_argument("--style", help="title of the style to choose; else the first")
@@ -42,6 +48,9 @@ def main() -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS))
+        if options.mlflow:
+            picture_of_mlflow(browser, options.address, options.folder / "mlflow.png")
+            return
         for screen, (width, height, scale) in SCREENS.items():
             for theme in ("light", "dark"):
                 names = {f"{tab}-{screen}-{theme}".lower().replace(" ", "-"): tab for tab in TABS}
@@ -68,6 +77,19 @@ def main() -> None:
                     print(target, target.stat().st_size)
                 context.close()
         browser.close()
+
+
+def picture_of_mlflow(browser: Any, address: str, target: Path) -> None:
+    """The charts of the saved view."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1230})
+    page.set_default_timeout(120_000)
+    page.goto(f"{address}&compareRunsMode=CHART")
+    page.get_by_role("button", name="Close").last.click()  # the assistant
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(10_000)  # the charts draw themselves
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").resize((1200, 1025), Image.Resampling.LANCZOS)
+    image.quantize(256).save(target, optimize=True)
+    print(target, target.stat().st_size)
 
 
 def settle(page: Any, photo: Path | None, style: str | None) -> None:
