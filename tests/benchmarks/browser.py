@@ -105,7 +105,7 @@ def start(browser: Any, address: str, options: argparse.Namespace) -> None:
 
 
 def speed(browser: Any, address: str, options: argparse.Namespace) -> None:
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     model = open_style(options.style)
     page = open_page(browser, address)
@@ -119,9 +119,9 @@ def speed(browser: Any, address: str, options: argparse.Namespace) -> None:
             settings = onnxruntime.SessionOptions()
             settings.intra_op_num_threads = threads
             session = onnxruntime.InferenceSession(export_onnx(model, "float32"), settings)
-            runtime = timed(lambda s=session, p=pixels: s.run(None, {"pixels": p.numpy()}), options.turns)
+            runtime = timed(partial(session.run, None, {"pixels": pixels.numpy()}), options.turns)
             engine = Engine(model, "cpu", "openvino")
-            own = timed(lambda e=engine, p=pixels: e._stylize(p), options.turns)
+            own = timed(partial(engine._stylize, pixels), options.turns)
             web = statistics.median(answer["seconds"])
             print(f"| {side} | {threads} | {web * 1e3:.0f} ms | {runtime * 1e3:.0f} ms | {own * 1e3:.0f} ms "
                   f"| {web / runtime:.1f}, {web / own:.1f} |", flush=True)  # fmt: skip

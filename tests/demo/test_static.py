@@ -58,10 +58,12 @@ def test_the_command_uploads_a_static_space(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "static"
+    connected.files["styles/gone.onnx"] = b"of an earlier upload"
     assert main(["user/name", "--private", "--folder", str(folder), "--tracking-uri", store]) == 0
     assert capsys.readouterr().out.strip().split("\n")[-1] == f"{connected.url}/spaces/user/name"
     assert (connected.created["sdk"], connected.created["visibility"]) == ("static", "private")
     assert set(connected.files) == set(contents(folder))
+    assert connected.deleted == ["styles/gone.onnx"]
 
 
 @pytest.mark.parametrize(
