@@ -9,6 +9,11 @@ Every tab, on a desktop and on a phone, light and dark; WebP files of less than 
     python -m tests.browser.screenshots --mlflow ADDRESS_OF_THE_RUNS OUT    # as `make mlflow-ui` prints it
 
 Writes OUT/mlflow.png, the saved view's charts.
+
+    python -m http.server --directory build/static &
+    python -m tests.browser.screenshots --static http://127.0.0.1:8000 OUT
+
+Writes OUT/static.webp, the page without a server.
 """
 
 import argparse
@@ -35,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description="Pictures of the page.")
     parser.add_argument("address")
     parser.add_argument("--mlflow", action="store_true", help="the address is that of runs on MLflow's page")
+    parser.add_argument("--static", action="store_true", help="the address is that of the page without a server")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photo", type=Path, help="upload this first; else the page's sample photo is shown")
     parser.add_argument("--style", help="title of the style to choose; else the first")
@@ -50,6 +56,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS))
         if options.mlflow:
             picture_of_mlflow(browser, options.address, options.folder / "mlflow.png")
+            return
+        if options.static:
+            picture_without_a_server(browser, options.address, options.folder / "static.webp")
             return
         for screen, (width, height, scale) in SCREENS.items():
             for theme in ("light", "dark"):
@@ -89,6 +98,17 @@ def picture_of_mlflow(browser: Any, address: str, target: Path) -> None:
     page.wait_for_timeout(10_000)  # the charts draw themselves
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").resize((1200, 1025), Image.Resampling.LANCZOS)
     image.quantize(256).save(target, optimize=True)
+    print(target, target.stat().st_size)
+
+
+def picture_without_a_server(browser: Any, address: str, target: Path) -> None:
+    """The page with its first picture, and what it was computed by."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    page.get_by_text("Ready to work without a network.").wait_for()
+    page.wait_for_timeout(700)  # fonts
+    target.write_bytes(small(page.screenshot(full_page=True)))
     print(target, target.stat().st_size)
 
 
