@@ -191,30 +191,41 @@ def upload_folder(hub: HfApi, name: str, folder: Path) -> None:
     )
 
 
-def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-basic", private: bool = False) -> str:
-    """Make the Space like the folder: files that are not there are removed from it. Returns its address.
+def create_space(hub: HfApi, name: str, kind: str, private: bool, hardware: SpaceHardware | None = None) -> str:
+    """Create the Space unless it exists; one that exists keeps its hardware and who may see it. Returns its address.
 
-    A Space that exists keeps its hardware and who may see it.
+    Args:
+        kind: gradio or static.
 
     Raises:
-        StylecoreError: when the hub refuses something or does not answer.
+        StylecoreError: when the hub refuses it or does not answer.
     """
     url = ask(
         f"creating {name}",
         hub.create_repo,
         name,
         repo_type="space",
-        space_sdk="gradio",
+        space_sdk=kind,
         exist_ok=True,
         private=private or None,
-        space_hardware=None if hardware == "cpu-basic" else SpaceHardware(hardware),
+        space_hardware=hardware,
     )
+    return str(url)
+
+
+def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-basic", private: bool = False) -> str:
+    """Make the Space like the folder: files that are not there are removed from it. Returns its address.
+
+    Raises:
+        StylecoreError: when the hub refuses something or does not answer.
+    """
+    url = create_space(hub, name, "gradio", private, None if hardware == "cpu-basic" else SpaceHardware(hardware))
     known = ask(f"reading the variables of {name}", hub.get_space_variables, name)
     for key, value in VARIABLES.items():
         if key not in known or known[key].value != value:  # each one that is set restarts the Space
             ask(f"setting {key}", hub.add_space_variable, name, key, value)
     upload_folder(hub, name, folder)
-    return str(url)
+    return url
 
 
 def ask(doing: str, request: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

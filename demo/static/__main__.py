@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from demo.deploy import ask, checked_name, files_of, listing, logged_in, upload_folder
+from demo.deploy import checked_name, create_space, files_of, listing, logged_in, upload_folder
 from demo.static.folder import FOLDER, write_static
 from stylecore.command import run_command
 from stylecore.errors import StylecoreError
@@ -24,17 +24,9 @@ def upload_static(hub: HfApi, name: str, folder: Path, *, private: bool = False)
     Raises:
         StylecoreError: when the hub refuses something or does not answer.
     """
-    url = ask(
-        f"creating {name}",
-        hub.create_repo,
-        name,
-        repo_type="space",
-        space_sdk="static",
-        exist_ok=True,
-        private=private or None,
-    )
+    url = create_space(hub, name, "static", private)
     upload_folder(hub, name, folder)
-    return str(url)
+    return url
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
