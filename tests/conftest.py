@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ hypothesis.settings.register_profile("tests", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("tests")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SLOW_FOLDERS = {"browser", "cluster", "train"}
+SLOW_FOLDERS = ("cluster", "browser", "train")
+MEMORY = Path("/dev/shm")
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = (
@@ -37,18 +39,86 @@ ARGUMENTS = (
 )
 
 
+def pytest_configure() -> None:
+    """Keep the tests' files in memory where it has room: databases and journals wait for a disk at every commit."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4e9:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of a folder by its name, where there is such a marker, and begin with the folders that wait most:
-    at the end both workers have short files."""
+    """Mark the tests of a folder, and those that use a fixture, by its name where it is a marker.
+
+    The folders that take longest come first: at the end all workers have short files.
+    """
     for item in items:
-        for folder in {"browser", "cluster"} & set(item.path.relative_to(REPOSITORY).parts):
-            item.add_marker(folder)
-    items.sort(key=lambda item: not SLOW_FOLDERS & set(item.path.relative_to(REPOSITORY).parts))
+        used = {*item.path.relative_to(REPOSITORY).parts, *item.fixturenames}  # type: ignore[attr-defined]
+        for name in {"browser", "cluster"} & used:
+            item.add_marker(name)
+    items.sort(key=lambda item: [folder not in item.path.relative_to(REPOSITORY).parts for folder in SLOW_FOLDERS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file stays with one worker, which makes its fixtures once; so do all of tests/cluster, which wait most of the
+    time, with their PostgreSQL."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "cluster" if Path(file).parent.name == "cluster" else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
 def _same_random_numbers_in_every_test() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Puts an empty MLflow store into a folder and returns its address.
+
+    Making the tables takes seconds, copying them nothing. The workers share them.
+    """
+    from filelock import FileLock
+
+    from training.tracking.store import connect
+
+    here = tmp_path_factory.getbasetemp()
+    template = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "template.db"
+    with FileLock(f"{template}.lock"):
+        if not template.exists():
+            connect(f"sqlite:///{template}").search_experiments()
+
+    def copy(folder: Path) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(template, folder / "mlflow.db")
+        return f"sqlite:///{folder}/mlflow.db"
+
+    return copy
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a small file system in memory with these options; the test skips where that is not allowed."""
+    mounted = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        if not shutil.which("mount"):
+            pytest.skip("there is no mount to make a small disk with")
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for mount_point in mounted:
+        subprocess.run(["umount", "--lazy", mount_point], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -294,15 +294,6 @@ class ResidualBlock(nn.Module):
         return shortcut + self.second(self.first(x))
 
 
-def count_multiply_adds(config: TransformNetConfig, height: int, width: int) -> int:
-    """Number of multiply-adds of the convolutions for one picture of height x width."""
-    from torch.utils.flop_counter import FlopCounterMode  # imports Triton, which costs every start
-
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        TransformNet(config)(torch.empty(1, 3, height, width))
-    return counter.get_total_flops() // 2  # a multiplication and an addition are two operations
-
-
 def _normalization(channels: int, config: TransformNetConfig) -> nn.Module:
     if config.normalization == "batch":
         return nn.BatchNorm2d(channels, eps=config.normalization_epsilon)

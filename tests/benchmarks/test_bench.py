@@ -83,6 +83,7 @@ def test_a_contender_that_fails_is_a_sentence(capfd: pytest.CaptureFixture[str])
     capfd.readouterr()
 
 
+@pytest.mark.slow
 def test_all_painters_minimize_what_their_pictures_are_judged_by(
     photo: Path, style: Path, tmp_path: Path, monkeypatch
 ):
@@ -125,6 +126,7 @@ def test_losses_are_compared_with_the_peers_and_drawn(tmp_path: Path):
     assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_prints(photo: Path, style: Path, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setattr("sections.networks.SIZES", ((32, 24),))
     monkeypatch.setattr("sections.networks.PEERS", tmp_path / "missing")

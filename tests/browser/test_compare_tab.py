@@ -12,7 +12,6 @@ DONE = "#compare-result figure[data-done]"
 
 
 def open_tab(page: Any, photo: Path) -> None:
-    page.set_default_timeout(120_000)  # a busy machine makes no test wrong
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-ready button").first.wait_for()
     page.set_input_files("#compare-photo input[type=file]", photo)

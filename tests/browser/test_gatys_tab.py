@@ -19,7 +19,6 @@ CURVE = "() => document.querySelector('#gatys-curve')?.innerHTML.length ?? 0"
 
 
 def open_tab(page: Any, photo: Path) -> None:
-    page.set_default_timeout(120_000)  # a busy machine makes no test wrong
     page.get_by_role("tab", name="Gatys").click()
     wait_for_status(page, "About")
     page.set_input_files("#gatys-photo input[type=file]", photo)
@@ -27,7 +26,13 @@ def open_tab(page: Any, photo: Path) -> None:
 
 
 def wait_for_status(page: Any, text: str) -> None:
-    page.wait_for_function("(text) => document.querySelector('#gatys-status')?.innerText.includes(text)", arg=text)
+    wait_for(page, "#gatys-status", text)
+
+
+def wait_for(page: Any, place: str, text: str) -> None:
+    page.wait_for_function(
+        "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text]
+    )
 
 
 def set_number(page: Any, name: str, value: int) -> None:
@@ -54,7 +59,10 @@ def test_a_painting_is_watched_stopped_and_kept(
     open_page: OpenPage, photo_file: Path, tmp_path: Path, width: int, height: int, theme: str
 ) -> None:
     page = open_page(width, height, theme)
-    open_tab(page, photo_file)
+    page.set_input_files("#photo input[type=file]", photo_file)
+    wait_for(page, "#status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
+    page.get_by_role("tab", name="Gatys").click()  # which takes the photo of the first tab
+    wait_for_status(page, "About")
     assert "at most 500" in page.inner_text("#gatys-steps")
     page.get_by_role("button", name="Style picture: starry night").click()
     set_number(page, "steps", 500)
@@ -184,15 +192,11 @@ def test_the_estimate_follows_the_number_that_is_typed(open_page: OpenPage, phot
 
 
 @pytest.mark.parametrize("tab", ["Gatys", "Compare"])
-def test_a_photo_uploaded_at_once_is_not_replaced_by_a_sample(
-    browser: Any, address: str, tmp_path: Path, tab: str
-) -> None:
+def test_a_photo_uploaded_at_once_is_not_replaced_by_a_sample(open_page: OpenPage, tmp_path: Path, tab: str) -> None:
     # Not watched: Gradio (6.31) asks how far the upload is before its first bytes have arrived, and gets a 404.
     mine = tmp_path / "mine.png"
     save_picture(torch.rand(3, 120, 128), mine)
-    page = browser.new_page()
-    page.set_default_timeout(120_000)
-    page.goto(address)
+    page = open_page(strict=False)
     page.locator("#download-png:not([disabled])").wait_for()
     network = page.context.new_cdp_session(page)
     network.send(
@@ -202,9 +206,6 @@ def test_a_photo_uploaded_at_once_is_not_replaced_by_a_sample(
     box = f"#{tab.lower()}-photo"
     page.get_by_role("tab", name=tab).click()
     page.set_input_files(f"{box} input[type=file]", mine)
-    page.wait_for_function(
-        "(box) => document.querySelector(`${box} img`)?.naturalWidth === 128", arg=box, timeout=120_000
-    )
+    page.wait_for_function("(box) => document.querySelector(`${box} img`)?.naturalWidth === 128", arg=box)
     page.wait_for_timeout(2500)
     assert page.evaluate("(box) => document.querySelector(`${box} img`).naturalWidth", box) == 128
-    page.context.close()

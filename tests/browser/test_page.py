@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 OpenPage = Callable[..., Any]
@@ -103,45 +102,6 @@ def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPa
     wait_for_change(page, "#result img", before)
     page.locator("#download-png:not([disabled])").wait_for()
     page.locator("#photo .image-frame img").wait_for()
-
-
-def test_painting_is_watched_and_stopped(open_page: OpenPage, photo_file: Path) -> None:
-    page = open_page()
-    wait_for_status(page, "status", "The Night")
-    page.set_input_files("#photo input[type=file]", photo_file)
-    wait_for_status(page, "status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
-    page.get_by_role("tab", name="Gatys").click()
-    wait_for_status(page, "gatys-status", "About")  # with the photo of the first tab
-    page.locator("#gatys-steps input[type=number]").fill("500")
-    page.click("#gatys-paint")
-    first = wait_for_change(page, "#gatys-result img", "")
-    wait_for_change(page, "#gatys-result img", first)
-    # Nothing lies over the picture while it changes.
-    assert page.evaluate(
-        "() => { const r = document.querySelector('#gatys-result img').getBoundingClientRect();"
-        " return document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2).tagName; }"
-    ) in ("IMG", "BUTTON")
-    assert "left" in page.inner_text("#gatys-status")
-    page.click("#gatys-stop")
-    wait_for_status(page, "gatys-status", "Stopped after")
-    assert "--max-side 64" in page.inner_text("#gatys-recipe").replace("\n", " ")
-    with page.expect_download() as download:
-        page.click("#gatys-png")
-    with Image.open(download.value.path()) as image:
-        assert image.size == (61, 45)
-    page.locator("#gatys-paint:not([disabled])").wait_for()
-    page.locator("#gatys-curve canvas, #gatys-curve svg").first.wait_for()
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_is_wider_than_a_phone(open_page: OpenPage, theme: str) -> None:
-    page = open_page(390, 844, theme)
-    wait_for_status(page, "status", "The Night")
-    for tab in ("Stylize", "Film", "Gatys", "Compare"):
-        page.get_by_role("tab", name=tab).click()  # none hides in a menu
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
 
 
 def test_the_api_page_opens_without_a_trouble(open_page: OpenPage) -> None:

@@ -21,7 +21,8 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
-from tests.browser.test_accessibility import AXE, FINDINGS
+from tests.browser.conftest import PATIENCE
+from tests.browser.test_accessibility import AXE, FINDINGS, NEXT_FRAME
 from tests.demo.conftest import write_bundle
 
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -125,7 +126,7 @@ def page(browser: Any, serve: Callable[[dict[str, str]], ThreadingHTTPServer]) -
     """The page of a plain host, which has painted its first picture. Nothing may go wrong in it."""
     context = browser.new_context(accept_downloads=True, permissions=["camera"])
     opened = context.new_page()
-    opened.set_default_timeout(180_000)
+    opened.set_default_timeout(1000 * PATIENCE)
     troubles: list[str] = []
     opened.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: troubles.append(str(error)))
@@ -167,7 +168,7 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
     save_picture(smooth(157, 211), photo)
     context = browser.new_context(accept_downloads=True)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(1000 * PATIENCE)
     asked: list[str] = []
     troubles: list[str] = []
     context.on("request", lambda request: asked.append(request.url))
@@ -220,25 +221,17 @@ def test_a_large_photo_is_painted_in_tiles_upright_and_at_its_size(page: Any, bu
     page.locator("#brush").fill("0.25")
     page.set_input_files("#photo", photo)
     sides = "1800 \N{MULTIPLICATION SIGN} 2500"
-    page.locator(
-        "#status", has_text="The Sea, 50 %"
-    ).wait_for()  # of the first of the tiles; the page answers meanwhile
+    # Another style replaces one that is being painted in tiles.
+    page.locator("#status", has_text="The Sea, ").wait_for()
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    wait_for(page, f"The Wave · {sides}")
+    page.get_by_role("radio", name="The Sea").check(force=True)
+    page.locator("#status", has_text="The Sea, 50 %").wait_for()  # of the tiles; the page answers meanwhile
     wait_for(page, f"The Sea · {sides} pixels · painted at 1843 \N{MULTIPLICATION SIGN} 2560")
     assert page.evaluate("document.querySelector('#after').height") == 2048  # the screen gets no more
     expected = painted_by_the_engine(bundle, "sea", photo, "--brush", "0.25")
     assert expected.shape == (2500, 1800, 3)
     assert psnr(downloaded(page), expected) > LEAST_PSNR
-
-
-def test_another_style_replaces_one_that_is_being_painted_in_tiles(page: Any, tmp_path: Path) -> None:
-    photo = tmp_path / "large.jpg"
-    save_picture(smooth(1800, 2500), photo)
-    page.get_by_role("radio", name="The Sea").check(force=True)
-    page.locator("#brush").fill("0.25")
-    page.set_input_files("#photo", photo)
-    page.locator("#status", has_text="The Sea, ").wait_for()
-    page.get_by_role("radio", name="The Wave").check(force=True)
-    wait_for(page, "The Wave · 2500")
 
 
 def test_the_webcam_is_painted_live(page: Any) -> None:
@@ -299,15 +292,18 @@ def write_film(file: Path, frames: int) -> None:
         film.mux(audio.encode())
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
-def test_axe_finds_nothing_serious(page: Any, width: int, theme: Any) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
-    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+def test_axe_finds_nothing_serious(page: Any) -> None:
     page.get_by_text("Live from the webcam").click()
     page.get_by_text("A film", exact=True).click()
     page.evaluate(AXE.read_text("utf-8") + ";0")  # the page allows no script of others by a tag
-    assert page.evaluate(FINDINGS) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    themes: tuple[Any, ...] = ("light", "dark")
+    for theme in themes:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.evaluate(NEXT_FRAME)
+            assert page.evaluate(FINDINGS) == [], (theme, width)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_keyboard_moves_the_slider_and_chooses_styles(page: Any) -> None:

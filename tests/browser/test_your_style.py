@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ SHOWN = "() => document.querySelector('.taught-photo img')?.src ?? ''"
 
 
 @pytest.fixture
-def teaching(tmp_path: Path) -> Iterator[str]:
+def teaching(new_store: Callable[[Path], str], tmp_path: Path) -> Iterator[str]:
     """The address of a page with one style and a teacher of tiny networks."""
     try:
         find_weights("vgg16")
@@ -48,7 +48,7 @@ def teaching(tmp_path: Path) -> Iterator[str]:
     styles = [{"name": "night", "version": "1", "aliases": ["champion"], "file": file.name, "sha256": digest}]
     (bundle / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
     variables = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "MLFLOW_TRACKING_URI": new_store(tmp_path),
         "STYLECORE_CACHE": str(default_cache()),
         "STYLECORE_PHOTOS": str(photos),
         "STYLECORE_STYLES": str(bundle),
@@ -72,9 +72,8 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
 ) -> None:
     painting = tmp_path / "My waves.png"
     save_picture(torch.rand(3, 120, 150), painting)
-    watched = Watched(browser, teaching, 1280, 900, "light")
+    watched = Watched(browser, teaching)
     page = watched.page
-    page.set_default_timeout(150_000)  # a busy machine makes no test wrong
     page.get_by_role("tab", name="Your style").click()
     page.set_input_files("#teach-painting input[type=file]", painting)
     page.set_input_files("#teach-photo input[type=file]", photo_file)
@@ -106,7 +105,7 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     assert card.title == "My waves"
     assert card.training["style_image"] == "painting.png"
 
-    stranger = Watched(browser, teaching, 1280, 900, "light")
+    stranger = Watched(browser, teaching)
     stranger.page.locator("#styles input[value=night]").wait_for(state="attached")
     assert stranger.page.locator("#styles input[value^=taught_]").count() == 0
     page.reload()

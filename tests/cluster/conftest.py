@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from servers import BUCKET, S3, TEMPLATE, MLflowServer, Postgres, mlflow_server, postgres_cluster, s3_store
+from forked_server import forked_mlflow_server
+from servers import BUCKET, S3, TEMPLATE, MLflowServer, Postgres, postgres_cluster, s3_store
 
 from training.tracking.store import connect
 
@@ -68,10 +69,8 @@ def serve(
     with ExitStack() as servers:
 
         def start(password: str = "") -> MLflowServer:
-            artifacts = f"s3://{BUCKET}/{mlflow_database.rpartition('/')[2]}"
-            server = servers.enter_context(
-                mlflow_server(tmp_path, mlflow_database, artifacts, s3.keys, password=password)
-            )
+            where = (tmp_path, mlflow_database, f"s3://{BUCKET}/{mlflow_database.rpartition('/')[2]}", s3.keys)
+            server = servers.enter_context(forked_mlflow_server(*where, password=password))
             server.log_in(monkeypatch)
             return server
 

@@ -5,9 +5,7 @@ Each is a function of the tracker, the folder for its files, and the seconds tha
 larger.
 """
 
-import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -117,10 +115,8 @@ def gram_matrix(y: torch.Tensor) -> torch.Tensor:
 TRAININGS = {"text": text, "pictures": pictures}
 
 
-def run(training: str, folder: Path, pause: float, environment: Mapping[str, str]) -> None:
-    """One process of a training; the environment is that of `accelerate launch`."""
-    os.environ.update(environment)
-    torch.set_num_threads(1)
+def run(training: str, folder: Path, pause: float) -> None:
+    """One process of a training."""
     # A server that comes back is asked again soon.
     sender.FIRST_PAUSE, sender.LONGEST_PAUSE, sender.GATHER_SECONDS = 0.2, 1.0, 0.5
     TRAININGS[training](JournaledTracker(folder, system_metrics=False), folder / "files", pause)

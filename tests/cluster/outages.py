@@ -20,11 +20,18 @@ from training.tracking import TrackingError, sender
 from training.tracking.folders import sync
 from training.tracking.journal import Journal
 
+IMPATIENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0.2",
+}
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request to a server that hangs fails after seconds, and is soon repeated."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    for name, value in IMPATIENT.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(sender, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr(sender, "LONGEST_PAUSE", 1.0)
     monkeypatch.setattr(sender, "GATHER_SECONDS", 0.5)
@@ -147,7 +154,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
             self._answer(int(fault), {}, b"spoiled")
             return
         if fault == "slow":
-            time.sleep(1.0)
+            time.sleep(0.5)
         if fault == "no request":
             self._hang_up()
             return

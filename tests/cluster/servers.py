@@ -6,7 +6,6 @@ Each can be stopped, killed, paused and started again in the middle of a test. T
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import boto3
 import psutil
 import psycopg2
 import pytest
+from forked import free_port
 
 from training.server.__main__ import CONNECTIONS
 
@@ -33,6 +33,21 @@ UNPRIVILEGED = ("postgres", "nobody")
 BUCKET = "stylecore"
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 TEMPLATE = "mlflow_template"
+
+
+def start_command(service: "Service", environment: dict[str, str]) -> psutil.Process:
+    """A process of the service's command."""
+    with service.log.open("ab") as log:
+        return psutil.Popen(
+            service.command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            user=service.user,
+            cwd=service.log.parent,
+        )
 
 
 @dataclass
@@ -48,7 +63,8 @@ class Service:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     user: str | None = None
     stop_signal: int = signal.SIGTERM
-    process: subprocess.Popen[bytes] | None = None
+    launch: Callable[["Service", dict[str, str]], psutil.Process] = start_command
+    process: psutil.Process | None = None
 
     def start(self) -> None:
         """Start it if it does not run, and wait until it answers."""
@@ -66,17 +82,14 @@ class Service:
             self.resume()
             family = self._family()
             self.process.send_signal(self.stop_signal)
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(psutil.TimeoutExpired):
                 self.process.wait(30)
             _kill(family)
-            self.process.wait()
 
     def kill(self) -> None:
         """End it and its children at once, as a power cut does."""
         if self.is_running():
-            assert self.process
             _kill(self._family())
-            self.process.wait()
 
     def pause(self) -> None:
         """Let it accept connections and answer none, as a server that hangs."""
@@ -89,7 +102,9 @@ class Service:
             process.resume()
 
     def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        with suppress(psutil.NoSuchProcess):
+            return self.process is not None and self.process.status() != psutil.STATUS_ZOMBIE
+        return False
 
     def text(self) -> str:
         """What it wrote so far."""
@@ -97,18 +112,8 @@ class Service:
 
     def _launch(self) -> None:
         environment = {**os.environ, **self.environment}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env={key: value for key, value in environment.items() if value is not None},
-                start_new_session=True,
-                user=self.user,
-                cwd=self.log.parent,
-            )
-        with suppress(subprocess.TimeoutExpired):
+        self.process = self.launch(self, {key: value for key, value in environment.items() if value is not None})
+        with suppress(psutil.TimeoutExpired):
             self.process.wait(0.2)
 
     def _family(self) -> list[psutil.Process]:
@@ -116,8 +121,7 @@ class Service:
             return []
         assert self.process
         with suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(self.process.pid)
-            return [parent, *parent.children(recursive=True)]
+            return [self.process, *self.process.children(recursive=True)]
         return []
 
 
@@ -293,6 +297,19 @@ class MLflowServer(Service):
             patch.setenv("MLFLOW_TRACKING_PASSWORD", self.password)
 
 
+def accounts(folder: Path, database_url: str, password: str) -> dict[str, str | None]:
+    """The environment of a server with accounts, of which admin has this password."""
+    users = folder / "auth.ini"
+    lines = ["[mlflow]", "default_permission = READ", f"database_uri = {database_url}", "admin_username = admin"]
+    # Or else every request takes a tenth of a second to check the password.
+    users.write_text("\n".join([*lines, "auth_cache_ttl_seconds = 60\n"]))
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(users),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test",
+    }
+
+
 @contextmanager
 def mlflow_server(
     folder: Path,
@@ -326,12 +343,7 @@ def mlflow_server(
         str(port),
     ]
     if password:
-        users = folder / f"auth-{port}.ini"
-        lines = ["[mlflow]", "default_permission = READ", f"database_uri = {database_url}", "admin_username = admin"]
-        # Or else every request takes a tenth of a second to check the password.
-        users.write_text("\n".join([*lines, "auth_cache_ttl_seconds = 60\n"]))
-        environment |= {"MLFLOW_AUTH_CONFIG_PATH": str(users), "MLFLOW_AUTH_ADMIN_PASSWORD": password}
-        environment |= {"MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test"}
+        environment |= accounts(folder, database_url, password)
         command += ["--app-name", "basic-auth"]
     server = MLflowServer(
         command,
@@ -346,13 +358,6 @@ def mlflow_server(
         yield server
     finally:
         server.kill()
-
-
-def free_port() -> int:
-    """A TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:

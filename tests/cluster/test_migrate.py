@@ -52,9 +52,9 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def source(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store with two runs, the second a child of the first, four versions of which the second was deleted."""
-    uri = f"sqlite:///{tmp_path}/local/mlflow.db"
+    uri = new_store(tmp_path / "local")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     first = train(uri, "first")
     train(uri, "second", parent=first)

@@ -1,14 +1,12 @@
 """Trainings of others keep everything, whatever happens to their server: other_trainings.py, docs/tracking.md."""
 
-import multiprocessing
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,33 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import fork, free_port
+from forked_server import forked_mlflow_server
 from mlflow import MlflowClient
 from other_trainings import TRAININGS, run
 from outages import Proxy, check_that_all_is_there_once, impatient, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
-from servers import MLflowServer, free_port, mlflow_server
+from servers import MLflowServer
 
 from training.tracking.journal_files import all_sent
-from training.tracking.store import connect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-AWAY_SECONDS = 60.0
+AWAY_SECONDS = 20.0
 """How long the server of the example is away."""
-FAULT_SECONDS = 6.0
+STEPS = 120
+"""Of the example; enough to be on its way when the server goes."""
+FAULT_SECONDS = 3.0
 """How long each fault of the others' server lasts."""
 
 
-@pytest.fixture(scope="module")
-def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty sqlite store with its tables."""
-    file = tmp_path_factory.mktemp("mlflow") / "template.db"
-    connect(f"sqlite:///{file}").search_experiments()
-    return file
-
-
-def serve_sqlite(folder: Path, template: Path) -> Any:
+def serve_sqlite(folder: Path, new_store: Callable[[Path], str]) -> Any:
     """An MLflow server whose database and files are in a folder."""
-    shutil.copyfile(template, folder / "mlflow.db")
-    return mlflow_server(folder, f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri(), {})
+    return forked_mlflow_server(folder, new_store(folder), (folder / "artifacts").as_uri(), {})
 
 
 @dataclass
@@ -58,12 +50,13 @@ class Example:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def example(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[Example]:
-    """The docs' example, started beside all tests of this file, because it takes more than a minute."""
+def example(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]) -> Iterator[Example]:
+    """The docs' example, started beside all tests of this file, because it waits most of the time."""
     folder = tmp_path_factory.mktemp("example")
     (code,) = re.findall(r"^```python\n(.*?)^```", (REPOSITORY / "docs" / "tracking.md").read_text(), re.S | re.M)
-    (folder / "example.py").write_text(code)
-    with serve_sqlite(folder, migrated_store) as server:
+    assert "STEPS = 300\n" in code
+    (folder / "example.py").write_text(code.replace("STEPS = 300", f"STEPS = {STEPS}"))
+    with serve_sqlite(folder, new_store) as server:
         environment = {"PYTHONPATH": str(REPOSITORY), "MLFLOW_TRACKING_URI": server.url, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             [sys.executable, "example.py"],
@@ -83,7 +76,7 @@ def example(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> I
 
 
 def take_away(example: Example) -> None:
-    """Kill the server when the first records have arrived, and start it again after a minute."""
+    """Kill the server when the first records have arrived, and start it again after a while."""
     wait_for_the_first_record(example.folder / "runs" / "denoiser")
     example.server.kill()
     began = time.monotonic()
@@ -93,44 +86,32 @@ def take_away(example: Example) -> None:
 
 
 def wait_for_the_first_record(folder: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any(sent.number for sent in all_sent(folder / "journal")):
         assert time.monotonic() < deadline, f"nothing of {folder} arrives"
         time.sleep(0.1)
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if not shutil.which("mount"):
-        pytest.skip("there is no mount to make a small disk with")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+def small_disk(mount_disk: Callable[[str], Path]) -> Path:
+    return mount_disk("size=24m")
 
 
 def start(training: str, processes: int, folder: Path, uri: str, pause: float) -> list[BaseProcess]:
     """Start a training as `accelerate launch --num_processes` does."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["accelerate", "mlflow", "PIL.Image", "safetensors.torch"])
-    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "ACCELERATE_USE_CPU": "true"}
     if processes > 1:
         environment |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = []
     for rank in range(processes):
         ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}
-        started.append(context.Process(target=run, args=(training, folder, pause, environment | ranks)))
-        started[-1].start()
+        started.append(fork(run, training, folder, pause, environment=environment | ranks))
     return started
 
 
 def end(processes: list[BaseProcess]) -> None:
     for process in processes:
-        process.join(120)
+        process.join(300)
         process.kill()
         process.join()
     assert [process.exitcode for process in processes] == [0] * len(processes)
@@ -177,24 +158,24 @@ def contents(client: MlflowClient, run_id: str) -> dict[str, Any]:
     }
 
 
-def test_others_trainings_end_as_undisturbed_ones(migrated_store: Path, small_disk: Path, tmp_path: Path) -> None:
+def test_others_trainings_end_as_undisturbed_ones(
+    new_store: Callable[[Path], str], small_disk: Path, tmp_path: Path
+) -> None:
     cases = [(training, processes) for training in TRAININGS for processes in (1, 2)]
     calm, stormy = {}, {}
-    with serve_sqlite(small_disk, migrated_store) as server, spoiling(server.url, share=0.0) as proxy:
+    with serve_sqlite(small_disk, new_store) as server, spoiling(server.url, share=0.0) as proxy:
         for training, processes in cases:
             folder = tmp_path / "stormy" / f"{training}_{processes}"
-            stormy[training, processes] = start(training, processes, folder, proxy.url, pause=0.6)
+            stormy[training, processes] = start(training, processes, folder, proxy.url, pause=0.4)
         for training, processes in cases:
             wait_for_the_first_record(tmp_path / "stormy" / f"{training}_{processes}")
         spoiled = rage(proxy, server, small_disk)
         assert min(spoiled["500"], spoiled["slow"]) > 0
         assert "No space left on device" in server.text() or "disk is full" in server.text()
         for training, processes in cases:
-            (tmp_path / f"calm_{training}_{processes}").mkdir()
-            store = tmp_path / f"calm_{training}_{processes}" / "mlflow.db"
-            shutil.copyfile(migrated_store, store)
+            store = new_store(tmp_path / f"calm_{training}_{processes}")
             folder = tmp_path / "calm" / f"{training}_{processes}"
-            calm[training, processes] = start(training, processes, folder, f"sqlite:///{store}", pause=0.0)
+            calm[training, processes] = start(training, processes, folder, store, pause=0.0)
         for each in [*calm.values(), *stormy.values()]:
             end(each)
         theirs = MlflowClient(server.url)
@@ -210,9 +191,8 @@ def test_others_trainings_end_as_undisturbed_ones(migrated_store: Path, small_di
             assert contents(theirs, disturbed) == expected
 
 
-@pytest.mark.timeout(1200)
-def test_the_example_of_the_docs_keeps_everything_through_a_minute_without_its_server(example: Example) -> None:
-    output = example.process.communicate(timeout=1000)[0]
+def test_the_example_of_the_docs_keeps_everything_while_its_server_is_away(example: Example) -> None:
+    output = example.process.communicate(timeout=400)[0]
     example.outage.join()
     assert example.process.returncode == 0, output
     assert not re.search("Traceback|UserWarning", output), output
@@ -222,8 +202,7 @@ def test_the_example_of_the_docs_keeps_everything_through_a_minute_without_its_s
     client = MlflowClient(example.server.url)
     run_id = check_that_all_is_there_once(client, folder)
     history = client.get_metric_history(run_id, "loss")
-    assert sorted(metric.step for metric in history) == list(range(300))
-    assert min(metric.timestamp for metric in history) < max(metric.timestamp for metric in history) - 10_000
+    assert sorted(metric.step for metric in history) == list(range(STEPS))
     assert len(client.search_model_versions(f"run_id='{run_id}'")) == 1
     pngs = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]
-    assert len(pngs) == 2 * 3
+    assert len(pngs) == 2 * 2

@@ -4,46 +4,34 @@ The truth is the run's own journal: each value, picture and checkpoint that it s
 else.
 """
 
-import os
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import forked
 import pytest
 import torch
+from forked import VGG_CACHE, Running
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from outages import check_that_all_is_there_once, impatient, photos, replay_until_all_is_sent  # noqa: F401 - fixtures
 from servers import S3, MLflowServer, Postgres
 
 from stylecore.errors import StylecoreError
-from stylecore.files import default_cache
 from stylecore.johnson.style_model import StyleModel
 from stylecore.vgg.weights import find_weights
-from training.config import REPOSITORY
 from training.tracking import TrackingError
 from training.tracking.folders import sync
 
-VGG_CACHE = default_cache()
 
-
-def start_training(photos: Path, output: Path, **environment: str) -> subprocess.Popen[str]:
+def start_training(photos: Path, output: Path) -> Running:
     flags = ["--name", output.name, "--style-image", photos / "0.png", "--photos", photos, "--output-dir", output]
     flags += ["--preview-photos", photos / "1.png", "--style-size", 48, "--crop", 32, "--width", 0.25, "--workers", 0]
     flags += ["--residual-blocks", 1, "--batch-size", 1, "--iterations", 120, "--checkpoints", 1, 60, "--log-every", 1]
     flags += ["--cpu", "--evaluate-sizes", "--end-seconds", 5]
-    command = [sys.executable, REPOSITORY / "training" / "train.py", *flags]
-    return subprocess.Popen(
-        [str(part) for part in command],
-        env={**os.environ, "STYLECORE_CACHE": str(VGG_CACHE), "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return forked.start([str(flag) for flag in flags], output.with_suffix(".txt"))
 
 
 @contextmanager
@@ -77,7 +65,13 @@ def storm(server: MLflowServer, postgres: Postgres, s3: S3) -> Iterator[None]:
 
 
 def test_a_training_whose_servers_fail_all_the_time_ends_as_an_undisturbed_one(
-    serve: Callable[..., MLflowServer], postgres: Postgres, s3: S3, photos: Path, tmp_path: Path
+    serve: Callable[..., MLflowServer],
+    postgres: Postgres,
+    s3: S3,
+    photos: Path,
+    new_store: Callable[[Path], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     try:
         find_weights("vgg16", cache_dir=VGG_CACHE)
@@ -85,19 +79,19 @@ def test_a_training_whose_servers_fail_all_the_time_ends_as_an_undisturbed_one(
         pytest.skip(f"VGG-16's weights are not here: {error}")
     server = serve()
     server.kill()  # away at the start
-    undisturbed = start_training(photos, tmp_path / "calm", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path))
+        undisturbed = start_training(photos, tmp_path / "calm")
     disturbed = start_training(photos, tmp_path / "stormy")
     try:
         with storm(server, postgres, s3):
-            outputs = [process.communicate(timeout=300)[0] for process in (undisturbed, disturbed)]
+            undisturbed.wait()
+            assert "Traceback" not in disturbed.wait()
             with suppress(TrackingError):  # nor does a replay mind
                 sync(tmp_path / "stormy" / "stormy")
     finally:
-        for process in (undisturbed, disturbed):
-            process.kill()
-            process.wait()
-    assert (undisturbed.returncode, disturbed.returncode) == (0, 0), "\n".join(outputs)
-    assert "Traceback" not in outputs[1]
+        for training in (undisturbed, disturbed):
+            training.kill()
     replay_until_all_is_sent(tmp_path / "stormy" / "stormy")
     ours, theirs = MlflowClient(server.url), MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run = check_that_all_is_there_once(ours, tmp_path / "stormy" / "stormy")

@@ -3,52 +3,44 @@
 import csv
 import io
 import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+from forked import VGG_CACHE, Running, fork
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from PIL import Image
 from servers import Postgres
 
 from stylecore.errors import StylecoreError
-from stylecore.files import default_cache
 from stylecore.vgg.weights import find_weights
-from training.config import REPOSITORY
 from training.experiments import sweep
-from training.experiments.study import open_storage
+from training.experiments.study import SCHEMA, open_storage
 
-VGG_CACHE = default_cache()
-WORKER = """
-import sys, time
-from pathlib import Path
-import torch
-from training.experiments import sweep
 
-torch.set_num_threads(1)
-kind, folder = sys.argv.pop(1), Path(sys.argv.pop(1))
-if kind == "hangs":
-    def hang(*_):
-        (folder / "hangs").touch()
-        time.sleep(600)
-    sweep._Worker._evaluate = hang
-else:
-    (folder / f"ready-{kind}").touch()
-    while not (folder / "go").exists():
-        time.sleep(0.05)
-sys.exit(sweep.main(sys.argv[1:]))
-"""
+def work(kind: str, folder: Path, arguments: list[str]) -> None:
+    """A worker that hangs in its first evaluation, or one that begins when it is told to."""
+    if kind == "hangs":
+
+        def hang(*_: object) -> None:
+            (folder / "hangs").touch()
+            time.sleep(600)
+
+        sweep._Worker._evaluate = hang  # type: ignore[method-assign]
+    else:
+        (folder / f"ready-{kind}").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.05)
+    sys.exit(sweep.main(arguments))
 
 
 @pytest.fixture
-def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def arguments(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The flags of a search whose trials take a second."""
     try:
         find_weights("vgg16", cache_dir=VGG_CACHE)
@@ -56,7 +48,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         pytest.skip(f"VGG-16's weights are not here: {error}")
     monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "store"))
     (tmp_path / "photos").mkdir()
     for index in range(4):
         pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -65,47 +57,49 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "recipe.yaml").write_text(f"name: stripes\nstyle_image: {photo}\nwidth: 0.25\niterations: 4\n")
     flags = ["--crop", 32, "--batch-size", 2, "--workers", 0, "--log-every", 1, "--cpu", "--preview-photos", photo]
     flags += ["--residual-blocks", 1, 2, "--style-sizes", 48, 64, "--rungs", 2, "--size", 32, "--trials", 4]
-    flags += ["--output-dir", tmp_path / "runs", "--startup-trials", 2, "--heartbeat-seconds", 3]
+    flags += ["--output-dir", tmp_path / "runs", "--startup-trials", 2]
     return [str(part) for part in [tmp_path / "recipe.yaml", "--photos", tmp_path / "photos", *flags]]
 
 
 @pytest.fixture
-def workers() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
+def workers() -> Iterator[list[Running]]:
+    started: list[Running] = []
     yield started
     for worker in started:
         worker.kill()
-        worker.wait()
 
 
 def test_workers_share_a_study_and_make_up_for_a_killed_one(
     arguments: list[str],
-    workers: list[subprocess.Popen[str]],
+    workers: list[Running],
     postgres: Postgres,
     mlflow_database: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    database = mlflow_database.rpartition("/")[2]
     # The database has MLflow's tables: a study may be kept beside them.
     arguments += ["--storage", mlflow_database.replace("+psycopg2", "")]
 
-    def start(kind: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", WORKER, kind, str(tmp_path), *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        workers.append(subprocess.Popen(command, env=environment, text=True, **pipes))  # type: ignore[call-overload]
+    def start(kind: str) -> Running:
+        output = tmp_path / f"{kind}.txt"
+        output.write_bytes(b"")
+        process = fork(work, kind, tmp_path, arguments, environment=os.environ, output=output)
+        workers.append(Running([process], output))
         return workers[-1]
 
     killed = start("hangs")
     pair = [start("one"), start("two")]
-    wait_for(tmp_path / "hangs", killed)
-    killed.send_signal(signal.SIGKILL)
+    killed.wait_for(tmp_path / "hangs")
+    killed.kill()
     for kind, worker in zip(("one", "two"), pair, strict=True):
-        wait_for(tmp_path / f"ready-{kind}", worker)
-    time.sleep(10)  # three heartbeats of the dead one are missed
+        worker.wait_for(tmp_path / f"ready-{kind}")
+    # As if its heartbeats had been missed for an hour.
+    long_ago = f"UPDATE {SCHEMA}.trial_heartbeats SET heartbeat = heartbeat - interval '1 hour'"
+    postgres.execute(long_ago, database)
     (tmp_path / "go").touch()
-    outputs = [worker.communicate(timeout=300)[0] for worker in pair]
-    assert [worker.returncode for worker in pair] == [0, 0], "\n".join(outputs)
+    for worker in pair:
+        worker.wait()
 
     config = sweep.SweepConfig(study="stripes", storage=mlflow_database)
     study = optuna.load_study(study_name="stripes", storage=open_storage(config))
@@ -148,11 +142,3 @@ def test_workers_share_a_study_and_make_up_for_a_killed_one(
     assert len(study.trials) == 1 + len(others)
     assert sweep.main([*arguments, "--style-sizes", "32"]) == 2
     assert "begun with other settings (style_sizes)" in capsys.readouterr().err
-
-
-def wait_for(path: Path, worker: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 200
-    while not path.exists():
-        assert worker.poll() is None, worker.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

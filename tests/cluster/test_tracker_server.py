@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked import free_port
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from servers import S3, MLflowServer, answers, free_port
+from servers import S3, MLflowServer, answers
 
 from stylecore.errors import StylecoreError
 from training.config import REPOSITORY

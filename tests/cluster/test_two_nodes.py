@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,7 +52,9 @@ def nodes() -> Iterator[list[list[str]]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
-def test_two_nodes_train_one_network_and_leave_one_run(nodes: list[list[str]], tmp_path: Path) -> None:
+def test_two_nodes_train_one_network_and_leave_one_run(
+    nodes: list[list[str]], new_store: Callable[[Path], str], tmp_path: Path
+) -> None:
     try:
         find_weights("vgg16", cache_dir=VGG_CACHE)
     except StylecoreError as error:
@@ -66,7 +68,7 @@ def test_two_nodes_train_one_network_and_leave_one_run(nodes: list[list[str]], t
     flags += ["--residual-blocks", 1, "--batch-size", 1, "--workers", 0, "--iterations", 3, "--log-every", 1, "--cpu"]
     flags += ["--evaluate-sizes"]  # none
     running = []
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+    store = new_store(tmp_path)
     for rank, inside in enumerate(nodes):
         launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
         launch += ["--num_machines", 2, "--num_processes", 2, "--machine_rank", rank, "--main_process_port", 29500]
@@ -93,7 +95,7 @@ def test_two_nodes_train_one_network_and_leave_one_run(nodes: list[list[str]], t
             )
         )
     try:
-        outputs = [process.communicate(timeout=200)[0] for process in running]
+        outputs = [process.communicate(timeout=300)[0] for process in running]
     finally:
         for process in running:
             with suppress(ProcessLookupError):

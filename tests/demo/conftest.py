@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import gradio as gr
 import numpy as np
 import pytest
 import torch
+from gradio_client import Client
 
 from demo.app import build_demo, launch_options
 from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
@@ -100,6 +102,11 @@ def page(catalogue: BundleCatalogue) -> Iterator[tuple[gr.Blocks, str]]:
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
     yield demo, url
     demo.close()
+
+
+def client_of(url: str, **options: Any) -> Client:
+    """A program that uses the page, with the patience that a busy machine needs."""
+    return Client(url, verbose=False, httpx_kwargs={"timeout": 200}, **options)
 
 
 def write_film(path: Path, count: int, size: tuple[int, int] = (64, 48), rate: int = 10) -> Path:

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,9 @@ from training.registry.versions import log_style
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """A registry with a style of two runs, three versions."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
+    uri = new_store(tmp_path_factory.mktemp("registry"))
     for seed, (run_name, steps) in enumerate({"wide": (10, 20), "narrow": (20,)}.items()):
         run = start_run(
             experiment="johnson", run_name=run_name, params={}, tags={}, tracking_uri=uri, system_metrics=False

@@ -14,14 +14,14 @@ from urllib.parse import quote
 import gradio as gr
 import httpx
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from PIL import Image
 
 from demo import app
 from demo.app import build_demo, launch_options, main
 from demo.services.catalogue import BundleCatalogue
 from tests.conftest import REPOSITORY
-from tests.demo.conftest import LIMITS, small_vgg
+from tests.demo.conftest import LIMITS, client_of, small_vgg
 
 
 @pytest.mark.parametrize(
@@ -34,30 +34,30 @@ from tests.demo.conftest import LIMITS, small_vgg
 )
 def test_no_other_file_can_be_read(page: tuple[gr.Blocks, str], photo: Path, path: str) -> None:
     for address in (f"file={path}", f"file={quote(path, safe='')}", f"proxy={path}"):
-        answer = httpx.get(f"{page[1]}gradio_api/{address}", timeout=30)
+        answer = httpx.get(f"{page[1]}gradio_api/{address}", timeout=200)
         assert answer.status_code in (400, 403, 404), (address, answer.status_code)
     # A visitor's photo on the server that nobody uploaded.
-    assert httpx.get(f"{page[1]}gradio_api/file={photo}").status_code == 403
+    assert httpx.get(f"{page[1]}gradio_api/file={photo}", timeout=200).status_code == 403
 
 
 @pytest.mark.parametrize("address", ["https://example.com/photo.png", "http://127.0.0.1:1/photo.png"])
 def test_no_photo_is_fetched_from_elsewhere(page: tuple[gr.Blocks, str], address: str) -> None:
     endpoint = f"{page[1]}gradio_api/call/stylize"
     photo = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
-    call = httpx.post(endpoint, json={"data": [photo, "night", "champion", 96, 1.0, False, 1.0]}).json()
-    answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=30).text
+    call = httpx.post(endpoint, json={"data": [photo, "night", "champion", 96, 1.0, False, 1.0]}, timeout=200).json()
+    answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=200).text
     assert "event: error" in answer
     assert "no address is fetched here" in answer
 
 
 def test_nobody_passes_by_the_queue(page: tuple[gr.Blocks, str]) -> None:
     for route in ("run/stylize", "run/gatys", "api/stylize"):
-        answer = httpx.post(f"{page[1]}gradio_api/{route}", json={"data": [None] * 7})
+        answer = httpx.post(f"{page[1]}gradio_api/{route}", json={"data": [None] * 7}, timeout=200)
         assert answer.status_code == 404, route
 
 
 def test_the_page_asks_for_nothing_outside(page: tuple[gr.Blocks, str]) -> None:
-    index = httpx.get(page[1]).text
+    index = httpx.get(page[1], timeout=200).text
     loaded = re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"'](https?:)?//[^\"']+", index)
     assert loaded == []
     assert page[0].analytics_enabled is False
@@ -79,7 +79,7 @@ def test_the_documented_program_runs(
     with Image.open(photo) as image:
         image.convert("RGB").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "61" in done.stdout
 
@@ -136,6 +136,6 @@ def test_without_the_package_mcp_one_sentence_says_what_to_install(
 
 
 def test_a_program_that_names_a_file_uploads_it(page: tuple[gr.Blocks, str], photo: Path) -> None:
-    painted, facts = Client(page[1], verbose=False).predict(handle_file(photo), "wave", api_name="/stylize")
+    painted, facts = client_of(page[1]).predict(handle_file(photo), "wave", api_name="/stylize")
     assert Path(painted).is_file()
     assert facts["runtime"]

@@ -65,6 +65,7 @@ def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Pat
     assert f"in {len(files)} files" in shown
 
 
+@pytest.mark.slow
 def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_path: Path) -> None:
     try:
         find_weights("vgg16")
@@ -169,6 +170,7 @@ def test_a_foreign_folder_is_left_alone_and_a_failure_leaves_the_old_one(
     assert [path.name for path in space.parent.iterdir()] == ["space"]
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_space_and_uploads_every_file(hub: Hub, space: Path, store: str, tmp_path: Path) -> None:
     folder = tmp_path / "space"
     # The command, but for the published runs, which would take their time.

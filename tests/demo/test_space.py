@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from packaging.requirements import Requirement
 from PIL import Image
 from space_folder import connected, contents, hub, space, store  # noqa: F401 - fixtures
@@ -26,6 +26,7 @@ from demo.services.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.pictures.read import load_picture
+from tests.demo.conftest import client_of
 from tests.demo.local_hub import Hub
 
 FORBIDDEN = ("mlflow", "accelerate", "datasets", "training")
@@ -153,7 +154,7 @@ def served(space: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         url = f"http://127.0.0.1:{port}/"
         for _ in range(600):
             try:
-                assert httpx.get(url, timeout=30).status_code == 200
+                assert httpx.get(url, timeout=200).status_code == 200
                 break
             except httpx.TransportError:
                 assert process.poll() is None, output.read_text()
@@ -186,6 +187,7 @@ def _environment(folder: Path, requirements: Path) -> Path:
     return folder / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_the_environment_of_a_space_has_nothing_of_training(served: tuple[str, Path, Path, Path]) -> None:
     _, folder, python, _ = served
     code = (
@@ -199,9 +201,10 @@ def test_the_environment_of_a_space_has_nothing_of_training(served: tuple[str, P
     assert ast.literal_eval(paths) == [str(next((python.parent.parent).glob("lib/python*/site-packages")))]
 
 
+@pytest.mark.slow
 def test_the_served_folder_stylizes_and_paints_without_any_call(served: tuple[str, Path, Path, Path]) -> None:
     url, folder, _, calls = served
-    client = Client(url, verbose=False)
+    client = client_of(url)
     (style,) = client.predict(api_name="/styles")
     assert (style["name"], style["versions"]) == ("night", ["3", "2", "1"])
     assert style["aliases"]["iterations-10"] == "1"
@@ -225,6 +228,7 @@ def test_the_served_folder_stylizes_and_paints_without_any_call(served: tuple[st
     assert not calls.exists(), calls.read_text()
 
 
+@pytest.mark.slow
 def test_the_guard_notices_calls(served: tuple[str, Path, Path, Path], tmp_path: Path) -> None:
     python = served[2]
     code = "import urllib.request as r\ntry: r.urlopen('http://example.com', timeout=5)\nexcept OSError: pass"

@@ -1,36 +1,18 @@
-"""A fresh MLflow store per test, without paying for its migrations each time, and a style small enough to save."""
+"""A fresh MLflow store per test, and a style small enough to save."""
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from training.tracking.store import connect
-
-
-@pytest.fixture(scope="session")
-def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty sqlite store with its tables; making it takes seconds, copying it nothing. The workers share it."""
-    here = tmp_path_factory.getbasetemp()
-    file = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "template.db"
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
-            connect(f"sqlite:///{file}").search_experiments()
-    return file
 
 
 @pytest.fixture
-def store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of this test's own store, which is also the one MLFLOW_TRACKING_URI names."""
-    file = tmp_path / "store" / "mlflow.db"
-    file.parent.mkdir()
-    shutil.copyfile(migrated_store, file)
-    uri = f"sqlite:///{file}"
+    uri = new_store(tmp_path / "store")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -146,7 +146,9 @@ def trained(store: str, tiny_style: MakeStyle) -> JournaledTracker:
     return run
 
 
-def test_the_8_bit_form_travels(trained: JournaledTracker, store: str, migrated_store: Path, tmp_path: Path) -> None:
+def test_the_8_bit_form_travels(
+    trained: JournaledTracker, store: str, new_store: Callable[[Path], str], tmp_path: Path
+) -> None:
     registry = Registry(store)
     version = registry.find("tiny_waves/1")
     assert version.int8 == ""
@@ -159,9 +161,7 @@ def test_the_8_bit_form_travels(trained: JournaledTracker, store: str, migrated_
     names = {path.name for path in (published / "checkpoints").iterdir()}
     assert names == {"iterations-10.safetensors", "iterations-10.int8.json", "iterations-20.safetensors"}
 
-    (tmp_path / "other").mkdir()
-    shutil.copyfile(migrated_store, tmp_path / "other" / "mlflow.db")
-    other = f"sqlite:///{tmp_path}/other/mlflow.db"
+    other = new_store(tmp_path / "other")
     assert restore_published(tmp_path / "published", other) == [published.name]
     restored = Registry(other)
     found = restored.find("tiny_waves@iterations-10")

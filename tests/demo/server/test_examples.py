@@ -10,14 +10,13 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
-from gradio_client import Client
 from PIL import Image
 
 from demo.app import build_demo, launch_options
 from demo.server.examples import PLACEHOLDER, sample_at
 from demo.services.catalogue import BundleCatalogue
 from stylecore.samples import sample_photos
-from tests.demo.conftest import LIMITS, small_vgg
+from tests.demo.conftest import LIMITS, client_of, small_vgg
 
 pytestmark = pytest.mark.skipif(not sample_photos(), reason="there are no sample photos here")
 
@@ -34,7 +33,7 @@ def page(catalogue: BundleCatalogue) -> Iterator[tuple[gr.Blocks, str]]:
 
 def snippets(url: str, language: str) -> dict[str, str]:
     """Endpoint to program, with little to do."""
-    endpoints = httpx.get(f"{url}gradio_api/info", timeout=30).json()["named_endpoints"]
+    endpoints = httpx.get(f"{url}gradio_api/info", timeout=200).json()["named_endpoints"]
     found = {name: about["code_snippets"][language] for name, about in endpoints.items()}
     few = {"longest_side": r"32", "steps": r"2"}
     for word, number in few.items():
@@ -44,6 +43,7 @@ def snippets(url: str, language: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_python_programs_run(page: tuple[gr.Blocks, str], tmp_path: Path) -> None:
     programs = snippets(page[1], "python")
     assert set(programs) == {"/styles", "/stylize", "/compare", "/gatys", "/film"}
@@ -55,6 +55,7 @@ def test_the_python_programs_run(page: tuple[gr.Blocks, str], tmp_path: Path) ->
     assert done.stdout.count(".png") >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ["/styles", "/stylize", "/compare", "/gatys", "/film"])
 def test_the_shell_commands_run(page: tuple[gr.Blocks, str], tmp_path: Path, endpoint: str) -> None:
     program = snippets(page[1], "bash")[endpoint]
@@ -74,15 +75,15 @@ def test_no_name_is_declared_twice_in_javascript(page: tuple[gr.Blocks, str]) ->
 
 def test_the_sample_photo_is_where_the_examples_say(page: tuple[gr.Blocks, str]) -> None:
     for place in ("", "gradio_api/info", "gradio_api/openapi.json"):
-        text = httpx.get(f"{page[1]}{place}", timeout=30).text
+        text = httpx.get(f"{page[1]}{place}", timeout=200).text
         assert PLACEHOLDER not in text
-    assert "bus.png" not in httpx.get(f"{page[1]}gradio_api/info", timeout=30).text  # Gradio's own, on another server
+    assert "bus.png" not in httpx.get(f"{page[1]}gradio_api/info", timeout=200).text  # Gradio's own, on another server
     behind_a_proxy = {"x-forwarded-host": "styles.example.org", "x-forwarded-proto": "https"}
-    served = httpx.get(page[1], headers=behind_a_proxy, timeout=30).text
+    served = httpx.get(page[1], headers=behind_a_proxy, timeout=200).text
     (address,) = set(re.findall(r"[^\"'\\]+/sample/\w+\.jpg", served)) & set(
         re.findall(r"https://styles\.example\.org/sample/\w+\.jpg", served)
     )
-    photo = httpx.get(page[1] + address.removeprefix("https://styles.example.org/"))
+    photo = httpx.get(page[1] + address.removeprefix("https://styles.example.org/"), timeout=200)
     assert photo.status_code == 200
     assert photo.headers["content-type"] == "image/jpeg"
     assert sample_at(address) in sample_photos()
@@ -94,11 +95,11 @@ def test_the_sample_photo_is_where_the_examples_say(page: tuple[gr.Blocks, str])
 )
 def test_only_sample_photos_are_taken_by_address(page: tuple[gr.Blocks, str], address: str) -> None:
     assert sample_at(address) is None
-    assert httpx.get(f"{page[1]}sample/none.jpg").status_code == 404
+    assert httpx.get(f"{page[1]}sample/none.jpg", timeout=200).status_code == 404
 
 
 def test_an_example_can_be_given_by_a_program(page: tuple[gr.Blocks, str]) -> None:
     photo = {"path": f"{page[1]}sample/{next(iter(sample_photos()))}.jpg", "meta": {"_type": "gradio.FileData"}}
-    picture, _ = Client(page[1], verbose=False).predict(photo, "night", longest_side=48, api_name="/stylize")
+    picture, _ = client_of(page[1]).predict(photo, "night", longest_side=48, api_name="/stylize")
     with Image.open(picture) as image:
         assert max(image.size) == 48

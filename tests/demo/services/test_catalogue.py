@@ -6,11 +6,11 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from gradio_client import Client
 from PIL import Image
 
 from demo.app import build_demo, launch_options
@@ -20,7 +20,7 @@ from demo.tabs.cards import style_cards
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import save_picture
-from tests.demo.conftest import make_style, write_bundle
+from tests.demo.conftest import client_of, make_style, write_bundle
 from training.registry.versions import log_style
 
 
@@ -99,6 +99,7 @@ def test_an_empty_bundle_says_how_to_get_styles(tmp_path: Path) -> None:
     assert "export it again" in catalogue.notice
 
 
+@pytest.mark.slow
 def test_a_bundle_needs_neither_mlflow_nor_training(bundle: Path) -> None:
     code = (
         "import sys; sys.modules['mlflow'] = sys.modules['training'] = None\n"
@@ -113,8 +114,8 @@ def test_a_bundle_needs_neither_mlflow_nor_training(bundle: Path) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+def store(new_store: Callable[[Path], str], tmp_path: Path) -> str:
+    return new_store(tmp_path)
 
 
 def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +146,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
     demo = build_demo(catalogue)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     try:
-        client = Client(url, verbose=False)
+        client = client_of(url)
         preview = catalogue.styles()[0].preview
         registry.Registry(store).promote("night", "iterations-10")
         assert client.predict(api_name="/styles")[0]["aliases"]["champion"] == "1"
@@ -158,7 +159,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
     # A store that hangs is not waited for; one that fails: what is known is still served, and said to be old.
     monkeypatch.setattr("demo.services.registry_catalogue.PATIENCE", 0.05)
     versions, hanging = catalogue._registry.versions, threading.Event()  # type: ignore[attr-defined]
-    catalogue._registry.versions = lambda: (hanging.wait(60), versions())[1]  # type: ignore[attr-defined]
+    catalogue._registry.versions = lambda: (hanging.wait(300), versions())[1]  # type: ignore[attr-defined]
     assert catalogue.open("night").card.iterations == 20
     hanging.set()
     catalogue._reading.join()  # type: ignore[attr-defined]

@@ -73,7 +73,7 @@ def picture(tmp_path: Path) -> str:
 
 
 def wait_for(teacher: Teacher, owner: str, phase: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 2000
     while (view := teacher.view(owner)) is None or view.phase != phase:
         assert time.monotonic() < deadline, view
         time.sleep(0.02)
@@ -89,7 +89,7 @@ def test_one_learns_the_next_waits_and_each_sees_their_own(
     assert teacher.view(BORIS).place == 1  # type: ignore[union-attr]
     with pytest.raises(StylecoreError, match="teaching a painting already"):
         teacher.order(ANNA, picture, picture, "Again", 10)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 200
     while teacher.picture(first) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -131,7 +131,7 @@ def test_the_next_server_goes_on(teach: Callable[..., Teacher], picture: str) ->
     earlier.close()
     assert earlier.view(ANNA).lesson.state == "learning"  # type: ignore[union-attr]
     later = teach()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 2000
     while later.view(ANNA).lesson.starts < 2:  # type: ignore[union-attr]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -216,7 +216,7 @@ def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
         wait_for(teacher, owner, "learning")
         teacher.enough(owner)
         wait_for(teacher, owner, "done")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 2000
     while teacher.view(ANNA) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from demo.services import zero_gpu
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -89,12 +91,14 @@ def run(code: str, *arguments: Path, path: Path, variable: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_networks_run_on_the_borrowed_gpu_and_nothing_else_does(bundle: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "spaces.py").write_text(SPACES)
     said = run(PAGE, bundle, photo, path=tmp_path, variable="true")
     assert said.startswith("refused: The content picture has values outside [0, 1]")
 
 
+@pytest.mark.slow
 def test_without_zero_gpu_nothing_changes(tmp_path: Path) -> None:
     assert not zero_gpu.PRESENT
     assert zero_gpu.DEVICE is None

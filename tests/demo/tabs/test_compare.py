@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from PIL import Image
 
 from demo.services.catalogue import BundleCatalogue, RunRecord, VersionEntry
@@ -30,7 +30,7 @@ from demo.tabs.comparison_html import Compared, comparison_html, loss_text
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard
 from stylecore.johnson.transform_net import TransformNetConfig
-from tests.demo.conftest import LIMITS, make_style, write_bundle
+from tests.demo.conftest import LIMITS, client_of, make_style, write_bundle
 from training.registry.versions import log_style
 
 PLANNED = {"iterations": 3500, "style_weight": 1e10, "seed": 0}
@@ -321,11 +321,11 @@ def test_losses_are_short() -> None:
     ]
 
 
-def test_the_registry_tells_runs_evaluations_and_pages(tmp_path: Path) -> None:
+def test_the_registry_tells_runs_evaluations_and_pages(new_store: Callable[[Path], str], tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     from tracked_runs import start_run
 
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = new_store(tmp_path)
     for name, seed in (("night_a", 1), ("night_b", 2)):
         run = start_run(
             experiment="johnson", run_name=name, params={}, tags={}, tracking_uri=store, system_metrics=False
@@ -347,7 +347,7 @@ def test_the_registry_tells_runs_evaluations_and_pages(tmp_path: Path) -> None:
 
 
 def test_programs_compare_by_reference(page: tuple[gr.Blocks, str], photo: Path) -> None:
-    client = Client(page[1], verbose=False)
+    client = client_of(page[1])
     pictures, facts = client.predict(
         handle_file(photo), ["night@iterations-1000", "night", "wave/1"], 48, 0.5, api_name="/compare"
     )

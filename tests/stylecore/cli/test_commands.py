@@ -125,6 +125,7 @@ def test_json_is_one_object_a_photo(
     ]
 
 
+@pytest.mark.slow
 def test_standard_input_to_standard_output(library: Path, photo: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "stylecore", "stylize", "-", "--style", "waves", "-o", "-"],
@@ -132,7 +133,7 @@ def test_standard_input_to_standard_output(library: Path, photo: Path) -> None:
         capture_output=True,
         cwd=REPOSITORY,
         check=True,
-        timeout=120,
+        timeout=200,
     )
     assert Image.open(io.BytesIO(result.stdout)).size == (51, 37)
     assert Image.open(io.BytesIO(result.stdout)).format == "PNG"
@@ -285,6 +286,7 @@ def test_gatys_paints_and_says_how(photo: Path, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_vgg19")
 def test_interrupting_gatys_saves_the_picture_reached(photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
@@ -302,7 +304,7 @@ def test_interrupting_gatys_saves_the_picture_reached(photo: Path, tmp_path: Pat
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=200)
     assert process.returncode == 130, error
     assert "the picture after" in error
     assert Image.open(out).size == (51, 37)

@@ -128,6 +128,7 @@ print(len(received))
 """
 
 
+@pytest.mark.slow
 @with_openvino
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_a_signal_ends_no_process_that_let_networks_go() -> None:

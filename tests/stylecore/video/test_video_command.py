@@ -49,6 +49,7 @@ def test_mistakes_are_one_sentence(style: Path, tmp_path: Path, capsys: pytest.C
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "tiny.safetensors"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_film_that_plays(style: Path, tmp_path: Path) -> None:
     film, out = write_film(tmp_path / "in.mp4", range(100)), tmp_path / "out.mp4"
     process = subprocess.Popen(
@@ -65,12 +66,12 @@ def test_ctrl_c_leaves_a_film_that_plays(style: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline and not list(tmp_path.glob(".out.mp4.*.part")):
         time.sleep(0.02)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=200)
     assert process.returncode == 130, error
     if out.exists():  # else it came before the first frame
         frames, _ = read_film(out)

@@ -33,6 +33,7 @@ def library(tmp_path: Path, tiny_style: Callable[..., StyleModel], monkeypatch: 
         save_picture(painting, tmp_path / name / "style" / "picture.jpg")
         write_alias(tmp_path / "aliases.json", name, "champion", f"{name}/10")
     monkeypatch.setenv("STYLECORE_STYLES", str(tmp_path))
+    monkeypatch.setattr("training.teach.start.SIDE", 64)  # the same comparison of smaller pictures
     monkeypatch.setattr(starts, "DEFAULTS", replace_form(tiny_style("x", 1).card.network))
     return tmp_path
 

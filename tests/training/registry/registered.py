@@ -1,6 +1,6 @@
 """Published runs: written, restored, and the registry's command line."""
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,11 +47,9 @@ def train_two_styles(uri: str, tiny_style) -> Registry:
 
 
 @pytest.fixture(scope="module")
-def registry(migrated_store: Path, tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Registry:
+def registry(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Registry:
     """Two styles, for tests that only read."""
-    file = tmp_path_factory.mktemp("registry") / "mlflow.db"
-    shutil.copyfile(migrated_store, file)
-    return train_two_styles(f"sqlite:///{file}", tiny_style)
+    return train_two_styles(new_store(tmp_path_factory.mktemp("registry")), tiny_style)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from training.registry.versions import log_preview, log_style
 
 PATIENCE = 120
 """Seconds that a busy machine may take."""
-pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def page(browser: Any, store: str, tiny_style, tmp_path: Path) -> Iterator[Any]:
-    """A browser page, and MLflow's server with two runs, each with a version of the style tiny_waves."""
+@pytest.fixture(scope="module")
+def address(new_store: Callable[[Path], str], tiny_style, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MLflow's server with two runs, each with a version of the style tiny_waves."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    store = new_store(folder)
     for number, name in enumerate(("calm", "wild")):
         run = start_run(
             experiment="johnson",
@@ -33,6 +34,7 @@ def page(browser: Any, store: str, tiny_style, tmp_path: Path) -> Iterator[Any]:
             params={"title": f"The {name} waves", "iterations": 10, "width": 0.5},
             note="why",
             note_image=to_image(torch.rand(3, 8, 12)),
+            tracking_uri=store,
         )
         for step in (0, 10):
             run.log({"loss/total": 1 / (step + 1), "data/images_seen": step}, step)
@@ -44,20 +46,25 @@ def page(browser: Any, store: str, tiny_style, tmp_path: Path) -> Iterator[Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-    server = subprocess.Popen([*command, "--port", str(port)], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen([*command, "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL)
     try:
         answered = time.monotonic() + PATIENCE
         while time.monotonic() < answered and server.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
                 break
             time.sleep(0.2)
-        context = browser.new_context(viewport={"width": 1900, "height": 3000}, base_url=f"http://127.0.0.1:{port}")
-        context.set_default_timeout(PATIENCE * 1000)
-        yield context.new_page()
-        context.close()
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1900, "height": 3000}, base_url=address)
+    context.set_default_timeout(PATIENCE * 1000)
+    yield context.new_page()
+    context.close()
 
 
 def test_an_experiment_leads_to_its_runs(page: Any) -> None:

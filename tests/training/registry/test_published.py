@@ -2,9 +2,9 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,11 +24,9 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def other_store(store: str, migrated_store: Path, tmp_path: Path) -> str:
+def other_store(store: str, new_store: Callable[[Path], str], tmp_path: Path) -> str:
     """A second, empty store."""
-    (tmp_path / "other").mkdir()
-    shutil.copyfile(migrated_store, tmp_path / "other" / "mlflow.db")
-    return f"sqlite:///{tmp_path}/other/mlflow.db"
+    return new_store(tmp_path / "other")
 
 
 def snapshot(uri: str) -> dict:
@@ -269,6 +267,7 @@ def test_a_running_run_is_not_published(store: str, tmp_path: Path):
     run = start_run(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
     with pytest.raises(StylecoreError, match="is running"):
         publish_run(run.run_id, tmp_path)
+    run.finish()
 
 
 def test_the_command_line(own_registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -302,6 +301,7 @@ def test_the_command_line_answers_mistakes_with_one_sentence(store: str, argumen
     assert output.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_program_and_a_server_that_does_not_answer():
     process = subprocess.run(
         [sys.executable, "-m", "training.registry", "--tracking-uri", "http://someone:secret@127.0.0.1:9", "list"],

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_a_version_that_arrives_slowly_holds_up_no_other(registry: Registry, mon
 
     def slowly(client: MlflowClient, uri: str, into: Path) -> Path:
         if uri.endswith("tiny_stars.safetensors"):
-            assert other_is_there.wait(60)
+            assert other_is_there.wait(200)
         return fetch(client, uri, into)
 
     slow, quick = registry.find("tiny_stars"), registry.find("tiny_waves")
@@ -239,7 +240,9 @@ def test_a_store_that_was_made_anew_knows_nothing_of_what_was_promoted_in_the_ol
     assert not aliases.exists()
 
 
-def test_a_champion_says_why_it_is_one_wherever_it_is_published(own_registry: Registry, tmp_path: Path):
+def test_a_champion_says_why_it_is_one_wherever_it_is_published(
+    own_registry: Registry, new_store: Callable[[Path], str], tmp_path: Path
+):
     version = own_registry.find("tiny_waves@iterations-20")
     client = connect(own_registry.tracking_uri)
     judged = {"eval/style_error_640": 0.1876, "eval/content_change_640": 1.1, "eval/judged_photos_640": 20.0}
@@ -251,7 +254,7 @@ def test_a_champion_says_why_it_is_one_wherever_it_is_published(own_registry: Re
     assert words_of(description) == wanted
     assert "get-artifact?path=images%2Fpreview~amber%2Bstep%2B20" in description
     registry_module.publish_run(version.run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
-    other = f"sqlite:///{tmp_path}/other/mlflow.db"
+    other = new_store(tmp_path / "other")
     registry_module.restore_published(tmp_path / "published", other)
     number = Registry(other).find("tiny_waves").version
     restored = connect(other).get_model_version("tiny_waves", number).description

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +94,11 @@ class Written:
 
 
 @pytest.fixture(scope="module")
-def written(migrated_store: Path, tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Iterator[Written]:
+def written(
+    new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory, tiny_style
+) -> Iterator[Written]:
     folder = tmp_path_factory.mktemp("report")
-    shutil.copyfile(migrated_store, folder / "mlflow.db")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = new_store(folder)
     published = PUBLISHED / "starry_night_seed_0"
     shutil.copytree(published, folder / "published" / published.name)
     shutil.copytree(PUBLISHED / PHOTOS, folder / "published" / PHOTOS)
@@ -254,13 +255,15 @@ def test_costs_are_medians_with_their_range(written: Written):
     assert "6 hours" in part
 
 
-def test_a_store_of_republished_runs_gives_the_same_report(written: Written, migrated_store: Path, tmp_path: Path):
+@pytest.mark.slow
+def test_a_store_of_republished_runs_gives_the_same_report(
+    written: Written, new_store: Callable[[Path], str], tmp_path: Path
+):
     client = connect(written.uri)
     experiments = [client.get_experiment_by_name(name).experiment_id for name in ("johnson", "gatys", BENCHMARKS)]
     for run in client.search_runs(experiments):
         publish_run(run.info.run_id, tmp_path / "published", tracking_uri=written.uri)
-    shutil.copyfile(migrated_store, tmp_path / "mlflow.db")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = new_store(tmp_path)
     assert len(restore_published(tmp_path / "published", uri)) == 7
     assert write_report(tmp_path / "out", uri).read_text(encoding="utf-8") == written.text
     pictures = {path.name for path in (written.folder / "out" / "report").iterdir()}

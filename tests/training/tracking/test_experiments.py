@@ -1,13 +1,11 @@
 """Experiments as MLflow's page shows them."""
 
-from pathlib import Path
-
 from training.tracking.experiments import KIND_TAG, NOTE_TAG, open_experiment
 from training.tracking.store import connect
 
 
-def test_an_experiment_opens_on_its_runs_and_says_what_it_is_for(tmp_path: Path) -> None:
-    client = connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_an_experiment_opens_on_its_runs_and_says_what_it_is_for(store: str) -> None:
+    client = connect(store)
     number = open_experiment(client, "johnson")
     tags = client.get_experiment(number).tags
     assert tags[KIND_TAG] == "custom_model_development"

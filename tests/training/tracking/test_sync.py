@@ -1,5 +1,6 @@
 """A run in its folder: without a store, sent to several stores, and what `status` says of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,8 @@ from training.tracking.store import connect
 
 
 @pytest.fixture
-def second_store(migrated_store: Path, tmp_path: Path) -> str:
-    file = tmp_path / "second" / "mlflow.db"
-    file.parent.mkdir()
-    file.write_bytes(migrated_store.read_bytes())
-    return f"sqlite:///{file}"
+def second_store(new_store: Callable[[Path], str], tmp_path: Path) -> str:
+    return new_store(tmp_path / "second")
 
 
 def logged(folder: Path, store: str, *, keep_files: bool = True) -> JournaledTracker:

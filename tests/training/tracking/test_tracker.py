@@ -3,8 +3,8 @@
 import json
 import math
 import re
-import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,12 @@ def files_below(client: MlflowClient, run_id: str, folder: str | None = None) ->
 
 @pytest.mark.parametrize("done", [False, True])
 def test_whatever_call_fails_a_run_arrives_exactly_once(
-    store: str, migrated_store: Path, tmp_path: Path, tiny_style, monkeypatch: pytest.MonkeyPatch, done: bool
+    store: str,
+    new_store: Callable[[Path], str],
+    tmp_path: Path,
+    tiny_style,
+    monkeypatch: pytest.MonkeyPatch,
+    done: bool,
 ):
     """`done`: the store did what it was asked, and only its answer was lost."""
     monkeypatch.setattr(sender_module, "FIRST_PAUSE", 0.0)
@@ -154,9 +159,7 @@ def test_whatever_call_fails_a_run_arrives_exactly_once(
     undisturbed = all_of(store)
     assert undisturbed["metrics"]["loss/total"] == [(0, "2.0"), (10, "1.0")]
     assert undisturbed["version"][0] == 1
-    (tmp_path / "other").mkdir()
-    other = f"sqlite:///{tmp_path}/other/mlflow.db"
-    shutil.copyfile(migrated_store, tmp_path / "other" / "mlflow.db")
+    other = new_store(tmp_path / "other")
     calls: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for name in WRITES.split():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tracked_runs import away
 
 from stylecore.errors import StylecoreError
@@ -18,6 +19,7 @@ from training.tracking.values import ModelDescription
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.slow
 def test_it_imports_nothing_of_the_rest() -> None:
     modules = sorted(path.stem for path in (REPOSITORY / "training" / "tracking").glob("[a-z]*.py"))
     program = "import importlib, json, sys\n" + "".join(

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
-import training_runs
+from forked import VGG_CACHE
 from PIL import Image
 from train_script import curve, only_run, vgg16  # noqa: F401 - a fixture
-from training_runs import VGG_CACHE
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
@@ -58,6 +58,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     library: Path, photos: Path, store: str, tmp_path: Path
 ) -> None:
@@ -88,7 +89,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     words += ["--cpu", "--judge-sizes"]
     folder = tmp_path / "runs" / "my_stripes"
 
-    first = training_runs.start(words, tmp_path / "first.txt", command="training.teach.__main__")
+    first = forked.start(words, tmp_path / "first.txt", command="training.teach.__main__")
     first.wait_for(folder / "state-0000003.safetensors")
     first.kill()
     assert "begins with Tiny waves, whose painting is nearest" in first.text()
@@ -97,7 +98,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     before = read_state(newest_state(folder)).progress
     assert before.seconds > 0
 
-    second = training_runs.start(words, tmp_path / "second.txt", command="training.teach.__main__")
+    second = forked.start(words, tmp_path / "second.txt", command="training.teach.__main__")
     assert "--style my_stripes" in second.wait()
     after = read_state(newest_state(folder)).progress
     assert after.iteration > before.iteration
@@ -125,7 +126,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
 
 def main_of(words: list[str], tmp_path: Path) -> str:
     """The output of the same command once more: it only evaluates."""
-    return training_runs.start(words, tmp_path / "third.txt", command="training.teach.__main__").wait()
+    return forked.start(words, tmp_path / "third.txt", command="training.teach.__main__").wait()
 
 
 def test_where_a_bundle_is_served_its_champions_are_the_starts(

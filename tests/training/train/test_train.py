@@ -13,15 +13,17 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+from forked import VGG_CACHE, Running
 from PIL import Image
 from safetensors.torch import load_file
 from train_script import PHOTOS, arguments, curve, folder, only_run, photo, runs_of, start, train_here, vgg16  # noqa: F401 - fixtures
-from training_runs import VGG_CACHE, Running
 
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from training import train as train_module
 from training.config import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 RELATIVE = [
     *("--style-normalization", "relative", "--content-normalization", "relative", "--loss-scales", "1", "2"),

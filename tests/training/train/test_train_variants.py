@@ -3,19 +3,18 @@
 import math
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
-import training_runs
 from accelerate import Accelerator
+from forked import Running
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from train_script import arguments, curve, folder, only_run, runs_of, start, train_here, vgg16  # noqa: F401 - fixtures
-from training_runs import Running
 
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
@@ -23,6 +22,8 @@ from stylecore.johnson.style_model import StyleModel
 from training import objective
 from training.tracking.folders import sync
 from training.train import DivergedError
+
+pytestmark = pytest.mark.slow
 
 
 def test_bfloat16_trains_with_gram_matrices_in_float32(
@@ -122,31 +123,10 @@ def test_an_infinite_gradient_with_a_finite_loss_ends_the_run_before_the_step(
     assert only_run(store)[1].info.status == "FAILED"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a file system in memory with these options."""
-    mounted = []
-
-    def mount(options: str) -> Path:
-        folder = tmp_path / "disk"
-        folder.mkdir()
-        if not shutil.which("mount"):
-            pytest.skip("there is no mount to make a small disk with")
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-        if made.returncode:
-            pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for mount_point in mounted:
-        subprocess.run(["umount", "--lazy", mount_point], check=True)
-
-
 def test_a_full_disk_is_one_sentence_and_fails_the_run(
-    store: str, start: Callable[..., Running], small_disk: Callable[[str], Path]
+    store: str, start: Callable[..., Running], mount_disk: Callable[[str], Path]
 ) -> None:
-    disk = small_disk("size=600k")
+    disk = mount_disk("size=600k")
     output = start("--output-dir", disk, "--iterations", 50, "--save-minutes", 0).wait(2)
     assert output.splitlines()[-1].startswith(f"train.py: cannot save the state of the run to {disk}/stripes/state-")
     assert "Traceback" not in output
@@ -158,9 +138,9 @@ def test_a_full_disk_is_one_sentence_and_fails_the_run(
 
 
 def test_a_read_only_disk_is_one_sentence_before_the_run_begins(
-    store: str, start: Callable[..., Running], small_disk: Callable[[str], Path]
+    store: str, start: Callable[..., Running], mount_disk: Callable[[str], Path]
 ) -> None:
-    output = start("--output-dir", small_disk("ro")).wait(2)
+    output = start("--output-dir", mount_disk("ro")).wait(2)
     assert "cannot be written (Read-only file system); choose another --output-dir." in output
     assert MlflowClient(store).get_experiment_by_name("johnson") is None
 
@@ -173,7 +153,7 @@ def test_mistakes_are_one_sentence(
     empty = start("--photos", folder / "empty")
     monkeypatch.setenv("WORLD_SIZE", "2")  # launched by two, where neither looks for the other
     monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
-    alone = training_runs.start([flag for flag in arguments(folder) if flag != "--cpu"], folder / "alone.txt")
+    alone = forked.start([flag for flag in arguments(folder) if flag != "--cpu"], folder / "alone.txt")
     for running, sentence in (
         (missing, "there is no photo folder"),
         (empty, "the photo folder"),

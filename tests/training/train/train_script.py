@@ -4,14 +4,14 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
-import training_runs
 from accelerate.state import AcceleratorState
+from forked import VGG_CACHE, Running
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
-from training_runs import VGG_CACHE, Running
 
 from stylecore.errors import StylecoreError
 from stylecore.vgg.weights import find_weights
@@ -74,7 +74,7 @@ def start(folder: Path) -> Iterator[Callable[..., Running]]:
 
     def start(*more: object, processes: int = 1) -> Running:
         output = folder / f"output-{len(started)}.txt"
-        started.append(training_runs.start(arguments(folder, *more), output, processes=processes))
+        started.append(forked.start(arguments(folder, *more), output, processes=processes))
         return started[-1]
 
     yield start
