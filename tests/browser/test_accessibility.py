@@ -70,6 +70,14 @@ SMALL = """() => [...document.querySelectorAll('button, input, select, textarea,
   .filter(([own, label]) => own.width > 0 && [['width'], ['height']].some(([s]) => Math.max(own[s], label[s]) < 24))
   .map(([, , text]) => text)"""
 
+BEHIND = """() => [...document.querySelectorAll('label.float')].filter((e) => e.checkVisibility()).flatMap((e) => {
+  const own = e.getBoundingClientRect();
+  return [...(e.closest('.block')?.querySelectorAll('.icon-button-wrapper') ?? [])]
+    .map((button) => button.getBoundingClientRect())
+    .filter((r) => r.width && r.left < own.right && r.right > own.left && r.top < own.bottom && r.bottom > own.top)
+    .map(() => `the name "${e.innerText}" lies behind a button`);
+})"""
+
 WITHOUT_WORDS = """() => [...document.images]
   .filter((e) => e.checkVisibility() && !e.alt && !e.closest('button[aria-label], label, footer'))
   .map((e) => e.outerHTML.slice(0, 160))"""
@@ -108,7 +116,7 @@ def test_so_can_the_other_tabs(open_page: OpenPage, width: int, theme: str) -> N
     page.get_by_role("tab", name="Gatys").click()
     wait_for_status(page, "gatys-status", "About")
     page.get_by_role("button", name="More settings").click()
-    for script in (NAMELESS, FAINT, SMALL, WITHOUT_WORDS):
+    for script in (NAMELESS, FAINT, SMALL, WITHOUT_WORDS, BEHIND):
         assert page.evaluate(script) == []
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-ready button").first.click()
