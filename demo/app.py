@@ -42,6 +42,7 @@ from demo.tabs.gatys import build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
 from demo.tabs.your_style.tab import build_your_style_tab, visitor
 from demo.theme import STYLE_SHEETS, header, script, theme
+from demo.words import UPLOAD_WORDS
 from stylecore.errors import StylecoreError
 from stylecore.library import LOCAL_STORE
 from stylecore.vgg.network import VGG
@@ -107,6 +108,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "theme": theme(),
         "css_paths": STYLE_SHEETS,
         "head": f"<script>{script('page')}</script>",
+        "i18n": gr.I18n(en=UPLOAD_WORDS),
         "ssr_mode": False,
         "enable_monitoring": False,
         "max_file_size": (limits or Limits()).file_size,

@@ -5,6 +5,13 @@ import re
 import torch
 
 CPU = "the CPU"
+UPLOAD_WORDS = {
+    "upload_text.drop_video": "Drop your film here",
+    "upload_text.drop_file": "Drop your photos here",
+    "upload_text.click_to_upload": "or click to choose",
+}
+"""By Gradio's own keys: what stands in the upload boxes that take no text of ours."""
+NBSP = "\N{NO-BREAK SPACE}"
 
 
 def file_name(*parts: str) -> str:
@@ -20,8 +27,9 @@ def device_name(device: torch.device | str) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """ "0.4 s", "12 s", "2 min 5 s"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
+    """ "0.4 s", "12 s", "2 min 5 s", "10 min", with spaces that do not break."""
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f}{NBSP}s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    parts = [f"{minutes}{NBSP}min"] * (minutes > 0) + [f"{rest}{NBSP}s"] * (rest > 0)
+    return NBSP.join(parts)

@@ -216,7 +216,12 @@ class Painter:
 
     def photo(self, order: Order) -> Picture:
         """The photo of an order, at the size to paint."""
-        return read_photo(order.photo, max_side=order.longest_side, max_pixels=self.limits.photo_pixels)
+        return read_photo(
+            order.photo,
+            max_side=order.longest_side,
+            max_pixels=self.limits.photo_pixels,
+            called="the file of the photo",
+        )
 
     def paint(self, order: Order, photo: Picture) -> Iterator[GatysStep]:
         """Paint; every step's time makes the next estimate better.
@@ -225,7 +230,9 @@ class Painter:
             StylecoreError: as `stylecore.gatys.paint.paint`, and for pictures that cannot be read.
         """
         # At full size, as the command line reads it: `command_line` promises the same picture.
-        style = read_photo(order.style, max_side=None, max_pixels=self.limits.photo_pixels)
+        style = read_photo(
+            order.style, max_side=None, max_pixels=self.limits.photo_pixels, called="the file of the style picture"
+        )
         pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
         paint_somewhere = zero_gpu.paint if zero_gpu.PRESENT else paint
         began, work = 0.0, 0.0

@@ -8,11 +8,17 @@ from stylecore.pictures.read import Picture, load_picture
 
 
 class _Upload(io.BytesIO):
-    name = "this file"  # in messages, instead of the server's path
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
 
 
-def read_photo(file: str | Path, *, max_side: int | None, max_pixels: int) -> Picture:
+def read_photo(file: str | Path, *, max_side: int | None, max_pixels: int, called: str = "this file") -> Picture:
     """A visitor's picture file.
+
+    Args:
+        max_side, max_pixels: as in `load_picture`.
+        called: what messages call it, instead of the server's path.
 
     Raises:
         StylecoreError: as `load_picture`, the path (of the server's folders) and the command line's flags left out.
@@ -20,8 +26,8 @@ def read_photo(file: str | Path, *, max_side: int | None, max_pixels: int) -> Pi
     try:
         content = Path(file).read_bytes()
     except OSError:
-        raise StylecoreError("the picture is no longer there; upload it again") from None
+        raise StylecoreError(f"{called} is no longer there; upload it again") from None
     try:
-        return load_picture(_Upload(content), max_side=max_side, max_pixels=max_pixels)
+        return load_picture(_Upload(content, called), max_side=max_side, max_pixels=max_pixels)
     except StylecoreError as error:
         raise StylecoreError(str(error).partition(", or raise the limit")[0]) from error

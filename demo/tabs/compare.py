@@ -169,7 +169,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
                 visible=False,
             )
             result = gr.HTML(
-                "<p class='nothing'>Choose a comparison, and see the pictures here.</p>",
+                "<p class='nothing'>Choose a question, and see the answer in pictures here.</p>",
                 js_on_load=script("show_large"),
                 elem_id="compare-result",
             )

@@ -119,7 +119,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
                     limits.gatys_max_side,
                     limits.gatys_side,
                     step=32,
-                    label="Longest side (pixels)",
+                    label="Longest side, in pixels",
                     elem_id="gatys-size",
                     buttons=[],
                 )

@@ -58,7 +58,9 @@ def about(card: StyleCard) -> str:
     painting = ", ".join(part for part in (card.title, card.artist, card.year) if part)
     facts = [painting or title_of(card)]
     if card.iterations:
-        facts.append(f"trained for {card.iterations:,} iterations" + (f" on {card.dataset}" if card.dataset else ""))
+        began = ", beginning with an earlier network," if card.training.get("init_from") else ""
+        photos = f" on {card.dataset}" if card.dataset else ""
+        facts.append(f"trained for {card.iterations:,} iterations{began}{photos}".rstrip(","))
     facts += [fact for fact in (card.credit, card.license) if fact]
     return status_line(html.escape(". ".join(fact[:1].upper() + fact[1:].rstrip(".") for fact in facts) + "."))
 
@@ -144,8 +146,10 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 )
                 card = gr.HTML("", elem_id="about")
             with gr.Accordion("Mix with another style", open=False, elem_id="mix-more"), gr.Row():
-                mix = gr.Dropdown([NO_MIX], value="", label="Mix with", elem_id="mix", min_width=200)
-                share = gr.Slider(0, 1, SHARE, step=0.05, label="Share of this style", elem_id="share", buttons=[])
+                mix = gr.Dropdown([NO_MIX], value="", label="Other style", elem_id="mix", min_width=200)
+                share = gr.Slider(
+                    0, 1, SHARE, step=0.05, label="Share of the other style", elem_id="share", buttons=[]
+                )
             build_batch(stylizer, [style, version, mix, share, longest_side, brush, strength, keep_colors])
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style, mix, share)

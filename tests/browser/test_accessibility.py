@@ -70,12 +70,20 @@ SMALL = """() => [...document.querySelectorAll('button, input, select, textarea,
   .filter(([own, label]) => own.width > 0 && [['width'], ['height']].some(([s]) => Math.max(own[s], label[s]) < 24))
   .map(([, , text]) => text)"""
 
+BEHIND = """() => [...document.querySelectorAll('label.float')].filter((e) => e.checkVisibility()).flatMap((e) => {
+  const own = e.getBoundingClientRect();
+  return [...(e.closest('.block')?.querySelectorAll('.icon-button-wrapper') ?? [])]
+    .map((button) => button.getBoundingClientRect())
+    .filter((r) => r.width && r.left < own.right && r.right > own.left && r.top < own.bottom && r.bottom > own.top)
+    .map(() => `the name "${e.innerText}" lies behind a button`);
+})"""
+
 WITHOUT_WORDS = """() => [...document.images]
   .filter((e) => e.checkVisibility() && !e.alt && !e.closest('button[aria-label], label, footer'))
   .map((e) => e.outerHTML.slice(0, 160))"""
 
 
-SCRIPTS = (NAMELESS, FAINT, SMALL, WITHOUT_WORDS, FINDINGS)
+SCRIPTS = (NAMELESS, FAINT, SMALL, WITHOUT_WORDS, BEHIND, FINDINGS)
 NEXT_FRAME = "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
 SIZES = ({"width": 1440, "height": 900}, {"width": 390, "height": 844})
 

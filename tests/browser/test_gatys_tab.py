@@ -117,7 +117,7 @@ def test_a_style_that_is_no_picture_is_one_sentence(open_page: OpenPage, photo_f
         "(before) => document.querySelector('#gatys-style img')?.getAttribute('src') !== before", arg=before
     )
     page.click("#gatys-paint")
-    wait_for_status(page, "This file is not a picture")
+    wait_for_status(page, "The file of the style picture is not a picture")
     assert page.get_by_test_id("toast-body").count() == 0
     page.locator("#gatys-paint:not([disabled])").wait_for()  # ready for another try
 

@@ -64,6 +64,11 @@ def test_full_screen_shows_the_picture_and_nothing_else(
     leave = page.get_by_role("button", name="Leave full screen")
     leave.wait_for()
     assert page.evaluate(COVERED) == []
+    look = page.evaluate(
+        "(({ backgroundColor, borderRadius }) => [backgroundColor, borderRadius])"
+        "(getComputedStyle(document.querySelector('#result dialog .ground')))"
+    )
+    assert look == ["rgb(11, 17, 30)", "0px"]  # dark in the light, too
     x, y, wide, high = box(page, "#result .frame")
     assert wide == pytest.approx(width, abs=1) or high == pytest.approx(height, abs=1)
     assert (x + wide / 2, y + high / 2) == pytest.approx((width / 2, height / 2), abs=1)

@@ -192,6 +192,23 @@ def test_awkward_uploads(open_page: OpenPage, tmp_path: Path) -> None:
     assert "1" in toast.inner_text()
     assert "Traceback" not in toast.inner_text()
     assert source_of(page, "#result img") == before
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no picture")
+    page.set_input_files("#photo input[type=file]", notes)
+    toast.get_by_text("notes.txt is not a picture. These kinds are read: JPEG").wait_for()
+
+
+@pytest.mark.parametrize(("typed", "taken", "key"), [("99", "4", "Tab"), ("-1", "0.5", "Enter")])
+def test_a_typed_number_is_brought_into_its_range(open_page: OpenPage, typed: str, taken: str, key: str) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    before = source_of(page, "#result img")
+    number = page.get_by_label("number input for Size of the brush")
+    number.fill(typed)
+    page.keyboard.press(key)
+    wait_for_change(page, "#result img", before)  # it is painted with what is shown
+    assert number.input_value() == taken
+    assert page.get_by_test_id("toast-body").count() == 0
 
 
 def test_a_slow_upload_is_seen_to_go_on_and_ends_well(open_page: OpenPage, tmp_path: Path) -> None:

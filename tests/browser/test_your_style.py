@@ -22,6 +22,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.weights import find_weights
+from tests.browser.test_accessibility import AXE, BEHIND, FAINT, FINDINGS, NAMELESS, SMALL, WITHOUT_WORDS
 
 LIMITS = Limits(lesson_minutes=(30,), smallest_side=32, stylize_side=96, stylize_max_side=128, lesson_photo_side=64)
 FLAGS = [
@@ -67,6 +68,30 @@ def wait_for_status(page: Any, text: str) -> None:
     page.wait_for_function("(text) => document.querySelector('#teach-status')?.innerText.includes(text)", arg=text)
 
 
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+def test_the_tab_can_be_read_and_says_what_is_wrong(
+    browser: Any, teaching: str, tmp_path: Path, width: int, theme: str
+) -> None:
+    watched = Watched(browser, teaching, width, 844, theme)
+    page = watched.page
+    page.emulate_media(reduced_motion="reduce")
+    page.add_script_tag(path=AXE)
+    page.get_by_role("tab", name="Your style").click()
+    page.locator("#teach-photo img").wait_for()
+    text = tmp_path / "painting.png"
+    text.write_text("no picture")
+    page.set_input_files("#teach-painting input[type=file]", text)
+    page.locator("#teach-painting.no-preview-here").wait_for()
+    page.click("#teach-start")
+    wait_for_status(page, "That did not work. The file of the painting is not a picture")
+    assert page.locator("#teach-start").is_enabled()
+    for script in (NAMELESS, FAINT, SMALL, WITHOUT_WORDS, BEHIND, FINDINGS):
+        assert page.evaluate(script) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    watched.context.close()
+    assert watched.troubles == []
+
+
 def test_a_painting_is_taught_killed_found_again_kept_and_used(
     browser: Any, teaching: str, photo_file: Path, tmp_path: Path
 ) -> None:
@@ -75,6 +100,9 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     watched = Watched(browser, teaching)
     page = watched.page
     page.get_by_role("tab", name="Your style").click()
+    page.locator("#teach-photo img").wait_for()
+    page.click("#teach-start")
+    wait_for_status(page, "That did not work. There is no painting yet")
     page.set_input_files("#teach-painting input[type=file]", painting)
     page.set_input_files("#teach-photo input[type=file]", photo_file)
     page.wait_for_function("document.querySelector('#teach-painting img')?.complete")

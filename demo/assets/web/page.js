@@ -53,6 +53,19 @@ document.addEventListener('drop', (event) => {
   event.target.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer }));
 }, true);
 
+// A typed number is brought into its range before Gradio (6.31) sends it, which otherwise asks for the one and shows the
+// other. Enter ends the typing.
+document.addEventListener('blur', ({ target }) => {
+  if (target.type !== 'number' || target.min === '' || target.max === '') return;
+  const within = Math.min(Math.max(target.valueAsNumber || 0, +target.min), +target.max);
+  if (within === target.valueAsNumber) return;
+  target.value = within;
+  target.dispatchEvent(new Event('input', { bubbles: true }));
+}, true);
+document.addEventListener('keydown', ({ key, target }) => {
+  if (key === 'Enter' && target.type === 'number') target.blur();
+});
+
 // Kinds of file that this browser cannot show get words in the upload box, not a broken picture.
 const box = (image) => (image.matches?.('img') ? image.closest('.image-frame')?.closest('.block') : null);
 document.addEventListener('error', (event) => {
@@ -70,6 +83,25 @@ const retitle = (root) => {
     }
   }
 };
+// Its own messages, in words for people.
+const readable = (kind) => document.querySelector(`#${kind}-limits p`)?.innerText.split(', up to')[0] ?? '';
+const reword = (text) => {
+  const refused = text.match(/^Invalid file types?: (.*)\. Only (.*) allowed\.$/);
+  if (refused) {
+    const [what, kind] = refused[2].includes('video') ? ['film', 'film'] : ['picture', 'photo'];
+    return `${refused[1]} is not a ${what}. These kinds are read: ${readable(kind)}.`;
+  }
+  const beyond = text.match(/^Value (\S+) is (greater|less) than (?:maximum|minimum) value (\S+)\.$/);
+  if (beyond) return `${beyond[1]} is too ${beyond[2] === 'less' ? 'small' : 'large'}: take ${+beyond[3]} at ${beyond[2] === 'less' ? 'least' : 'most'}.`;
+  if (text === 'Video not playable') return 'This browser cannot show this film. If it is one, it can be painted all the same.';
+  return text;
+};
+const rephrase = () => {
+  for (const text of document.querySelectorAll('.toast-message-text')) {
+    const said = text.textContent.trim(), better = reword(said);
+    if (better !== said) text.textContent = better;
+  }
+};
 // Its upload boxes have a name that is not what is written in them: without it, what is written is their name.
 const rename = (root) => {
   for (const box of root.querySelectorAll?.('button.upload-container[aria-label]') ?? []) {
@@ -81,4 +113,5 @@ new MutationObserver((changes) => {
   for (const change of changes) {
     for (const node of change.addedNodes) { retitle(node); rename(node.parentElement ?? node); }
   }
+  rephrase();
 }).observe(document, { childList: true, subtree: true });

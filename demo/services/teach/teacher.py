@@ -113,12 +113,17 @@ class Teacher:
         if painting is None:
             raise StylecoreError("there is no painting yet; drop one.")
         if photo is None:
-            raise StylecoreError("there is no photo to watch it on; drop one, or take a sample.")
+            raise StylecoreError("there is no photo to watch it on; drop one.")
         if minutes not in limits.lesson_minutes:
             offered = ", ".join(f"{each:g}" for each in limits.lesson_minutes)
             raise StylecoreError(f"a lesson takes {offered} minutes here, not {minutes!r}.")
-        picture = read_photo(painting, max_side=limits.lesson_painting_side, max_pixels=limits.photo_pixels)
-        watched = read_photo(photo, max_side=limits.lesson_photo_side, max_pixels=limits.photo_pixels)
+        picture, watched = (
+            read_photo(file, max_side=side, max_pixels=limits.photo_pixels, called=f"the file of the {what}")
+            for what, file, side in (
+                ("painting", painting, limits.lesson_painting_side),
+                ("photo", photo, limits.lesson_photo_side),
+            )
+        )
         with self._lock:
             waiting = [lesson for lesson in self.files.all() if lesson.is_open]
             if any(lesson.owner == owner for lesson in waiting):

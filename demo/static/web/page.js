@@ -7,6 +7,11 @@ const say = (text, failed = false) => {
   element('status').textContent = text;
   element('status').classList.toggle('failed', failed);
 };
+const tell = (title, facts, note) => {
+  say('');
+  const line = [Object.assign(document.createElement('strong'), { textContent: title }), ` · ${facts}`];
+  element('status').append(...line, ...(note ? [document.createElement('br'), note] : []));
+};
 const fail = (error) => say(`That did not work. ${error.message}`, true);
 
 // Threads need a page that is isolated: where the host does not say so, the service worker does, after one reload.
@@ -76,8 +81,10 @@ const work = async () => {
       draw(element('after'), answer.bitmap);
       element('after').setAttribute('aria-label', `Your photo, painted after ${chosen.title}`);
       if (answer.size) {
-        const sample = photo.sample ? ' This is a sample photo. Drop your own to paint it.' : '';
-        say(`${chosen.title} · ${width} × ${height} pixels · painted at ${answer.size[1]} × ${answer.size[0]} in ${answer.seconds.toFixed(1)} s.${sample}`);
+        const [high, wide] = answer.size;
+        const painted = wide === width && high === height ? '' : ` · painted at ${wide} × ${high}`;
+        const note = photo.sample ? 'This is a sample photo. Drop your own to paint it.' : '';
+        tell(chosen.title, `${width} × ${height} pixels${painted} · ${answer.seconds.toFixed(1)} s`, note);
         element('runtime').textContent = `Computed in this browser by ${answer.runtime}.`;
       }
       element('png').disabled = element('jpeg').disabled = false;

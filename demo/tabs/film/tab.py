@@ -35,7 +35,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
     catalogue, limits = painter.stylizer.catalogue, painter.limits
     stop = gr.State(Stop())
     with gr.Row(elem_classes="columns"):
-        with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
+        with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
                 "<div class='lede'><p>A short film, painted with strokes that stay on things. It keeps its sound.</p>"
                 "</div>"
@@ -52,12 +52,12 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
                 strength = _slider("Strength of the style", "strength", 0, 1, 1, 0.05)
                 brush = _slider("Size of the brush", "brush", limits.least_brush, limits.largest_brush, BRUSH, 0.25)
             with gr.Row(elem_classes="controls"):
-                calm = _slider("Calm: how long strokes stay", "calm", 0, 1, FilmSettings.calm, 0.1)
+                calm = _slider("How long strokes stay", "calm", 0, 1, FilmSettings.calm, 0.1)
                 longest_side = _slider(
-                    "Longest side (pixels)", "size", limits.smallest_side, limits.film_max_side, limits.film_side, 32
+                    "Longest side, in pixels", "size", limits.smallest_side, limits.film_max_side, limits.film_side, 32
                 )
             keep_colors = gr.Checkbox(label="Keep the film's colors", elem_id="film-colors")
-        with gr.Column(scale=7, min_width=320, elem_classes="result"):
+        with gr.Column(scale=6, min_width=320, elem_classes="result"):
             painted = gr.Video(
                 label="Painted film",
                 interactive=False,

@@ -39,8 +39,9 @@ def status(view: View, run_page: str) -> str:
     lesson, figures = view.lesson, view.figures
     title = f"<strong>{html.escape(lesson.title)}</strong>"
     if view.phase == "waiting":
-        before = "1 painting is" if view.place == 1 else f"{view.place} paintings are"
-        return status_line(f"{title}: {before} before yours. You may close this page and come back.")
+        before = {0: "it begins in a moment", 1: "1 painting is before yours"}
+        place = before.get(view.place, f"{view.place} paintings are before yours")
+        return status_line(f"{title}: {place}. You may close this page and come back.")
     if view.phase == "failed":
         return status_line(f"{title} was not learned: {html.escape(lesson.reason.rstrip('.'))}.", kind="failed")
     if view.phase == "done":

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from demo.errors import plainly
-from demo.page import copy_of_sample, photo_input, status_line
+from demo.errors import plainly, sentence_of
+from demo.page import copy_of_sample, photo_input, refusal, status_line
 from demo.services.catalogue import Catalogue
 from demo.services.previews import preview_photo
 from demo.services.teach.lessons import Lesson, owner_of
@@ -22,6 +22,7 @@ from stylecore.johnson.quantization import sidecar_of
 
 SECONDS_BETWEEN_LOOKS = 2.0
 USUAL_MINUTES = 10
+NOTHING = "<p class='nothing'>Your photo appears here, painted by the network while it learns.</p>"
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -51,24 +52,29 @@ def build_your_style_tab(
         with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
             gr.HTML(
                 "<div class='lede'><p>Drop a painting, and a network learns to paint like it while you watch. Then it "
-                f"is a style in Stylize, {kept}. The painting stays on this server as long as the style; a small copy "
-                "stays with the record of the training.</p></div>"
+                f"is a style in Stylize, {kept}.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
                 painting = _picture("Your painting", "teach-painting")
-                photo = _picture("Photo to watch it on", "teach-photo")
-            title = gr.Textbox(label="Title", max_length=60, elem_id="teach-title")
+                photo = _picture("Your photo", "teach-photo")
+            gr.HTML(
+                "<p class='hint'>The photo is the one to watch it on. The painting stays on this server as long as "
+                "the style; a small copy stays with the record of the training.</p>"
+            )
+            title = gr.Textbox(
+                label="Title", placeholder="As the file is called", max_length=60, elem_id="teach-title"
+            )
             chosen = gr.Radio(
-                [(f"{each:g} minutes", each) for each in minutes],
+                [(f"{each:g}", each) for each in minutes],
                 value=USUAL_MINUTES if USUAL_MINUTES in minutes else minutes[0],
-                label="How long it learns",
+                label="Minutes to learn",
                 elem_id="teach-minutes",
             )
             with gr.Row(elem_classes="actions"):
                 start = gr.Button("Teach it", variant="primary", elem_id="teach-start")
                 enough = gr.Button("Enough", elem_id="teach-enough", interactive=False)
         with gr.Column(scale=7, min_width=320, elem_classes="result"):
-            shown = gr.HTML("", elem_id="teach-pictures")
+            shown = gr.HTML(NOTHING, elem_id="teach-pictures")
             line = gr.HTML(status_line("&nbsp;"), elem_id="teach-status")
             losses = gr.HTML("", elem_id="teach-curve")
             with gr.Row(elem_classes="downloads"):
@@ -80,7 +86,7 @@ def build_your_style_tab(
     def look(token: str) -> tuple[Any, ...]:
         view = teacher.view(owner_of(token))
         if view is None:
-            return "", status_line("&nbsp;"), "", *_buttons(False), *_downloads(None), gr.Timer(active=False)
+            return NOTHING, status_line("&nbsp;"), "", *_buttons(False), *_downloads(None), gr.Timer(active=False)
         lesson = view.lesson
         return (
             pictures(teacher, lesson),
@@ -93,7 +99,11 @@ def build_your_style_tab(
 
     def begin(token: str, painting: str | None, photo: str | None, title: str, minutes: float) -> tuple[Any, ...]:
         words = title.strip() or Path(painting or "").stem.replace("_", " ").replace("-", " ")
-        teacher.order(owner_of(token), painting, photo, words, minutes)
+        try:
+            teacher.order(owner_of(token), painting, photo, words, minutes)
+        except Exception as error:  # one that is raised would lie over the status
+            shown, _, *others = look(token)
+            return shown, refusal(sentence_of(error)), *others
         return look(token)
 
     def end(token: str) -> tuple[Any, ...]:

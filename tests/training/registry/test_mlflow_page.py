@@ -94,3 +94,14 @@ def test_a_version_has_picture_metrics_signature_and_the_model_says_how_to_use_i
     )
     page.get_by_text("Inputs (1)").click()
     page.get_by_text("shape: [-1,3,-1,-1]").first.wait_for()
+
+
+def test_the_sample_pictures_of_two_runs_lie_beside_each_other_at_one_step(page: Any) -> None:
+    page.goto("/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=compare&compareRunsMode=CHART")
+    card = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="preview/lion")
+    for step in (0, 10):
+        pictures = card.locator(f"img[src*='preview~lion%2Bstep%2B{step}%2B']")
+        pictures.nth(1).wait_for()
+        assert pictures.count() == 2
+        card.get_by_role("slider").press("ArrowRight")
+    assert all(card.get_by_text(name).count() for name in ("calm", "wild"))
