@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.demo.conftest import write_bundle
 pytest.importorskip("onnx", reason="onnx is not installed")
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.25, input_noise=0.06)
+NARROW = replace(NETWORK, width=0.125)  # for a large photo
 PAINTED_SIDE = 128
 ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 LEAST_PSNR = 35.0
@@ -50,8 +52,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     styles = [("night", "The Night", PAINTED_SIDE), ("wave", "The Wave", PAINTED_SIDE), ("sea", "The Sea", 640)]
     for seed, (name, title, side) in enumerate(styles):
         torch.manual_seed(seed)
-        card = StyleCard(name=name, title=title, network=NETWORK, painted_side=side)
-        models.append((StyleModel(TransformNet(NETWORK), card), "1", ["champion"]))
+        network = NETWORK if side == PAINTED_SIDE else NARROW
+        card = StyleCard(name=name, title=title, network=network, painted_side=side)
+        models.append((StyleModel(TransformNet(network), card), "1", ["champion"]))
     return write_bundle(folder, models)
 
 
