@@ -26,7 +26,7 @@ from tests.browser.test_accessibility import AXE, BEHIND, FAINT, FINDINGS, NAMEL
 
 LIMITS = Limits(lesson_minutes=(30,), smallest_side=32, stylize_side=96, stylize_max_side=128, lesson_photo_side=64)
 FLAGS = [
-    *("--width", "0.25", "--residual-blocks", "1", "--style-size", "48", "--crop", "32", "--workers", "0"),
+    *("--width", "0.25", "--residual-blocks", "1", "--style-size", "48", "--crop", "32", "--workers", "1"),
     *("--save-minutes", "0", "--evaluate-sizes", "--cpu", "--mixed-precision", "no", "--input-noise", "0"),
 ]
 SHOWN = "() => document.querySelector('.taught-photo img')?.src ?? ''"

@@ -126,8 +126,11 @@ def _refuse_taken(name: str) -> None:
 def _obey(folder: Path) -> None:
     """Read standard input in a thread: the line `enough` ends the lesson soon, and the input's end stops it."""
 
+    # Not sys.stdin itself: a process that reads photos is forked, closes that, and would wait for this thread forever.
+    lines = os.fdopen(os.dup(sys.stdin.fileno()))
+
     def read() -> None:
-        for line in sys.stdin:
+        for line in lines:
             if line.strip() == ENOUGH:
                 (folder / ENOUGH).touch()
         os.kill(os.getpid(), signal.SIGTERM)
