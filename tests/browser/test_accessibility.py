@@ -57,9 +57,10 @@ CUT = """() => [...document.querySelectorAll('body *')]
 
 UNSEEN = """() => {
   const e = document.activeElement, near = [e, e.nextElementSibling, e.parentElement].filter(Boolean);
-  const seen = near.some((n) => { const s = getComputedStyle(n);
-    return (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 && s.outlineColor !== 'rgba(0, 0, 0, 0)')
-      || s.boxShadow !== 'none'; });
+  const outlined = (n) => { const s = getComputedStyle(n);
+    return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 && s.outlineColor !== 'rgba(0, 0, 0, 0)'; };
+  const list = e.closest('.wrap:has([role=combobox])');  // the outline of a list is around its whole box
+  const seen = near.some((n) => outlined(n) || getComputedStyle(n).boxShadow !== 'none') || (list && outlined(list));
   return e === document.body || seen ? null : e.outerHTML.slice(0, 160);
 }"""
 
