@@ -10,7 +10,7 @@ from typing import Any
 # Before any library is imported: they read these once. Pictures are so small that a second thread only costs time.
 os.environ.update(
     OMP_NUM_THREADS="1",
-    # The first of a hundred that Gradio tries: two workers ("gw0", "gw1") never try the same one.
+    # The first of a hundred that Gradio tries: workers ("gw0", "gw1", ...) never try the same one.
     GRADIO_SERVER_PORT=str(7860 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])),
     GRADIO_ANALYTICS_ENABLED="False",
     MLFLOW_DISABLE_TELEMETRY="true",
