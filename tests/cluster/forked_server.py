@@ -46,11 +46,8 @@ def forked_mlflow_server(
         url=url,
         password=password,
     )
-    try:
-        server.start()
+    with server.running():
         yield server
-    finally:
-        server.kill()
 
 
 def _serve(port: int, has_accounts: bool) -> None:

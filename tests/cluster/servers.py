@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import boto3
 import psutil
@@ -85,6 +86,15 @@ class Service:
             with suppress(psutil.TimeoutExpired):
                 self.process.wait(30)
             _kill(family)
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """It runs within the block, and is killed at its end."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         """End it and its children at once, as a power cut does."""
@@ -192,11 +202,8 @@ def postgres_cluster() -> Iterator[Postgres]:
             stop_signal=signal.SIGINT,
             port=port,
         )
-        try:
-            cluster.start()
+        with cluster.running():
             yield cluster
-        finally:
-            cluster.kill()
 
 
 def _postgres_programs() -> Path:
@@ -268,12 +275,9 @@ def s3_store(folder: Path) -> Iterator[S3]:
         lambda: answers(f"{endpoint}/moto-api/"),
         endpoint=endpoint,
     )
-    try:
-        store.start()
+    with store.running():
         store.create_bucket()
         yield store
-    finally:
-        store.kill()
 
 
 @dataclass
@@ -353,11 +357,8 @@ def mlflow_server(
         url=url,
         password=password,
     )
-    try:
-        server.start()
+    with server.running():
         yield server
-    finally:
-        server.kill()
 
 
 def answers(url: str) -> bool:
