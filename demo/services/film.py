@@ -20,7 +20,7 @@ from stylecore.inference.engine import Engine
 from stylecore.library import CHAMPION
 from stylecore.video.config import FilmSettings
 from stylecore.video.frames import FilmFacts
-from stylecore.video.paint import PaintedFilm, Progress, paint_film
+from stylecore.video.paint import PaintedFilm, Progress, film_engine, paint_film
 from stylecore.video.read import open_file
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -157,7 +157,7 @@ class FilmPainter:
         Raises:
             StylecoreError: the film cannot be painted.
         """
-        engine = Engine(self.stylizer.catalogue.open(order.style, order.version), zero_gpu.DEVICE)
+        engine = film_engine(self.stylizer.catalogue.open(order.style, order.version), zero_gpu.DEVICE)
         try:
             if (order.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:
                 first = dataclasses.replace(order.settings, end=PREVIEW_SECONDS)

@@ -53,13 +53,12 @@ def run(options: argparse.Namespace) -> int:
 
     import torch
 
-    from stylecore.inference.engine import Engine
     from stylecore.library import open_style
-    from stylecore.video.paint import paint_film
+    from stylecore.video.paint import film_engine, paint_film
     from stylecore.video.write import check_target
 
     check_target(Path(options.output), Path(options.film))
-    engine = Engine(open_style(options.style), options.device, options.runtime)
+    engine = film_engine(open_style(options.style), options.device, options.runtime)
     if engine.runtime != "torch":  # OpenVINO has its own threads; beside them PyTorch's cost 17 % of a frame's work
         torch.set_num_threads(1)
     stop = threading.Event()

@@ -37,7 +37,7 @@ BORDER_OF_REFLECTION = 16
 border changes instance normalization: for squares of 256 pixels, 40 increase the total loss of Johnson et al. by 6
 %."""
 
-BORDER_OF_LARGE_STROKES = 40
+BORDER_OF_LARGE_STROKES = 28
 """The border for networks with input noise: their strokes are larger, and with 16 pixels a row of them follows the
 edges."""
 
@@ -73,16 +73,20 @@ class Engine:
         device: "cpu", "cuda", ...; by default the fastest one.
         runtime: one of `RUNTIMES`; "auto" is the fastest one. OpenVINO computes only on the CPU, with the present
             weights and PyTorch's present number of threads.
+        streams: pictures that OpenVINO computes at the same time when threads ask for them, for films.
 
     Attributes:
         model: the style with its network on the device: the caller's network, or a copy of it from another device.
         runtime: the chosen one.
+        streams: 1 for PyTorch.
 
     Raises:
         StylecoreError: when there is no such device, or the runtime cannot run this network on it.
     """
 
-    def __init__(self, model: StyleModel, device: str | None = None, runtime: str = "auto") -> None:
+    def __init__(
+        self, model: StyleModel, device: str | None = None, runtime: str = "auto", *, streams: int = 1
+    ) -> None:
         self.device = choose_device(device)
         self.network = network_on(self.device, model.network)
         self.model = StyleModel(self.network, model.card, model.quantization)
@@ -90,7 +94,8 @@ class Engine:
         self.config = model.card.network
         self.runtime: Runtime
         self._stylize: Callable[[Tensor], Tensor]
-        self.runtime, self._stylize = choose_runtime(self.model, self.device, runtime)
+        self.runtime, self._stylize = choose_runtime(self.model, self.device, runtime, streams)
+        self.streams = 1 if self.runtime == "torch" else streams
 
     @torch.no_grad()
     def stylize(
@@ -170,7 +175,9 @@ def _check_shape(pixels: Tensor) -> None:
         raise StylecoreError(f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}.")
 
 
-def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tuple[Runtime, Callable[[Tensor], Tensor]]:
+def choose_runtime(
+    model: StyleModel, device: torch.device, wanted: str, streams: int = 1
+) -> tuple[Runtime, Callable[[Tensor], Tensor]]:
     """The runtime's name, and the network in it: (N, 3, H, W) to the same shape, H and W multiples of 4.
 
     Raises:
@@ -191,9 +198,9 @@ def choose_runtime(model: StyleModel, device: torch.device, wanted: str) -> tupl
     if wanted == "auto" and platform.machine() not in X86:
         quantization = None
     try:
-        if quantization is not None:
-            return "openvino-int8", openvino_runtime.OpenVinoNetwork(model.network, quantization.ranges)
-        return "openvino", openvino_runtime.OpenVinoNetwork(model.network)
+        ranges = None if quantization is None else quantization.ranges
+        network = openvino_runtime.OpenVinoNetwork(model.network, ranges, streams=streams)
+        return "openvino" if ranges is None else "openvino-int8", network
     except StylecoreError as error:
         if wanted != "auto":
             raise
@@ -263,10 +270,16 @@ def _reflect(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Te
     """
     if pixels.device.type != "cpu":
         return functional.pad(pixels, (left, right, top, bottom), mode="reflect")
-    unchanged = [(0, 0)] * (pixels.ndim - 2)
-    return torch.from_numpy(
-        np.pad(pixels.detach().numpy(), [*unchanged, (top, bottom), (left, right)], mode="reflect")
-    )
+    values = pixels.detach().numpy()
+    height, width = values.shape[-2:]
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    extended = np.empty((*values.shape[:-2], top + height + bottom, left + width + right), values.dtype)
+    extended[..., rows, columns] = values
+    extended[..., rows, : columns.start] = np.flip(values[..., 1 : 1 + left], -1)
+    extended[..., rows, columns.stop :] = np.flip(values[..., width - 1 - right : width - 1], -1)
+    extended[..., : rows.start, :] = np.flip(extended[..., top + 1 : 2 * top + 1, :], -2)
+    extended[..., rows.stop :, :] = np.flip(extended[..., rows.stop - 1 - bottom : rows.stop - 1, :], -2)
+    return torch.from_numpy(extended)
 
 
 def _on_its_own(pixels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import unit_noise
-from stylecore.video.flow import Array, Motion, carry
+from stylecore.video.flow import Array, Motion, carry, resized_flow
 from stylecore.video.folder import to_tensor
 from stylecore.video.frames import Pixels
 
@@ -60,15 +60,20 @@ class MovingNoise:
     A pixel at x shows the noise at x + d(x). When the flow leads from x back to x + b(x), the thing there showed the
     noise at x + b + d(x + b), so the new d(x) is b + d(x + b). Beyond the frame d is that of its edge, so that what
     comes into the frame continues the noise. The noise repeats where it ends.
+
+    Attributes:
+        shift: d, (h, w, 2), in pixels of the size at which the motion is measured; None where nothing has moved.
     """
 
     def __init__(self, height: int, width: int) -> None:
-        self.shift = np.zeros((height, width, 2), np.float32)
+        self.shift: Array | None = None
         self._plane = unit_noise(height, width)[0, 0].numpy()
         self._place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
 
     def move(self, motion: Motion) -> None:
         """Follow the film by one frame."""
+        if self.shift is None or self.shift.shape != motion.back.shape:
+            self.shift = np.zeros_like(motion.back)
         self.shift = carry(self.shift, motion.back) + motion.back
         stretched = _stretched(self.shift)
         if stretched.mean() > 0.5:
@@ -77,16 +82,23 @@ class MovingNoise:
             self.shift = np.where(stretched[..., None], cv2.blur(self.shift, (15, 15)), self.shift)
 
     def begin_anew(self) -> None:
-        self.shift = np.zeros_like(self.shift)
+        self.shift = None
 
     def noise(self) -> Tensor:
         """(1, 1, H, W)."""
-        if not self.shift.any():
+        if self.shift is None:
             return torch.from_numpy(self._plane)[None, None]
         height, width = self._plane.shape
-        place = np.mod(self._place + self.shift, np.array([width, height], np.float32))
-        moved = cv2.remap(self._plane, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+        place = resized_flow(self._without_repeats(self.shift), height, width)
+        place += self._place
+        moved = cv2.remap(self._plane, place, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
         return torch.from_numpy(moved)[None, None]
+
+    def _without_repeats(self, shift: Array) -> Array:
+        """The shift without as many whole planes as it has on average: OpenCV knows no places beyond 32767."""
+        height, width = shift.shape[:2]
+        x, y = cv2.mean(shift)[:2]
+        return shift - np.array([round(x / width) * width, round(y / height) * height], np.float32)
 
 
 def _stretched(shift: Array) -> Array:
@@ -96,6 +108,54 @@ def _stretched(shift: Array) -> Array:
     (xy, xx), (yy, yx) = (np.gradient(shift[..., axis]) for axis in (0, 1))
     area = (1 + xx) * (1 + yy) - xy * yx
     return (area > MOST_STRETCH) | (area < 1 / MOST_STRETCH)
+
+
+class FilmNoise:
+    """The noise of each frame of a film, for networks with input noise.
+
+    Args:
+        engine: the style.
+        parts: see `CalmParts`.
+    """
+
+    def __init__(self, engine: Engine, parts: CalmParts) -> None:
+        self._wanted = engine.config.input_noise > 0
+        self._moves = parts.noise
+        self._noise: MovingNoise | None = None
+
+    def next(self, frame: Pixels, motion: Motion | None) -> Tensor | None:
+        """(1, 1, H, W) for the next frame (H, W, 3), or None for networks without noise."""
+        if not self._wanted:
+            return None
+        if self._noise is None:
+            self._noise = MovingNoise(*frame.shape[:2])
+        elif motion is None or is_cut(motion):
+            self._noise.begin_anew()
+        elif self._moves:
+            self._noise.move(motion)
+        return self._noise.noise()
+
+
+class FilmBlend:
+    """Blends each painted frame with the result before it.
+
+    Args:
+        parts: see `CalmParts`.
+    """
+
+    def __init__(self, parts: CalmParts) -> None:
+        self._weight = parts.blend
+        self._before: Array | None = None
+
+    def next(self, painted: Tensor, motion: Motion | None) -> Tensor:
+        """The next frame, (3, H, W) in [0, 1], blended."""
+        if not self._weight:
+            return painted
+        result = np.ascontiguousarray(painted.permute(1, 2, 0).numpy())
+        if motion is not None and not is_cut(motion) and self._before is not None:
+            result = blended(result, self._before, motion.resized(*result.shape[:2]), self._weight)
+        self._before = result
+        return torch.from_numpy(result).permute(2, 0, 1)
 
 
 class CalmPainter:
@@ -108,10 +168,7 @@ class CalmPainter:
 
     def __init__(self, engine: Engine, parts: CalmParts) -> None:
         self._engine = engine
-        self._parts = parts
-        self._noise: MovingNoise | None = None
-        self._before: Array | None = None
-        self.cuts = 0
+        self._noise, self._blend = FilmNoise(engine, parts), FilmBlend(parts)
 
     def paint(self, frame: Pixels, motion: Motion | None) -> Tensor:
         """Paint the next frame at its size.
@@ -123,30 +180,20 @@ class CalmPainter:
         Returns:
             (3, H, W) in [0, 1].
         """
-        goes_on = motion is not None and motion.trusted >= CUT
-        self.cuts += motion is not None and not goes_on
-        painted = self._engine.paint(to_tensor(frame), noise=self._next_noise(frame, motion if goes_on else None))
-        if not self._parts.blend:
-            return painted
-        result = np.ascontiguousarray(painted.permute(1, 2, 0).numpy())
-        if goes_on and motion is not None and self._before is not None:
-            result = blended(result, self._before, motion, self._parts.blend)
-        self._before = result
-        return torch.from_numpy(result).permute(2, 0, 1)
+        return self._blend.next(self._engine.paint(to_tensor(frame), noise=self._noise.next(frame, motion)), motion)
 
-    def _next_noise(self, frame: Pixels, motion: Motion | None) -> Tensor | None:
-        if not self._engine.config.input_noise:
-            return None
-        if self._noise is None:
-            self._noise = MovingNoise(*frame.shape[:2])
-        elif motion is None:
-            self._noise.begin_anew()
-        elif self._parts.noise:
-            self._noise.move(motion)
-        return self._noise.noise()
+
+def is_cut(motion: Motion) -> bool:
+    """Whether too little of the frame is known from the one before."""
+    return motion.trusted < CUT
 
 
 def blended(painted: Array, before: Array, motion: Motion, weight: float) -> Array:
     """painted + weight trust (carried before - painted), all (H, W, 3) in [0, 1]."""
-    carried = np.clip(carry(before, motion.back, cubic=True), 0, 1)
-    return painted + (weight * motion.trust)[..., None] * (carried - painted)
+    # OpenCV and work in place: on such arrays numpy's broadcasting over the last axis takes ten times as long.
+    carried = carry(before, motion.back, cubic=True)
+    np.clip(carried, 0, 1, out=carried)
+    carried -= painted
+    carried *= cv2.merge([weight * motion.trust] * 3)
+    carried += painted
+    return carried

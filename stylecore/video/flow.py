@@ -45,11 +45,16 @@ class Motion:
         """The same motion for frames of another size."""
         if self.back.shape[:2] == (height, width):
             return self
-        scale = np.array([width / self.back.shape[1], height / self.back.shape[0]], np.float32)
-        return Motion(
-            cv2.resize(self.back, (width, height), interpolation=cv2.INTER_LINEAR) * scale,
-            cv2.resize(self.trust, (width, height), interpolation=cv2.INTER_LINEAR),
-        )
+        trust = cv2.resize(self.trust, (width, height), interpolation=cv2.INTER_LINEAR)
+        return Motion(resized_flow(self.back, height, width), trust)
+
+
+def resized_flow(flow: Array, height: int, width: int) -> Array:
+    """The flow (h, w, 2) of frames of another size."""
+    if flow.shape[:2] == (height, width):
+        return flow
+    scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
+    return np.asarray(cv2.resize(flow * scale, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 class MotionMeter:
@@ -70,6 +75,9 @@ class MotionMeter:
 
         Args:
             frame: (H, W, 3) uint8, RGB.
+
+        Returns:
+            The motion at the size at which it is measured: see `Motion.resized`.
         """
         height, width = frame.shape[:2]
         scale = min(1.0, self.side / max(height, width))
@@ -82,7 +90,7 @@ class MotionMeter:
             back = forth = np.zeros((*gray.shape, 2), np.float32)
         else:
             back, forth = self.flow.calc(gray, earlier, None), self.flow.calc(earlier, gray, None)
-        return Motion(back, trust_in(back, forth, gray, earlier)).resized(height, width)
+        return Motion(back, trust_in(back, forth, gray, earlier))
 
 
 LEAST_SIDE = 16
@@ -96,12 +104,17 @@ def trust_in(back: Array, forth: Array, present: Array, earlier: Array) -> Array
         back, forth: (H, W, 2), the flow from the present frame to the earlier one and the other way round.
         present, earlier: (H, W) uint8.
     """
-    there = carry(forth, back, border=cv2.BORDER_REPLICATE)
-    gap = np.square(back + there).sum(2)
-    allowed = CONSISTENCY * (np.square(back).sum(2) + np.square(there).sum(2)) + TOLERANCE
-    difference = (carry(earlier.astype(np.float32), back) - present) / (255 * LIKENESS)
-    trust = np.where(gap <= allowed, 1 / (1 + np.square(difference)), 0).astype(np.float32)
+    there = carry(forth, back)
+    allowed = CONSISTENCY * (_squared(back) + _squared(there)) + TOLERANCE
+    difference = (carry(earlier.astype(np.float32), back) - present) / np.float32(255 * LIKENESS)
+    trust = np.where(_squared(back + there) <= allowed, 1 / (1 + np.square(difference)), 0).astype(np.float32)
     return trust * inside(back)
+
+
+def _squared(flow: Array) -> Array:
+    """(H, W), the squared lengths of its vectors."""
+    x, y = cv2.split(flow)
+    return x * x + y * y
 
 
 def carry(values: Array, back: Array, *, border: int = cv2.BORDER_REPLICATE, cubic: bool = False) -> Array:
@@ -120,5 +133,6 @@ def carry(values: Array, back: Array, *, border: int = cv2.BORDER_REPLICATE, cub
 def inside(back: Array) -> Array:
     """(H, W) of 0 and 1: where the flow leads to a point of the earlier frame."""
     height, width = back.shape[:2]
-    x, y = back[..., 0] + np.arange(width), back[..., 1] + np.arange(height)[:, None]
+    x = back[..., 0] + np.arange(width, dtype=np.float32)
+    y = back[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(np.float32)

@@ -104,7 +104,11 @@ class FolderWriter:
 
 def to_tensor(pixels: Pixels) -> torch.Tensor:
     """(H, W, 3) of bytes to (3, H, W) in [0, 1]."""
-    return torch.from_numpy(pixels).permute(2, 0, 1).to(torch.float32).div_(255)
+    # Plane by plane, on one thread: a third of the time of PyTorch's conversion of interleaved bytes.
+    tensor = np.empty((3, *pixels.shape[:2]), np.float32)
+    for plane, values in zip(cv2.split(pixels), tensor, strict=True):
+        np.divide(plane, np.float32(255), out=values)
+    return torch.from_numpy(tensor)
 
 
 def to_pixels(picture: torch.Tensor) -> Pixels:

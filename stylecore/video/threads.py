@@ -2,11 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _END = object()
 _PATIENCE = 0.2
@@ -52,6 +55,25 @@ def ahead(items: Iterator[Item], count: int) -> Iterator[Iterator[Item]]:
     finally:
         ended.set()
         thread.join()
+
+
+def at_once(work: Callable[[Item], Result], items: Iterator[Item], count: int) -> Generator[Result, None, None]:
+    """The results of the work on each item, in the order of the items; threads work on `count` items at once.
+
+    Three times as many are begun: with fewer, threads wait for the one that uses the results (a tenth of the time of a
+    film).
+    """
+    with ThreadPoolExecutor(count, "paints the film") as pool:
+        begun: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                begun.append(pool.submit(work, item))
+                if len(begun) > 3 * count:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class Behind(Generic[Item]):

@@ -98,12 +98,11 @@ def film(style: str, film: str, calm: float) -> Prepared:
 
     import torch
 
-    from stylecore.inference.engine import Engine
     from stylecore.johnson.style_model import StyleModel
     from stylecore.video.config import FilmSettings
-    from stylecore.video.paint import paint_film
+    from stylecore.video.paint import film_engine, paint_film
 
-    stylizer, settings = Engine(StyleModel.load(style), "cpu"), FilmSettings(calm=calm)
+    stylizer, settings = film_engine(StyleModel.load(style), "cpu"), FilmSettings(calm=calm)
     torch.set_num_threads(1)  # as `python -m stylecore video` does
     with tempfile.TemporaryDirectory() as folder:
         count = paint_film(stylizer, film, f"{folder}/painted.mp4", settings).frames

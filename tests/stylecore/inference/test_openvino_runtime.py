@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,20 @@ def test_as_many_threads_as_pytorch_has() -> None:
         assert network._compiled.get_property("INFERENCE_NUM_THREADS") == 1
     finally:
         torch.set_num_threads(before)
+
+
+@with_openvino
+def test_two_pictures_at_once_are_those_of_one_after_the_other() -> None:
+    model, photos = make_model(TINY), torch.rand(4, 3, 20, 24)
+    engine = Engine(model, "cpu", "openvino", streams=2)
+    assert engine.streams == 2
+    with ThreadPoolExecutor(4) as pool:
+        painted = list(pool.map(engine.paint, photos))
+    engine.release_memory()
+    alone = Engine(model, "cpu", "openvino")
+    expected = [alone.paint(photo) for photo in photos]
+    assert torch.allclose(torch.stack(painted), torch.stack(expected), atol=1e-5)
+    assert Engine(model, "cpu", "torch", streams=2).streams == 1
 
 
 def test_without_openvino_pytorch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
