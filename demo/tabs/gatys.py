@@ -57,7 +57,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
     input."""
     limits, default = painter.limits, GatysConfig()
     sample = preview_photo()
-    with gr.Row(elem_classes="columns"):
+    with gr.Row(elem_classes="columns result-first"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
                 "<div class='lede'><p>Any picture as the style, by the method of Gatys, Ecker and Bethge: the photo's "

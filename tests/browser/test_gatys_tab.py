@@ -40,6 +40,10 @@ def set_number(page: Any, name: str, value: int) -> None:
     page.keyboard.press("Tab")
 
 
+def top_of(page: Any, place: str) -> float:
+    return float(page.locator(place).bounding_box()["y"])
+
+
 def preview(page: Any) -> str:
     shown = page.locator("#gatys-result img")
     return shown.last.get_attribute("src") or "" if shown.count() else ""
@@ -64,6 +68,8 @@ def test_a_painting_is_watched_stopped_and_kept(
     page.get_by_role("tab", name="Gatys").click()  # which takes the photo of the first tab
     wait_for_status(page, "About")
     assert "at most 500" in page.inner_text("#gatys-steps")
+    if width <= 640:  # on a phone the settings stand below the result
+        assert top_of(page, "#gatys-samples") < top_of(page, "#gatys-paint") < top_of(page, "#gatys-steps")
     page.get_by_role("button", name="Style picture: starry night").click()
     set_number(page, "steps", 500)
     page.click("#gatys-paint")

@@ -34,7 +34,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
     """
     catalogue, limits = painter.stylizer.catalogue, painter.limits
     stop = gr.State(Stop())
-    with gr.Row(elem_classes="columns"):
+    with gr.Row(elem_classes="columns result-first"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
                 "<div class='lede'><p>A short film, painted with strokes that stay on things. It keeps its sound.</p>"
