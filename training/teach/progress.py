@@ -52,12 +52,15 @@ class Progress:
     def learn(
         self, config: TrainConfig, network: TransformNet, iteration: int, losses: Mapping[str, Tensor], clock: Clock
     ) -> None:
-        """Write the state after an iteration, if the last one was written some seconds ago."""
-        if self._folder is None or time.monotonic() - self._written_at < SECONDS_BETWEEN:
+        """Write the state after an iteration, if it is the last one or some seconds have passed."""
+        is_over = clock.share(iteration) >= 1
+        if self._folder is None or (time.monotonic() - self._written_at < SECONDS_BETWEEN and not is_over):
             return
         now = clock.seconds
         if self._last is not None:
             self._seconds_each = (now - self._last[1]) / max(1, iteration - self._last[0])
+        else:
+            self._seconds_each = now / iteration
         self._last = (iteration, now)
         card = StyleCard(config.name, config.title, network=network.config, training=config.for_card())
         StyleModel(copy_on_cpu(network), card).save(self._folder / NETWORK)
@@ -65,7 +68,7 @@ class Progress:
         curve = [*self._figures["curve"], [round(now, 1), round(loss, 4)]]
         self._figures["curve"] = curve[::2] if len(curve) > CURVE_POINTS else curve
         self._write(
-            "learning",
+            "finishing" if is_over else "learning",
             iteration=iteration,
             loss=loss,
             content=float(losses["loss/content"]),

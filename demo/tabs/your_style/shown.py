@@ -53,8 +53,9 @@ def status(view: View, run_page: str) -> str:
     if view.phase != "learning" or "seconds" not in figures:
         return status_line(f"{title}: looking for the nearest style to begin with.{again}")
     spent, left = float(figures["seconds"]), float(figures["seconds_left"])
+    iterations = "1 iteration" if figures["iteration"] == 1 else f"{figures['iteration']} iterations"
     return progress_line(spent / max(spent + left, 1e-9)) + status_line(
-        f"{title}: {figures['iteration']} iterations, loss {figures['loss']:.3g} "
+        f"{title}: {iterations}, loss {figures['loss']:.3g} "
         f"(content {figures['content']:.3g}, style {figures['style']:.3g}), {seconds_text(left)} left.{again}"
     )
 

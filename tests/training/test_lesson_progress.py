@@ -1,0 +1,29 @@
+"""What a lesson tells while it goes on: the time left from the first iteration on, and its end at once."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from training.config import TrainConfig
+from training.state import Clock
+from training.teach.progress import FIGURES, Progress
+
+
+def test_the_time_left_and_the_end(tmp_path: Path) -> None:
+    config = TrainConfig(name="waves", iterations=10, minutes=1, output_dir=str(tmp_path / "runs"))
+    network = TransformNet(TransformNetConfig(residual_blocks=1, width=0.0625))
+    losses = {f"loss/{name}": torch.tensor(2.0) for name in ("total", "content", "style")}
+    progress, clock = Progress(tmp_path), Clock(config, 4.0)
+
+    def told(iteration: int) -> dict[str, object]:
+        progress.learn(config, network, iteration, losses, clock)
+        return dict(json.loads((tmp_path / FIGURES).read_text()))
+
+    first = told(1)
+    assert first["phase"] == "learning"
+    assert 30 < float(str(first["seconds_left"])) < 40  # nine iterations of four seconds
+    assert told(2) == first  # too soon after it
+    last = told(10)
+    assert (last["phase"], last["iteration"], last["seconds_left"]) == ("finishing", 10, 0)
