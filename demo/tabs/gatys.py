@@ -231,7 +231,8 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
                 *nothing,
             )
             for frame in painting(painter, order, stop):
-                curve = gr.LinePlot(curve_table(frame.curve), visible=True)
+                # One point is no curve, and the browser is to draw the first picture before it loads what draws curves.
+                curve = gr.LinePlot(curve_table(frame.curve), visible=True) if len(frame.curve) > 2 else gr.skip()
                 if frame.png is None:
                     yield frame.picture, frame.status, gr.skip(), curve, *(gr.skip(),) * 5
                     continue

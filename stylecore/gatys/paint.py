@@ -123,19 +123,20 @@ def measure_step_seconds(
     width: int,
     config: GatysConfig = GatysConfig(),  # noqa: B008 - frozen
 ) -> float:
-    """Expected seconds of one step at this size, from three evaluations of a small picture (a second or less).
+    """Expected seconds of one step at this size, from two steps with a small picture (a second, two the first time).
 
-    The time of a step is proportional to the number of pixels, except for small pictures.
+    The time of a step is proportional to the number of pixels, except for small pictures. Afterwards the first step of
+    a run takes no longer than the others: PyTorch imports its compiler when the first optimizer is made, in a second.
     """
     shrink = min(1.0, math.sqrt(MEASURED_PIXELS / (height * width)))
     size = (max(PROBE_SIDE, round(height * shrink)), max(PROBE_SIDE, round(width * shrink)))
     gray = torch.full((1, 3, *size), 0.5, device=next(vgg.parameters()).device)
-    objective = build_objective(gray, [gray], [1.0], vgg, config)
-    objective.evaluate(gray)  # the first evaluation also allocates memory
+    objective = build_objective(gray, [gray / 2], [1.0], vgg, config)
+    descent = Descent(gray, objective, config)  # evaluates once, which also allocates memory
     seconds = []
     for _ in range(2):
         began = perf_counter()
-        objective.evaluate(gray)
+        descent.step()
         seconds.append(perf_counter() - began)
     # The faster one: other programs only make it slower.
     return min(seconds) * max(1.0, height * width / (size[0] * size[1]))
