@@ -38,7 +38,7 @@ def own_folder() -> Iterator[Path]:
         raise StylecoreError(
             f"the folder {parent} cannot be written ({error.strerror}); set GRADIO_TEMP_DIR to one that can."
         ) from error
-    _remove_left(parent)
+    _remove_left(parent, folder)
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
         yield folder
@@ -50,10 +50,13 @@ def own_folder() -> Iterator[Path]:
             os.environ["GRADIO_TEMP_DIR"] = given
 
 
-def _remove_left(parent: Path) -> None:
+def _remove_left(parent: Path, own: Path) -> None:
     for left in parent.glob(f"{PREFIX}*"):
         number = left.name.removeprefix(PREFIX).partition("-")[0]
-        if number.isdigit() and not _is_running(int(number)):
+        if left.name == own.name or not number.isdigit():
+            continue
+        # In a container the killed server often had the number that this one has.
+        if int(number) == os.getpid() or not _is_running(int(number)):
             shutil.rmtree(left, ignore_errors=True)
 
 
