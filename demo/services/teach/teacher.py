@@ -260,13 +260,14 @@ class Teacher:
         self.files.write(dataclasses.replace(lesson, state="failed", reason=reason))
 
     def _forget_old(self) -> None:
-        ended = [lesson for lesson in self.files.all() if not lesson.is_open]
         oldest = time.time() - self.limits.lesson_hours * 3600
-        surplus = max(0, len(ended) - self.limits.lessons_kept)
-        for number, lesson in enumerate(ended):
-            if number < surplus or (lesson.ordered < oldest and not self.for_all):
-                self.files.remove(lesson)
-                self._painted.pop(lesson.id, None)
+        for state in ("done", "failed"):  # apart, so that no style goes for lessons without one
+            ended = [lesson for lesson in self.files.all() if lesson.state == state]
+            surplus = max(0, len(ended) - self.limits.lessons_kept)
+            for number, lesson in enumerate(ended):
+                if number < surplus or (lesson.ordered < oldest and not self.for_all):
+                    self.files.remove(lesson)
+                    self._painted.pop(lesson.id, None)
 
     def _refuse_full_machine(self) -> None:
         there = next(each for each in (self._folder, *self._folder.absolute().parents) if each.exists())

@@ -225,3 +225,21 @@ def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
     while teacher.view(BORIS) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_lesson_that_fails_takes_nobodys_style_away(teach: Callable[..., Teacher], picture: str) -> None:
+    teacher = teach(limits=Limits(lessons_kept=1))
+    teacher.order(ANNA, picture, picture, "Waves", 2)
+    wait_for(teacher, ANNA, "learning")
+    teacher.enough(ANNA)
+    wait_for(teacher, ANNA, "done")
+    teacher.close()
+    failing = teach("--fail", limits=Limits(lessons_kept=1))
+    for title in ("Blank", "Again"):
+        failing.order(BORIS, picture, picture, title, 2)
+        wait_for(failing, BORIS, "failed")
+    deadline = time.monotonic() + 2000
+    while sum(lesson.owner == BORIS for lesson in failing.files.all()) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert failing.view(ANNA).phase == "done"  # type: ignore[union-attr]
