@@ -273,7 +273,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the tab Your style, where visitors teach networks their paintings (default: unless on a Space)",
     )
     parser.add_argument(
-        "--teach-for-all", action="store_true", help="everybody sees the styles that visitors taught, for good"
+        "--teach-for-all",
+        action="store_true",
+        help=f"everybody sees the styles that visitors taught, the newest {Limits().lessons_kept}, for good",
     )
     parser.add_argument(
         "--lessons",
