@@ -16,6 +16,7 @@ from demo.services.limits import LONG, MODEL
 from demo.services.stylize import Stylizer, settings_of
 from demo.tabs.painting import painting
 from demo.words import file_name
+from stylecore.errors import StylecoreError
 from stylecore.gatys.config import GatysConfig
 from stylecore.inference.brush import BRUSH
 from stylecore.library import CHAMPION
@@ -30,7 +31,13 @@ def build_api(stylizer: Stylizer) -> None:
         return list_styles(stylizer.catalogue)
 
     def stylize(
-        photo: str, style: str, version: str, longest_side: float, strength: float, keep_colors: bool, brush: float
+        photo: str | None,
+        style: str,
+        version: str,
+        longest_side: float,
+        strength: float,
+        keep_colors: bool,
+        brush: float,
     ) -> tuple[str, dict[str, Any]]:
         """Stylize a photo in one pass.
 
@@ -46,6 +53,8 @@ def build_api(stylizer: Stylizer) -> None:
         Returns:
             The picture as PNG, transparency and date kept, and facts about it.
         """
+        if photo is None:
+            raise StylecoreError("there is no photo yet; upload one.")
         result = stylizer.stylize(photo, style, version, longest_side, brush)
         settings = settings_of(result, strength, keep_colors)
         path = save_for_browser(

@@ -68,6 +68,11 @@ def test_wrong_input_is_answered_with_one_sentence(
     assert "Traceback" not in str(caught.value)
 
 
+def test_a_request_without_a_photo_says_so(client: Client) -> None:
+    with pytest.raises(Exception, match="There is no photo yet"):
+        client.predict(None, "night", api_name="/stylize")
+
+
 @pytest.mark.parametrize("extra", [{}, {"meta": {"_type": "gradio.FileData"}}, {"url": "data:image/png;base64,AAAA"}])
 def test_files_of_the_server_are_not_photos(page: tuple[gr.Blocks, str], photo: Path, extra: dict) -> None:
     endpoint = f"{page[1]}gradio_api/call/stylize"
