@@ -48,6 +48,7 @@ const hire = () => {
 let styles = [];
 let samples = [];
 let photo = null; // {name, sample}
+let chosen = false; // whether there was one, or is one on its way
 const style = () => styles.find((each) => each.name === document.querySelector('input[name=style]:checked')?.value) ?? styles[0];
 const settings = () => ({ strength: Number(element('strength').value), keepColors: element('keep-colors').checked });
 
@@ -100,6 +101,7 @@ const work = async () => {
 
 const take = async (file, name, sample = false) => {
   let bitmap;
+  chosen = true;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
   } catch {
@@ -262,7 +264,10 @@ const main = async () => {
   element('film-stop').onclick = () => film.stop();
   const { runtime } = await ask('start', { wanted: new URLSearchParams(window.location.search).get('runtime') ?? 'auto' });
   element('runtime').textContent = `Computed in this browser by ${runtime}.`;
-  if (samples[0]) await take(await (await fetch(samples[0].file)).blob(), samples[0].name, true);
+  const [sample] = samples;
+  const first = sample && await (await fetch(sample.file)).blob();
+  if (chosen) return; // the visitor did not wait for it
+  if (first) await take(first, sample.name, true);
   else say('Choose a photo.');
 };
 main().catch(fail);

@@ -7,6 +7,7 @@ const DETAIL = 0.5;
 const KEPT = 3; // networks in memory
 const SHOWN = 2048; // the longest side of a picture on the page, in pixels
 let runtime = null;
+let started = null; // the start, which all else waits for
 const sessions = new Map();
 let grain = { key: '' };
 let last = null; // photo and stylized picture of the last result
@@ -194,7 +195,9 @@ self.onmessage = async ({ data: { id, task, ...values } }) => {
     if (unwanted.delete(id)) throw new Error('It was stopped.');
   };
   try {
-    const answer = await tasks[task](values, step);
+    if (task === 'start') started = tasks.start(values);
+    const ready = await started;
+    const answer = task === 'start' ? ready : await tasks[task](values, step);
     self.postMessage({ id, ...answer }, answer.bitmap ? [answer.bitmap] : []);
   } catch (error) {
     const memory = /memory|allocation|bad_alloc/i.test(error.message);

@@ -1,0 +1,68 @@
+"""The page without a server, in Chromium: a visitor who does not wait, a new version, a browser that keeps little."""
+
+from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_static_page import (  # noqa: F401 - fixtures
+    ISOLATION,
+    OWN,
+    SAMPLE,
+    _Files,
+    bundle,
+    close,
+    folder,
+    page,
+    serve,
+    smooth,
+    wait_for,
+)
+
+from stylecore.pictures.read import save_picture
+from tests.browser.conftest import PATIENCE
+
+Serve = Callable[[dict[str, str]], ThreadingHTTPServer]
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    save_picture(smooth(157, 211), tmp_path / "my photo.png")
+    return tmp_path / "my photo.png"
+
+
+@pytest.fixture
+def visit(browser: Any, serve: Serve) -> Iterator[Callable[[str], tuple[Any, list[Any]]]]:
+    """Opens the page without a service worker; gives it, and the requests for a file, which are held back."""
+    contexts = []
+
+    def open_page(held_back: str) -> tuple[Any, list[Any]]:
+        contexts.append(browser.new_context(accept_downloads=True, service_workers="block"))
+        opened = contexts[-1].new_page()
+        opened.set_default_timeout(1000 * PATIENCE)
+        held: list[Any] = []
+        opened.route(f"**/{held_back}", lambda route: held.append(route))
+        opened.goto(f"http://127.0.0.1:{serve(ISOLATION).server_port}/")
+        return opened, held
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def wait_for_request(page: Any, held: list[Any]) -> Any:
+    while not held:
+        page.wait_for_timeout(50)
+    return held.pop()
+
+
+def test_who_does_not_wait_for_the_start_gets_the_own_photo(visit: Any, photo: Path) -> None:
+    page, held = visit("*.wasm.gz")
+    runtime = wait_for_request(page, held)
+    page.set_input_files("#photo", photo)
+    page.wait_for_timeout(500)
+    runtime.continue_()
+    wait_for(page, f"The Night · {OWN}")
+    page.wait_for_timeout(1500)  # no sample comes after it
+    assert OWN in page.inner_text("#status")
