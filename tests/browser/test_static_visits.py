@@ -66,3 +66,21 @@ def test_who_does_not_wait_for_the_start_gets_the_own_photo(visit: Any, photo: P
     wait_for(page, f"The Night · {OWN}")
     page.wait_for_timeout(1500)  # no sample comes after it
     assert OWN in page.inner_text("#status")
+
+
+def test_what_is_not_painted_yet_is_not_there_to_download(visit: Any, photo: Path) -> None:
+    page, held = visit("styles/wave.onnx")
+    wait_for(page, f"The Night · {SAMPLE}")
+    assert page.is_enabled("#png")
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    network = wait_for_request(page, held)
+    page.set_input_files("#photo", photo)
+    page.locator("#png:disabled").wait_for()
+    assert page.is_disabled("#jpeg")
+    network.fulfill(status=404)
+    wait_for_request(page, held).fulfill(status=404)
+    page.locator("#status.failed").wait_for()
+    page.locator("#strength").fill("0.5")
+    wait_for_request(page, held).continue_()  # it is tried again
+    wait_for(page, f"The Wave · {OWN}")
+    assert page.is_enabled("#png")

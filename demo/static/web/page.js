@@ -48,6 +48,7 @@ const hire = () => {
 let styles = [];
 let samples = [];
 let photo = null; // {name, sample}
+let painted = false; // whether there is a painting of it
 let chosen = false; // whether there was one, or is one on its way
 const style = () => styles.find((each) => each.name === document.querySelector('input[name=style]:checked')?.value) ?? styles[0];
 const settings = () => ({ strength: Number(element('strength').value), keepColors: element('keep-colors').checked });
@@ -69,7 +70,7 @@ const request = (what) => {
 const work = async () => {
   busy = {};
   while (wanted && photo) {
-    const [task, of] = [wanted, photo];
+    const [task, of] = [painted ? wanted : 'stylize', photo];
     wanted = null;
     const chosen = style();
     try {
@@ -79,6 +80,7 @@ const work = async () => {
       const answer = await busy;
       if (photo !== of) { answer.bitmap.close(); continue; }
       const { width, height } = answer;
+      painted = true;
       draw(element('after'), answer.bitmap);
       element('after').setAttribute('aria-label', `Your photo, painted after ${chosen.title}`);
       if (answer.size) {
@@ -91,6 +93,7 @@ const work = async () => {
       element('png').disabled = element('jpeg').disabled = false;
       keep(answer.files);
     } catch (error) {
+      painted = false;
       if (wanted) continue;
       element('png').disabled = element('jpeg').disabled = true;
       fail(error);
@@ -116,6 +119,8 @@ const take = async (file, name, sample = false) => {
   const scale = Math.min(1, SHOWN / Math.max(width, height));
   const [resizeWidth, resizeHeight] = [width, height].map((length) => Math.max(1, Math.round(length * scale)));
   const small = await createImageBitmap(bitmap, scale < 1 ? { resizeWidth, resizeHeight, resizeQuality: 'medium' } : {});
+  painted = false;
+  element('png').disabled = element('jpeg').disabled = true;
   await ask('photo', { bitmap }, [bitmap]);
   draw(element('before'), small);
   element('viewer').style.setProperty('--aspect', width / height);
