@@ -84,3 +84,10 @@ def test_what_is_not_painted_yet_is_not_there_to_download(visit: Any, photo: Pat
     wait_for_request(page, held).continue_()  # it is tried again
     wait_for(page, f"The Wave · {OWN}")
     assert page.is_enabled("#png")
+
+
+def test_the_same_file_can_be_chosen_again(page: Any, photo: Path) -> None:
+    for box in ("#photo", "#film"):
+        page.set_input_files(box, photo)
+        page.locator(box).evaluate("(box) => { if (box.value) throw new Error('it would be no change'); }")
+    wait_for(page, OWN)

@@ -230,6 +230,13 @@ const card = (each, index) => {
   return label;
 };
 
+// The file of a box, which is emptied: else the same file, chosen again, would be no change.
+const fileOf = (box) => {
+  const [file] = box.files;
+  box.value = '';
+  return file;
+};
+
 const main = async () => {
   for (const id of ['strength', 'brush']) {
     element(id).oninput = () => { document.querySelector(`output[for=${id}]`).value = element(id).value; };
@@ -249,7 +256,10 @@ const main = async () => {
     element('samples').querySelector('div').append(button);
   }
   hire();
-  element('photo').onchange = ({ target }) => { if (target.files[0]) take(target.files[0], target.files[0].name).catch(fail); };
+  element('photo').onchange = ({ target }) => {
+    const file = fileOf(target);
+    if (file) take(file, file.name).catch(fail);
+  };
   const drop = element('drop');
   drop.ondragover = (event) => { event.preventDefault(); drop.classList.add('over'); };
   drop.ondragleave = () => drop.classList.remove('over');
@@ -265,7 +275,10 @@ const main = async () => {
   element('png').onclick = () => save('image/png', 'png');
   element('jpeg').onclick = () => save('image/jpeg', 'jpg');
   element('camera').onclick = live;
-  element('film').onchange = ({ target }) => { if (target.files[0]) filmed(target.files[0]); };
+  element('film').onchange = ({ target }) => {
+    const file = fileOf(target);
+    if (file) filmed(file);
+  };
   element('film-stop').onclick = () => film.stop();
   const { runtime } = await ask('start', { wanted: new URLSearchParams(window.location.search).get('runtime') ?? 'auto' });
   element('runtime').textContent = `Computed in this browser by ${runtime}.`;
