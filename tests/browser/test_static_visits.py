@@ -91,3 +91,18 @@ def test_the_same_file_can_be_chosen_again(page: Any, photo: Path) -> None:
         page.set_input_files(box, photo)
         page.locator(box).evaluate("(box) => { if (box.value) throw new Error('it would be no change'); }")
     wait_for(page, OWN)
+
+
+def test_the_webcam_that_is_stopped_is_off(page: Any) -> None:
+    page.get_by_text("Live from the webcam").click()
+    page.evaluate("""() => {
+      window.streams = [];
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wish) => { streams.push(await ask(wish)); return streams.at(-1); };
+      for (let press = 0; press < 2; press += 1) document.getElementById('camera').click();
+    }""")
+    page.locator("#live-status", has_text="frames a second").wait_for()
+    page.get_by_role("button", name="Stop the webcam").click()
+    page.get_by_role("button", name="Start the webcam").wait_for()
+    states = page.evaluate("streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)")
+    assert set(states) == {"ended"}

@@ -155,17 +155,21 @@ const keep = async (runtime) => {
   active.postMessage({ keep: [...runtime, 'media/mediabunny.min.mjs', ...samples.map((sample) => sample.file), ...pictures] });
 };
 
-const camera = { video: null };
+const camera = { video: null, asked: false };
 const stop = () => {
   camera.video?.srcObject.getTracks().forEach((track) => track.stop());
   camera.video = null;
+  camera.asked = false;
   element('camera').textContent = 'Start the webcam';
 };
 const live = async () => {
   if (camera.video) { stop(); return; }
+  if (camera.asked) return; // a second webcam would stay on
+  camera.asked = true;
   const status = element('live-status');
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } } });
+    camera.asked = false;
     const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
     camera.video = video;
     await video.play();
