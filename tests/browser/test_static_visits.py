@@ -106,3 +106,24 @@ def test_the_webcam_that_is_stopped_is_off(page: Any) -> None:
     page.get_by_role("button", name="Start the webcam").wait_for()
     states = page.evaluate("streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)")
     assert set(states) == {"ended"}
+
+
+NO_STORAGE = """Object.defineProperty(window, 'sessionStorage', {
+  get() { throw new DOMException('denied', 'SecurityError'); },
+});"""
+
+
+@pytest.mark.parametrize("limit", ["no storage", "little storage"])
+def test_a_browser_that_keeps_nothing_or_little_paints_all_the_same(browser: Any, serve: Serve, limit: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
+    address = f"http://127.0.0.1:{serve({}).server_port}"
+    if limit == "no storage":
+        page.add_init_script(NO_STORAGE)
+    else:
+        session = context.new_cdp_session(page)
+        session.send("Storage.overrideQuotaForOrigin", {"origin": address, "quotaSize": 2_000_000})
+    page.goto(f"{address}/")
+    wait_for(page, f"The Night · {SAMPLE}")
+    context.close()

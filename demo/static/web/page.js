@@ -18,7 +18,10 @@ const fail = (error) => say(`That did not work. ${error.message}`, true);
 const prepare = async () => {
   if (!navigator.serviceWorker) return;
   await navigator.serviceWorker.register('sw.js').catch(() => {});
-  if (window.crossOriginIsolated || sessionStorage.getItem('reloaded')) return;
+  if (window.crossOriginIsolated) return;
+  try {
+    if (sessionStorage.getItem('reloaded')) return;
+  } catch { return; } // a browser that stores nothing would reload for ever
   const ready = await Promise.race([navigator.serviceWorker.ready, new Promise((done) => { setTimeout(done, 5000); })]);
   if (!ready) return;
   sessionStorage.setItem('reloaded', 'yes');

@@ -35,7 +35,7 @@ self.addEventListener('fetch', (event) => {
     const kept = await cache.match(request, { ignoreSearch: true });
     if (kept) return isolated(kept);
     const answer = await fetch(request);
-    if (answer.status === 200) await cache.put(request, answer.clone());
+    if (answer.status === 200) await cache.put(request, answer.clone()).catch(() => {}); // no room is left
     return answer.status === 200 ? isolated(answer) : answer;
   })());
 });
