@@ -79,9 +79,10 @@ def folder(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class _Files(SimpleHTTPRequestHandler):
     headers_to_add: Mapping[str, str] = MappingProxyType({})
+    keep = "no-store"  # what works offline is kept by the page itself
 
     def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-store")  # what works offline is kept by the page itself
+        self.send_header("Cache-Control", self.keep)
         for name, value in self.headers_to_add.items():
             self.send_header(name, value)
         super().end_headers()

@@ -1,8 +1,12 @@
 """The page without a server, in Chromium: a visitor who does not wait, a new version, a browser that keeps little."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -127,3 +131,34 @@ def test_a_browser_that_keeps_nothing_or_little_paints_all_the_same(browser: Any
     page.goto(f"{address}/")
     wait_for(page, f"The Night · {SAMPLE}")
     context.close()
+
+
+def test_a_new_version_takes_no_file_of_the_one_before(browser: Any, folder: Path, tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    shutil.copytree(folder, served)
+    handler = type("Handler", (_Files,), {"keep": "max-age=600"})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(served)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    context = browser.new_context()
+
+    def visit() -> Any:
+        opened = context.new_page()
+        opened.set_default_timeout(1000 * PATIENCE)
+        opened.goto(f"http://127.0.0.1:{server.server_port}/")
+        wait_for(opened, f"The Night · {SAMPLE}")
+        opened.get_by_text("Ready to work without a network.").wait_for()
+        return opened
+
+    visit().close()
+    (served / "styles" / "sea-preview.jpg").write_bytes(b"new")
+    os.utime(served / "styles" / "sea-preview.jpg", (2e9, 2e9))
+    worker = (served / "sw.js").read_text()
+    (served / "sw.js").write_text(worker.replace("stylecore-", "stylecore-new-", 1))
+    page = visit()
+    page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting")
+    page.close()
+    page = visit()
+    shown = page.evaluate("async () => (await fetch('styles/sea-preview.jpg')).text()")
+    context.close()
+    close(server)
+    assert shown == "new"

@@ -4,8 +4,8 @@ const FIRST = [
   './', 'page.css', 'page.js', 'worker.js', 'pictures.js', 'tiles.js', 'film.js', 'styles.json', 'icon.svg', 'manifest.webmanifest',
   'fonts/SourceSansPro-Regular.woff2', 'fonts/SourceSansPro-Bold.woff2',
 ];
-// Past the browser's own cache, which may still have files of an earlier version.
-const fresh = (file) => new Request(file, { cache: 'reload' });
+// The browser's own cache may still have files of an earlier version: the server says whether they changed.
+const fresh = (file) => new Request(file, { cache: 'no-cache' });
 
 self.addEventListener('install', (event) => {
   event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FIRST.map(fresh))));
@@ -34,7 +34,7 @@ self.addEventListener('fetch', (event) => {
     const cache = await caches.open(VERSION);
     const kept = await cache.match(request, { ignoreSearch: true });
     if (kept) return isolated(kept);
-    const answer = await fetch(request);
+    const answer = await fetch(fresh(request.url));
     if (answer.status === 200) await cache.put(request, answer.clone()).catch(() => {}); // no room is left
     return answer.status === 200 ? isolated(answer) : answer;
   })());
@@ -46,7 +46,7 @@ self.addEventListener('message', (event) => {
     const cache = await caches.open(VERSION);
     let kept = true;
     for (const file of event.data.keep) {
-      if (!(await cache.match(file))) await cache.add(file).catch(() => { kept = false; });
+      if (!(await cache.match(file))) await cache.add(fresh(file)).catch(() => { kept = false; });
     }
     event.source.postMessage({ kept });
   })());
