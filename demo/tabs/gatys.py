@@ -231,7 +231,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
                 *nothing,
             )
             for frame in painting(painter, order, stop):
-                # One point is no curve, and the browser is to draw the first picture before it loads what draws curves.
+                # One point is no curve, and the browser is to draw the first picture before what draws curves.
                 curve = gr.LinePlot(curve_table(frame.curve), visible=True) if len(frame.curve) > 2 else gr.skip()
                 if frame.png is None:
                     yield frame.picture, frame.status, gr.skip(), curve, *(gr.skip(),) * 5
