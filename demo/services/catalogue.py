@@ -142,11 +142,12 @@ class Catalogue:
         self._made: dict[tuple[str, str, str], bytes | None] = {}  # pictures on the cards
         self._try_at: dict[tuple[str, str, str], float] = {}
 
-    def styles(self, owner: str = "") -> list[StyleEntry]:
+    def styles(self, owner: str = "", *named: str) -> list[StyleEntry]:
         """The styles that can be opened, with their previews: `FIRST_STYLE`, the other paintings by title, and what
-        was drawn by a program. Of styles that are not for all, those of the owner."""
+        was drawn by a program. Of styles that are not for all, those of the owner, and those whose name is known."""
         with self._lock:
-            entries = sorted((each for each in self._entries() if self._is_shown(each.name, owner)), key=_rank)
+            shown = (each for each in self._entries() if each.name in named or self._is_shown(each.name, owner))
+            entries = sorted(shown, key=_rank)
         return [
             replace(
                 entry,

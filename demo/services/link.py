@@ -60,7 +60,11 @@ def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Lim
 
 
 def _is_there(style: str, catalogue: Catalogue) -> bool:
-    return style in {entry.name for entry in catalogue.styles()}
+    try:
+        catalogue.find(style)
+    except StylecoreError:
+        return False
+    return True
 
 
 def _number(query: Mapping[str, str], key: str, least: float, most: float, default: float) -> float:

@@ -160,7 +160,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
         chosen, shown = "", None
         while True:
             loading = catalogue.loading
-            entries = catalogue.styles(owner_of(token))
+            entries = catalogue.styles(owner_of(token), linked.style, linked.mix)
             notice = loading or catalogue.notice
             if (notice, len(entries)) != shown:
                 shown = (notice, len(entries))

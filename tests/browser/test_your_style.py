@@ -139,6 +139,9 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     watched.reload()
     page.locator("#styles input[value^=taught_my_waves_]").wait_for(state="attached")
     assert watched.troubles + stranger.troubles == []
+    taught = page.locator("#styles input[value^=taught_my_waves_]").get_attribute("value")
+    stranger.page.goto(f"{teaching}?style={taught}")
+    stranger.page.locator(f"#styles input[value={taught}]:checked").wait_for(state="attached")
     for each in (watched, stranger):
         each.context.close()
     assert not list((tmp_path / "lessons").glob("*/runs"))

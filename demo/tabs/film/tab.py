@@ -74,7 +74,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
                 download = gr.DownloadButton("Download the film", elem_id="film-download", interactive=False)
 
     def arrive(chosen: str | None, first_style: str, token: str = "") -> gr.Dropdown:
-        names = [(entry.title, entry.name) for entry in catalogue.styles(owner_of(token))]
+        names = [(entry.title, entry.name) for entry in catalogue.styles(owner_of(token), first_style)]
         known = [name for _, name in names]
         wanted = [name for name in (chosen, first_style, *known) if name in known]
         return gr.Dropdown(names, value=wanted[0] if wanted else None)

@@ -114,7 +114,7 @@ def build_your_style_tab(
         """The same while it learns; at the end with the new card in Stylize."""
         view = teacher.view(owner_of(token))
         done = view is not None and view.lesson.state == "done"
-        cards = style_cards(catalogue.styles(owner_of(token)), chosen) if done else gr.skip()
+        cards = style_cards(catalogue.styles(owner_of(token), chosen), chosen) if done else gr.skip()
         return *look(token), cards
 
     def arrive(photo: str | None, first_photo: str | None) -> Any:

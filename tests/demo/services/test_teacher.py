@@ -12,6 +12,7 @@ import torch
 
 from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
+from demo.services.link import settings_of_link
 from demo.services.teach import course
 from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.lessons import owner_of
@@ -205,6 +206,22 @@ def test_nobody_ends_or_sees_or_uses_the_lesson_of_another(
     with pytest.raises(StylecoreError) as refusal:
         shared.find("waves")
     assert "taught_" not in str(refusal.value)
+
+
+def test_a_link_shows_the_style_of_another(
+    teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
+) -> None:
+    teacher = teach()
+    lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
+    wait_for(teacher, ANNA, "learning")
+    teacher.enough(ANNA)
+    wait_for(teacher, ANNA, "done")
+    shared = TaughtCatalogue(catalogue, teacher)
+    for query in ({"style": lesson.style, "version": "9"}, {"style": "night", "mix": lesson.style}):
+        linked = settings_of_link(query, shared, teacher.limits)
+        assert lesson.style in (linked.style, linked.mix)
+        names = [entry.name for entry in shared.styles(BORIS, linked.style, linked.mix)]
+        assert lesson.style in names
 
 
 def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
