@@ -275,7 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--teach-for-all",
         action="store_true",
-        help=f"everybody sees the styles that visitors taught, the newest {Limits().lessons_kept}, for good",
+        help=f"everybody sees the styles that visitors taught, and the newest {Limits().lessons_kept} are kept",
     )
     parser.add_argument(
         "--lessons",

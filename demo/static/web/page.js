@@ -52,7 +52,7 @@ let styles = [];
 let samples = [];
 let photo = null; // {name, sample}
 let painted = false; // whether there is a painting of it
-let chosen = false; // whether there was one, or is one on its way
+let given = false; // whether there was one, or is one on its way
 const style = () => styles.find((each) => each.name === document.querySelector('input[name=style]:checked')?.value) ?? styles[0];
 const settings = () => ({ strength: Number(element('strength').value), keepColors: element('keep-colors').checked });
 
@@ -107,7 +107,7 @@ const work = async () => {
 
 const take = async (file, name, sample = false) => {
   let bitmap;
-  chosen = true;
+  given = true;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
   } catch {
@@ -291,7 +291,7 @@ const main = async () => {
   element('runtime').textContent = `Computed in this browser by ${runtime}.`;
   const [sample] = samples;
   const first = sample && await (await fetch(sample.file)).blob();
-  if (chosen) return; // the visitor did not wait for it
+  if (given) return; // the visitor did not wait for it
   if (first) await take(first, sample.name, true);
   else say('Choose a photo.');
 };
