@@ -209,7 +209,27 @@ class Store:
             for data in records
             for name, value in data["values"].items()
         ]
-        log_metrics(self._client, self._answers.run_id, metrics)
+        try:
+            log_metrics(self._client, self._answers.run_id, metrics)
+        except TrackingError as error:
+            names = dict.fromkeys(metric.key for metric in metrics)
+            if len(names) == 1 or not isinstance(judged_answer(error), Refused):
+                raise
+            # A store takes all values of a request or none, and it is a name that it refuses.
+            self._send_each([[metric for metric in metrics if metric.key == name] for name in names])
+
+    def _send_each(self, groups: Sequence[Sequence[Metric]]) -> None:
+        """Send groups of metrics one by one; the error for those that are refused comes at the end."""
+        refusals: list[TrackingError] = []
+        for metrics in groups:
+            try:
+                log_metrics(self._client, self._answers.run_id, metrics)
+            except TrackingError as error:
+                if not isinstance(judged_answer(error), Refused):
+                    raise
+                refusals.append(error)
+        if refusals:
+            raise TrackingError(" ".join(map(str, refusals))) from refusals[0].__cause__
 
     def _send_file(self, kind: str, data: Mapping[str, Any], folder: Path) -> None:
         client, run_id, step = self._client, self._answers.run_id, data.get("step", 0)
