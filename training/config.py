@@ -254,10 +254,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, s
     )
     parser.add_argument("--recipe", type=Path, help="YAML file with settings; flags win over it", default=None)
     parser.add_argument(
-        "--resume",
-        choices=("no", "auto"),
-        default="no",
-        help="auto: continue from the newest saved state, if any",
+        "--resume", choices=("no", "auto"), default="no", help="auto: continue from the newest saved state, if any"
     )
     # What was not given must not overwrite the recipe; the help still shows the true default.
     add_flags(parser, TrainConfig(), shown=NotGiven)

@@ -33,13 +33,7 @@ from stylecore.vgg.weights import load_vgg
 from training import judge
 from training.command import run_command
 from training.config import find_file
-from training.evaluation import (
-    GATYS_ITERATIONS,
-    SIZES,
-    evaluate,
-    same_weights,
-    training_settings,
-)
+from training.evaluation import GATYS_ITERATIONS, SIZES, evaluate, same_weights, training_settings
 
 
 @dataclass(frozen=True)

@@ -134,13 +134,7 @@ def build_gatys_api(painter: Painter) -> None:
             The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
         """
         order = painter.order(
-            photo,
-            style,
-            steps=steps,
-            longest_side=longest_side,
-            balance=balance,
-            start=start,
-            keep_colors=keep_colors,
+            photo, style, steps=steps, longest_side=longest_side, balance=balance, start=start, keep_colors=keep_colors
         )
         for frame in painting(painter, order):
             yield frame.png or frame.picture, frame.facts

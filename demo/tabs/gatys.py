@@ -14,15 +14,7 @@ from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
 from demo.services.limits import LONG
 from demo.services.previews import preview_photo
 from demo.tabs.cards import sample_strip
-from demo.tabs.painting import (
-    STOP_LABEL,
-    Stop,
-    curve_table,
-    estimate_text,
-    larger_label,
-    painting,
-    waiting_text,
-)
+from demo.tabs.painting import STOP_LABEL, Stop, curve_table, estimate_text, larger_label, painting, waiting_text
 from demo.theme import script
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
@@ -231,7 +223,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
                 *nothing,
             )
             for frame in painting(painter, order, stop):
-                # One point is no curve, and the browser is to draw the first picture before what draws curves.
+                # One point is no curve, and the browser draws the first picture before it loads what draws curves.
                 curve = gr.LinePlot(curve_table(frame.curve), visible=True) if len(frame.curve) > 2 else gr.skip()
                 if frame.png is None:
                     yield frame.picture, frame.status, gr.skip(), curve, *(gr.skip(),) * 5

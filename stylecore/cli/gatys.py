@@ -96,10 +96,7 @@ def run(options: argparse.Namespace) -> int:
     assert last is not None  # paint yields at least one step
     save(last.picture(), last.step)
     if status:
-        print(
-            f"error: interrupted; the picture after {last.step} steps is in {options.output}.",
-            file=sys.stderr,
-        )
+        print(f"error: interrupted; the picture after {last.step} steps is in {options.output}.", file=sys.stderr)
     return status
 
 

@@ -3,12 +3,7 @@
 import argparse
 import sys
 
-from stylecore.cli.stylize import (
-    add_blend_arguments,
-    add_brush_arguments,
-    add_engine_arguments,
-    load_options,
-)
+from stylecore.cli.stylize import add_blend_arguments, add_brush_arguments, add_engine_arguments, load_options
 from stylecore.errors import StylecoreError
 from stylecore.sheet import compose
 

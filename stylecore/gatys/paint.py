@@ -143,12 +143,7 @@ def measure_step_seconds(
 
 
 def _run(
-    content: Tensor,
-    styles: list[Tensor],
-    blend: list[float],
-    vgg: VGG,
-    config: GatysConfig,
-    start: Tensor | None,
+    content: Tensor, styles: list[Tensor], blend: list[float], vgg: VGG, config: GatysConfig, start: Tensor | None
 ) -> Generator[GatysStep, None, None]:
     began = perf_counter()
     border = config.border
@@ -170,16 +165,11 @@ def _run(
     pixels = _start_picture(canvas, styles, sizes[0], config, start)
     step, work_done, first_step_began = 0, 0, math.nan
     for scale, (height, width) in enumerate(sizes):
-        descent = Descent(
-            resize(pixels, (height, width)),
-            _objective_at((height, width), canvas, styles, blend, vgg, config),
-            config,
-        )
+        objective = _objective_at((height, width), canvas, styles, blend, vgg, config)
+        descent = Descent(resize(pixels, (height, width)), objective, config)
         if not descent.is_finite():
-            raise GatysDiverged(
-                "the loss of the start picture is not a finite number; use smaller weights.",
-                finish(pixels),
-            )
+            message = "the loss of the start picture is not a finite number; use smaller weights."
+            raise GatysDiverged(message, finish(pixels))
         # A time budget is divided among the scales like the work, so that the finest gets its part.
         deadline = (config.seconds or math.inf) * sum(work_at[: scale + 1]) / sum(work_at)
         work_left = sum(work_at[scale:])
@@ -219,12 +209,7 @@ def _run(
 
 
 def _objective_at(
-    size: tuple[int, int],
-    content: Tensor,
-    styles: list[Tensor],
-    blend: list[float],
-    vgg: VGG,
-    config: GatysConfig,
+    size: tuple[int, int], content: Tensor, styles: list[Tensor], blend: list[float], vgg: VGG, config: GatysConfig
 ) -> Objective:
     brushes = [resize(style, style_size((style.shape[-2], style.shape[-1]), size, config)) for style in styles]
     return build_objective(resize(content, size), brushes, blend, vgg, config)
@@ -252,10 +237,8 @@ def _cover(picture: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize to cover `size`, keeping the aspect, and crop the middle."""
     height, width = size
     factor = max(height / picture.shape[-2], width / picture.shape[-1])
-    enlarged = resize(
-        picture,
-        (max(height, round(picture.shape[-2] * factor)), max(width, round(picture.shape[-1] * factor))),
-    )
+    larger = (max(height, round(picture.shape[-2] * factor)), max(width, round(picture.shape[-1] * factor)))
+    enlarged = resize(picture, larger)
     top, left = (enlarged.shape[-2] - height) // 2, (enlarged.shape[-1] - width) // 2
     return enlarged[..., top : top + height, left : left + width]
 

@@ -250,12 +250,7 @@ def choose_device(name: str | None) -> torch.device:
 def extend(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
     """Extend (N, 3, H, W) by reflection up to the picture's size, and then by repeating its edge."""
     height, width = pixels.shape[-2:]
-    reflected = (
-        min(left, width - 1),
-        min(right, width - 1),
-        min(top, height - 1),
-        min(bottom, height - 1),
-    )
+    reflected = (min(left, width - 1), min(right, width - 1), min(top, height - 1), min(bottom, height - 1))
     wanted = (left, right, top, bottom)
     pixels = _reflect(pixels, *reflected) if any(reflected) else pixels
     missing = [want - got for want, got in zip(wanted, reflected, strict=True)]

@@ -82,11 +82,7 @@ class VGGWeights:
 
 
 def load_vgg(
-    name: Name,
-    *,
-    weights: str | Path | None = None,
-    pooling: Pooling = "max",
-    cache_dir: str | Path | None = None,
+    name: Name, *, weights: str | Path | None = None, pooling: Pooling = "max", cache_dir: str | Path | None = None
 ) -> VGG:
     """VGG-16 (configuration D) or VGG-19 (E) with pretrained features: no classifier, frozen, in eval mode.
 

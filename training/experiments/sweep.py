@@ -43,24 +43,13 @@ from training.checkpoints import EXPERIMENT, Trial, copy_on_cpu, preview_files
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
-from training.experiments.study import (
-    SweepConfig,
-    open_study,
-    plain_study_errors,
-    retry,
-    storage_address,
-    wait_for,
-)
+from training.experiments.study import SweepConfig, open_study, plain_study_errors, retry, storage_address, wait_for
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking.delivery import log_params_and_tags
 from training.tracking.experiments import open_experiment
-from training.tracking.store import (
-    MlflowClient,
-    connect,
-    plain_errors,
-)
+from training.tracking.store import MlflowClient, connect, plain_errors
 from training.train import DivergedError, Stopped, train
 
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)

@@ -14,13 +14,7 @@ from torch import Tensor
 from stylecore.pictures.read import to_image
 from stylecore.sheet import compose
 from training.registry.published import previews_of
-from training.tracking.store import (
-    MlflowClient,
-    Run,
-    all_pages,
-    fetch,
-    plain_errors,
-)
+from training.tracking.store import MlflowClient, Run, all_pages, fetch, plain_errors
 
 SHEET_TRIALS = 24
 TABLE_TRIALS = 20

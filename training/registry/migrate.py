@@ -20,13 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import (
-    Experiment,
-    LoggedModel,
-    LoggedModelOutput,
-    Metric,
-    Run,
-)
+from mlflow.entities import Experiment, LoggedModel, LoggedModelOutput, Metric, Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from stylecore.errors import StylecoreError
@@ -148,10 +142,7 @@ class _Migration:
             folder = Path(temporary)
             if moved is None:
                 moved = self._target.create_run(
-                    experiment_id,
-                    start_time=run.info.start_time,
-                    tags={MIGRATED: run.info.run_id},
-                    run_name=name,
+                    experiment_id, start_time=run.info.start_time, tags={MIGRATED: run.info.run_id}, run_name=name
                 )
             self._runs[moved.info.run_id] = run.info.run_id
             wanted = self._read_run(self._source, run, folder / "source")

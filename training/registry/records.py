@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    Metric,
-    Run,
-)
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 
 from stylecore.files import file_sha256
 from training.tracking.store import fetch

@@ -263,12 +263,7 @@ class Registry:
         return f"The judge, at {size} pixels{photos}: {figures}." if figures else ""
 
     def export(
-        self,
-        out_dir: Path,
-        names: Sequence[str] | None = None,
-        alias: str = CHAMPION,
-        *,
-        all_versions: bool = False,
+        self, out_dir: Path, names: Sequence[str] | None = None, alias: str = CHAMPION, *, all_versions: bool = False
     ) -> Path:
         """Write a bundle, the styles' files and a manifest, that can be served without MLflow (bundle.py)."""
         return write_bundle(self, out_dir, names, alias, all_versions=all_versions)

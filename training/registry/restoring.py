@@ -20,12 +20,7 @@ from stylecore.library import ALIASES_FILE, CHAMPION, read_aliases
 from training.registry.errors import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
-from training.tracking.delivery import (
-    log_datasets,
-    log_metrics,
-    log_params_and_tags,
-    register_checkpoint,
-)
+from training.tracking.delivery import log_datasets, log_metrics, log_params_and_tags, register_checkpoint
 from training.tracking.experiments import open_experiment
 from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
 from training.tracking.values import NOTE_IMAGE

@@ -96,9 +96,7 @@ ABOUT = {
             *("processor", "threads", "iterations", "width"),
             *("gatys/seconds_512", "stylize/milliseconds_512", "stylize/milliseconds_1024"),
         ),
-        charts={
-            "Seconds": ("=gatys/seconds_512", "=stylize/milliseconds_512", "=stylize/milliseconds_1024"),
-        },
+        charts={"Seconds": ("=gatys/seconds_512", "=stylize/milliseconds_512", "=stylize/milliseconds_1024")},
     ),
 }
 

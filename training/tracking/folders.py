@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
-from training.tracking.journal_files import (
-    DISK_BYTES,
-    FILES,
-    FOLDER,
-    RECORDS,
-    Record,
-    all_sent,
-    records_in,
-)
+from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, Record, all_sent, records_in
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender

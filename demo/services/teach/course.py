@@ -29,12 +29,7 @@ class Course:
 
     @classmethod
     def begin(
-        cls,
-        lesson: Lesson,
-        folder: Path,
-        *,
-        flags: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+        cls, lesson: Lesson, folder: Path, *, flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
     ) -> "Course":
         """Start it, or let it go on from its saved state.
 

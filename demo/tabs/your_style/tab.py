@@ -33,12 +33,7 @@ def visitor() -> gr.BrowserState:
 
 
 def build_your_style_tab(
-    teacher: Teacher,
-    catalogue: Catalogue,
-    page: gr.Blocks,
-    tab: gr.Tab,
-    token: gr.BrowserState,
-    first: FirstTab,
+    teacher: Teacher, catalogue: Catalogue, page: gr.Blocks, tab: gr.Tab, token: gr.BrowserState, first: FirstTab
 ) -> None:
     """Lay the tab out inside the open `gr.Tab` and connect it.
 
