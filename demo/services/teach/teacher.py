@@ -2,22 +2,22 @@
 
 import dataclasses
 import logging
-import math
-import re
 import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from demo.services.limits import Limits
 from demo.services.photos import read_photo
 from demo.services.teach.course import END_SECONDS, Course
 from demo.services.teach.lessons import STYLE, Lesson, LessonFiles, new_lesson
 from stylecore.errors import StylecoreError
+from stylecore.gatys.memory import available_memory
 from stylecore.inference.engine import Engine
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleModel
@@ -273,20 +273,9 @@ class Teacher:
         there = next(each for each in (self._folder, *self._folder.absolute().parents) if each.exists())
         if shutil.disk_usage(there).free < self.limits.lesson_megabytes * 1e6:
             raise StylecoreError("the disk of this server is nearly full, so nothing can be taught now.")
-        if free_memory() < self.limits.lesson_memory_megabytes * 1e6:
+        memory = available_memory(torch.device("cpu"))
+        if memory is not None and memory < self.limits.lesson_memory_megabytes * 1e6:
             raise StylecoreError("this server has too little memory free to teach now; try again later.")
-
-
-def free_memory() -> float:
-    """Bytes that this machine and its container have free; infinite where the system does not say (not Linux)."""
-    free = [math.inf]
-    with suppress(OSError, ValueError, AttributeError):
-        meminfo = Path("/proc/meminfo").read_text()
-        free.append(int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo)[1]) * 1024)  # type: ignore[index]
-    with suppress(OSError, ValueError):  # "max" without a limit
-        group = Path("/sys/fs/cgroup")
-        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return min(free)
 
 
 def _line(lessons: Sequence[Lesson]) -> list[Lesson]:
