@@ -3,11 +3,11 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 from demo.services import zero_gpu
-from stylecore.files import default_cache
+from stylecore.errors import StylecoreError
+from stylecore.files import default_cache, write_whole
 from stylecore.inference.engine import Engine
 from stylecore.johnson.quantization import network_digest
 from stylecore.johnson.style_model import StyleModel
@@ -45,17 +45,14 @@ def paint_preview(model: StyleModel, photo: Path) -> bytes:
     # At the size at which its strokes are right, and then reduced: a card shows the style as a result shows it.
     painted = Engine(model, zero_gpu.DEVICE).stylize(load_picture(photo, max_side=model.card.painted_side).pixels)
     jpeg = encode_picture(fit(painted, SIDE), "JPEG")
-    with contextlib.suppress(OSError):  # a cache that cannot be written is none
+    with contextlib.suppress(OSError, StylecoreError):  # a cache that cannot be written is none
         _keep(jpeg, file)
     return jpeg
 
 
 def _keep(jpeg: bytes, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent.parent) as folder:
-        new = Path(folder) / file.name
-        new.write_bytes(jpeg)
-        os.replace(new, file)
+    write_whole(file, jpeg)
     by_age = sorted(file.parent.iterdir(), key=lambda other: other.stat().st_mtime, reverse=True)
     for old in by_age[KEPT:]:
         old.unlink(missing_ok=True)
