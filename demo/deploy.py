@@ -11,7 +11,6 @@ import argparse
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +25,7 @@ from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos
 from stylecore.vgg.weights import write_weights
 from training.registry import Registry, restore_published
-from training.registry.published import commit_of_the_code, swap_folder
+from training.registry.published import commit_of_the_code, replaced_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATES = REPOSITORY / "demo" / "space"
@@ -69,12 +68,8 @@ def write_space(
     if folder.exists() and not (folder / "app.py").is_file() and (folder.is_file() or any(folder.iterdir())):
         raise StylecoreError(f"{folder} exists and is no Space; give an empty folder, or remove it yourself.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
+        with replaced_folder(folder) as new:
             _write_into(new, hardware, tracking_uri, teach)
-            swap_folder(new, folder)
     except OSError as error:
         raise StylecoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
     return folder

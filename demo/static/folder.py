@@ -18,7 +18,7 @@ from stylecore.johnson.instance_norm import InstanceNorm
 from stylecore.pictures.read import encode_picture, load_picture
 from stylecore.samples import sample_photos
 from training.registry import Registry, restore_published
-from training.registry.published import commit_of_the_code, swap_folder
+from training.registry.published import commit_of_the_code, replaced_folder
 
 WEB = Path(__file__).parent / "web"
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "static"
@@ -54,18 +54,15 @@ def write_page(folder: Path, catalogue: Catalogue, styles: tuple[str, ...] = ())
         catalogue.find(name)
     entries = [entry for entry in catalogue.styles() if not styles or entry.name in styles]
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            new = Path(temporary) / "new"
+        with replaced_folder(folder) as new:
             _write_into(new, catalogue, entries)
-            swap_folder(new, folder)
     except OSError as error:
         raise StylecoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
     return folder
 
 
 def _write_into(folder: Path, catalogue: Catalogue, entries: list[StyleEntry]) -> None:
-    shutil.copytree(WEB, folder)
+    shutil.copytree(WEB, folder, dirs_exist_ok=True)
     write_runtime(folder)
     for name in ("styles", "photos", "fonts"):
         (folder / name).mkdir()

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.library import CHAMPION
-from training.registry.published import swap_folder
+from training.registry.published import replaced_folder
 
 if TYPE_CHECKING:
     from training.registry.registry import RegisteredVersion, Registry
@@ -49,10 +48,7 @@ def write_bundle(
     if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
         raise StylecoreError(f"{out_dir} exists and is not a bundle; give an empty folder, or remove this one.")
     chosen = _every_version(registry, names) if all_versions else _with_alias(registry, names, alias)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}.") as temporary:
-        new = Path(temporary) / "new"
-        new.mkdir()
+    with replaced_folder(out_dir) as new:
         manifest = {
             "format": BUNDLE_FORMAT,
             "exported": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -64,7 +60,6 @@ def write_bundle(
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (new / MANIFEST).write_text(text, encoding="utf-8")
-        swap_folder(new, out_dir)
     return out_dir / MANIFEST
 
 

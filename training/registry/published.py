@@ -36,7 +36,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
         raise StylecoreError(f"The run {run_id} is {run.info.status.lower()}; publish it when it has ended.")
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".")
     target = Path(out_dir) / (name if name not in ("", PHOTOS) else run_id)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-        folder = Path(temporary) / "new"
-        folder.mkdir()
+    with replaced_folder(target) as folder:
         record = {
             "format": FORMAT,
             "experiment": experiment,
@@ -120,7 +118,6 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
         _write_style_picture(client, run, folder)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (folder / "run.json").write_text(text, encoding="utf-8")
-        swap_folder(folder, target)
     for checkpoint in record["checkpoints"]:
         for alias in checkpoint["aliases"]:
             file = target / "checkpoints" / f"iterations-{checkpoint['step']}.safetensors"
@@ -130,6 +127,17 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
     tags = {"published_as": target.name, "published_digest": folder_digest(target)}
     log_params_and_tags(client, run_id, {}, tags)
     return target
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """An empty folder, which the block fills and which then replaces `target`; if the block fails, nothing changes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        yield new
+        swap_folder(new, target)
 
 
 def swap_folder(new: Path, target: Path) -> None:
