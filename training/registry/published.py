@@ -209,11 +209,11 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
     records = []
     for step, model in models.items():
         sources = {model.artifact_location, f"models:/{model.model_id}"}
-        mine = {(v.name, str(v.version)) for v in versions if v.source in sources}
+        mine = [version for version in versions if version.source in sources]
         path = folder / "checkpoints" / f"iterations-{step}.safetensors"
         with tempfile.TemporaryDirectory() as temporary:
             weights = fetch(client, f"{model.artifact_location}/{model.name}.safetensors", Path(temporary))
-            if any(version.tags.get(INT8_TAG) for version in versions if (version.name, str(version.version)) in mine):
+            if any(version.tags.get(INT8_TAG) for version in mine):
                 fetch(client, f"{model.artifact_location}/{sidecar_of(weights).name}", Path(temporary))
             if half:
                 StyleModel.load(weights).save(path, half=True)
@@ -227,14 +227,9 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
                 "step": step,
                 "sha256": file_sha256(path),
                 "aliases": sorted(
-                    alias
-                    for name, table in aliases.items()
-                    for alias, number in table.items()
-                    if (name, str(number)) in mine
+                    alias for v in mine for alias, number in aliases[v.name].items() if str(number) == str(v.version)
                 ),
-                "description": next(
-                    (words_of(v.description) for v in versions if (v.name, str(v.version)) in mine), ""
-                ),
+                "description": next((words_of(v.description) for v in mine), ""),
                 "metrics": [
                     {"key": m.key, "value": float(f"{m.value:.9g}"), "step": m.step, "timestamp": m.timestamp}
                     for m in newest(model.metrics or [])
