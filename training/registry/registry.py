@@ -192,23 +192,12 @@ class Registry:
         values = [metric for metric in history if metric.step == version.iterations]
         return max(values, key=lambda metric: metric.timestamp).value if values else None
 
-    @as_stylecore_errors()
     def evaluated_losses(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
         """The smallest size in pixels at which `training.evaluate` measured the version, and its `LOSSES` there.
 
         Without an evaluation: 0 and an empty dict.
         """
-        if not version.run_id:
-            return 0, {}
-        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
-            measured = self._client.get_run(version.run_id).data.metrics
-        sizes = (key.removeprefix("eval/total_") for key in measured if key.startswith("eval/total_"))
-        for size in sorted(int(size) for size in sizes if size.isdigit()):
-            found = {name: self.metric(version, f"eval/{name}_{size}") for name in LOSSES}
-            losses = {name: value for name, value in found.items() if value is not None}
-            if len(losses) == len(LOSSES):
-                return size, losses
-        return 0, {}
+        return self._measured(version, LOSSES, required=LOSSES)
 
     @as_stylecore_errors()
     def run_page(self, version: RegisteredVersion, page: str = "") -> str:
@@ -239,19 +228,30 @@ class Registry:
             write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
         return self.find(f"{name}/{version.version}")
 
-    @as_stylecore_errors()
     def judged(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
         """The smallest size in pixels at which the judge (training/judge.py) measured the version, and its `JUDGED`
         measures there; those that are missing are left out.
 
         Without a judgment: 0 and an empty dict.
         """
-        metrics = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
-        sizes = sorted(int(key.rpartition("_")[2]) for key in metrics if key.startswith("eval/style_error_"))
-        for size in sizes:
-            found = {key: self.metric(version, f"eval/{key}_{size}") for key in JUDGED}
-            values = {key: value for key, value in found.items() if value is not None}
-            if "style_error" in values:
+        return self._measured(version, JUDGED, required=("style_error",))
+
+    @as_stylecore_errors()
+    def _measured(
+        self, version: RegisteredVersion, names: Sequence[str], required: Sequence[str]
+    ) -> tuple[int, dict[str, float]]:
+        """The smallest size at which the version has the metrics `eval/NAME_SIZE` of all required names, and those of
+        `names` there; 0 and an empty dict if there is none."""
+        if not version.run_id:
+            return 0, {}
+        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
+            measured = self._client.get_run(version.run_id).data.metrics
+        prefix = f"eval/{required[0]}_"
+        sizes = (key.removeprefix(prefix) for key in measured if key.startswith(prefix))
+        for size in sorted(int(size) for size in sizes if size.isdigit()):
+            found = {name: self.metric(version, f"eval/{name}_{size}") for name in names}
+            values = {name: value for name, value in found.items() if value is not None}
+            if values.keys() >= set(required):
                 return size, values
         return 0, {}
 
