@@ -70,6 +70,13 @@ def _fetch_nothing(component: Any) -> None:
     component.async_move_resource_to_block_cache = uploaded
 
 
+def slider(
+    label: str, elem_id: str, least: float, most: float, value: float, step: float, **options: Any
+) -> gr.Slider:
+    """A slider without Gradio's button that resets it."""
+    return gr.Slider(least, most, value, step=step, label=label, elem_id=elem_id, buttons=[], **options)
+
+
 def live_input(**options: Any) -> gr.Image:
     """A webcam that hands over frame after frame, as the bytes of a JPEG that never become a file."""
     image = gr.Image(sources=["webcam"], streaming=True, type="filepath", **options)

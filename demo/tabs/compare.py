@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, status_line
+from demo.page import copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, slider, status_line
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
@@ -158,16 +158,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
                 )
             button = gr.Button("Compare", variant="primary", elem_id="compare-run")
         with gr.Column(scale=8, min_width=320, elem_classes="result"):
-            strength = gr.Slider(
-                0,
-                1,
-                1,
-                step=0.01,
-                label="Strength of the style",
-                elem_id="compare-strength",
-                buttons=[],
-                visible=False,
-            )
+            strength = slider("Strength of the style", "compare-strength", 0, 1, 1, 0.01, visible=False)
             result = gr.HTML(
                 "<p class='nothing'>Choose a question, and see the answer in pictures here.</p>",
                 js_on_load=script("show_large"),

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import copy_to_cache, photo_input, pick_sample, refusal, status_line
+from demo.page import copy_to_cache, photo_input, pick_sample, refusal, slider, status_line
 from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
 from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
@@ -87,41 +87,17 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
             start = gr.Dropdown(
                 START_CHOICES, value=default.start, label="Start from", elem_id="gatys-start", filterable=False
             )
-            balance = gr.Slider(
-                -BALANCE_RANGE,
-                BALANCE_RANGE,
-                0,
-                step=0.1,
-                label="More photo ↔ more painting",
-                elem_id="gatys-balance",
-                buttons=[],
-            )
+            balance = slider("More photo ↔ more painting", "gatys-balance", -BALANCE_RANGE, BALANCE_RANGE, 0, 0.1)
             with gr.Row(elem_classes="controls"):
-                steps = gr.Slider(
-                    10,
-                    limits.gatys_max_steps,
-                    limits.gatys_steps,
-                    step=10,
-                    label=f"Steps, at most {limits.gatys_max_steps}",
-                    elem_id="gatys-steps",
-                    buttons=[],
-                )
-                longest_side = gr.Slider(
-                    limits.smallest_side,
-                    limits.gatys_max_side,
-                    limits.gatys_side,
-                    step=32,
-                    label="Longest side, in pixels",
-                    elem_id="gatys-size",
-                    buttons=[],
-                )
+                most = limits.gatys_max_steps
+                steps = slider(f"Steps, at most {most}", "gatys-steps", 10, most, limits.gatys_steps, 10)
+                sides = (limits.smallest_side, limits.gatys_max_side, limits.gatys_side)
+                longest_side = slider("Longest side, in pixels", "gatys-size", *sides, 32)
             with gr.Accordion("More settings", open=False, elem_id="gatys-more"):
                 keep_colors = gr.Radio(
                     COLOR_CHOICES, value=default.keep_colors, label="Colors", elem_id="gatys-colors"
                 )
-                style_scale = gr.Slider(
-                    0.5, 2, default.style_scale, step=0.1, label="Size of the brush", elem_id="gatys-brush", buttons=[]
-                )
+                style_scale = slider("Size of the brush", "gatys-brush", 0.5, 2, default.style_scale, 0.1)
         with gr.Column(scale=6, min_width=320, elem_classes="result"):
             picture = gr.Image(
                 label="Painting",

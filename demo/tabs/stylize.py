@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import photo_input, pick_sample, status_line
+from demo.page import photo_input, pick_sample, slider, status_line
 from demo.services.catalogue import Catalogue, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import SHARE, settings_of_link
@@ -106,18 +106,9 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             result = gr.HTML("", js_on_load=script("before_after"), elem_id="result")
             status = gr.HTML(status_line("&nbsp;"), elem_id="status")
             with gr.Row(elem_classes="controls"):
-                strength = gr.Slider(
-                    0, 1, 1, step=0.05, label="Strength of the style", elem_id="strength", buttons=[], scale=3
-                )
-                brush = gr.Slider(
-                    limits.least_brush,
-                    limits.largest_brush,
-                    BRUSH,
-                    step=0.25,
-                    label="Size of the brush",
-                    elem_id="brush",
-                    buttons=[],
-                    scale=3,
+                strength = slider("Strength of the style", "strength", 0, 1, 1, 0.05, scale=3)
+                brush = slider(
+                    "Size of the brush", "brush", limits.least_brush, limits.largest_brush, BRUSH, 0.25, scale=3
                 )
                 keep_colors = gr.Checkbox(
                     label="Keep my photo's colors", elem_id="keep-colors", scale=2, min_width=224
@@ -127,16 +118,9 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="download-jpeg", interactive=False)
                 copy_link = gr.Button("Copy link", elem_id="copy-link", min_width=120)
             with gr.Accordion("Size and version", open=False, elem_id="more"):
-                longest_side = gr.Slider(
-                    limits.smallest_side,
-                    limits.stylize_max_side,
-                    limits.stylize_side,
-                    step=64,
-                    label="Longest side, in pixels",
-                    info="A photo that is smaller keeps its exact size.",
-                    elem_id="size",
-                    buttons=[],
-                )
+                sides = (limits.smallest_side, limits.stylize_max_side, limits.stylize_side)
+                hint = "A photo that is smaller keeps its exact size."
+                longest_side = slider("Longest side, in pixels", "size", *sides, 64, info=hint)
                 version = gr.Dropdown(
                     [("Best", CHAMPION)],
                     value=CHAMPION,
@@ -147,9 +131,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 card = gr.HTML("", elem_id="about")
             with gr.Accordion("Mix with another style", open=False, elem_id="mix-more"), gr.Row():
                 mix = gr.Dropdown([NO_MIX], value="", label="Other style", elem_id="mix", min_width=200)
-                share = gr.Slider(
-                    0, 1, SHARE, step=0.05, label="Share of the other style", elem_id="share", buttons=[]
-                )
+                share = slider("Share of the other style", "share", 0, 1, SHARE, 0.05)
             build_batch(stylizer, [style, version, mix, share, longest_side, brush, strength, keep_colors])
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style, mix, share)

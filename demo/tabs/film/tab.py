@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import film_input, pick_sample, refusal, status_line
+from demo.page import film_input, pick_sample, refusal, slider, status_line
 from demo.services.film import FilmPainter
 from demo.services.limits import FILM
 from demo.services.teach.lessons import owner_of
@@ -49,13 +49,14 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
             )
             style = gr.Dropdown([], label="Style", elem_id="film-style", filterable=False)
             with gr.Row(elem_classes="controls"):
-                strength = _slider("Strength of the style", "strength", 0, 1, 1, 0.05)
-                brush = _slider("Size of the brush", "brush", limits.least_brush, limits.largest_brush, BRUSH, 0.25)
-            with gr.Row(elem_classes="controls"):
-                calm = _slider("How long strokes stay", "calm", 0, 1, FilmSettings.calm, 0.1)
-                longest_side = _slider(
-                    "Longest side, in pixels", "size", limits.smallest_side, limits.film_max_side, limits.film_side, 32
+                strength = slider("Strength of the style", "film-strength", 0, 1, 1, 0.05)
+                brush = slider(
+                    "Size of the brush", "film-brush", limits.least_brush, limits.largest_brush, BRUSH, 0.25
                 )
+            with gr.Row(elem_classes="controls"):
+                calm = slider("How long strokes stay", "film-calm", 0, 1, FilmSettings.calm, 0.1)
+                sides = (limits.smallest_side, limits.film_max_side, limits.film_side)
+                longest_side = slider("Longest side, in pixels", "film-size", *sides, 32)
             keep_colors = gr.Checkbox(label="Keep the film's colors", elem_id="film-colors")
         with gr.Column(scale=6, min_width=320, elem_classes="result"):
             painted = gr.Video(
@@ -201,7 +202,3 @@ def build_film_api(painter: FilmPainter) -> None:
         ]
         outputs = [gr.Video(label="painted"), gr.JSON(label="facts")]
         gr.Button().click(plainly(film), inputs, outputs, api_name="film", concurrency_id=FILM)
-
-
-def _slider(label: str, name: str, least: float, most: float, value: float, step: float) -> gr.Slider:
-    return gr.Slider(least, most, value, step=step, label=label, elem_id=f"film-{name}", buttons=[])
