@@ -16,7 +16,7 @@ from demo.errors import plainly, sentence_of
 from demo.page import photos_input, progress_line, refusal, status_line
 from demo.services.limits import BATCH
 from demo.services.stylize import Stylizer, mixed, settings_of
-from demo.tabs.sheet import QUIET
+from demo.tabs.sheet import QUIET, begun, ended
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import encode_picture
@@ -137,19 +137,13 @@ def build_batch(stylizer: Stylizer, settings: Sequence[Any]) -> None:
         except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
             yield refusal(sentence_of(error)), gr.DownloadButton(visible=False)
 
-    def begin() -> tuple[Any, ...]:
-        return gr.Button(interactive=False), gr.Button(interactive=True)
-
-    def end() -> tuple[Any, ...]:
-        return gr.Button(interactive=True), gr.Button(interactive=False)
-
     def failed() -> tuple[Any, ...]:
-        return *end(), status_line("Nothing was painted.")
+        return *ended(), status_line("Nothing was painted.")
 
     def stopped() -> tuple[Any, ...]:
-        return *end(), status_line("Stopped.")
+        return *ended(), status_line("Stopped.")
 
-    running = gr.on([start.click, photos.upload], begin, None, [start, stop], **QUIET).then(
+    running = gr.on([start.click, photos.upload], begun, None, [start, stop], **QUIET).then(
         plainly(run),
         [photos, *settings],
         [status, download],
@@ -159,6 +153,6 @@ def build_batch(stylizer: Stylizer, settings: Sequence[Any]) -> None:
         api_visibility="private",
     )
     # Gradio's page (6.31) does not do after a failure what `then` asks for.
-    running.success(end, None, [start, stop], **QUIET)
+    running.success(ended, None, [start, stop], **QUIET)
     running.failure(failed, None, [start, stop, status], **QUIET)
     stop.click(stopped, None, [start, stop, status], cancels=[running], **QUIET)

@@ -24,6 +24,16 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 """Options of the events that nobody waits for."""
 
 
+def begun() -> tuple[gr.Button, gr.Button]:
+    """The buttons that start and that stop something, while it goes on."""
+    return gr.Button(interactive=False), gr.Button(interactive=True)
+
+
+def ended() -> tuple[gr.Button, gr.Button]:
+    """The same when it is over."""
+    return gr.Button(interactive=True), gr.Button(interactive=False)
+
+
 @dataclass(frozen=True)
 class Sheet:
     """All styles on one photo: how far it is, as HTML, and at the end the files."""
@@ -102,16 +112,10 @@ def build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_c
         except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
             yield refusal(sentence_of(error)), *(gr.skip() for _ in range(4))
 
-    def begin_sheet() -> tuple[Any, ...]:
-        return gr.Button(interactive=False), gr.Button(interactive=True)
-
-    def end_sheet() -> tuple[Any, ...]:
-        return gr.Button(interactive=True), gr.Button(interactive=False)
-
     def stop_sheet() -> tuple[Any, ...]:
-        return *end_sheet(), status_line("Stopped.")
+        return *ended(), status_line("Stopped.")
 
-    sheet_run = sheet_button.click(begin_sheet, None, [sheet_button, sheet_stop], **QUIET).then(
+    sheet_run = sheet_button.click(begun, None, [sheet_button, sheet_stop], **QUIET).then(
         plainly(make_sheet),
         [photo, strength, keep_colors],
         [sheet_status, sheet_picture, sheet_files, sheet_png, sheet_jpeg],
@@ -121,6 +125,6 @@ def build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_c
         api_visibility="private",
     )
     # Gradio's page (6.31) does not do after a failure what `then` asks for.
-    sheet_run.success(end_sheet, None, [sheet_button, sheet_stop], **QUIET)
-    sheet_run.failure(end_sheet, None, [sheet_button, sheet_stop], **QUIET)
+    sheet_run.success(ended, None, [sheet_button, sheet_stop], **QUIET)
+    sheet_run.failure(ended, None, [sheet_button, sheet_stop], **QUIET)
     sheet_stop.click(stop_sheet, None, [sheet_button, sheet_stop, sheet_status], cancels=[sheet_run], **QUIET)
