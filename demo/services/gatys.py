@@ -261,14 +261,9 @@ class Painter:
         """Note how long a visitor's painting will take, for those who wait behind it; nothing before the first
         measurement."""
         self._expected.pop(person, None)
-        if photo is None or self._seconds_per_pixel is None:
+        seconds = self.seconds_for(photo, longest_side, steps) if self._seconds_per_pixel is not None else None
+        if seconds is None:
             return
-        try:
-            height, width = read_size(photo)
-        except StylecoreError:
-            return
-        scale = min(1.0, longest_side / max(width, height))
-        seconds = self.estimate(math.ceil(width * scale), math.ceil(height * scale), int(steps))
         self._expected[person] = min(seconds, self.limits.gatys_seconds)
         while len(self._expected) > EXPECTED_KEPT:
             self._expected.pop(next(iter(self._expected)))
@@ -279,6 +274,17 @@ class Painter:
         left = max(0.0, self._ends_at - time.monotonic())
         known = [seconds for seconds in waits if seconds is not None]
         return left + sum(known) if len(known) == len(waits) else None
+
+    def seconds_for(self, photo: str | None, longest_side: float, steps: float) -> float | None:
+        """`estimate` for a photo, which is reduced to `longest_side`; None without a readable one."""
+        if photo is None:
+            return None
+        try:
+            height, width = read_size(photo)
+        except StylecoreError:
+            return None
+        scale = min(1.0, longest_side / max(width, height))
+        return self.estimate(math.ceil(width * scale), math.ceil(height * scale), int(steps))
 
     def estimate(self, width: int, height: int, steps: int) -> float:
         """Seconds that so many steps take here. The first call measures; that takes a moment."""

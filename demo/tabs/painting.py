@@ -13,9 +13,8 @@ import pandas as pd  # type: ignore[import-untyped]
 from demo.page import progress_line, save_for_browser, status_line
 from demo.services.gatys import Finished, Order, Painter
 from demo.words import file_name, seconds_text
-from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysStep
-from stylecore.pictures.read import Picture, read_size
+from stylecore.pictures.read import Picture
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
 
@@ -148,14 +147,9 @@ def waiting_text(painter: Painter, before: Sequence[str]) -> str:
 
 def estimate_text(painter: Painter, photo: str | None, longest_side: float, steps: float) -> str:
     """About how long it will take, as HTML; empty without a readable photo."""
-    if photo is None:
+    seconds = painter.seconds_for(photo, longest_side, steps)
+    if seconds is None:
         return status_line("&nbsp;")
-    try:
-        height, width = read_size(photo)
-    except StylecoreError:
-        return status_line("&nbsp;")
-    scale = min(1.0, longest_side / max(width, height))
-    seconds = painter.estimate(math.ceil(width * scale), math.ceil(height * scale), int(steps))
     budget = painter.limits.gatys_seconds
     text = f"About <strong>{seconds_text(min(seconds, budget))}</strong> on {html.escape(painter.device_name)}"
     if seconds > budget:
