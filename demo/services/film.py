@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.services import zero_gpu
-from demo.services.limits import Limits
+from demo.services.limits import Limits, check_range
 from demo.services.stylize import Stylizer
 from demo.words import device_name
 from stylecore.errors import StylecoreError
@@ -118,8 +118,7 @@ class FilmPainter:
             ("calm", calm, 0, 1),
             ("longest side", longest_side or limits.film_side, limits.smallest_side, limits.film_max_side),
         ):
-            if not least <= value <= most:  # false for NaN too
-                raise StylecoreError(f"the {what} may be {least:g} to {most:g} here, not {value:g}.")
+            check_range(what, value, least, most)
         number = self.stylizer.catalogue.find(style).resolve(version or CHAMPION)
         settings = FilmSettings(
             calm=float(calm),

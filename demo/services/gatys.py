@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from demo.services import zero_gpu
-from demo.services.limits import Limits
+from demo.services.limits import Limits, check_range
 from demo.services.photos import read_photo
 from demo.services.stylize import Stylizer
 from demo.words import device_name
@@ -175,8 +175,7 @@ class Painter:
             ("balance", balance, -BALANCE_RANGE, BALANCE_RANGE),
             ("brush size", style_scale, 0.25, 4),
         ):
-            if not least <= value <= most:  # false for NaN too
-                raise StylecoreError(f"the {what} may be {least:g} to {most:g} here, not {value:g}.")
+            check_range(what, value, least, most)
         default = GatysConfig()
         network = self._network(start.removeprefix(NETWORK)) if start.startswith(NETWORK) else None
         # Rounded, so that the command line below the picture is short and makes the same picture.

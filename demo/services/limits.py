@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from stylecore.errors import StylecoreError
+
 # Each a `concurrency_id`: a queue of its own, of which one request runs at a time.
 MODEL = "model"
 """What takes seconds: a stylization, a comparison."""
@@ -98,3 +100,9 @@ class Limits:
     @property
     def upload_bytes(self) -> int:
         return self.megabytes * 2**20
+
+
+def check_range(what: str, value: float, least: float, most: float) -> None:
+    """Raise StylecoreError for a number beyond the limits."""
+    if not least <= value <= most:  # false for NaN too
+        raise StylecoreError(f"the {what} may be {least:g} to {most:g} here, not {value:g}.")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from demo.services import zero_gpu
 from demo.services.catalogue import MODELS_KEPT, Catalogue
-from demo.services.limits import Limits
+from demo.services.limits import Limits, check_range
 from demo.services.live import Webcam
 from demo.services.photos import read_photo
 from demo.words import CPU, device_name
@@ -208,11 +208,7 @@ class Stylizer:
         Raises:
             StylecoreError: for a brush beyond the limits.
         """
-        limits = self.limits
-        if not limits.least_brush <= brush <= limits.largest_brush:  # false for NaN too
-            raise StylecoreError(
-                f"the brush may be {limits.least_brush:g} to {limits.largest_brush:g} here, not {brush:g}."
-            )
+        check_range("brush", brush, self.limits.least_brush, self.limits.largest_brush)
 
     def _run(self, photo: str | Path, style: str, version: str, side: int, brush: float) -> Stylized:
         model = self._open(style, version)
