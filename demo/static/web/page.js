@@ -88,9 +88,9 @@ const work = async () => {
       element('after').setAttribute('aria-label', `Your photo, painted after ${chosen.title}`);
       if (answer.size) {
         const [high, wide] = answer.size;
-        const painted = wide === width && high === height ? '' : ` · painted at ${wide} × ${high}`;
+        const where = wide === width && high === height ? '' : ` · painted at ${wide} × ${high}`;
         const note = photo.sample ? 'This is a sample photo. Drop your own to paint it.' : '';
-        tell(chosen.title, `${width} × ${height} pixels${painted} · ${answer.seconds.toFixed(1)} s`, note);
+        tell(chosen.title, `${width} × ${height} pixels${where} · ${answer.seconds.toFixed(1)} s`, note);
         element('runtime').textContent = `Computed in this browser by ${answer.runtime}.`;
       }
       element('png').disabled = element('jpeg').disabled = false;
