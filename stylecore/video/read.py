@@ -19,6 +19,8 @@ READABLE = "mov,matroska,webm,gif,avi,mpegts,mpeg"
 """Only formats of cameras, browsers and editors, and none that refers to other files: playlists stay closed."""
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".gif", ".avi", ".mpg", ".ts", ".3gp")
 """Shown in errors; files are recognized by their content."""
+STREAMS = ("mpegts", "mpeg")
+"""Transport and program streams."""
 MICROSECOND = Fraction(1, av.time_base)
 IPT = 15
 """AVColorSpace of Dolby Vision's own color space."""
@@ -138,8 +140,10 @@ class FilmReader:
 
     def _rewind(self) -> None:
         """To the last frame before the chosen part that can be decoded by itself."""
+        # Streams have no index of such frames: a seek to a time would end between two of them.
+        place = 0 if self._container.format.name in STREAMS else int(self._start / self._time_base)
         try:
-            self._container.seek(int(self._start / self._time_base), stream=self._stream)
+            self._container.seek(place, stream=self._stream)
         except av.FFmpegError:  # a file that cannot seek: from its very beginning, or behind its end
             with suppress(av.FFmpegError):
                 self._container.seek(0)

@@ -119,6 +119,16 @@ def test_a_part_begins_at_zero_with_its_sound(tmp_path: Path) -> None:
     assert first == pytest.approx(0.5 * 48000 / 1024, abs=2)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video")])
+def test_a_film_that_is_only_read_loses_no_frames(tmp_path: Path, suffix: str, codec: str) -> None:
+    film = write_film(tmp_path / f"in{suffix}", range(30), codec=codec)
+    assert paint_film(ENGINE, film, tmp_path / "whole.mp4", AS_IT_IS).frames == 30
+    paint_film(ENGINE, film, out := tmp_path / "part.mp4", FilmSettings(strength=0, calm=0, begin=0.5, end=1))
+    frames, times = read_film(out)
+    assert times == pytest.approx([number / RATE for number in range(5)])
+    assert difference(frames[0], picture(5)) < 4
+
+
 def test_every_third_frame_is_shown_three_times_as_long(tmp_path: Path) -> None:
     film = write_film(tmp_path / "in.mp4", range(9))
     paint_film(ENGINE, film, tmp_path / "out.mp4", FilmSettings(strength=0, every=3))
