@@ -1,6 +1,7 @@
 """Film files to frames, with the packets of their sound."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -72,6 +73,7 @@ class FilmReader:
         """
         settings, facts = self._settings, self.facts
         last, seen, given, error = None, 0, 0, None
+        begins = deque[int]()
         end = math.inf if settings.end is None else _exact(settings.end) - _exact(settings.begin or 0)
         self._rewind()
         for packet in self._container.demux(self._stream, *self._container.streams.audio):
@@ -79,13 +81,15 @@ class FilmReader:
                 if (sound := self._shifted(packet, end)) is not None:
                     yield sound
                 continue
+            if self._container.format.name == "avi" and packet.size:
+                begins.append(packet.dts)
             try:
                 frames = packet.decode()
             except av.FFmpegError as failure:
                 error = failure  # a damaged part; what follows may be whole
                 continue
             for frame in frames:
-                time = self._time_of(frame, seen)
+                time = self._time_of(frame, seen, begins)
                 if time * self._time_base >= end:
                     return
                 if time < 0 or (last is not None and time <= last):
@@ -148,11 +152,17 @@ class FilmReader:
             with suppress(av.FFmpegError):
                 self._container.seek(0)
 
-    def _time_of(self, frame: av.VideoFrame, number: int) -> int:
-        """Units of the time base since the beginning of the chosen part."""
-        if frame.pts is None:  # as in some AVI files
+    def _time_of(self, frame: av.VideoFrame, number: int, begins: deque[int]) -> int:
+        """Units of the time base since the beginning of the chosen part.
+
+        Args:
+            begins: of an AVI file, the times of its packets. It has none of its frames, and those that FFmpeg guesses
+                are in disorder where frames refer to later ones. Frames come in the order in which they are shown.
+        """
+        pts = begins.popleft() if begins else frame.pts
+        if pts is None:
             return round(number / self._rate / self._time_base)
-        return frame.pts - round(self._start / self._time_base)
+        return pts - round(self._start / self._time_base)
 
     def _shifted(self, packet: Any, end: float | Fraction) -> Sound | None:
         """The packet, its time since the beginning of the chosen part; None outside."""

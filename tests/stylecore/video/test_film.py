@@ -119,7 +119,7 @@ def test_a_part_begins_at_zero_with_its_sound(tmp_path: Path) -> None:
     assert first == pytest.approx(0.5 * 48000 / 1024, abs=2)
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video")])
+@pytest.mark.parametrize(("suffix", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video"), (".avi", "libx264")])
 def test_a_film_that_is_only_read_loses_no_frames(tmp_path: Path, suffix: str, codec: str) -> None:
     film = write_film(tmp_path / f"in{suffix}", range(30), codec=codec)
     assert paint_film(ENGINE, film, tmp_path / "whole.mp4", AS_IT_IS).frames == 30
