@@ -71,7 +71,7 @@ class FilmReader:
         Raises:
             StylecoreError: when no frame can be decoded, or there is none in the chosen part.
         """
-        settings, facts = self._settings, self.facts
+        settings = self._settings
         last, seen, given, error = None, 0, 0, None
         begins = deque[int]()
         end = math.inf if settings.end is None else _exact(settings.end) - _exact(settings.begin or 0)
@@ -91,6 +91,8 @@ class FilmReader:
             for frame in frames:
                 time = self._time_of(frame, seen, begins)
                 if time * self._time_base >= end:
+                    if not given:
+                        raise self._nothing_to_paint(None)
                     return
                 if time < 0 or (last is not None and time <= last):
                     continue  # before the chosen part, or out of order
@@ -100,8 +102,11 @@ class FilmReader:
                 given += 1
                 yield self._frame(frame, time, small)
         if not given:
-            why = f"its frames cannot be decoded ({error})" if error else "there are no frames in this part of it"
-            raise StylecoreError(f"{facts.name} cannot be painted: {why}.")
+            raise self._nothing_to_paint(error)
+
+    def _nothing_to_paint(self, error: Exception | None) -> StylecoreError:
+        why = f"its frames cannot be decoded ({error})" if error else "there are no frames in this part of it"
+        return StylecoreError(f"{self.facts.name} cannot be painted: {why}.")
 
     def _frame(self, frame: av.VideoFrame, time: int, small: tuple[int, int]) -> Frame:
         whole = (self.facts.height, self.facts.width)

@@ -73,6 +73,8 @@ def test_frames_that_are_too_large_are_not_decoded(tmp_path: Path) -> None:
 def test_a_part_without_frames(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4")
     assert "no frames in this part" in refused(film, tmp_path / "out.mp4", FilmSettings(begin=100))
+    film = write_film(tmp_path / "pause.mp4", [0, 30])
+    assert "no frames in this part" in refused(film, tmp_path / "out.mp4", FilmSettings(begin=1, end=2))
 
 
 def test_a_damaged_part_is_left_out(tmp_path: Path) -> None:
