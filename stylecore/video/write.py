@@ -26,6 +26,8 @@ H264: dict[str, dict[str, str]] = {
     "mpeg4": {"qscale": "3", "b": "8M"},
 }
 """The encoders of H.264 in the order of choice, and MPEG-4, which all builds of FFmpeg have."""
+REFUSED_BY_MOV = ("flac", "opus", "truehd")
+"""Kinds of sound that FFmpeg counts among those of mov, and writes only to mp4."""
 VP9 = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "28", "b": "0"}
 SHORTEST_OF_GIF = 2
 """Hundredths of a second: browsers show shorter frames more slowly."""
@@ -269,10 +271,11 @@ def _sound_track(container: Any, format: str, stream: Any, notices: list[str]) -
     if format == "gif":
         notices.append("a GIF has no sound")
         return None
-    if stream.codec_context.name in container.supported_codecs:
+    name = stream.codec_context.name
+    if name in container.supported_codecs and not (format == "mov" and name in REFUSED_BY_MOV):
         return _Copied(container, stream)
     codec = "libopus" if format == "webm" else "aac"
-    notices.append(f"its sound ({stream.codec_context.name}) became {codec.removeprefix('lib')}, as this file needs")
+    notices.append(f"its sound ({name}) became {codec.removeprefix('lib')}, as this file needs")
     return _Converted(container, stream, codec)
 
 

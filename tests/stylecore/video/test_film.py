@@ -68,6 +68,14 @@ def test_sound_that_a_file_cannot_hold_is_converted_with_a_notice(tmp_path: Path
     assert heard.std() == pytest.approx(0.5 / 2**0.5, rel=0.1)
 
 
+@pytest.mark.parametrize("sound", ["opus", "flac"])
+def test_sound_of_a_kind_that_mov_cannot_hold_is_converted(tmp_path: Path, sound: str) -> None:
+    film = write_film(tmp_path / "in.mkv", range(10), sound=sound)
+    done = paint_film(ENGINE, film, tmp_path / "out.mov", AS_IT_IS)
+    assert done.notices == (f"its sound ({sound}) became aac, as this file needs",)
+    assert sound_packets(tmp_path / "out.mov")
+
+
 def test_a_gif_in_and_out(tmp_path: Path) -> None:
     film = write_film(tmp_path / "in.mp4", [0, 2, 4], sound="aac")
     done = paint_film(ENGINE, film, tmp_path / "out.gif", AS_IT_IS)
