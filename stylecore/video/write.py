@@ -271,6 +271,9 @@ def _sound_track(container: Any, format: str, stream: Any, notices: list[str]) -
     if format == "gif":
         notices.append("a GIF has no sound")
         return None
+    if stream.codec_context is None:
+        notices.append("a sound track of a kind that is not known here was left out")
+        return None
     name = stream.codec_context.name
     if name in container.supported_codecs and not (format == "mov" and name in REFUSED_BY_MOV):
         return _Copied(container, stream)

@@ -76,6 +76,14 @@ def test_sound_of_a_kind_that_mov_cannot_hold_is_converted(tmp_path: Path, sound
     assert sound_packets(tmp_path / "out.mov")
 
 
+def test_sound_of_an_unknown_kind_is_left_out_with_a_notice(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "in.mov", sound="aac")
+    film.write_bytes(film.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"free"))  # as newer iPhones record
+    done = paint_film(ENGINE, film, tmp_path / "out.mp4", AS_IT_IS)
+    assert done.notices == ("a sound track of a kind that is not known here was left out",)
+    assert done.frames == 6
+
+
 def test_a_gif_in_and_out(tmp_path: Path) -> None:
     film = write_film(tmp_path / "in.mp4", [0, 2, 4], sound="aac")
     done = paint_film(ENGINE, film, tmp_path / "out.gif", AS_IT_IS)
