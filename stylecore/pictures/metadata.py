@@ -111,25 +111,37 @@ def kept_exif(exif: Image.Exif, *, location: bool) -> bytes | None:
         kept[ExifTags.IFD.Exif] = kept_photo
     if location and (gps := exif.get_ifd(ExifTags.IFD.GPSInfo)):
         kept[ExifTags.IFD.GPSInfo] = dict(gps)
-    return kept.tobytes() if len(kept) else None
+    return _with_bytes_for_text(kept).tobytes() if len(kept) else None
+
+
+def _loaded(exif: bytes) -> Image.Exif:
+    result = Image.Exif()
+    result.load(exif)
+    return _with_bytes_for_text(result)
+
+
+def _with_bytes_for_text(exif: Image.Exif) -> Image.Exif:
+    """Pillow reads text as Latin-1 and writes it as ASCII, without the © of a copyright; bytes it leaves."""
+    for tag, value in list(exif.items()):
+        if isinstance(value, str):
+            exif[tag] = value.encode("latin-1")
+    return exif
 
 
 # --- settings ---
 
 
-def exif_with_settings(exif: bytes | None, settings: dict[str, Any] | None) -> bytes | None:
+def exif_with_settings(exif: bytes | None, settings: dict[str, Any] | None) -> Image.Exif | None:
     """`exif` for an upright picture, with `settings` as its UserComment; None when both are missing."""
     if exif is None and settings is None:
         return None
-    result = Image.Exif()
-    if exif is not None:
-        result.load(exif)
+    result = Image.Exif() if exif is None else _loaded(exif)
     result[ExifTags.Base.Orientation] = 1
     if settings is not None:
         comment = ASCII_COMMENT + _to_json({SETTINGS_KEY: settings}).encode("ascii")
         photo = dict(result.get_ifd(ExifTags.IFD.Exif))
         result[ExifTags.IFD.Exif] = {**photo, ExifTags.Base.UserComment: comment}
-    return result.tobytes()
+    return _loaded(result.tobytes())  # for TIFF, Pillow finds only what was loaded
 
 
 def png_text_with_settings(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:

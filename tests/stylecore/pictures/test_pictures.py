@@ -267,6 +267,17 @@ def test_date_author_and_camera_survive_and_nothing_else(tmp_path: Path, suffix:
         assert not exif.get_ifd(ExifTags.IFD.IFD1)  # the thumbnail
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_text_that_is_not_ascii_keeps_its_bytes(tmp_path: Path, suffix: str, encoding: str) -> None:
+    text = "© Zoë".encode(encoding)
+    Image.fromarray(UPRIGHT).save(tmp_path / "in.jpg", exif=exif_with(Copyright=text).tobytes())
+    picture = load_picture(tmp_path / "in.jpg")
+    save_picture(picture.pixels, tmp_path / f"out.{suffix}", exif=picture.exif, settings={"a": 1})
+    with Image.open(tmp_path / f"out.{suffix}") as image:
+        assert image.getexif()[ExifTags.Base.Copyright].encode("latin-1") == text
+
+
 def test_the_location_is_kept_when_asked_for(tmp_path: Path) -> None:
     Image.fromarray(UPRIGHT).save(tmp_path / "in.jpg", exif=full_exif())
     picture = load_picture(tmp_path / "in.jpg", keep_location=True)
