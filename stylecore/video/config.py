@@ -42,8 +42,8 @@ class FilmSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise StylecoreError(f"--{name.replace('_', '-')} is {value}, and must be at least 1.")
-        if not 0 < self.rate <= 1000:
-            raise StylecoreError(f"--rate is {self.rate:g}, and must be above 0 and at most 1000 frames a second.")
+        if not 0.001 <= self.rate <= 1000:
+            raise StylecoreError(f"--rate is {self.rate:g}, and must be 0.001 to 1000 frames a second.")
         begin, end = self.begin or 0.0, math.inf if self.end is None else self.end
         if not 0 <= begin < end:
             raise StylecoreError(f"the part from {begin:g} s to {end:g} s is empty; --from must be before --to.")

@@ -111,6 +111,7 @@ def test_folders_that_are_no_film(tmp_path: Path) -> None:
         ({"every": 0}, "--every is 0"),
         ({"max_side": 0}, "--max-side is 0"),
         ({"rate": 0.0}, "--rate is 0"),
+        ({"rate": 0.0001}, "--rate is 0.0001"),
         ({"begin": 2.0, "end": 1.0}, "--from must be before --to"),
     ],
 )
