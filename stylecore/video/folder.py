@@ -121,4 +121,4 @@ def to_pixels(picture: torch.Tensor) -> Pixels:
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Numbers in a name are compared as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]

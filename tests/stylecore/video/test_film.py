@@ -109,8 +109,8 @@ def test_a_transparent_gif_is_over_white(tmp_path: Path) -> None:
 
 def test_a_folder_of_frames_in_and_out(tmp_path: Path) -> None:
     (folder := tmp_path / "in").mkdir()
-    for number in range(11):  # 10.png comes after 2.png
-        Image.fromarray(picture(number)).save(folder / f"{number}.png")
+    for number in range(11):  # 10²1.png comes after 2²1.png
+        Image.fromarray(picture(number)).save(folder / f"{number}²1.png")
     paint_film(ENGINE, folder, tmp_path / "film.mp4", FilmSettings(strength=0, rate=5))
     frames, times = read_film(tmp_path / "film.mp4")
     assert times == pytest.approx([number / 5 for number in range(11)])
