@@ -77,8 +77,11 @@ class FolderWriter:
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise StylecoreError(f"{folder} is a file; name a folder for the frames, or a film with its suffix.")
         if folder.is_dir() and any(folder.iterdir()):
             raise StylecoreError(f"the folder {folder} is not empty; name a new one for the frames.")
+        folder = folder.resolve()  # a link stays, and "." has a name
         self.notices: tuple[str, ...] = ()
         self._folder = folder
         self._part = folder.with_name(f".{folder.name}.part")

@@ -122,6 +122,18 @@ def test_a_folder_of_frames_in_and_out(tmp_path: Path) -> None:
         paint_film(ENGINE, folder, tmp_path / "out", AS_IT_IS)
 
 
+def test_frames_go_behind_a_link_and_into_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = write_film(tmp_path / "in.mp4", [0])
+    (empty := tmp_path / "empty").mkdir()
+    (link := tmp_path / "link").symlink_to(empty)
+    paint_film(ENGINE, film, link, AS_IT_IS)
+    assert names(empty) == names(link) == {"frame_000001.png"}
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    paint_film(ENGINE, film, ".", AS_IT_IS)
+    assert names(here) == {"frame_000001.png"}
+
+
 def test_a_part_begins_at_zero_with_its_sound(tmp_path: Path) -> None:
     film = write_film(tmp_path / "in.mp4", range(20), sound="aac")
     paint_film(ENGINE, film, out := tmp_path / "out.mp4", FilmSettings(strength=0, calm=0, begin=0.5, end=1.5))

@@ -92,6 +92,8 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     assert "is the film itself" in refused(film, film)
     assert "must end in .mp4, .m4v, .mov, .mkv, .webm, .gif" in refused(film, tmp_path / "out.avi")
     assert "does not exist" in refused(film, tmp_path / "nowhere" / "out.mp4")
+    (file := tmp_path / "file").touch()
+    assert "is a file" in refused(film, file)
 
 
 def test_folders_that_are_no_film(tmp_path: Path) -> None:
