@@ -49,12 +49,7 @@ def lay_detail(painted: Tensor, reduced: Tensor, photo: Tensor, detail: float) -
 
     Returns:
         (N, 3, H, W) in [0, 1].
-
-    Raises:
-        StylecoreError: when `detail` is below 0 or above 1.
     """
-    if not 0 <= detail <= 1:
-        raise StylecoreError(f"the detail is {detail:g}, and must be between 0 and 1.")
     if min(photo.shape[-2:]) < min(painted.shape[-2:]):
         detail = 0.0  # the picture was painted larger than the photo: no detail is lost
     size = (photo.shape[-2], photo.shape[-1])

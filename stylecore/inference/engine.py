@@ -124,6 +124,8 @@ class Engine:
             StylecoreError: when the shape is different, or brush or detail is out of its range.
         """
         _check_shape(pixels)
+        if not 0 <= detail <= 1:  # false for NaN too
+            raise StylecoreError(f"the detail is {detail:g}, and must be between 0 and 1.")
         size = painted_size(pixels.shape[-2], pixels.shape[-1], self.card.painted_side, brush)
         if size == tuple(pixels.shape[-2:]):
             return self.paint(pixels, progress)

@@ -34,7 +34,7 @@ class FilmSettings:
     keep_colors: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("calm", "strength"):
+        for name in ("calm", "strength", "detail"):
             value = getattr(self, name)
             if not 0 <= value <= 1:  # false for NaN too
                 raise StylecoreError(f"--{name} is {value:g}, and must be between 0 and 1.")

@@ -43,6 +43,8 @@ def test_a_brush_out_of_range_is_refused(brush: float) -> None:
 def test_a_share_of_detail_out_of_range_is_refused(detail: float) -> None:
     with pytest.raises(StylecoreError, match="between 0 and 1"):
         engine().stylize(torch.rand(3, 100, 100), detail=detail)
+    with pytest.raises(StylecoreError, match="between 0 and 1"):  # also where no detail is laid
+        engine().stylize(torch.rand(3, 20, 20), detail=detail)
 
 
 @settings(deadline=None, max_examples=15)

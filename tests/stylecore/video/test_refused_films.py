@@ -110,6 +110,7 @@ def test_folders_that_are_no_film(tmp_path: Path) -> None:
     [
         ({"calm": 1.1}, "--calm is 1.1"),
         ({"strength": float("nan")}, "--strength is nan"),
+        ({"detail": 2.0}, "--detail is 2"),
         ({"every": 0}, "--every is 0"),
         ({"max_side": 0}, "--max-side is 0"),
         ({"rate": 0.0}, "--rate is 0"),
