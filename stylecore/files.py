@@ -10,7 +10,7 @@ from typing import Literal
 
 from stylecore.errors import StylecoreError
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".heic", ".heif")
 """Suffixes of the files of a folder that count as photos."""
 
 Format = Literal["PNG", "JPEG", "WEBP", "TIFF"]

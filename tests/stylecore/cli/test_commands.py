@@ -179,6 +179,12 @@ def test_photos_that_would_become_one_picture_are_kept_apart() -> None:
         list(plan(["a/x.png", "b/x.png", "c/x.png"], "out"))
 
 
+def test_photos_of_a_phone_count_among_those_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").touch()
+    out = tmp_path / "out"
+    assert list(plan([str(tmp_path)], str(out))) == [Job(str(tmp_path / "IMG_1.HEIC"), str(out / "IMG_1.png"))]
+
+
 def test_a_line_for_each_style(
     library: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
