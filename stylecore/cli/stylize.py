@@ -198,6 +198,8 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
     if folders:
         root = Path(folders[0])
         found = sorted(path for path in root.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+        if root.resolve() in (results := Path(output).resolve()).parents:  # they are no photos of the next run
+            found = [path for path in found if not path.resolve().is_relative_to(results)]
         if not found:
             raise StylecoreError(f"the folder {root} has no photos ({', '.join(PHOTO_SUFFIXES)}).")
         pairs = [(path, Path(output) / path.relative_to(root)) for path in found]

@@ -179,6 +179,13 @@ def test_photos_that_would_become_one_picture_are_kept_apart() -> None:
         list(plan(["a/x.png", "b/x.png", "c/x.png"], "out"))
 
 
+def test_pictures_of_an_earlier_run_in_the_folder_are_not_photos(tmp_path: Path) -> None:
+    (out := tmp_path / "out").mkdir()
+    for path in (tmp_path / "a.jpg", out / "a.jpg"):
+        path.touch()
+    assert list(plan([str(tmp_path)], str(out))) == [Job(str(tmp_path / "a.jpg"), str(out / "a.jpg"))]
+
+
 def test_photos_of_a_phone_count_among_those_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").touch()
     out = tmp_path / "out"
