@@ -146,12 +146,13 @@ class Engine:
         """
         _check_shape(pixels)
         height, width = pixels.shape[-2:]
-        batch = add_noise(pixels if pixels.ndim == 4 else pixels.unsqueeze(0), self.config.input_noise, noise=noise)
+        batch = (pixels if pixels.ndim == 4 else pixels.unsqueeze(0)).to(torch.float32)
+        batch = add_noise(batch, self.config.input_noise, noise=noise)
         if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
             if pixels.ndim == 3:
                 return self._paint_by_tiles(batch[0], progress)
             return torch.stack([self._paint_by_tiles(picture, progress) for picture in batch])
-        extended, top, left = frame(batch.to(self.device, torch.float32), self.config)
+        extended, top, left = frame(batch.to(self.device), self.config)
         stylized = self._stylize(extended)[..., top : top + height, left : left + width]
         stylized = _on_its_own(stylized)
         return stylized if pixels.ndim == 4 else stylized.squeeze(0)

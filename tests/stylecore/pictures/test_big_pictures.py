@@ -117,6 +117,7 @@ def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.Monkey
     by_tiles = stylist.paint(whole, shares.append)
     assert shares[-1] == 1
     assert torch.equal(stylist.paint(torch.stack([whole, whole]))[1], by_tiles)
+    assert torch.equal(stylist.paint(whole.double()), by_tiles)
     monkeypatch.undo()
     by_themselves = stylize_by_tiles(stylist.stylize, whole, receptive_radius=24, side=64)
     assert (by_tiles - at_once).square().mean() < 0.5 * (by_themselves - at_once).square().mean()
