@@ -48,6 +48,7 @@ class FilmReader:
         self._turns = round(first.rotation / 90) % 4
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self._stored = _fitted(max(1, round(first.width * aspect)), first.height, settings.max_side)
+        self._check_size(name, *self._stored)  # square pixels may be many times as many
         width, height = self._stored[:: -1 if self._turns % 2 else 1]
         self._rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
         length = self._length_to_paint()
@@ -120,19 +121,22 @@ class FilmReader:
     def _first_frame(self, name: str) -> av.VideoFrame:
         """The first frame, which tells what the header may not: rotation, size, transparency."""
         self._stream.thread_type = "AUTO"
-        limit = self._settings.max_pixels
-        for stream_or_frame in (self._stream, None):
-            source = stream_or_frame or self._decoded_first(name)
-            if source.width * source.height > limit:
-                raise StylecoreError(
-                    f"{name} has frames of {source.width} x {source.height} pixels, more than the limit of {limit:,}; "
-                    "reduce it with a video editor, or raise the limit with --max-pixels."
-                )
+        self._check_size(name, self._stream.width, self._stream.height)
+        source = self._decoded_first(name)
+        self._check_size(name, source.width, source.height)
         if source.colorspace == IPT or self._stream.codec_tag in DOLBY_VISION:
             raise StylecoreError(
                 f"{name} has the colors of Dolby Vision, which are not known here; convert it to BT.709 first."
             )
         return source
+
+    def _check_size(self, name: str, width: int, height: int) -> None:
+        limit = self._settings.max_pixels
+        if width * height > limit:
+            raise StylecoreError(
+                f"{name} has frames of {width} x {height} pixels, more than the limit of {limit:,}; "
+                "reduce it with a video editor, or raise the limit with --max-pixels."
+            )
 
     def _decoded_first(self, name: str) -> av.VideoFrame:
         self._rewind()

@@ -1,5 +1,6 @@
 """Films that cannot be painted: one sentence each, and nothing is left behind."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -68,6 +69,9 @@ def test_frames_that_are_too_large_are_not_decoded(tmp_path: Path) -> None:
     assert "7680 x 4320 pixels, more than the limit of 9,000,000" in refused(film, tmp_path / "out.mp4")
     small = write_film(tmp_path / "small.mp4", [0])
     assert "--max-pixels" in refused(small, tmp_path / "out.mp4", FilmSettings(max_pixels=3000))
+    wide = write_film(tmp_path / "wide.mp4", [0], aspect=Fraction(10))
+    assert "640 x 48 pixels" in refused(wide, tmp_path / "out.mp4", FilmSettings(max_pixels=4000))
+    assert paint_film(ENGINE, wide, tmp_path / "out.mp4", FilmSettings(max_pixels=4000, max_side=64)).width == 64
 
 
 def test_a_part_without_frames(tmp_path: Path) -> None:
