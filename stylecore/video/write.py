@@ -182,7 +182,11 @@ class _Converted:
         self._resampler: Any = None
 
     def write(self, packet: Any) -> None:
-        for frame in packet.decode():
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:  # a damaged part; what follows may be whole
+            return
+        for frame in frames:
             self._encode(frame)
 
     def _encode(self, frame: Any) -> None:

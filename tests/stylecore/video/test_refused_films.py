@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from films import picture, read_film, tiny_engine, write_film
+from films import picture, read_film, sound_packets, tiny_engine, write_film
 from PIL import Image
 
 from stylecore.errors import StylecoreError
@@ -89,6 +89,18 @@ def test_a_damaged_part_is_left_out(tmp_path: Path) -> None:
     paint_film(ENGINE, damaged, tmp_path / "out.mp4", FilmSettings(strength=0, calm=0))
     frames, _ = read_film(tmp_path / "out.mp4")
     assert 10 <= len(frames) <= 20
+
+
+def test_damaged_sound_that_is_converted_is_left_out(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mkv", range(20), sound="aac")
+    content = bytearray(film.read_bytes())
+    with av.open(str(film)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
+    for begin, size in packets[10:20]:
+        content[begin + 8 : begin + size] = b"\xaa" * (size - 8)
+    film.write_bytes(content)
+    paint_film(ENGINE, film, tmp_path / "out.webm", FilmSettings(strength=0, calm=0))
+    assert len(sound_packets(tmp_path / "out.webm")) > 50
 
 
 def test_outputs_that_cannot_be(tmp_path: Path) -> None:
