@@ -50,7 +50,7 @@ def compose(cells: Sequence[tuple[str, Image.Image]], columns: int | None = None
         pictures.append((image, left, top))
         texts.append((label, left, top + height + 6))
     size = (CELL_GAP + columns * (width + CELL_GAP), CELL_GAP + rows * (height + LABEL_HEIGHT))
-    return picture_from_image(_drawn(size, pictures, texts)).pixels
+    return picture_from_image(_drawn(size, pictures, texts), max_pixels=size[0] * size[1]).pixels
 
 
 def contact_sheet(columns: Sequence[str], rows: Sequence[Row], height: int = ROW_HEIGHT) -> Image.Image:

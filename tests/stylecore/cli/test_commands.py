@@ -21,7 +21,8 @@ from stylecore.cli.stylize import Job, plan
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.pictures.read import read_settings
+from stylecore.pictures.read import picture_from_image, read_settings
+from stylecore.sheet import compose
 from stylecore.vgg.weights import find_weights
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -235,6 +236,11 @@ def test_a_file_with_a_card_of_wrong_types_is_passed_over(library: Path, capsys:
     assert path.read_bytes() != content
     assert main(["styles"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["waves"]
+
+
+def test_a_sheet_may_be_larger_than_photos_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(picture_from_image.__kwdefaults__, "max_pixels", 100)
+    assert compose([("a", Image.new("RGB", (20, 20)))] * 2).shape == (3, 80, 88)
 
 
 def test_a_sheet_has_the_photo_and_every_style_once(library: Path, photo: Path, tmp_path: Path) -> None:
