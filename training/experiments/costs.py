@@ -29,8 +29,7 @@ from training.config import find_file
 from training.evaluate import find_candidate, photo_files
 from training.evaluation import middle_square
 from training.tracking import JournaledTracker
-from training.tracking.environment import environment_tags
-from training.tracking.store import default_tracking_uri
+from training.tracking.environment import default_tracking_uri, environment_tags
 
 EXPERIMENT = "benchmarks"
 RUN_NAME = "costs"

@@ -27,8 +27,7 @@ from stylecore.vgg.weights import load_vgg
 from training.command import run_command
 from training.registry.versions import log_preview
 from training.tracking import JournaledTracker
-from training.tracking.environment import environment_tags
-from training.tracking.store import default_tracking_uri
+from training.tracking.environment import default_tracking_uri, environment_tags
 
 EXPERIMENT = "gatys"
 RATIOS = (1, 1e-1, 3e-2, 1e-2, 1e-3)

@@ -20,7 +20,8 @@ from stylecore.errors import StylecoreError
 from stylecore.flags import setting
 from training.config import TrainConfig
 from training.tracking import database_address
-from training.tracking.store import LOCAL_STORE, one_at_a_time, tracking_uri_of, without_password
+from training.tracking.environment import LOCAL_STORE, tracking_uri_of, without_password
+from training.tracking.store import one_at_a_time
 
 SCHEMA = "sweeps"
 """PostgreSQL schema of the study's tables: some have the same names as MLflow's."""

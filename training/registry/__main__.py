@@ -14,8 +14,9 @@ from training.command import run_command, text_table
 from training.registry import Registry
 from training.registry.published import PUBLISHED, publish_run
 from training.registry.restoring import restore_published
+from training.tracking.environment import LOCAL_STORE, comparison_page
 from training.tracking.experiments import VIEW
-from training.tracking.store import LOCAL_STORE, comparison_page, connect
+from training.tracking.store import connect
 
 EXPERIMENT = "johnson"
 """The experiment of the published networks."""

@@ -39,16 +39,9 @@ from training.registry.records import (
     translated,
 )
 from training.tracking.delivery import log_metrics, log_params_and_tags
+from training.tracking.environment import is_server, without_password
 from training.tracking.experiments import open_experiment
-from training.tracking.store import (
-    all_pages,
-    connect,
-    is_server,
-    one_at_a_time,
-    plain_errors,
-    store_exists,
-    without_password,
-)
+from training.tracking.store import all_pages, connect, one_at_a_time, plain_errors, store_exists
 
 MIGRATED = "migrated_from"
 _ENDED = {"FINISHED", "FAILED", "KILLED"}

@@ -54,8 +54,8 @@ from stylecore.library import ALIASES_FILE, write_alias
 from training.registry.errors import as_stylecore_errors
 from training.registry.versions import INT8_TAG
 from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, newest, words_of
-from training.tracking.environment import environment_tags
-from training.tracking.store import LOCAL_STORE, connect, fetch, plain_errors
+from training.tracking.environment import LOCAL_STORE, environment_tags
+from training.tracking.store import connect, fetch, plain_errors
 from training.tracking.values import NOTE_IMAGE
 
 PUBLISHED = LOCAL_STORE / "published"

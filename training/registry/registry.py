@@ -30,7 +30,8 @@ from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG
 from training.tracking.delivery import describe_version
-from training.tracking.store import all_pages, connect, folder_of_store, is_server, plain_errors, without_password
+from training.tracking.environment import is_server, without_password
+from training.tracking.store import all_pages, connect, folder_of_store, plain_errors
 from training.tracking.values import NOTE_IMAGE
 
 __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]

@@ -12,7 +12,8 @@ from stylecore.errors import StylecoreError
 from stylecore.sheet import Row, contact_sheet
 from training.report.data import Network, ReportRun
 from training.report.plots import Panel, plot
-from training.tracking.store import MlflowClient, fetch, without_password
+from training.tracking.environment import without_password
+from training.tracking.store import MlflowClient, fetch
 
 QUALITY = 78
 """JPEG quality of the sheets."""

@@ -35,8 +35,9 @@ from mlflow.types import Schema, TensorSpec
 from PIL import Image
 
 from training.tracking import TrackingError
+from training.tracking.environment import is_server, without_password
 from training.tracking.journal_files import file_digest
-from training.tracking.store import is_server, plain_errors, without_password
+from training.tracking.store import plain_errors
 from training.tracking.values import NOTE_IMAGE, ModelDescription, param_text
 
 CHAMPION = "champion"

@@ -19,7 +19,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from training.tracking import TrackingError
-from training.tracking.store import artifact_folder, is_server, page_of_runs, plain_errors
+from training.tracking.environment import is_server, page_of_runs
+from training.tracking.store import artifact_folder, plain_errors
 
 KIND_TAG = "mlflow.experimentKind"
 KIND = "custom_model_development"

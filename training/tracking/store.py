@@ -15,50 +15,22 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from filelock import FileLock
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read only during the import of mlflow
-
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric as Metric  # so that other packages need not import MLflow
+from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from training.tracking import TrackingError
 from training.tracking.environment import (
     LOCAL_STORE,
-    REPOSITORY,
-    comparison_page,
     default_tracking_uri,
     is_server,
-    page_of_runs,
     sqlite_file,
     tracking_uri_of,
     without_password,
 )
-
-__all__ = [
-    "LOCAL_STORE",
-    "REPOSITORY",
-    "Metric",
-    "MlflowClient",
-    "Run",
-    "all_pages",
-    "artifact_folder",
-    "comparison_page",
-    "connect",
-    "default_tracking_uri",
-    "fetch",
-    "folder_of_store",
-    "is_server",
-    "one_at_a_time",
-    "page_of_runs",
-    "plain_errors",
-    "store_exists",
-    "tracking_uri_of",
-    "without_password",
-]
-"""Includes names of MLflow, so that other packages need not import it, and of its address."""
 
 
 def connect(tracking_uri: str | None = None) -> MlflowClient:

@@ -18,9 +18,9 @@ from training.registry.versions import log_preview, log_style
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
-from training.tracking.environment import environment_tags
+from training.tracking.environment import default_tracking_uri, environment_tags, tracking_uri_of
 from training.tracking.folders import sync
-from training.tracking.store import connect, default_tracking_uri, tracking_uri_of
+from training.tracking.store import connect
 
 
 def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: Path, capsys, monkeypatch):
