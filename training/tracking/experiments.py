@@ -56,18 +56,9 @@ ABOUT = {
         "judge: `eval/style_error_640` is the distance to the painting, `eval/content_change_640` that to the photo. "
         "For both, lower is nearer.",
         columns=(
-            "title",
-            "iterations",
-            "width",
-            "eval/style_error_640",
-            "eval/content_change_640",
-            "eval/equivalent_gatys_iterations",
-            "Duration",
-            "style_normalization",
-            "loss_scales",
-            "content_layer",
-            "content_weight",
-            "style_weight",
+            *("title", "iterations", "width"),
+            *("eval/style_error_640", "eval/content_change_640", "eval/equivalent_gatys_iterations", "Duration"),
+            *("style_normalization", "loss_scales", "content_layer", "content_weight", "style_weight"),
         ),
         charts={
             "Losses": ("loss/total", "loss/style", "loss/content"),
