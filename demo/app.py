@@ -150,7 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _catalogue(options: argparse.Namespace) -> Catalogue:
     if options.bundle is not None:
         return BundleCatalogue(options.bundle)
-    _check_that_the_registry_can_be_served()
+    if find_spec("mlflow") is None:
+        raise StylecoreError(
+            "serving the registry needs the package mlflow; install it, or serve a bundle with --bundle."
+        )
     is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
     return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
 
@@ -203,13 +206,6 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
 def _stop(signal_number: int, frame: object) -> None:
     """Let a termination signal end the server as Ctrl+C does, so that it clears up behind itself."""
     raise KeyboardInterrupt
-
-
-def _check_that_the_registry_can_be_served() -> None:
-    if find_spec("mlflow") is None:
-        raise StylecoreError(
-            "serving the registry needs the package mlflow; install it, or serve a bundle with --bundle."
-        )
 
 
 def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:

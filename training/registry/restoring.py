@@ -180,7 +180,8 @@ def _correct_aliases(client: MlflowClient, published: Aliases) -> None:
 
 def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
     """Give unused aliases: `iterations-<n>` to the newest version of n iterations, `champion` to the most trained."""
-    numbers = {int(v.tags["iterations"]): str(v.version) for v in _versions(client, name) if "iterations" in v.tags}
+    versions = sorted(client.search_model_versions(f"name='{name}'"), key=lambda v: int(v.version))
+    numbers = {int(v.tags["iterations"]): str(v.version) for v in versions if "iterations" in v.tags}
     wanted = {f"iterations-{iterations}": number for iterations, number in numbers.items()}
     if numbers:
         wanted[CHAMPION] = numbers[max(numbers)]
@@ -195,10 +196,6 @@ def _give_aliases(client: MlflowClient, name: str, wanted: Mapping[str, str]) ->
             given = client.get_model_version(name, number).tags.get(RESTORED_ALIASES, "").split()
             client.set_model_version_tag(name, number, RESTORED_ALIASES, " ".join(sorted({*given, alias})))
             client.set_registered_model_alias(name, alias, number)
-
-
-def _versions(client: MlflowClient, name: str) -> list[Any]:
-    return sorted(client.search_model_versions(f"name='{name}'"), key=lambda v: int(v.version))
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
