@@ -117,7 +117,7 @@ def _squared(flow: Array) -> Array:
     return x * x + y * y
 
 
-def carry(values: Array, back: Array, *, border: int = cv2.BORDER_REPLICATE, cubic: bool = False) -> Array:
+def carry(values: Array, back: Array, *, cubic: bool = False) -> Array:
     """The values (H, W) or (H, W, C) of the earlier frame, where they are in the present one."""
     height, width = back.shape[:2]
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
@@ -126,7 +126,7 @@ def carry(values: Array, back: Array, *, border: int = cv2.BORDER_REPLICATE, cub
         back[..., 0] + columns,
         back[..., 1] + rows[:, None],
         cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR,
-        borderMode=border,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 

@@ -16,13 +16,12 @@ from training.tracking.store import fetch, plain_errors
 class VersionFiles:
     """The files of one store's versions. Safe to share between threads, which wait for each other only at one version.
 
-    Files of a server are kept in `folder` (by default in the user's cache folder); files of a store on this machine
-    are used in place.
+    Files of a server are kept in the user's cache folder; files of a store on this machine are used in place.
     """
 
-    def __init__(self, client: MlflowClient, folder: Path | None) -> None:
+    def __init__(self, client: MlflowClient) -> None:
         self._client = client
-        self._folder = folder or default_cache() / "registry"
+        self._folder = default_cache() / "registry"
         self._guard = threading.Lock()
         self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._addresses: dict[tuple[str, str], str] = {}

@@ -73,14 +73,13 @@ class RegisteredVersion:
 class Registry:
     """The styles of one MLflow store. Safe to share between threads.
 
-    Files of a server are kept in `cache_dir` (by default in the user's cache folder); files of a store on this
-    machine are used in place.
+    Files of a server are kept in the user's cache folder; files of a store on this machine are used in place.
     """
 
     @as_stylecore_errors()
-    def __init__(self, tracking_uri: str | None = None, cache_dir: Path | None = None) -> None:
+    def __init__(self, tracking_uri: str | None = None) -> None:
         self._client = connect(tracking_uri)
-        self._files = VersionFiles(self._client, cache_dir)
+        self._files = VersionFiles(self._client)
         self._others: dict[tuple[str, str], float] = {}
 
     @property
