@@ -20,10 +20,11 @@ Times are milliseconds since 1970. "file" names a file of the journal.
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
@@ -59,6 +60,7 @@ from training.tracking.journal import Journal
 from training.tracking.journal_files import Record
 from training.tracking.store import all_pages, connect, plain_errors
 
+_Part = TypeVar("_Part")
 _REFUSALS = frozenset(
     [
         "BAD_REQUEST",
@@ -190,10 +192,11 @@ class Store:
         if note := data.get("note"):
             tags["mlflow.note.content"] = note + (note_of_image(run_id) if data["style_picture"] else "")
         tags |= {f"resumed/{k}": v for k, v in params.items() if k in known and known[k] != v[:6000]}
-        new_params = {key: value for key, value in params.items() if key not in known}
-        log_params_and_tags(client, run_id, new_params, tags)
+        log_params_and_tags(client, run_id, {}, tags)
         if dataset := data.get("dataset"):
             log_datasets(client, run_id, [dataset_fields(dataset)])
+        new_params = [[(key, value)] for key, value in params.items() if key not in known]
+        _all_or_each(new_params, lambda pairs: log_params_and_tags(client, run_id, dict(pairs), {}))
 
     def _run_with(self, key: str) -> str:
         """The id of the run with this key, in any experiment."""
@@ -204,32 +207,11 @@ class Store:
         return found[0]
 
     def _send_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
-        metrics = [
-            Metric(name, float(value), data["time"], data["step"])
-            for data in records
-            for name, value in data["values"].items()
-        ]
-        try:
-            log_metrics(self._client, self._answers.run_id, metrics)
-        except TrackingError as error:
-            names = dict.fromkeys(metric.key for metric in metrics)
-            if len(names) == 1 or not isinstance(judged_answer(error), Refused):
-                raise
-            # A store takes all values of a request or none, and it is a name that it refuses.
-            self._send_each([[metric for metric in metrics if metric.key == name] for name in names])
-
-    def _send_each(self, groups: Sequence[Sequence[Metric]]) -> None:
-        """Send groups of metrics one by one; the error for those that are refused comes at the end."""
-        refusals: list[TrackingError] = []
-        for metrics in groups:
-            try:
-                log_metrics(self._client, self._answers.run_id, metrics)
-            except TrackingError as error:
-                if not isinstance(judged_answer(error), Refused):
-                    raise
-                refusals.append(error)
-        if refusals:
-            raise TrackingError(" ".join(map(str, refusals))) from refusals[0].__cause__
+        by_name: dict[str, list[Metric]] = {}
+        for data in records:
+            for name, value in data["values"].items():
+                by_name.setdefault(name, []).append(Metric(name, float(value), data["time"], data["step"]))
+        _all_or_each(list(by_name.values()), lambda metrics: log_metrics(self._client, self._answers.run_id, metrics))
 
     def _send_file(self, kind: str, data: Mapping[str, Any], folder: Path) -> None:
         client, run_id, step = self._client, self._answers.run_id, data.get("step", 0)
@@ -301,6 +283,26 @@ class Store:
             return bool(self._client.get_run(self._answers.run_id).info.lifecycle_stage == "active")
         except Exception:
             return False
+
+
+def _all_or_each(groups: Sequence[Sequence[_Part]], send: Callable[[Sequence[_Part]], None]) -> None:
+    """Send all groups together, or one by one if the store refuses something: it takes all of a request or none."""
+    try:
+        send(list(chain.from_iterable(groups)))
+        return
+    except TrackingError as error:
+        if len(groups) == 1 or not isinstance(judged_answer(error), Refused):
+            raise
+    refusals: list[TrackingError] = []
+    for group in groups:
+        try:
+            send(group)
+        except TrackingError as error:
+            if not isinstance(judged_answer(error), Refused):
+                raise
+            refusals.append(error)
+    if refusals:
+        raise TrackingError(" ".join(map(str, refusals))) from refusals[0].__cause__
 
 
 def _description(data: Mapping[str, Any], file: Path) -> ModelDescription:

@@ -55,14 +55,16 @@ def test_what_mlflow_refuses_is_set_aside_and_said(store: str, tmp_path: Path, c
     assert "MLflow refused a record" in caplog.text
 
 
-def test_a_metric_that_mlflow_refuses_takes_no_other_with_it(store: str):
-    run = start_run()
+def test_a_name_that_mlflow_refuses_takes_no_other_with_it(store: str):
+    run = start_run(params={"seed": 1, "rate (max)": 2, "width": 3})
     for step in range(3):
         run.log({"loss/total": float(step), "top@5": 0.5, "what?": 1.0}, step)
     run.finish()
     found = connect(store).get_run(run.run_id)
     assert found.data.metrics == {"loss/total": 2.0}
     assert len(connect(store).get_metric_history(run.run_id, "loss/total")) == 3
+    assert found.data.params == {"seed": "1", "width": "3"}
+    assert '"rate (max)"' in found.data.tags["refused"]
     assert '"top@5"' in found.data.tags["refused"]
     assert '"what?"' in found.data.tags["refused"]
 
