@@ -71,7 +71,7 @@ def find_candidate(reference: str) -> Candidate:
 def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str, str]) -> None:
     """Log metrics to the LoggedModel of a registered version and to its run, at the step of the network."""
     from training.tracking.delivery import describe_version
-    from training.tracking.store import Metric, connect, plain_errors
+    from training.tracking.store import Metric, all_pages, connect, plain_errors
 
     client = connect()
     name, number = version
@@ -80,7 +80,7 @@ def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str
         run_id, now = registered.run_id, time.time_ns() // 1_000_000
         experiment_id = client.get_run(run_id).info.experiment_id
         # Without a server the version has no reference to its LoggedModel, but the same address.
-        of_run = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+        of_run = all_pages(client.search_logged_models, [experiment_id], f"source_run_id = '{run_id}'")
         same = [each for each in of_run if registered.source in (each.artifact_location, f"models:/{each.model_id}")]
         if not same:
             raise StylecoreError(f"The checkpoint of {name}/{number} was deleted in MLflow; evaluate with --no-log.")

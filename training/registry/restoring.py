@@ -259,7 +259,7 @@ def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str
             ", ".join(sorted(by_hand)),
         )
     condition = f"source_run_id = '{run_id}'"
-    for model in client.search_logged_models([run.info.experiment_id], filter_string=condition):
+    for model in all_pages(client.search_logged_models, [run.info.experiment_id], condition):
         if not kept_sources & {model.artifact_location, f"models:/{model.model_id}"}:
             client.delete_logged_model(model.model_id)
     if not kept_sources:

@@ -37,7 +37,7 @@ from PIL import Image
 from training.tracking import TrackingError
 from training.tracking.environment import is_server, without_password
 from training.tracking.journal_files import file_digest
-from training.tracking.store import plain_errors
+from training.tracking.store import all_pages, plain_errors
 from training.tracking.values import NOTE_IMAGE, ModelDescription, param_text
 
 CHAMPION = "champion"
@@ -216,7 +216,7 @@ def _picture_of_step(client: MlflowClient, run_id: str, step: int) -> str:
 
 def find_logged_model(client: MlflowClient, experiment_id: str, run_id: str, step: int) -> LoggedModel | None:
     """The checkpoint of this run and step. Of several the first one is used, and the others are removed."""
-    of_run = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    of_run = all_pages(client.search_logged_models, [experiment_id], f"source_run_id = '{run_id}'")
     found = [model for model in of_run if model.tags.get("iterations") == str(step)]
     found.sort(key=lambda model: (model.creation_timestamp, model.model_id))
     for surplus in found[1:]:

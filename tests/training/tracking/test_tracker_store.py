@@ -197,6 +197,24 @@ def test_a_champion_stays_when_another_run_is_registered(store: str, tiny_style)
     assert aliases == {"champion": 1, "iterations-10": 2}
 
 
+def test_the_first_of_many_checkpoints_is_evaluated_too(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    search = MlflowClient.search_logged_models  # a page has a hundred, the newest first
+
+    def two_a_page(*arguments: Any, **named: Any) -> Any:
+        return search(*arguments, **named, max_results=2)
+
+    monkeypatch.setattr(MlflowClient, "search_logged_models", two_a_page)
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    run = start_run()
+    for step in range(1, 4):
+        run.log_checkpoint(tmp_path / "weights.bin", step)
+    run.log_evaluation({"eval/total": 1.0}, 1)
+    run.finish()
+    found = connect(store).get_run(run.run_id)
+    assert found.data.metrics == {"eval/total": 1.0}
+    assert "refused" not in found.data.tags
+
+
 def test_an_interrupted_run_is_continued(store: str):
     first = start_run(params={"steps": 10, "seed": 1})
     first.log({"loss/total": 2.0}, 0)
