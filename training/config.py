@@ -13,10 +13,11 @@ import yaml
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags, read_flags, setting
-from stylecore.johnson.style_model import PAINTED_SIDE
+from stylecore.johnson.style_model import PAINTED_SIDE, StyleCard
 from stylecore.johnson.transform_net import NormalizationLayer, Output, Padding, TransformNetConfig, Upsampling
 from stylecore.losses import ContentNormalization, StyleNormalization
 from stylecore.preprocessing import CAFFE, IMAGENET
+from training.judge import LEAST_SIDE
 from training.tracking.journal import END_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -200,17 +201,30 @@ class TrainConfig:
                 raise StylecoreError(f"--{flag} is {value}, and must be at least {least}.")
         if self.crop % 4:
             raise StylecoreError(f"--crop is {self.crop}, and must be a multiple of 4: the network halves twice.")
-        if self.evaluate_sizes and min(self.evaluate_sizes) < 32:
-            raise StylecoreError(f"--evaluate-sizes has {min(self.evaluate_sizes)}, and must be at least 32 each.")
+        smallest = self.crop
+        if self.small_crops:
+            smallest //= 2
+            if smallest % 4 or smallest < 32:
+                raise StylecoreError(
+                    f"--small-crops halves the crops, so --crop must be a multiple of 8 from 64 on; it is {self.crop}."
+                )
+        for flag, sizes, least in (
+            ("evaluate-sizes", self.evaluate_sizes, 32),
+            ("judge-sizes", self.judge_sizes, LEAST_SIDE),
+        ):
+            if sizes and min(sizes) < least:
+                raise StylecoreError(f"--{flag} has {min(sizes)}, and must be at least {least} each.")
         if not 0 < self.smallest_crop <= 1:
             raise StylecoreError(f"--smallest-crop is {self.smallest_crop}, and must be above 0 and at most 1.")
         if not self.loss_scales or min(self.loss_scales) < 1 or len(set(self.loss_scales)) < len(self.loss_scales):
             raise StylecoreError("--loss-scales are different whole numbers of at least 1, such as 1 2.")
-        if self.crop // max(self.loss_scales) < LEAST_REDUCED_SIDE:
+        if smallest // max(self.loss_scales) < LEAST_REDUCED_SIDE:
             raise StylecoreError(
-                f"--loss-scales has {max(self.loss_scales)}, which leaves {self.crop // max(self.loss_scales)} pixels "
-                f"of a crop of {self.crop}; at least {LEAST_REDUCED_SIDE} are needed."
+                f"--loss-scales has {max(self.loss_scales)}, which leaves {smallest // max(self.loss_scales)} pixels "
+                f"of a crop of {smallest}; at least {LEAST_REDUCED_SIDE} are needed."
             )
+        if not self.style_layers:
+            raise StylecoreError("--style-layers is empty; give at least one layer.")
         if self.style_layer_weights and len(self.style_layer_weights) != len(self.style_layers):
             raise StylecoreError(
                 f"--style-layer-weights has {len(self.style_layer_weights)} numbers for {len(self.style_layers)} "
@@ -234,7 +248,7 @@ class TrainConfig:
         ):
             if not 0 <= weight < float("inf"):
                 raise StylecoreError(f"--{flag} is {weight}, and must be a number of at least 0.")
-        _ = self.network  # raises for an impossible network
+        _ = StyleCard(self.name, network=self.network)  # raises for an impossible name or network
 
 
 def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, str]:
