@@ -140,7 +140,7 @@ def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimize
     """Load a state into a network and an optimizer of the same configuration.
 
     Raises:
-        StylecoreError: when the state belongs to another network.
+        StylecoreError: when the state belongs to another network, or to a run that trained other weights of it.
     """
     weights = {
         name.removeprefix("network."): value for name, value in state.tensors.items() if name.startswith("network.")
@@ -156,4 +156,10 @@ def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimize
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
             values.setdefault(int(index), {})[key] = value
+    shapes = [weights.shape for group in optimizer.param_groups for weights in group["params"]]
+    if values and [values[index]["exp_avg"].shape for index in sorted(values)] != shapes:
+        raise StylecoreError(
+            f"{state.path} is of a run that trained other weights; give --trained-weights as it was, or choose "
+            "another --run-name."
+        )
     optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -57,6 +57,17 @@ def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
         load_state(read_state(path), other, torch.optim.Adam(other.parameters()))
 
 
+def test_the_state_of_other_trained_weights_is_refused(tmp_path: Path) -> None:
+    network, _ = trained(0)
+    part = torch.optim.Adam([network.bias])
+    advance(network, part, 0, 1)
+    path = save_state(tmp_path, network, part, Progress(1, "", 4))
+    load_state(read_state(path), network, torch.optim.Adam([network.bias]))
+    for weights in (network.parameters(), [network.weight]):
+        with pytest.raises(StylecoreError, match="trained other weights; give --trained-weights"):
+            load_state(read_state(path), network, torch.optim.Adam(weights))
+
+
 def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StylecoreError, match="cannot save the state"):
