@@ -40,6 +40,10 @@ File = dict[str, Any]
 """A photo that is not decoded: {"bytes": its content or None, "path": its name or path}."""
 
 
+EMPTY: File = {"bytes": b"", "path": None}
+"""Stands for a row of a dataset without a photo: it is unreadable."""
+
+
 class Batch(NamedTuple):
     """pixels: (N, 3, crop, crop) in [0, 1]; unreadable: names of files that were replaced by another photo."""
 
@@ -70,7 +74,11 @@ def open_photos(source: str, streaming: bool = False) -> Any:
     where: dict[str, Any] = {"path": source}
     if folder.is_dir() or source == SAMPLES:
         if paths := _files_below(folder, PHOTO_SUFFIXES):
-            return datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image(decode=False))
+            try:
+                listed = datasets.Dataset.from_dict({"image": paths})
+            except UnicodeEncodeError as error:
+                raise StylecoreError(f"the name of the photo {error.object!r} is not UTF-8; rename it.") from error
+            return listed.cast_column("image", datasets.Image(decode=False))
         where = {"path": "parquet", "data_files": _files_below(folder, (".parquet",))}
         what = f"the parquet files of --photos {source} cannot be read"
         if not where["data_files"]:
@@ -218,7 +226,7 @@ class PhotoCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
     def __getitem__(self, sample: int) -> tuple[Tensor, tuple[str, ...]]:
         """(3, crop, crop) in [0, 1], and the names of unreadable files that were skipped."""
         first, count = self.photo_of(sample), len(self.photos)
-        files = (self.photos[(first + offset) % count]["image"] for offset in range(count))
+        files = (self.photos[(first + offset) % count]["image"] or EMPTY for offset in range(count))
         return self.cut.first_readable(files, sample)
 
 
@@ -326,7 +334,7 @@ class _Arrivals(Sampler[list[_Arrived]]):
             try:
                 for row in part:
                     read += 1
-                    yield row["image"] or {"bytes": b"", "path": None}
+                    yield row["image"] or EMPTY
             except Exception as error:  # of the hub's client, of parquet, of the network
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise StylecoreError(

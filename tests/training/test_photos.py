@@ -1,4 +1,5 @@
 import io
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,13 @@ def test_a_folder_without_photos_is_one_sentence(tmp_path: Path, case: str) -> N
         open_photos(str(tmp_path if case == "empty" else tmp_path / "nowhere"))
 
 
+def test_a_name_that_is_not_utf_8_is_one_sentence(folder: Path) -> None:
+    (folder / "0.png").write_bytes(b"")
+    os.rename(folder / "0.png", os.fsencode(folder) + b"/caf\xe9.png")
+    with pytest.raises(StylecoreError, match=r"caf\\udce9\.png' is not UTF-8; rename it"):
+        open_photos(str(folder))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_no_readable_photo_at_all_is_one_sentence(tmp_path: Path, workers: int) -> None:
     (tmp_path / "x.jpg").write_bytes(b"")
@@ -199,6 +207,19 @@ class TestStream:
         photos = open_photos(str(dataset))
         assert sorted(self.shades(stream_of(photos, 13), 1)) == list(range(13))
         assert describe_photos(photos, str(dataset))["photos"] == "13"
+
+    @pytest.mark.parametrize("streaming", [False, True])
+    def test_a_row_without_a_photo_is_passed_over(self, dataset: Path, streaming: bool) -> None:
+        content = datasets.Dataset.from_parquet(str(dataset / "a.parquet")).cast_column("image", datasets.Image(False))
+        rows = {"image": [None, *(row["image"] for row in content)]}
+        (dataset / "b.parquet").unlink()
+        datasets.Dataset.from_dict(rows, datasets.Features(image=content.features["image"])).to_parquet(
+            dataset / "a.parquet"
+        )
+        stream = stream_of(open_photos(str(dataset), streaming=streaming), 8)
+        batch = next(stream)
+        assert batch.pixels.shape == (8, 3, 32, 32)
+        assert [name.partition(",")[0] for name in batch.unreadable] == ["a photo without a name"]
 
     @pytest.mark.parametrize("streaming", [False, True])
     def test_a_dataset_without_images_is_one_sentence(self, tmp_path: Path, streaming: bool) -> None:
