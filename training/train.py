@@ -230,10 +230,10 @@ def train(
                     # In this order, a resumed run repeats what a kill between two of these steps left out.
                     if is_checkpoint:
                         write_checkpoint(config, network, iteration, values, vgg_weights.source, git_commit)
-                    save_state(config.folder, network, optimizer, progress)
                     if is_checkpoint and trial:
                         trial.evaluate(tracker, network, iteration)
-                    elif is_checkpoint:
+                    save_state(config.folder, network, optimizer, progress)
+                    if is_checkpoint and not trial:
                         register_checkpoints(config, previews, tracker)
                 saved_at = time.monotonic()
             if stop and over < 1:

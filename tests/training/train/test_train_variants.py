@@ -19,7 +19,10 @@ from train_script import arguments, curve, folder, only_run, runs_of, start, tra
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
+from stylecore.johnson.transform_net import TransformNet
 from training import objective
+from training.checkpoints import Trial
+from training.tracking import JournaledTracker
 from training.tracking.folders import sync
 from training.train import DivergedError
 
@@ -76,6 +79,21 @@ def test_compiling_without_a_compiler_is_one_sentence(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(StylecoreError, match="--compile needs a C"):
         train_here("--compile")
+
+
+def test_a_trial_whose_evaluation_failed_repeats_it(store: str, train_here: Callable[..., None]) -> None:
+    evaluated: list[int] = []
+
+    def evaluate(tracker: JournaledTracker, network: TransformNet, iteration: int) -> None:
+        evaluated.append(iteration)
+        if evaluated == [1, 2]:
+            raise StylecoreError("the disk is full.")
+
+    flags = ("--iterations", 2, "--checkpoints", 1, "--resume", "auto")
+    with pytest.raises(StylecoreError, match="full"):
+        train_here(*flags, trial=Trial({}, "", evaluate))
+    train_here(*flags, trial=Trial({}, "", evaluate))
+    assert evaluated == [1, 2, 2]
 
 
 def test_what_a_failing_store_missed_is_sent_later(
