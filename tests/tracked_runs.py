@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.tracking import JournaledTracker
+from training.tracking import JournaledTracker, sender, tracker
+
+# A wait ends with what it waits for. On a busy machine that may take minutes.
+sender.START_SECONDS = tracker.STOP_SECONDS = 300.0
 
 
 def start_run(
@@ -15,12 +18,12 @@ def start_run(
     run_id: str = "",
     tracking_uri: str | None = None,
     folder: Path | None = None,
-    end_seconds: float = 60.0,
+    end_seconds: float = 300.0,
     system_metrics: bool = False,
     **about: Any,
 ) -> JournaledTracker:
-    """Begin a run, or continue the run `run_id`; `about` is told to `describe`."""
-    tracker = JournaledTracker(
+    """Begin a run, or continue the run `run_id`; `about` is told to `describe`. The test ends it."""
+    run = JournaledTracker(
         folder,
         experiment=experiment,
         run_name=run_name,
@@ -29,12 +32,12 @@ def start_run(
         end_seconds=end_seconds,
         system_metrics=system_metrics,
     )
-    tracker.start()
+    run.start()
     if params:
-        tracker.store_init_configuration(params)
+        run.store_init_configuration(params)
     if about:
-        tracker.describe(**about)
-    return tracker
+        run.describe(**about)
+    return run
 
 
 def away(run_folder: Path, **settings: Any) -> JournaledTracker:

@@ -18,7 +18,6 @@ from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module
-from training.tracking import tracker as tracker_module
 from training.tracking.__main__ import main
 from training.tracking.delivery import words_of
 from training.tracking.folders import sync
@@ -153,7 +152,6 @@ def test_whatever_call_fails_a_run_arrives_exactly_once(
     """`done`: the store did what it was asked, and only its answer was lost."""
     monkeypatch.setattr(sender_module, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(sender_module, "LONGEST_PAUSE", 0.0)
-    monkeypatch.setattr(tracker_module, "STOP_SECONDS", 300.0)  # this is about what arrives, not about how soon
     torch.manual_seed(1)
     whole_run(tiny_style)
     undisturbed = all_of(store)

@@ -23,8 +23,18 @@ from training.tracking.folders import sync
 from training.tracking.store import connect
 
 
+def end_at_trouble(patch: pytest.MonkeyPatch) -> None:
+    """Let every wait end when the store has refused something, and not before."""
+    wait = sender_module.Sender.wait
+    patch.setattr(
+        sender_module.Sender,
+        "wait",
+        lambda sender, number, *_, **__: wait(sender, number, 300, give_up_in_trouble=True),
+    )
+
+
 def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setattr("training.tracking.folders.SYNC_SECONDS", 0.5)
+    end_at_trouble(monkeypatch)
     run = start_run(folder=tmp_path / "living")
     away(tmp_path / "away").finish()
     for arguments, sentence in (
@@ -100,12 +110,16 @@ def test_the_first_end_of_a_run_holds(store: str, tmp_path: Path, monkeypatch: p
     assert connect(store).get_run(run.run_id).info.status == "FINISHED"
 
 
-def test_a_run_that_is_deleted_meanwhile_waits_to_be_brought_back(store: str, tmp_path: Path, caplog):
-    run = start_run(folder=tmp_path, end_seconds=0.5)
+def test_a_run_that_is_deleted_meanwhile_waits_to_be_brought_back(
+    store: str, tmp_path: Path, caplog, monkeypatch: pytest.MonkeyPatch
+):
+    run = start_run(folder=tmp_path)
     client = connect(store)
     client.delete_run(run.run_id)
     run.log({"loss/total": 2.0}, 2)
-    run.finish()
+    with monkeypatch.context() as patch:
+        end_at_trouble(patch)
+        run.finish()
     assert "must be in the 'active' state" in caplog.text
     client.restore_run(run.run_id)
     assert sync(tmp_path) == 2
@@ -137,7 +151,7 @@ def test_a_preview_is_an_image_of_its_step(store: str, tmp_path: Path):
     pixels[0] = 2.0  # out of range before clamping, as a network in training gives it
     log_preview(run, "a b/c", pixels, 0)
     log_preview(run, "a b/c", pixels, 7)
-    run.flush()
+    run.finish()
     client = connect(store)
     names = sorted(f.path for f in client.list_artifacts(run.run_id, "images") if f.path.endswith(".png"))
     assert [name.split("+timestamp")[0] for name in names] == [
@@ -157,7 +171,7 @@ def test_a_checkpoint_is_a_registered_version_without_code(store: str, tiny_styl
     model = tiny_style()
     log_style(run, model, 10, {"loss/total": 0.5, "eval/content": 0.25})
     log_style(run, model, 20, {})
-    run.flush()
+    run.finish()
     assert run.versions == {10: "1", 20: "2"}
 
     client = connect(store)
@@ -192,7 +206,8 @@ def test_a_champion_stays_when_another_run_is_registered(store: str, tiny_style)
     log_style(first, tiny_style(), 10, {})
     first.flush()
     log_style(second, tiny_style(), 10, {})
-    second.flush()
+    for run in (first, second):
+        run.finish()
     aliases = connect(store).get_registered_model("tiny_waves").aliases
     assert aliases == {"champion": 1, "iterations-10": 2}
 
