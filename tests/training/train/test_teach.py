@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked
 import numpy as np
@@ -19,6 +20,7 @@ from stylecore.johnson.style_model import StyleModel
 from stylecore.library import write_alias
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.weights import find_weights
+from training import state
 from training.config import TrainConfig
 from training.registry import Registry
 from training.state import ENOUGH, ENOUGH_SHARE, LEAST_REST, Clock, newest_state, read_state
@@ -102,7 +104,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     assert "--style my_stripes" in second.wait()
     after = read_state(newest_state(folder)).progress
     assert after.iteration > before.iteration
-    assert after.seconds == pytest.approx(6, abs=2)
+    assert 6 <= after.seconds < 60
 
     client, run = only_run(store)
     assert run.info.status == "FINISHED"
@@ -197,20 +199,23 @@ def test_a_folder_of_another_painting_is_refused(
     assert "the lesson of another painting" in capsys.readouterr().err
 
 
-def test_the_clock_counts_over_resumes_and_ends_early_when_it_is_enough(tmp_path: Path) -> None:
+def test_the_clock_counts_over_resumes_and_ends_early_when_it_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     config = TrainConfig(name="night", minutes=10, iterations=10**6, output_dir=str(tmp_path))
     config.folder.mkdir()
-    assert Clock(config, 300).share(1) == pytest.approx(0.5, abs=0.01)
+    assert Clock(config, 300).share(1) == 0.5
     assert Clock(config, 600).share(1) >= 1
     assert Clock(config, 0).share(10**6) == 1
     (config.folder / ENOUGH).touch()
-    assert Clock(config, 90).share(1) == pytest.approx(ENOUGH_SHARE, abs=0.01)
-    assert Clock(config, 95).share(1) == pytest.approx(0.95, abs=0.01)  # after a resume the end is the same
+    assert Clock(config, 90).share(1) == ENOUGH_SHARE
+    assert Clock(config, 95).share(1) == 0.95  # after a resume the end is the same
     (config.folder / ENOUGH).write_text("")
     assert Clock(config, 0).seconds_left(1, 1.0) <= 600
     clock = Clock(config, 0)
     assert clock.share(0) < 1
-    assert clock.seconds_left(0, 1.0) == pytest.approx(LEAST_REST, abs=0.5)
+    assert clock.seconds_left(0, 1.0) == LEAST_REST
     shutil.rmtree(config.folder)
     assert Clock(replace(config, minutes=0), 10**6).share(5) == 5e-6
 
