@@ -132,6 +132,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
         model = make_style(step, name="night", title="The Night")
         log_style(run, StyleModel(model.network, replace(model.card, iterations=step)), step, {"loss/total": 1.0})
     run.finish()
+    monkeypatch.setattr("demo.services.registry_catalogue.PATIENCE", 300)
     catalogue: Catalogue = RegistryCatalogue(store, seconds_between_reads=0)
     (entry,) = catalogue.styles()
     assert (entry.name, entry.title, len(entry.versions)) == ("night", "The Night", 2)
@@ -157,10 +158,11 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
         demo.close()
 
     # A store that hangs is not waited for; one that fails: what is known is still served, and said to be old.
-    monkeypatch.setattr("demo.services.registry_catalogue.PATIENCE", 0.05)
     versions, hanging = catalogue._registry.versions, threading.Event()  # type: ignore[attr-defined]
     catalogue._registry.versions = lambda: (hanging.wait(300), versions())[1]  # type: ignore[attr-defined]
-    assert catalogue.open("night").card.iterations == 20
+    with monkeypatch.context() as impatient:
+        impatient.setattr("demo.services.registry_catalogue.PATIENCE", 0.05)
+        assert catalogue.open("night").card.iterations == 20
     hanging.set()
     catalogue._reading.join()  # type: ignore[attr-defined]
 
