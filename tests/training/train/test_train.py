@@ -22,6 +22,7 @@ from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from training import train as train_module
 from training.config import REPOSITORY
+from training.tracking.folders import sync
 
 pytestmark = pytest.mark.slow
 
@@ -149,11 +150,12 @@ def test_a_signal_saves_the_state_and_marks_the_run_killed(
     assert "--resume auto" in output
     assert "Traceback" not in output
     assert sorted((folder / "runs" / "stripes").glob("state-*"))[-1].name > "state-0000001.safetensors"
+    sync(folder / "runs" / "stripes")  # a stopped run does not wait long for its store
     assert only_run(store)[1].info.status == "KILLED"
 
 
 def test_a_signal_stops_the_evaluation_too(
-    store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    folder: Path, store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*arguments: object) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -161,6 +163,7 @@ def test_a_signal_stops_the_evaluation_too(
     monkeypatch.setattr(train_module, "evaluate_checkpoints", interrupted)
     with pytest.raises(train_module.Stopped, match="its evaluation was stopped"):
         train_here("--iterations", 1)
+    sync(folder / "runs" / "stripes")
     client, run = only_run(store)
     assert run.info.status == "KILLED"
     assert len(client.search_model_versions("name='stripes'")) == 1
