@@ -173,6 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     given = given_settings(options)
+    if options.sheet and not options.paintings:
+        raise StylecoreError("--sheet shows what was made of a painting; name that painting.")
     vgg = load_vgg("vgg19")
     try:
         for painting in options.paintings:

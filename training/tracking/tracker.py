@@ -248,7 +248,7 @@ class JournaledTracker(GeneralTracker):
         numbers, texts = numbers_and_texts(values, self._warn_once)
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
         if numbers:
-            self._record("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
+            self._record("metrics", {"values": plain_numbers(numbers), "step": int(step), "time": now}, at_once=False)
         if texts:
             self._record("about", {"tags": texts})
 
@@ -303,7 +303,7 @@ class JournaledTracker(GeneralTracker):
         journal = self._open_journal()
         if journal is None:
             return
-        now, linked = milliseconds(), []
+        now, step, linked = milliseconds(), int(step), []
         model = model or ModelDescription(re.sub(r"[/:]", "_", self._run_name), "", "checkpoint", "weights")
         for name, value in (metrics or {}).items():
             last_step, last_value, last_time = self._latest.get(name, (None, None, now))
@@ -316,7 +316,7 @@ class JournaledTracker(GeneralTracker):
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
         """Log metrics of the checkpoint of this step, for its LoggedModel and for the run."""
         numbers = {name: float(value) for name, value in values.items()}
-        self._record("evaluation", {"values": plain_numbers(numbers), "step": step, "time": milliseconds()})
+        self._record("evaluation", {"values": plain_numbers(numbers), "step": int(step), "time": milliseconds()})
 
     def flush(self, seconds: float = END_SECONDS) -> None:
         """Wait until everything has arrived; TrackingError when the time is over (nothing is lost)."""

@@ -92,3 +92,8 @@ def test_the_table_has_what_was_measured(tmp_path: Path) -> None:
         ["base", "7", "0.250", "1.200", "30"],
         ["nearest", "7", "0.200", "1.200", "30"],
     ]
+
+
+def test_a_sheet_without_a_painting_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert starts.main(["--sheet", str(tmp_path / "sheet.jpg")]) == 2
+    assert "name that painting" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tracked_runs import away
 
@@ -30,7 +31,7 @@ def test_it_imports_nothing_of_the_rest() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     others = [name for name in json.loads(run.stdout) if not f"{name}.".startswith("training.tracking.")]
-    assert others == ["training"]  # the package itself, which is empty
+    assert others == ["training"]  # the package itself
     assert not issubclass(TrackingError, StylecoreError)
 
 
@@ -41,7 +42,8 @@ def test_any_file_of_weights_can_be_a_checkpoint(store: str, tmp_path: Path) -> 
     about = ModelDescription(
         "forest", "A forest of trees", "classifier", "trees", {"depth": "4"}, {"notes.txt": "oak"}
     )
-    run.log_checkpoint(weights, 3, about, {"loss/total": 1.0})
+    run.log_checkpoint(weights, np.int64(3), about, {"loss/total": 1.0})  # as steps of other libraries are
+    run.log_evaluation({"eval/total": 2.0}, np.int64(3))
     weights.unlink()
     run.finish()
     sync(tmp_path)
@@ -52,6 +54,7 @@ def test_any_file_of_weights_can_be_a_checkpoint(store: str, tmp_path: Path) -> 
     assert {path.name for path in folder.iterdir()} == {"MLmodel", "forest.bin", "notes.txt"}
     assert (folder / "forest.bin").read_bytes() == b"weights"
     (model,) = client.search_logged_models([client.get_experiment_by_name("johnson").experiment_id])
+    assert {metric.key: metric.value for metric in model.metrics} == {"loss/total": 1.0, "eval/total": 2.0}
     assert (model.model_type, model.params) == ("classifier", {"iterations": "3", "depth": "4"})
 
 
