@@ -103,6 +103,8 @@ class Limits:
 
 
 def check_range(what: str, value: float, least: float, most: float) -> None:
-    """Raise StylecoreError for a number beyond the limits."""
+    """Raise StylecoreError for a number beyond the limits, or for what is none: programs may send anything."""
+    if not isinstance(value, int | float):
+        raise StylecoreError(f"the {what} must be a number, not {value!r}.")
     if not least <= value <= most:  # false for NaN too
         raise StylecoreError(f"the {what} may be {least:g} to {most:g} here, not {value:g}.")

@@ -74,6 +74,7 @@ class Stylized:
 
     def finish(self, strength: float, keep_colors: bool) -> Tensor:
         """The picture to show, (3, H, W) in [0, 1]; the network is not asked again."""
+        check_range("strength", strength, 0, 1)
         return blend(self.content / 255, self.stylized / 255, strength, keep_colors=keep_colors)
 
     @property
@@ -196,11 +197,7 @@ class Stylizer:
         limits = self.limits
         if longest_side is None:
             return limits.stylize_side
-        if not limits.smallest_side <= longest_side <= limits.stylize_max_side:  # false for NaN too
-            raise StylecoreError(
-                f"the longest side may be {limits.smallest_side} to {limits.stylize_max_side} pixels here, "
-                f"not {longest_side:g}."
-            )
+        check_range("longest side", longest_side, limits.smallest_side, limits.stylize_max_side)
         return int(longest_side)
 
     def check_brush(self, brush: float) -> None:

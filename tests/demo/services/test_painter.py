@@ -119,6 +119,7 @@ def test_the_command_line_is_understood_and_means_the_same(painter: Painter, pho
         ({"steps": 10_000}, "the number of steps may be 1 to 500 here, not 10000"),
         ({"longest_side": 5000}, "the longest side may be 16 to 1024 here"),
         ({"balance": float("nan")}, "the balance may be"),
+        ({"steps": None}, "the number of steps must be a number, not None"),
         ({"start": "nothing"}, "start 'nothing' is unknown"),
     ],
 )

@@ -147,8 +147,9 @@ def test_a_large_photo_is_reduced_and_the_page_says_so(stylizer: Stylizer, tmp_p
     [
         ("nope", "champion", 96, "there is no style 'nope'; the styles are night, wave"),
         ("night", "7", 96, "has no version '7'"),
-        ("night", "champion", 4096, "16 to 128 pixels here, not 4096"),
+        ("night", "champion", 4096, "16 to 128 here, not 4096"),
         ("night", "champion", float("nan"), "not nan"),
+        ("night", "champion", "large", "the longest side must be a number, not .large."),
     ],
 )
 def test_wrong_wishes_are_one_sentence(
