@@ -2,7 +2,7 @@
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,11 @@ def version_choices(entry: StyleEntry) -> list[tuple[str, str]]:
     return [default, *((version_label(entry, version), version) for version in others)]
 
 
+def mix_choices(entries: Iterable[StyleEntry]) -> list[tuple[str, str]]:
+    """Labels and names for the dropdown of the second style."""
+    return [NO_MIX, *((entry.title, entry.name) for entry in entries)]
+
+
 def about(card: StyleCard) -> str:
     """What the style is and how its network came about, as HTML."""
     painting = ", ".join(part for part in (card.title, card.artist, card.year) if part)
@@ -81,6 +86,13 @@ class FirstTab:
     photo: gr.Image
     cards: gr.HTML
     style: gr.State
+
+
+@dataclass
+class Newest:
+    """When the page last asked for a result, in milliseconds of its own clock."""
+
+    asked: float = 0.0
 
 
 def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserState | None = None) -> FirstTab:
@@ -136,8 +148,15 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style, mix, share)
 
+    def open_link(request: gr.Request, token: str = "") -> tuple[Any, ...]:
+        """The settings of the link. They come before its style, whose change paints with what is set then."""
+        entries = catalogue.styles(owner_of(token))
+        linked = settings_of_link(dict(request.query_params), catalogue, limits)
+        other = gr.Dropdown(mix_choices(entries), value=linked.mix)
+        return linked.share, linked.strength, linked.brush, linked.longest_side, linked.keep_colors, other
+
     def show_styles(request: gr.Request, token: str = "") -> Iterator[tuple[Any, ...]]:
-        """The cards, and the settings of the link; while styles are on their way, again whenever one is there."""
+        """The cards, and the style of the link; while styles are on their way, again whenever one is there."""
         linked = settings_of_link(dict(request.query_params), catalogue, limits)
         chosen, shown = "", None
         while True:
@@ -149,22 +168,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 first = not chosen
                 if first and loading:  # what the link asks for may be there now
                     linked = settings_of_link(dict(request.query_params), catalogue, limits)
-                mix_with = {"value": linked.mix} if first else {}
                 chosen = chosen or linked.style or next((entry.name for entry in entries), "")
-                settings = (
-                    chosen,
-                    *_of_style(catalogue, chosen, linked.version),
-                    linked.share,
-                    linked.strength,
-                    linked.brush,
-                    linked.longest_side,
-                    linked.keep_colors,
-                )
                 yield (
                     style_cards(entries, chosen),
                     gr.Markdown(notice, visible=bool(notice)),
-                    *(settings if first else (gr.skip(),) * len(settings)),
-                    gr.Dropdown([NO_MIX, *((entry.title, entry.name) for entry in entries)], **mix_with),
+                    *((chosen, *_of_style(catalogue, chosen, linked.version)) if first else (gr.skip(),) * 3),
+                    gr.Dropdown(mix_choices(entries)),
                 )
             if not loading:
                 return
@@ -197,21 +206,21 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             gr.DownloadButton(value=shown.jpeg, interactive=True),
         )
 
-    def answer_or_say_why_not(*wanted: Any) -> tuple[Any, ...]:
+    def answer_or_say_why_not(newest: Newest, asked: float, *wanted: Any) -> tuple[Any, ...]:
+        newest.asked = max(newest.asked, asked)
         try:
-            return answer(*wanted)
+            shown = answer(*wanted)
         except Exception as error:  # one that is raised would lie over the status, and leave old files to download
             off = gr.DownloadButton(interactive=False)
-            return gr.skip(), failed(sentence_of(error)), off, off
+            shown = gr.skip(), failed(sentence_of(error)), off, off
+        # What was asked for meanwhile may have been answered from memory, and is not painted over.
+        return shown if asked == newest.asked else (gr.skip(),) * len(shown)
 
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
-    linked = [share, strength, brush, longest_side, keep_colors]
-    page.load(
-        plainly(show_styles),
-        [token] if token else None,
-        [styles, notice, style, version, card, *linked, mix],
-        **setting_style,
+    tokens = [token] if token else None
+    page.load(plainly(open_link), tokens, [share, strength, brush, longest_side, keep_colors, mix], **QUIET).then(
+        plainly(show_styles), tokens, [styles, notice, style, version, card, mix], **setting_style
     )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
     samples.select(plainly(pick_sample), None, [photo], **QUIET)
@@ -222,17 +231,29 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), **QUIET)
     run: dict[str, Any] = {
         "fn": answer_or_say_why_not,
-        "inputs": [photo, style, version, longest_side, strength, keep_colors, brush, mix, share],
+        "inputs": [
+            gr.State(Newest()),
+            gr.Number(visible=False),
+            photo,
+            style,
+            version,
+            longest_side,
+            strength,
+            keep_colors,
+            brush,
+            mix,
+            share,
+        ],
         "outputs": [result, status, png, jpeg],
+        "js": script("when_asked"),
         "show_progress": "minimal",
         "show_progress_on": [status],
         "api_visibility": "private",
         # Whoever asks again before the answer is there gets the answer to what was asked last.
         "trigger_mode": "always_last",
     }
-    # `mix.change` also after a link: the change of the style may come before the page has the link's second style.
     gr.on(
-        [style.change, photo.change, version.input, longest_side.release, brush.release, mix.change, share.release],
+        [style.change, photo.change, version.input, longest_side.release, brush.release, mix.input, share.release],
         **run,
         concurrency_id=MODEL,
     )

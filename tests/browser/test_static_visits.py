@@ -155,9 +155,11 @@ def test_a_new_version_takes_no_file_of_the_one_before(browser: Any, folder: Pat
     worker = (served / "sw.js").read_text()
     (served / "sw.js").write_text(worker.replace("stylecore-", "stylecore-new-", 1))
     page = visit()
-    page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting")
-    page.close()
-    page = visit()
+    waiting = "async () => Boolean((await navigator.serviceWorker.getRegistration()).waiting)"
+    page.wait_for_function(waiting)
+    while page.evaluate(waiting):  # the new one begins when the last page of the old one is gone
+        page.close()
+        page = visit()
     shown = page.evaluate("async () => (await fetch('styles/sea-preview.jpg')).text()")
     context.close()
     close(server)

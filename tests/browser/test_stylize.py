@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.services.stylize import Stylized
 from stylecore.inference.engine import Engine
 from stylecore.pictures.read import save_picture
 from tests.browser.conftest import PATIENCE
@@ -132,12 +133,44 @@ def test_a_sheet_ends_with_the_tab_that_asked_for_it(
     before = held.runs
     ann.get_by_role("button", name="Make the sheet").click()
     until(lambda: held.runs == before + 1, ann)
+    wait_for_status(ann, "sheet-status", "0 of 2 styles")  # the server learns of the end from what tells Ann this
     ann.close()
     jobs = served[0]._queue.active_jobs
     until(lambda: not any(event.alive for events in jobs if events for event in events), bob)  # the server knows
     held.go.set()
     until(lambda: not any(jobs), bob)
     assert held.runs == before + 1
+
+
+def test_a_late_answer_does_not_replace_a_newer_one(
+    open_page: OpenPage, served: tuple[gr.Blocks, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+    wait_for_status(page, "status", "The Night")
+    page.set_input_files("#photo input[type=file]", new_photo(tmp_path, 6, (70, 80)))
+    wait_for_status(page, "status", f"80 {TIMES} 70 pixels")
+    reached, go = threading.Event(), threading.Event()
+    original = Stylized.finish
+
+    def finish(result: Stylized, strength: float, keep_colors: bool) -> torch.Tensor:
+        if strength == 1:
+            reached.set()
+            go.wait(300)
+        return original(result, strength, keep_colors)
+
+    monkeypatch.setattr(Stylized, "finish", finish)
+    try:
+        page.get_by_role("radio", name="The Wave").check(force=True)
+        until(reached.is_set, page)
+        page.get_by_label("number input for Strength of the style").fill("0.5")
+        page.keyboard.press("Tab")
+        wait_for_status(page, "status", "The Wave")
+        newer = source_of(page, "#result img")
+    finally:
+        go.set()
+    until(lambda: not any(served[0]._queue.active_jobs), page)
+    page.wait_for_timeout(500)  # for an answer that is on its way
+    assert source_of(page, "#result img") == newer
 
 
 def test_the_webcam_is_painted_live_and_stops_by_itself(open_page: OpenPage) -> None:
