@@ -147,8 +147,9 @@ def test_a_late_answer_does_not_replace_a_newer_one(
 ) -> None:
     page = open_page()
     wait_for_status(page, "status", "The Night")
+    sample = wait_for_change(page, "#result img", "")
     page.set_input_files("#photo input[type=file]", new_photo(tmp_path, 6, (70, 80)))
-    wait_for_status(page, "status", f"80 {TIMES} 70 pixels")
+    older = wait_for_change(page, "#result img", sample)
     reached, go = threading.Event(), threading.Event()
     original = Stylized.finish
 
@@ -164,8 +165,7 @@ def test_a_late_answer_does_not_replace_a_newer_one(
         until(reached.is_set, page)
         page.get_by_label("number input for Strength of the style").fill("0.5")
         page.keyboard.press("Tab")
-        wait_for_status(page, "status", "The Wave")
-        newer = source_of(page, "#result img")
+        newer = wait_for_change(page, "#result img", older)
     finally:
         go.set()
     until(lambda: not any(served[0]._queue.active_jobs), page)
