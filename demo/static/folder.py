@@ -12,7 +12,7 @@ import gradio as gr
 from demo.services.catalogue import BundleCatalogue, Catalogue, StyleEntry
 from demo.static.runtime import write_runtime
 from stylecore.errors import StylecoreError
-from stylecore.inference.engine import RECEPTIVE_RADIUS_OF_OTHER_LAYERS, border_of
+from stylecore.inference.engine import ALIGNMENT, RECEPTIVE_RADIUS_OF_OTHER_LAYERS, border_of, crop_of
 from stylecore.inference.onnx_graph import export_onnx
 from stylecore.johnson.instance_norm import InstanceNorm
 from stylecore.pictures.read import encode_picture, load_picture
@@ -92,6 +92,8 @@ def _fill(file: Path, key: str, value: str) -> None:
 def _write_style(folder: Path, catalogue: Catalogue, entry: StyleEntry) -> dict[str, Any]:
     """The network in 8 bits, also for tiles, and its pictures; returns what the page knows of it."""
     model = catalogue.open(entry.name)
+    fixed = model.card.network.normalization == "batch"  # its statistics are; one file serves whole pictures and tiles
+    crop = 0 if fixed else crop_of(model.card.network)
     about: dict[str, Any] = {
         "name": entry.name,
         "title": entry.title,
@@ -99,13 +101,14 @@ def _write_style(folder: Path, catalogue: Catalogue, entry: StyleEntry) -> dict[
         "file": f"styles/{entry.name}.onnx",
         "tiles": f"styles/{entry.name}-tiles.onnx",
         "border": border_of(model.card.network),
+        "cropped": ALIGNMENT * crop,
         "noise": model.card.network.input_noise,
         "side": model.card.painted_side,
         "radius": model.card.network.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS,
     }
-    (folder / about["file"]).write_bytes(export_onnx(model, "int8"))
-    if model.card.network.normalization == "batch":
-        del about["tiles"]  # its statistics are fixed already
+    (folder / about["file"]).write_bytes(export_onnx(model, "int8", crop=crop))
+    if fixed:
+        del about["tiles"]
     else:
         (folder / about["tiles"]).write_bytes(export_onnx(model, "int8", tiles=True))
         norms = (module for module in model.network.modules() if isinstance(module, InstanceNorm))

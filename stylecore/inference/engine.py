@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import platform
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -41,6 +42,9 @@ BORDER_OF_LARGE_STROKES = 28
 """The border for networks with input noise: their strokes are larger, and with 20 pixels or less a row of them follows
 the edges. With 28 the pictures look as with 40."""
 
+BORDER_OF_UPSAMPLING = 8
+"""What is left of that border behind the residual blocks; the layers behind them look 7 pixels far."""
+
 LARGEST_WHOLE = 4_000_000
 """Pixels of the largest picture that the network gets as a whole; PyTorch needs 3 GB for it."""
 
@@ -61,8 +65,8 @@ class Engine:
 
     The picture is extended by reflection before the network, and the result is cropped, for two reasons: the network
     changes sizes that are not multiples of 4, and its own padding leaves a visible frame. For networks with reflection
-    padding a small border is enough. For networks with zero padding the border is larger than the radius of the
-    receptive field.
+    padding a small border is enough, and most of it ends in front of the upsampling, whose layers take a third of the
+    time. For networks with zero padding the border is larger than the radius of the receptive field.
 
     Pictures of more than `LARGEST_WHOLE` pixels are stylized in tiles that share their statistics (tiling.py): there
     are no seams, and memory grows only with the picture and its result. The statistics are estimated from samples, so
@@ -93,7 +97,7 @@ class Engine:
         self.card = model.card
         self.config = model.card.network
         self.runtime: Runtime
-        self._stylize: Callable[[Tensor], Tensor]
+        self._stylize: Callable[[Tensor, slice, slice], Tensor]
         self.runtime, self._stylize = choose_runtime(self.model, self.device, runtime, streams)
         self.streams = 1 if self.runtime == "torch" else streams
 
@@ -152,9 +156,8 @@ class Engine:
             if pixels.ndim == 3:
                 return self._paint_by_tiles(batch[0], progress)
             return torch.stack([self._paint_by_tiles(picture, progress) for picture in batch])
-        extended, top, left = frame(batch.to(self.device), self.config)
-        stylized = self._stylize(extended)[..., top : top + height, left : left + width]
-        stylized = _on_its_own(stylized)
+        extended, begin = frame(batch.to(self.device), self.config)
+        stylized = self._stylize(extended, slice(begin, begin + height), slice(begin, begin + width))
         return stylized if pixels.ndim == 4 else stylized.squeeze(0)
 
     def _paint_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
@@ -180,16 +183,19 @@ def _check_shape(pixels: Tensor) -> None:
 
 def choose_runtime(
     model: StyleModel, device: torch.device, wanted: str, streams: int = 1
-) -> tuple[Runtime, Callable[[Tensor], Tensor]]:
-    """The runtime's name, and the network in it: (N, 3, H, W) to the same shape, H and W multiples of 4.
+) -> tuple[Runtime, Callable[[Tensor, slice, slice], Tensor]]:
+    """The runtime's name, and the network in it with its crop (`crop_of`): the pixels (N, 3, H, W), H and W multiples
+    of 4, and the rows and columns of its result that are wanted, on the CPU.
 
     Raises:
         StylecoreError: when there is no such runtime, or it cannot run the network; "auto" finds one that can.
     """
     if wanted not in RUNTIMES:
         raise StylecoreError(f"there is no runtime {wanted!r}; choose one of {', '.join(RUNTIMES)}.")
+    crop = crop_of(model.card.network)
+    in_torch = partial(_in_torch, model.network, crop)
     if wanted == "torch" or (wanted == "auto" and (device.type != "cpu" or not openvino_runtime.is_installed())):
-        return "torch", model.network
+        return "torch", in_torch
     if device.type != "cpu":
         raise StylecoreError(f"the runtime {wanted} computes only on the CPU, not on {device}; choose torch or auto.")
     quantization = model.quantization if wanted != "openvino" else None
@@ -202,13 +208,18 @@ def choose_runtime(
         quantization = None
     try:
         ranges = None if quantization is None else quantization.ranges
-        network = openvino_runtime.OpenVinoNetwork(model.network, ranges, streams=streams)
+        network = openvino_runtime.OpenVinoNetwork(model.network, ranges, crop=crop, streams=streams)
         return "openvino" if ranges is None else "openvino-int8", network
     except StylecoreError as error:
         if wanted != "auto":
             raise
         _log.warning("%s is run by PyTorch: %s", model.card.name, error)
-        return "torch", model.network
+        return "torch", in_torch
+
+
+def _in_torch(network: TransformNet, crop: int, pixels: Tensor, rows: slice, columns: slice) -> Tensor:
+    wanted = network(pixels, crop)[..., rows, columns].detach().to("cpu", torch.float32)
+    return torch.from_numpy(np.ascontiguousarray(wanted.numpy()))  # on its own, copied by one thread as in `_reflect`
 
 
 def network_on(device: torch.device, network: TransformNet) -> TransformNet:
@@ -219,15 +230,19 @@ def network_on(device: torch.device, network: TransformNet) -> TransformNet:
     return copy.deepcopy(network).to(device)
 
 
-def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int, int]:
-    """Extend (N, 3, H, W) by the network's border; returns it with the first row and column of the picture."""
+def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int]:
+    """Extend (N, 3, H, W) by the network's border.
+
+    Returns:
+        The network's input, and the row and column at which the picture begins in its output with `crop_of`.
+    """
     height, width = pixels.shape[-2:]
     border = border_of(config)
     extended = extend(pixels, border, border + -width % ALIGNMENT, border, border + -height % ALIGNMENT)
     if config.padding == "reflect-start":
         # The network reflects and crops by itself; it only needs enough pixels to reflect.
         extended = _at_least(extended, config.border + 1)
-    return extended, border, border
+    return extended, border - ALIGNMENT * crop_of(config)
 
 
 def border_of(config: TransformNetConfig) -> int:
@@ -237,6 +252,11 @@ def border_of(config: TransformNetConfig) -> int:
     if config.padding == "reflect-start":  # the network itself adds the border of the residual blocks
         return RECEPTIVE_RADIUS_OF_OTHER_LAYERS
     return config.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS
+
+
+def crop_of(config: TransformNetConfig) -> int:
+    """The crop of `TransformNet.forward` with which a network is run."""
+    return (border_of(config) - BORDER_OF_UPSAMPLING) // ALIGNMENT if config.padding == "reflect" else 0
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -278,11 +298,6 @@ def _reflect(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Te
     extended[..., : rows.start, :] = np.flip(extended[..., top + 1 : 2 * top + 1, :], -2)
     extended[..., rows.stop :, :] = np.flip(extended[..., rows.stop - 1 - bottom : rows.stop - 1, :], -2)
     return torch.from_numpy(extended)
-
-
-def _on_its_own(pixels: Tensor) -> Tensor:
-    """A copy on the CPU in float32, without the rest of a larger tensor; also with one thread."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.detach().to("cpu", torch.float32).numpy()))
 
 
 def _at_least(pixels: Tensor, side: int) -> Tensor:

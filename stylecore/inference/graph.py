@@ -38,9 +38,12 @@ Zeros = tuple[tuple[int, int], tuple[int, int]]
 """((top, bottom), (left, right)): numbers of zeros beside a picture."""
 
 
-def write_network(network: TransformNet, operators: "Operators", pixels: str) -> str:
-    """Add the network of the value `pixels` (N, 3, H, W), H and W multiples of 4; returns the name of the result."""
-    return _Writer(network, operators).write(pixels)
+def write_network(network: TransformNet, operators: "Operators", pixels: str, crop: int = 0) -> str:
+    """Add the network of the value `pixels` (N, 3, H, W), H and W multiples of 4; returns the name of the result.
+
+    `crop` is that of `TransformNet.forward`.
+    """
+    return _Writer(network, operators).write(pixels, crop)
 
 
 class _Writer:
@@ -52,7 +55,7 @@ class _Writer:
         self.config = network.config
         self.names = {module: name for name, module in network.named_modules()}
 
-    def write(self, pixels: str) -> str:
+    def write(self, pixels: str, crop: int) -> str:
         ops, config = self.ops, self.config
         network: Any = self.network  # for mypy, the layers of nn.Sequential are only modules
         values = pixels
@@ -69,6 +72,7 @@ class _Writer:
         for block in network.residual_blocks:
             change = self.convolution_layer(self.convolution_layer(values, block.first), block.second)
             values = ops.add(ops.crop(values, block.crop) if block.crop else values, change)
+        values = ops.crop(values, crop) if crop else values
         *upsampling, last = network.decoder
         for layer in upsampling:
             values = self.upsampling_layer(values, layer)

@@ -28,7 +28,7 @@ INPUT, OUTPUT = "pixels", "stylized"
 HELD, STATISTICS, MEASURED = "held", "statistics", "measured"
 
 
-def export_onnx(model: StyleModel, weights: Weights = "float16", *, tiles: bool = False) -> bytes:
+def export_onnx(model: StyleModel, weights: Weights = "float16", *, tiles: bool = False, crop: int = 0) -> bytes:
     """The network as the bytes of an ONNX file: `pixels` (N, 3, H, W) to `stylized`, RGB in [0, 1].
 
     N, H and W are dynamic; H and W are multiples of 4. The file's metadata has the style's card. The network alone is
@@ -39,23 +39,24 @@ def export_onnx(model: StyleModel, weights: Weights = "float16", *, tiles: bool 
         tiles: for large pictures in tiles (tiling.py). The graph has more inputs, `held` (true or false) and
             `statistics` (2, C, 1, 1), means and variances of all instance normalizations, and one more output,
             `measured`, of that shape. When `held` is false, the statistics are those of all N pictures together.
+        crop: as in `TransformNet.forward`; `engine.crop_of` is that of the engine.
 
     Raises:
         StylecoreError: when a weight does not fit into float16.
     """
     operators = OperatorsForTiles(weights) if tiles else Operators(weights)
-    file = onnx_model(model.network, operators, model.card.name)
+    file = onnx_model(model.network, operators, model.card.name, crop)
     helper.set_model_props(file, {CARD_KEY: model.card.to_json()})
     onnx.checker.check_model(file)
     return file.SerializeToString(deterministic=True)
 
 
-def onnx_model(network: TransformNet, operators: "Operators", name: str) -> onnx.ModelProto:
+def onnx_model(network: TransformNet, operators: "Operators", name: str, crop: int = 0) -> onnx.ModelProto:
     """The network as an ONNX model, by operators that have no nodes yet."""
-    result = write_network(network, operators, INPUT)
+    result = write_network(network, operators, INPUT, crop)
     sides: list[Any] = ["N", 3, "H", "W"]
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, sides)]
-    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, sides)]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", 3, None, None] if crop else sides)]
     operators.node("Identity", [result], OUTPUT)
     if isinstance(operators, OperatorsForTiles):
         shape = [2, operators.channels, 1, 1]

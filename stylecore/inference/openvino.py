@@ -4,8 +4,10 @@ import contextlib
 import importlib.util
 import queue
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +17,9 @@ from stylecore.files import default_cache
 from stylecore.inference.folding import Array
 from stylecore.inference.openvino_graph import Ranges, build_graph, convolution_names, core
 from stylecore.johnson.transform_net import TransformNet
+
+Result = TypeVar("Result")
+EVERY = slice(None)
 
 CACHED_BYTES = 256_000_000
 """Limit for the cache of compiled networks; each has 2 to 7 MB."""
@@ -34,6 +39,7 @@ class OpenVinoNetwork:
         network: of any form; computed in evaluation mode.
         ranges: the convolutions to compute in 8 bits; the others are in floating point.
         watch: compile for `input_ranges`.
+        crop: as in `TransformNet.forward`.
         streams: pictures that are computed at the same time, each by its share of the threads. One picture takes
             longer then, but many take less: threads do not wait for each other after every layer.
 
@@ -42,30 +48,36 @@ class OpenVinoNetwork:
     """
 
     def __init__(
-        self, network: TransformNet, ranges: Ranges | None = None, *, watch: bool = False, streams: int = 1
+        self,
+        network: TransformNet,
+        ranges: Ranges | None = None,
+        *,
+        watch: bool = False,
+        crop: int = 0,
+        streams: int = 1,
     ) -> None:
         if not is_installed():
             raise StylecoreError("OpenVINO is not installed; `pip install openvino onnx`, or choose another runtime.")
         self._names = convolution_names(network)
-        self._compiled = _compile(network, ranges, watch, streams)
+        self._compiled = _compile(partial(build_graph, network, ranges, watch=watch, crop=crop), bool(ranges), streams)
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(streams):
             self._requests.put(self._compiled.create_infer_request())
         self._streams = streams
         self._releasing = threading.Lock()
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Run the network: (N, 3, H, W) on the CPU, H and W multiples of 4, to the same shape.
+    def __call__(self, pixels: Tensor, rows: slice = EVERY, columns: slice = EVERY) -> Tensor:
+        """Some rows and columns of the network's result for (N, 3, H, W) on the CPU, H and W multiples of 4.
 
         Raises:
             StylecoreError: when OpenVINO fails, for instance because there is too little memory.
         """
-        return torch.from_numpy(self._run(pixels)[0])
+        return torch.from_numpy(self._run(pixels, lambda results: results[0][..., rows, columns].copy()))
 
     def input_ranges(self, pixels: Tensor) -> dict[str, tuple[float, float]]:
         """The least and largest input value of each convolution for these pixels."""
-        _, least, largest = self._run(pixels)
-        return dict(zip(self._names, zip(least.tolist(), largest.tolist(), strict=True), strict=True))
+        least, largest = self._run(pixels, lambda results: [each.tolist() for each in results[1:]])
+        return dict(zip(self._names, zip(least, largest, strict=True), strict=True))
 
     def release_memory(self) -> None:
         """Free the memory reserved for the next picture: 350 MB after one of 1024 x 768."""
@@ -75,18 +87,20 @@ class OpenVinoNetwork:
             for request in idle:
                 self._requests.put(request)
 
-    def _run(self, pixels: Tensor) -> list[Array]:
+    def _run(self, pixels: Tensor, take: Callable[[list[Array]], Result]) -> Result:
+        """What is taken of the results, whose memory the next picture gets."""
         request = self._requests.get()  # waits until one is idle
         try:
-            results = request.infer([pixels.detach().contiguous().numpy()], share_inputs=True)
-            return [results[output] for output in self._compiled.outputs]
+            given = [pixels.detach().contiguous().numpy()]
+            results = request.infer(given, share_inputs=True, share_outputs=True)
+            return take([results[output] for output in self._compiled.outputs])
         except RuntimeError as error:
             raise StylecoreError(f"OpenVINO failed: {_first_line(error)}.") from error
         finally:
             self._requests.put(request)
 
 
-def _compile(network: TransformNet, ranges: Ranges | None, watch: bool, streams: int) -> Any:
+def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -96,10 +110,10 @@ def _compile(network: TransformNet, ranges: Ranges | None, watch: bool, streams:
     try:
         with _FIRST_USE:
             runtime = core()
-        graph = build_graph(network, ranges, watch=watch)
+        graph = build()
         # Beside 8-bit convolutions the time is spent on reading and writing: bfloat16 halves it and loses no more
         # precision than 8 bits. It is slow without hardware support, and float32 networks stay in float32.
-        in_half = bool(ranges) and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        in_half = in_eight_bits and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings["INFERENCE_PRECISION_HINT"] = "bf16" if in_half else "f32"
         cache = default_cache() / "openvino"
         try:

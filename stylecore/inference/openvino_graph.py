@@ -41,20 +41,21 @@ def convolution_names(network: TransformNet) -> list[str]:
     return [name.removesuffix(".convolution") for name, _ in network.named_modules() if name.endswith(".convolution")]
 
 
-def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: bool = False) -> Any:
-    """The network as an openvino.Model, (N, 3, H, W) to (N, 3, H, W), with dynamic N, H and W.
+def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: bool = False, crop: int = 0) -> Any:
+    """The network as an openvino.Model, with dynamic N, H and W; shapes are those of `TransformNet.forward`.
 
     Args:
         network: of any form.
         ranges: the convolutions to compute in 8 bits.
         watch: add two results (C,), the least and largest values of the C convolutions' inputs.
+        crop: as in `TransformNet.forward`.
     """
     from openvino import opset13
 
     from stylecore.inference.onnx_graph import Operators, onnx_model
 
     ranges = ranges or {}
-    file = onnx_model(network, Operators("float32", ranges, LARGEST_WEIGHT), "transformation_network")
+    file = onnx_model(network, Operators("float32", ranges, LARGEST_WEIGHT), "transformation_network", crop)
     graph = core().read_model(file.SerializeToString())
     convolutions = [node for node in graph.get_ops() if node.get_type_name() == "Convolution"]
     # The bias is a node of its own, and has the name.

@@ -151,21 +151,23 @@ class TransformNet(nn.Module):
         layers = [layer for layer in self.modules() if isinstance(layer, nn.InstanceNorm2d | nn.BatchNorm2d)]
         return [each for layer in (*layers, self.decoder[-1]) for each in layer.parameters()]
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, crop: int = 0) -> Tensor:
         """Stylize.
 
         In training mode the result is not clipped to [0, 1]: the gradient of a clipped pixel would be zero.
 
         Args:
             pixels: (N, 3, H, W), RGB in [0, 1].
+            crop: a border of so many values, each of 4 x 4 pixels, ends in front of the upsampling.
 
         Returns:
-            (N, 3, H', W') with H' and W' the next multiples of 4, RGB, within [0, 1] in evaluation mode.
+            (N, 3, H', W') with H' and W' the next multiples of 4, less 8 crop, RGB, within [0, 1] in evaluation mode.
         """
         values = self.config.input_values.apply(pixels)
         if self.config.padding == "reflect-start":
             values = functional.pad(values, [self.config.border] * 4, mode="reflect")
-        values = self.decoder(self.residual_blocks(self.encoder(values)))
+        values = cropped(self.residual_blocks(self.encoder(values)), crop)
+        values = self.decoder(values)
         if self.config.output == "tanh":
             values = values.tanh() * self.config.tanh_scale
         stylized = self.config.output_values.undo(values)
@@ -290,8 +292,12 @@ class ResidualBlock(nn.Module):
         self.second = ConvolutionLayer(channels, channels, 3, config, padded=padded, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x[..., self.crop : -self.crop, self.crop : -self.crop] if self.crop else x
-        return shortcut + self.second(self.first(x))
+        return cropped(x, self.crop) + self.second(self.first(x))
+
+
+def cropped(values: Tensor, width: int) -> Tensor:
+    """(..., H, W) without `width` values on each side."""
+    return values[..., width:-width, width:-width] if width else values
 
 
 def _normalization(channels: int, config: TransformNetConfig) -> nn.Module:

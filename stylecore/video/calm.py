@@ -151,7 +151,7 @@ class FilmBlend:
         """The next frame, (3, H, W) in [0, 1], blended."""
         if not self._weight:
             return painted
-        result = np.ascontiguousarray(painted.permute(1, 2, 0).numpy())
+        result = cv2.merge(list(painted.numpy()))
         if motion is not None and not is_cut(motion) and self._before is not None:
             result = blended(result, self._before, motion.resized(*result.shape[:2]), self._weight)
         self._before = result

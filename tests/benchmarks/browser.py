@@ -28,8 +28,9 @@ from PIL import Image
 from demo.static.folder import FOLDER
 from stylecore.command import run_command
 from stylecore.errors import StylecoreError
-from stylecore.inference.engine import Engine, frame
+from stylecore.inference.engine import Engine, crop_of, frame
 from stylecore.inference.onnx_graph import export_onnx
+from stylecore.inference.openvino import EVERY
 from stylecore.library import open_style
 from stylecore.pictures.read import load_picture
 from tests.browser.screenshots import ARGUMENTS, BROWSER
@@ -115,6 +116,7 @@ def speed(browser: Any, address: str, options: argparse.Namespace) -> None:
     import onnxruntime  # type: ignore[import-untyped]
 
     model = open_style(options.style)
+    crop = crop_of(model.card.network)
     page = open_page(browser, address)
     print("| side | threads | browser | ONNX Runtime | engine, float32 | browser to ONNX Runtime, to engine |")
     print("|---|---|---|---|---|---|")
@@ -125,10 +127,10 @@ def speed(browser: Any, address: str, options: argparse.Namespace) -> None:
             torch.set_num_threads(threads)
             settings = onnxruntime.SessionOptions()
             settings.intra_op_num_threads = threads
-            session = onnxruntime.InferenceSession(export_onnx(model, "float32"), settings)
+            session = onnxruntime.InferenceSession(export_onnx(model, "float32", crop=crop), settings)
             runtime = timed(partial(session.run, None, {"pixels": pixels.numpy()}), options.turns)
             engine = Engine(model, "cpu", "openvino")
-            own = timed(partial(engine._stylize, pixels), options.turns)
+            own = timed(partial(engine._stylize, pixels, EVERY, EVERY), options.turns)
             web = statistics.median(answer["seconds"])
             print(f"| {side} | {threads} | {web * 1e3:.0f} ms | {runtime * 1e3:.0f} ms | {own * 1e3:.0f} ms "
                   f"| {web / runtime:.1f}, {web / own:.1f} |", flush=True)  # fmt: skip

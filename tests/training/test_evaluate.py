@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn import functional
 from tracked_runs import start_run
 
 from stylecore.errors import StylecoreError
@@ -68,11 +69,10 @@ class Replay(nn.Module):
         super().__init__()
         self.config, self.answer = config, answer
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        top = left = BORDER_OF_REFLECTION
-        stylized = torch.zeros_like(pixels)
-        stylized[..., top : top + self.answer.shape[-2], left : left + self.answer.shape[-1]] = self.answer
-        return stylized
+    def forward(self, pixels: Tensor, crop: int) -> Tensor:
+        height, width = self.answer.shape[-2:]
+        assert pixels.shape[-2:] == (height + 2 * BORDER_OF_REFLECTION, width + 2 * BORDER_OF_REFLECTION)
+        return functional.pad(self.answer.view(1, 3, height, width), [BORDER_OF_REFLECTION - 4 * crop] * 4)
 
 
 def replay(answer: Tensor) -> StyleModel:

@@ -102,7 +102,9 @@ const paint = async (style, picture, step) => {
   const seconds = () => (performance.now() - started) / 1000;
   if (!inTiles(picture)) {
     const framed = frame(picture, style.border, added);
-    return { painted: crop(await run(style.file, framed), framed, style.border, height, width), seconds: seconds() };
+    const planes = await run(style.file, framed);
+    const made = { height: framed.height - 2 * style.cropped, width: framed.width - 2 * style.cropped };
+    return { painted: crop(planes, made, style.border - style.cropped, height, width), seconds: seconds() };
   }
   const noisy = added ? { height, width, data: picture.data.map((value, i) => value + added[Math.floor(i / 3)]) } : picture;
   const statistics = await measured(style, noisy);

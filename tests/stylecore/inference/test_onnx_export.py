@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stylecore.__main__ import main
 from stylecore.errors import StylecoreError
-from stylecore.inference.engine import Engine
+from stylecore.inference.engine import Engine, crop_of
 from stylecore.inference.tiling import hold_statistics, samples
 from stylecore.johnson.style_model import CARD_KEY, StyleCard, StyleModel
 from tests.stylecore.inference.test_openvino_runtime import FORMS, TINY, make_model, psnr
@@ -18,7 +18,7 @@ from tests.stylecore.inference.test_openvino_runtime import FORMS, TINY, make_mo
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-from stylecore.inference.onnx_graph import export_onnx  # noqa: E402 - it imports onnx
+from stylecore.inference.onnx_graph import Weights, export_onnx  # noqa: E402 - it imports onnx
 
 KNOWN_TO_RUN_IN_BROWSERS = {
     "Add", "Cast", "Clip", "Conv", "DepthToSpace", "Identity", "InstanceNormalization", "Mul", "Pad", "Relu", "Slice",
@@ -26,15 +26,16 @@ KNOWN_TO_RUN_IN_BROWSERS = {
 }  # fmt: skip
 
 
-def engine_of(file: bytes, model: StyleModel) -> Engine:
+def engine_of(model: StyleModel, weights: Weights = "float32") -> Engine:
     """An engine whose network is computed by ONNX Runtime."""
+    file = export_onnx(model, weights, crop=crop_of(model.card.network))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     engine = Engine(model, "cpu", "torch")
 
-    def stylize(pixels: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["stylized"], {"pixels": pixels.numpy()})[0])
+    def stylize(pixels: Tensor, rows: slice, columns: slice) -> Tensor:
+        return torch.from_numpy(session.run(["stylized"], {"pixels": pixels.numpy()})[0][..., rows, columns])
 
     engine._stylize = stylize
     return engine
@@ -43,7 +44,7 @@ def engine_of(file: bytes, model: StyleModel) -> Engine:
 @pytest.mark.parametrize("form", FORMS)
 def test_the_result_is_that_of_pytorch(form: str) -> None:
     model = make_model(FORMS[form])
-    expected, engine = Engine(model, "cpu", "torch"), engine_of(export_onnx(model, "float32"), model)
+    expected, engine = Engine(model, "cpu", "torch"), engine_of(model)
     for height, width in [(37, 50), (64, 48), (1, 2), (5, 70)]:  # in one session
         pixels = torch.rand(3, height, width)
         assert psnr(engine.stylize(pixels), expected.stylize(pixels)) > 60
@@ -57,7 +58,7 @@ def test_smaller_weights_cost_little(weights: str, least: float, share: float) -
     file, whole = export_onnx(model, weights), export_onnx(model, "float32")  # type: ignore[arg-type]
     assert stored_bytes(file) < share * stored_bytes(whole)
     pixels = torch.rand(3, 61, 83)
-    found = psnr(engine_of(file, model).stylize(pixels), Engine(model, "cpu", "torch").stylize(pixels))
+    found = psnr(engine_of(model, weights).stylize(pixels), Engine(model, "cpu", "torch").stylize(pixels))
     assert least < found < 100
 
 
@@ -79,7 +80,7 @@ def test_only_operators_that_browsers_compute(form: str) -> None:
 def test_a_large_flat_picture_does_not_lose_its_statistics() -> None:
     model = make_model(TINY)
     pixels = 0.9 + 0.01 * torch.rand(3, 400, 500)
-    result = engine_of(export_onnx(model), model).paint(pixels)
+    result = engine_of(model, "float16").paint(pixels)
     assert psnr(result, Engine(model, "cpu", "torch").paint(pixels)) > 45
 
 
@@ -102,7 +103,7 @@ def test_weights_beyond_float16_are_refused() -> None:
         model.network.encoder[1].convolution.weight[0, 0, 0, 0] = 1e5
     with pytest.raises(StylecoreError, match=r"encoder.1 do not fit into float16; export it in float32"):
         export_onnx(model)
-    assert np.isfinite(engine_of(export_onnx(model, "float32"), model).stylize(torch.rand(3, 32, 32)).numpy()).all()
+    assert np.isfinite(engine_of(model).stylize(torch.rand(3, 32, 32)).numpy()).all()
 
 
 def test_the_form_for_tiles_measures_the_statistics_of_all_samples_and_holds_them() -> None:

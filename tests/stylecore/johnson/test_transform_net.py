@@ -216,3 +216,13 @@ def test_the_tanh_bounds_the_values() -> None:
 def test_a_form_that_does_not_exist_is_refused(field: dict) -> None:
     with pytest.raises(StylecoreError, match=str(next(iter(field.values())))):
         TransformNetConfig(**field)
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
+def test_a_crop_of_two_values_or_more_changes_nothing_inside(upsampling: str) -> None:
+    network = TransformNet(TransformNetConfig(width=TINY, normalization="batch", upsampling=upsampling)).eval()
+    pixels = torch.rand(1, 3, 96, 80)
+    with torch.no_grad():
+        whole, cropped = network(pixels), network(pixels, crop=4)
+    assert cropped.shape == (1, 3, 64, 48)
+    torch.testing.assert_close(cropped[..., 8:-8, 8:-8], whole[..., 24:-24, 24:-24])
