@@ -89,7 +89,7 @@ class FolderWriter:
         self._part.mkdir(parents=True)
         self._count = 0
 
-    def write(self, pixels: Pixels, time: int) -> None:
+    def write(self, pixels: Pixels, time: int, duration: int = 0) -> None:
         self._count += 1
         save_picture(to_tensor(pixels), self._part / NAME.format(self._count))
 

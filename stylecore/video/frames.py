@@ -46,11 +46,13 @@ class Frame:
         pixels: at the size of the film.
         small: the same at the size at which it is painted; the same array if the sizes are equal.
         time: of its beginning, in units of the film's time base.
+        duration: in the same units; 0 where the file does not say. Only that of the last frame matters.
     """
 
     pixels: Pixels
     small: Pixels
     time: int
+    duration: int = 0
 
 
 @dataclass(frozen=True, eq=False)

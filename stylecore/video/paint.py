@@ -180,7 +180,7 @@ def _write(writer: Writer, item: _Painted | Sound) -> None:
     if isinstance(item, Sound):
         writer.write_sound(item)
     else:
-        writer.write(item.finished(), item.frame.time)
+        writer.write(item.finished(), item.frame.time, item.frame.duration)
 
 
 def _open(source: Path, settings: FilmSettings) -> AbstractContextManager[FilmReader | FolderReader]:

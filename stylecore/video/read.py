@@ -112,7 +112,11 @@ class FilmReader:
     def _frame(self, frame: av.VideoFrame, time: int, small: tuple[int, int]) -> Frame:
         whole = (self.facts.height, self.facts.width)
         pixels = self._upright(frame, whole)
-        return Frame(pixels, pixels if small == whole else self._upright(frame, small), time)
+        small_pixels = pixels if small == whole else self._upright(frame, small)
+        duration = frame.duration or 0
+        if self.facts.seconds is not None:  # nor does a damaged one last longer than the film
+            duration = min(duration, round(self.facts.seconds / self._time_base) - time)
+        return Frame(pixels, small_pixels, time, max(duration, 0))
 
     def _upright(self, frame: av.VideoFrame, size: tuple[int, int]) -> Pixels:
         height, width = size[:: -1 if self._turns % 2 else 1]

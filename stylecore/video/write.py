@@ -48,7 +48,8 @@ class FileWriter:
     def __init__(self, path: Path, format: str, facts: FilmFacts) -> None:
         options = {"movflags": "+faststart"} if format in ("mp4", "mov") else {}
         self._container = av.open(str(path), "w", format=format, options=options)
-        self._time_base = facts.time_base
+        self._average = _average(facts)
+        self._last: tuple[Pixels, int, int] | None = None
         notices: list[str] = []
         if format == "gif":
             self._pictures: _VideoTrack | _GifTrack = _GifTrack(self._container, facts)
@@ -59,9 +60,15 @@ class FileWriter:
             self._sounds.append(_sound_track(self._container, format, stream, notices))
         self.notices = tuple(dict.fromkeys(notices))
 
-    def write(self, pixels: Pixels, time: int) -> None:
-        """Write a frame; `time` in units of the film's time base, larger than that of the frame before."""
+    def write(self, pixels: Pixels, time: int, duration: int = 0) -> None:
+        """Write a frame.
+
+        Args:
+            time: in units of the film's time base, larger than that of the frame before.
+            duration: in the same units, if it is the last one; 0 for that of most frames.
+        """
         self._pictures.write(pixels, time)
+        self._last = (pixels, time, duration)
 
     def write_sound(self, sound: Sound) -> None:
         if (track := self._sounds[sound.track]) is not None:
@@ -69,6 +76,11 @@ class FileWriter:
 
     def finish(self) -> None:
         """Write what the encoders hold back, and the file's index."""
+        if self._last is not None:
+            pixels, time, duration = self._last
+            # FFmpeg shows the last frame as long as frames last on average.
+            if 4 * duration >= 5 * self._average:
+                self._pictures.write(pixels, time + duration - self._average)
         self._pictures.finish()
         for track in self._sounds:
             if track is not None:
@@ -92,6 +104,10 @@ class _VideoTrack:
         context.colorspace, context.color_range = BT709, ColorRange.MPEG
         context.color_trc, context.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
         self._time_base = facts.time_base
+        self._average = _average(facts)
+        self._end = 0
+        self._begin = 0
+        self._packet: Any = None
         self._reformatter = VideoReformatter()
 
     def write(self, pixels: Pixels, time: int) -> None:
@@ -107,10 +123,27 @@ class _VideoTrack:
         )
         frame.color_trc, frame.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
         frame.pts, frame.time_base = time, self._time_base
-        self._container.mux(self._stream.encode(frame))
+        self._end = time + self._average
+        self._mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        self._container.mux(self._stream.encode(None))
+        self._mux(self._stream.encode(None))
+        if self._packet is None:
+            return
+        if self._container.format.name in ("mp4", "mov"):
+            # Its frames last until the next one is decoded, and the length of the film is the sum.
+            end = round(self._end * self._time_base / self._packet.time_base)
+            self._packet.duration = max(1, end - (self._packet.dts - self._begin))
+        self._container.mux(self._packet)
+
+    def _mux(self, packets: list[Any]) -> None:
+        """The newest packet waits: it may be the last one."""
+        for packet in packets:
+            if self._packet is None:
+                self._begin = packet.dts
+            else:
+                self._container.mux(self._packet)
+            self._packet = packet
 
 
 class _GifTrack:
@@ -284,6 +317,11 @@ def _sound_track(container: Any, format: str, stream: Any, notices: list[str]) -
     codec = "libopus" if format == "webm" else "aac"
     notices.append(f"its sound ({name}) became {codec.removeprefix('lib')}, as this file needs")
     return _Converted(container, stream, codec)
+
+
+def _average(facts: FilmFacts) -> int:
+    """How long a frame lasts on average, in units of the film's time base."""
+    return max(1, round(1 / facts.rate / facts.time_base))
 
 
 def _speakable(rate: Fraction) -> Fraction:

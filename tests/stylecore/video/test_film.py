@@ -97,6 +97,18 @@ def test_a_gif_in_and_out(tmp_path: Path) -> None:
     assert difference(frames[2], picture(2)) < 8
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".mp4", ".mov", ".mkv", ".webm"])
+def test_the_last_frame_stays_as_long_as_before(tmp_path: Path, suffix: str) -> None:
+    first, *others = [Image.fromarray(picture(number)) for number in range(5)]
+    first.save(tmp_path / "in.gif", save_all=True, append_images=others, duration=[100, 100, 100, 100, 2000])
+    paint_film(ENGINE, tmp_path / "in.gif", tmp_path / f"out{suffix}", AS_IT_IS)
+    frames, times = read_film(tmp_path / f"out{suffix}")
+    assert times[:5] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert all(difference(frame, picture(4)) < 8 for frame in frames[4:])
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert container.duration / 1e6 == pytest.approx(2.4, abs=0.05)
+
+
 def test_a_transparent_gif_is_over_white(tmp_path: Path) -> None:
     pixels = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     pixels[:, : WIDTH // 2, 3] = 255  # black beside nothing
