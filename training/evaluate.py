@@ -150,6 +150,10 @@ def run(options: argparse.Namespace) -> None:
                 judged = judge_network(
                     candidate.model, _read(photos), style, options.judge_sizes, options.device, options.whole
                 )
+                if not judged:
+                    raise StylecoreError(
+                        f"there are no photos to judge by, with a short side of {judge.LEAST_SIDE} pixels or more."
+                    )
                 rows += [(str(candidate), each) for each in judged]
             metrics = evaluation.metrics() | judge.metrics(judged)
             report.append({**dataclasses.asdict(evaluation), "judged": list(map(dataclasses.asdict, judged))})
@@ -185,18 +189,15 @@ def judge_network(
 ) -> list[judge.JudgedSize]:
     """Judge a network's pictures of these photos, painted as `Engine.stylize` does, with the card's `painted_side`.
 
-    With `whole` the photos are painted at their own size.
+    With `whole` the photos are painted at their own size. With no photo that is broad enough nothing is judged.
 
     Raises:
-        StylecoreError: when its card does not name the style picture and none is given, or there are no photos.
+        StylecoreError: when its card does not name the style picture and none is given.
     """
     if style is None:
         style = load_picture(find_file(training_settings(model.card).style_image)).pixels
     engine = Engine(model, device)
-    judged = judge.judge_style(engine.paint if whole else engine.stylize, photos, _judge(style, device), sizes)
-    if not judged:
-        raise StylecoreError("there are no photos to judge by.")
-    return judged
+    return judge.judge_style(engine.paint if whole else engine.stylize, photos, _judge(style, device), sizes)
 
 
 def judge_pictures(

@@ -147,7 +147,7 @@ def judge_style(
     Args:
         stylize: as `Engine.stylize`.
         photos: name and pixels (3, H, W) in [0, 1]. A photo smaller than a size is judged only at the smallest
-            size, as it is.
+            size, as it is. One whose short side is less than `LEAST_SIDE` then is left out.
     """
     judged: dict[int, list[Judgment]] = {size: [] for size in sizes}
     for _, photo in photos:
@@ -155,6 +155,8 @@ def judge_style(
             if size > max(photo.shape[-2:]) and size != min(sizes):
                 continue
             content = fit(photo, size)
+            if min(content.shape[-2:]) < LEAST_SIDE:
+                continue
             judged[size].append(judge.judge(stylize(content), content))
     return [together(size, judgments) for size, judgments in judged.items() if judgments]
 

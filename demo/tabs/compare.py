@@ -256,7 +256,7 @@ def build_compare_api(stylizer: Stylizer) -> None:
         return [entry.name for entry in stylizer.catalogue.styles()[: limits.compare_versions]]
 
     def compare_versions(
-        photo: str, versions: list[str], longest_side: float, strength: float
+        photo: str, versions: list[str] | str, longest_side: float, strength: float
     ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
         """Stylize a photo with several versions of styles, to compare them.
 
@@ -269,7 +269,8 @@ def build_compare_api(stylizer: Stylizer) -> None:
         Returns:
             The pictures as PNG, each with its label, and for each its settings, losses and time.
         """
-        *_, done = compare(stylizer, photo, chosen_versions(stylizer, versions or first_styles()), longest_side)
+        wanted = [versions] if isinstance(versions, str) and versions else versions or first_styles()
+        *_, done = compare(stylizer, photo, chosen_versions(stylizer, wanted), longest_side)
         pictures = [
             (
                 save_for_browser(each.result.finish(strength, False), "PNG", file_name("compared", each.label)),

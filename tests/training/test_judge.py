@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
-from training.judge import PERIODS, Judge, Judgment, grid_peak
+from training.judge import PERIODS, Judge, Judgment, grid_peak, judge_style
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,14 @@ def test_what_is_nearer_to_the_painting_has_the_smaller_style_error(vgg: VGG) ->
     assert errors[0].style_error > errors[1].style_error > errors[2].style_error
     changes = [each.content_change for each in errors]
     assert changes[0] < changes[1] < changes[2]  # type: ignore[operator]
+
+
+def test_a_photo_that_is_too_narrow_is_left_out(vgg: VGG) -> None:
+    panorama, square = torch.rand(3, 60, 640), picture(2)
+    judging = Judge(picture(1), vgg)
+    [judged] = judge_style(lambda pixels: pixels, [("panorama", panorama), ("square", square)], judging, (640,))
+    assert judged.photos == 1
+    assert judge_style(lambda pixels: pixels, [("panorama", panorama)], judging, (640,)) == []
 
 
 @pytest.mark.parametrize("period", PERIODS)

@@ -42,7 +42,8 @@ class Course:
         words = [*COMMAND, "painting.png", "--minutes", f"{lesson.minutes:g}"]
         # With "=", a title that begins with "-" is no flag.
         words += ["--name", lesson.style, f"--title={lesson.title}", "--output-dir", "runs", "--progress", "progress"]
-        variables = dict(os.environ) | {"PYTHONPATH": str(REPOSITORY)} | dict(environment or {})
+        folders = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+        variables = dict(os.environ) | {"PYTHONPATH": folders} | dict(environment or {})
         with (folder / "output.txt").open("ab") as output:
             process = subprocess.Popen(
                 [*words, "--stdin", *flags],
