@@ -33,6 +33,7 @@ NEEDED_ELSEWHERE = {
     "scipy": "weights in other formats",
     "spaces": "ZeroGPU brings it",
     "pandas": "gradio brings it",
+    "filelock": "gradio brings it",
     "gradio_client": "gradio brings it",
     "fastapi": "gradio brings it",
     "starlette": "gradio brings it",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from demo.services.limits import Limits
 from demo.services.photos import read_photo
@@ -28,6 +29,10 @@ MOST_STARTS = 4
 BESIDE_MINUTES = 20.0
 """So long the start and the evaluation may take beside the minutes of training."""
 LOOK_SECONDS = 0.5
+TEACHING = ".teaching"
+"""The file that the server which teaches holds a lock on."""
+ENOUGH = "enough"
+"""The file in the folder of a lesson that is to end."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,13 +81,11 @@ class Teacher:
         self._flags, self._environment = tuple(flags), dict(environment or {})
         self._folder = folder
         self._lock = threading.RLock()
-        self._course: tuple[str, Course] | None = None
-        self._enough: set[str] = set()
         self._painted: dict[str, tuple[float, bytes]] = {}
         self._painting = threading.Lock()
         self._closing = threading.Event()
         self._ordered = threading.Event()
-        self._thread = threading.Thread(target=self._teach_all, name="teacher", daemon=True)
+        self._thread = threading.Thread(target=self._take_turns, name="teacher", daemon=True)
 
     def start(self) -> "Teacher":
         """Begin to teach, with what an earlier server left."""
@@ -181,9 +184,7 @@ class Teacher:
             if lesson.state == "waiting":
                 self.files.remove(lesson)
                 return
-            self._enough.add(lesson.id)
-            if self._course is not None and self._course[0] == lesson.id:
-                self._course[1].enough()
+            (self.files.of(lesson) / ENOUGH).touch()  # maybe for another server
 
     def taught(self) -> list[Lesson]:
         """The lessons that are done."""
@@ -195,6 +196,19 @@ class Teacher:
         if lesson.run_page.startswith("http") or not lesson.run_page:
             return lesson.run_page
         return f"{self._mlflow_page.rstrip('/')}/{lesson.run_page}" if self._mlflow_page else ""
+
+    def _take_turns(self) -> None:
+        """Of the servers on one folder of lessons one teaches, and the next one when it has ended."""
+        while not self._closing.is_set():
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with FileLock(self._folder / TEACHING).acquire(timeout=0):
+                    self._teach_all()
+            except Timeout:
+                self._closing.wait(LOOK_SECONDS)
+            except OSError:
+                _log.exception("Nothing can be taught in %s", self._folder)
+                self._closing.wait(60.0)
 
     def _teach_all(self) -> None:
         while not self._closing.is_set():
@@ -218,13 +232,12 @@ class Teacher:
         with self._lock:
             lesson = self.files.write(dataclasses.replace(lesson, state="learning", starts=lesson.starts + 1))
         course = Course.begin(lesson, folder, flags=self._flags, environment=self._environment)
-        with self._lock:
-            self._course = (lesson.id, course)
-            if lesson.id in self._enough:
-                course.enough()
         deadline = time.monotonic() + (lesson.minutes + BESIDE_MINUTES) * 60
-        status = None
+        status, told = None, False
         while status is None and not self._closing.is_set() and time.monotonic() < deadline:
+            if not told and (folder / ENOUGH).exists():
+                course.enough()
+                told = True
             status = course.wait(LOOK_SECONDS)
         late = status is None and not self._closing.is_set()
         if status is None:
@@ -232,7 +245,6 @@ class Teacher:
             if course.wait(END_SECONDS) is None:
                 course.kill()
         with self._lock:
-            self._course = None
             if status == 0:
                 self._keep(lesson)
             elif late:

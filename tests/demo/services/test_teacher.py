@@ -140,6 +140,25 @@ def test_the_next_server_goes_on(teach: Callable[..., Teacher], picture: str) ->
     wait_for(later, ANNA, "done")
 
 
+def test_of_two_servers_one_teaches_and_either_can_end_the_lesson(teach: Callable[..., Teacher], picture: str) -> None:
+    first = teach()
+    first.order(ANNA, picture, picture, "Waves", 2)
+    wait_for(first, ANNA, "learning")
+    second = teach()
+    second.order(BORIS, picture, picture, "Stars", 2)
+    time.sleep(1)
+    view = second.view(BORIS)
+    assert view is not None
+    assert (view.place, view.lesson.starts) == (1, 0)
+    second.enough(ANNA)
+    wait_for(second, ANNA, "done")
+    wait_for(first, BORIS, "learning")
+    first.close()
+    wait_for(second, BORIS, "learning")
+    second.enough(BORIS)
+    wait_for(second, BORIS, "done")
+
+
 def test_a_failure_says_why_and_lets_the_visitor_try_again(teach: Callable[..., Teacher], picture: str) -> None:
     teacher = teach("--fail")
     teacher.order(ANNA, picture, picture, "Blank", 2)
@@ -183,7 +202,7 @@ def test_a_title_is_neither_a_flag_nor_a_path_nor_the_name_of_another_style(
     assert given.title == lesson.title
     assert (given.output_dir, given.photos) == ("runs", NotGiven("samples"))
     assert re.fullmatch(r"taught_([a-z0-9_]+_)?[0-9a-f]{16}", given.name)
-    assert [path.name for path in (tmp_path / "lessons").iterdir()] == [lesson.id]
+    assert [path.name for path in (tmp_path / "lessons").iterdir() if path.is_dir()] == [lesson.id]
     assert (teacher.files.of(lesson).stat().st_mode & 0o777) == 0o700
 
 
