@@ -76,6 +76,11 @@ def plain_numbers(values: Mapping[str, float]) -> dict[str, float | str]:
     return {name: plain_number(value) for name, value in values.items()}
 
 
+def whole_step(step: int | None) -> int:
+    """A step as databases have it, in 64 bits: one beyond would be refused for ever. Without a step it is 0."""
+    return max(-(2**63), min(int(step or 0), 2**63 - 1))
+
+
 def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 

@@ -54,7 +54,7 @@ from training.tracking.folders import (
     unsent,
 )
 from training.tracking.journal import END_SECONDS, Journal
-from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers
+from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers, whole_step
 from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, jpeg, numbers_and_texts, param_text, png
 
 if TYPE_CHECKING:  # it imports MLflow
@@ -244,11 +244,11 @@ class JournaledTracker(GeneralTracker):
         Numbers are sent about every 10 s, so this can be called at each step. Without a step it is 0, as in MLflow.
         What is neither is left out, with one warning.
         """
-        now, step = milliseconds(), int(step or 0)
+        now, step = milliseconds(), whole_step(step)
         numbers, texts = numbers_and_texts(values, self._warn_once)
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
         if numbers:
-            self._record("metrics", {"values": plain_numbers(numbers), "step": int(step), "time": now}, at_once=False)
+            self._record("metrics", {"values": plain_numbers(numbers), "step": step, "time": now}, at_once=False)
         if texts:
             self._record("about", {"tags": texts})
 
@@ -265,7 +265,7 @@ class JournaledTracker(GeneralTracker):
             images = list(as_images(picture))
             for index, image in enumerate(images):
                 key = name if len(images) == 1 else f"{name}/{index}"
-                about = {"key": key, "step": int(step or 0), "time": milliseconds(), "code": str(uuid.uuid4())}
+                about = {"key": key, "step": whole_step(step), "time": milliseconds(), "code": str(uuid.uuid4())}
                 self._record("picture", {**about, "file": journal.stage(png(image), ".png")})
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
@@ -303,7 +303,7 @@ class JournaledTracker(GeneralTracker):
         journal = self._open_journal()
         if journal is None:
             return
-        now, step, linked = milliseconds(), int(step), []
+        now, step, linked = milliseconds(), whole_step(step), []
         model = model or ModelDescription(re.sub(r"[/:]", "_", self._run_name), "", "checkpoint", "weights")
         for name, value in (metrics or {}).items():
             last_step, last_value, last_time = self._latest.get(name, (None, None, now))
@@ -315,8 +315,8 @@ class JournaledTracker(GeneralTracker):
 
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
         """Log metrics of the checkpoint of this step, for its LoggedModel and for the run."""
-        numbers = {name: float(value) for name, value in values.items()}
-        self._record("evaluation", {"values": plain_numbers(numbers), "step": int(step), "time": milliseconds()})
+        numbers = plain_numbers({name: float(value) for name, value in values.items()})
+        self._record("evaluation", {"values": numbers, "step": whole_step(step), "time": milliseconds()})
 
     def flush(self, seconds: float = END_SECONDS) -> None:
         """Wait until everything has arrived; TrackingError when the time is over (nothing is lost)."""

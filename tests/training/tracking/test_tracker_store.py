@@ -79,6 +79,15 @@ def test_a_name_that_mlflow_refuses_takes_no_other_with_it(store: str):
     assert '"what?"' in found.data.tags["refused"]
 
 
+def test_a_step_beyond_64_bits_holds_nothing_up(store: str):
+    run = start_run()
+    run.log({"loss": 1.0}, 2**70)
+    run.log({"loss": 2.0}, 3)
+    run.finish()
+    steps = [metric.step for metric in connect(store).get_metric_history(run.run_id, "loss")]
+    assert sorted(steps) == [3, 2**63 - 1]
+
+
 def test_what_the_disk_lost_is_a_tag_of_the_run(store: str, tmp_path: Path):
     run = away(tmp_path)
     for step in (1, 2, 3):
