@@ -2,7 +2,7 @@
 
 import html
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,6 @@ def version_choices(entry: StyleEntry) -> list[tuple[str, str]]:
     others = [version for version in entry.versions if version != entry.default_version]
     default = (version_label(entry, entry.default_version), CHAMPION)
     return [default, *((version_label(entry, version), version) for version in others)]
-
-
-def mix_choices(entries: Iterable[StyleEntry]) -> list[tuple[str, str]]:
-    """Labels and names for the dropdown of the second style."""
-    return [NO_MIX, *((entry.title, entry.name) for entry in entries)]
 
 
 def about(card: StyleCard) -> str:
@@ -148,33 +143,40 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style, mix, share)
 
-    def open_link(request: gr.Request, token: str = "") -> tuple[Any, ...]:
-        """The settings of the link. They come before its style, whose change paints with what is set then."""
-        entries = catalogue.styles(owner_of(token))
-        linked = settings_of_link(dict(request.query_params), catalogue, limits)
-        other = gr.Dropdown(mix_choices(entries), value=linked.mix)
-        return linked.share, linked.strength, linked.brush, linked.longest_side, linked.keep_colors, other
-
     def show_styles(request: gr.Request, token: str = "") -> Iterator[tuple[Any, ...]]:
-        """The cards, and the style of the link; while styles are on their way, again whenever one is there."""
-        linked = settings_of_link(dict(request.query_params), catalogue, limits)
-        chosen, shown = "", None
+        """The cards, and the settings of the link; while styles are on their way, again whenever one is there."""
+        query = dict(request.query_params)
+        linked, chosen, shown = settings_of_link(query, catalogue, limits), "", None
         while True:
             loading = catalogue.loading
             entries = catalogue.styles(owner_of(token), linked.style, linked.mix)
             notice = loading or catalogue.notice
-            if (notice, len(entries)) != shown:
-                shown = (notice, len(entries))
-                first = not chosen
-                if first and loading:  # what the link asks for may be there now
-                    linked = settings_of_link(dict(request.query_params), catalogue, limits)
-                chosen = chosen or linked.style or next((entry.name for entry in entries), "")
+            first = not chosen
+            if first:
+                linked = settings_of_link(query, catalogue, limits)
+                missing = any(query.get(key) and not getattr(linked, key) for key in ("style", "mix"))
+                if not (missing and loading):  # else it may come
+                    chosen = linked.style or next((entry.name for entry in entries), "")
+            if (notice, len(entries), chosen) != shown:
+                shown = (notice, len(entries), chosen)
+                settings: tuple[Any, ...] = (
+                    *_of_style(catalogue, chosen, linked.version),
+                    linked.share,
+                    linked.strength,
+                    linked.brush,
+                    linked.longest_side,
+                    linked.keep_colors,
+                )
+                choices = [NO_MIX, *((entry.title, entry.name) for entry in entries)]
                 yield (
+                    gr.skip(),
                     style_cards(entries, chosen),
                     gr.Markdown(notice, visible=bool(notice)),
-                    *((chosen, *_of_style(catalogue, chosen, linked.version)) if first else (gr.skip(),) * 3),
-                    gr.Dropdown(mix_choices(entries)),
+                    *(settings if first else (gr.skip(),) * len(settings)),
+                    gr.Dropdown(choices, **({"value": linked.mix} if first else {})),
                 )
+                if first and chosen:  # only now: Gradio tells of a changed state before the values that come with it
+                    yield chosen, *(gr.skip(),) * (len(settings) + 3)
             if not loading:
                 return
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -218,9 +220,11 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
 
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"queue": True, "concurrency_limit": None}
-    tokens = [token] if token else None
-    page.load(plainly(open_link), tokens, [share, strength, brush, longest_side, keep_colors, mix], **QUIET).then(
-        plainly(show_styles), tokens, [styles, notice, style, version, card, mix], **setting_style
+    page.load(
+        plainly(show_styles),
+        [token] if token else None,
+        [style, styles, notice, version, card, share, strength, brush, longest_side, keep_colors, mix],
+        **setting_style,
     )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
     samples.select(plainly(pick_sample), None, [photo], **QUIET)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image
 
+from demo.services.catalogue import BundleCatalogue
 from tests.browser.test_accessibility import FAINT, NAMELESS, SMALL
 from tests.browser.test_page import OpenPage, wait_for_change, wait_for_status
 
@@ -56,6 +57,27 @@ def test_a_link_opens_the_page_with_the_style_and_the_settings(open_page: OpenPa
     assert page.get_by_role("radio", name="The Wave").is_checked()
     assert page.get_by_label("number input for Strength of the style").input_value() == "0.5"
     assert page.get_by_label("Keep my photo's colors").is_checked()
+
+
+def test_a_link_waits_for_styles_that_are_on_their_way(
+    open_page: OpenPage, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, there, words = open_page(), 0, "The styles are on their way."
+    wait_for_status(page, "status", "The Night")
+    all_of_them = BundleCatalogue._entries
+    monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[:there])
+    monkeypatch.setattr(BundleCatalogue, "loading", property(lambda catalogue: words), raising=False)
+    page.goto(f"{address}?style=wave&mix=night&strength=0.5")
+    page.get_by_text(words).wait_for()
+    there = 1
+    page.get_by_role("radio", name="The Night").wait_for(state="attached")
+    page.wait_for_timeout(1000)
+    assert page.locator("#result img").count() == 0
+    there = 2
+    wait_for_status(page, "status", "The Wave with The Night")
+    assert page.get_by_label("number input for Strength of the style").input_value() == "0.5"
+    words = ""
+    wait_for_change(page, "#result img", "")
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
