@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Watched
 
 from demo.app import build_demo, launch_options
 from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
@@ -22,6 +21,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.weights import find_weights
+from tests.browser.conftest import Watched
 from tests.browser.test_accessibility import AXE, BEHIND, FAINT, FINDINGS, NAMELESS, SMALL, WITHOUT_WORDS
 
 LIMITS = Limits(lesson_minutes=(30,), smallest_side=32, stylize_side=96, stylize_max_side=128, lesson_photo_side=64)
