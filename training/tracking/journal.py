@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 from training.tracking import TrackingError
-from training.tracking.folder_lock import FolderLock
 from training.tracking.journal_files import (
     DISK_BYTES,
     FILES,
@@ -37,6 +36,7 @@ from training.tracking.journal_files import (
     LOCK,
     RECORDS,
     RESERVE,
+    FolderLock,
     Record,
     Sent,
     Waiting,

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.tracking import TrackingError, folder_lock
+from training.tracking import TrackingError, journal_files
 from training.tracking import journal as journal_module
 from training.tracking.folders import journals, set_aside
 from training.tracking.journal import Journal
@@ -166,7 +166,7 @@ def foreign(path: Path) -> None:
 def test_another_machine_that_lives_is_respected_and_a_dead_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(folder_lock, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(journal_files, "BEAT_SECONDS", 0.1)
     foreign(tmp_path / LOCK)
     with monkeypatch.context() as living:
         living.setattr(time, "sleep", lambda seconds: os.utime(tmp_path / LOCK))  # it goes on while we wait
@@ -184,7 +184,7 @@ def test_nobody_waits_for_a_machine_that_died_long_ago(tmp_path: Path, monkeypat
 
 
 def test_a_journal_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(folder_lock, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(journal_files, "BEAT_SECONDS", 0.01)
     journal = Journal(tmp_path)
     first = (tmp_path / LOCK).stat().st_mtime_ns
     deadline = time.monotonic() + 200
