@@ -269,8 +269,8 @@ def build_compare_api(stylizer: Stylizer) -> None:
         Returns:
             The pictures as PNG, each with its label, and for each its settings, losses and time.
         """
-        wanted = [versions] if isinstance(versions, str) and versions else versions or first_styles()
-        *_, done = compare(stylizer, photo, chosen_versions(stylizer, wanted), longest_side)
+        wanted = versions.split() if isinstance(versions, str) else versions
+        *_, done = compare(stylizer, photo, chosen_versions(stylizer, wanted or first_styles()), longest_side)
         pictures = [
             (
                 save_for_browser(each.result.finish(strength, False), "PNG", file_name("compared", each.label)),

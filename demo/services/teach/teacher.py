@@ -29,6 +29,8 @@ MOST_STARTS = 4
 BESIDE_MINUTES = 20.0
 """So long the start and the evaluation may take beside the minutes of training."""
 LOOK_SECONDS = 0.5
+ORDER_SECONDS = 5.0
+"""Between two looks for a lesson that was ordered at another server."""
 TEACHING = ".teaching"
 """The file that the server which teaches holds a lock on."""
 ENOUGH = "enough"
@@ -225,7 +227,7 @@ class Teacher:
                 _log.exception("A lesson could not be taught")
                 if line and line[0].starts >= MOST_STARTS:
                     self._fail(line[0], "it could not be taught here")
-            self._ordered.wait(60.0)
+            self._ordered.wait(ORDER_SECONDS)
 
     def _teach(self, lesson: Lesson) -> None:
         folder = self.files.of(lesson)
