@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.vgg.network import VGG
 from tests.demo.conftest import began_with
+from tests.small_vgg import small_vgg
 
 LIMITS = Limits(
     file_size="1mb",
@@ -30,6 +32,19 @@ LIMITS = Limits(
     gatys_side=64,
     gatys_larger_steps=5,
 )
+
+
+def patient_vgg() -> VGG:
+    """A VGG that takes its time, above all for a large picture, and hardly uses the processor."""
+    vgg = small_vgg()
+    at_once = vgg.activations
+
+    def activations(pixels: torch.Tensor, layers: Iterable[str]) -> dict[str, torch.Tensor]:
+        time.sleep(0.4 if max(pixels.shape[-2:]) > 128 else 0.03)
+        return at_once(pixels, layers)
+
+    vgg.activations = activations  # type: ignore[method-assign]
+    return vgg
 
 
 @pytest.fixture(scope="session")
@@ -59,11 +74,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[gr.Blocks
         styles.append({"name": name, "version": version, "aliases": aliases, "file": file.name, "sha256": digest})
     (folder / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
 
-    def small_vgg() -> VGG:
-        torch.manual_seed(0)
-        return VGG("E").eval().requires_grad_(False)
-
-    demo = build_demo(BundleCatalogue(folder), load_vgg=small_vgg, limits=LIMITS)
+    demo = build_demo(BundleCatalogue(folder), load_vgg=patient_vgg, limits=LIMITS)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
     yield demo, url
     demo.close()

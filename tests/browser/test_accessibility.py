@@ -86,11 +86,22 @@ WITHOUT_WORDS = """() => [...document.images]
 
 SCRIPTS = (NAMELESS, FAINT, SMALL, WITHOUT_WORDS, BEHIND, FINDINGS)
 NEXT_FRAME = "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
-SIZES = ({"width": 1440, "height": 900}, {"width": 390, "height": 844})
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_can_be_read_heard_and_used_without_a_mouse(open_page: OpenPage, photo_file: Path, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "sizes"), [("light", (DESKTOP, PHONE)), ("dark", (PHONE,))])
+def test_it_can_be_read_heard_and_used_without_a_mouse(
+    open_page: OpenPage, photo_file: Path, theme: str, sizes: tuple[dict[str, int], ...]
+) -> None:
+    def check(*scripts: str) -> None:
+        """Look at the page as it is in each of the sizes, the last of which it keeps."""
+        for size in sizes:
+            page.set_viewport_size(size)
+            page.evaluate(NEXT_FRAME)
+            for script in scripts or SCRIPTS:
+                assert page.evaluate(script) == [], size
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
     page = open_page(theme=theme)
     page.emulate_media(reduced_motion="reduce")  # colors on their way are no colors
     page.add_script_tag(path=AXE)
@@ -98,8 +109,8 @@ def test_it_can_be_read_heard_and_used_without_a_mouse(open_page: OpenPage, phot
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     page.locator("#download-png:not([disabled])").wait_for()
     open_all(page, "Size and version", "Several photos", "All styles on my photo", "Live from the webcam")
-    check(page, *SCRIPTS, CUT)
-    for size in SIZES:
+    check(*SCRIPTS, CUT)
+    for size in sizes:
         page.set_viewport_size(size)
         page.evaluate("scrollTo(0, 0)")
         unseen = set()
@@ -111,32 +122,22 @@ def test_it_can_be_read_heard_and_used_without_a_mouse(open_page: OpenPage, phot
     page.get_by_role("tab", name="Film").click()  # none hides in a menu, also on a phone
     page.locator("#film-samples button").click()
     page.locator("#film video").wait_for()
-    check(page)
+    check()
     page.get_by_role("tab", name="Gatys").click()
     wait_for_status(page, "gatys-status", "About")
     open_all(page, "More settings")
-    check(page)
+    check()
     page.set_input_files("#gatys-photo input[type=file]", photo_file)
     page.locator("#gatys-steps input[type=number]").fill("10")
     page.click("#gatys-paint")
     wait_for_status(page, "gatys-status", "Painted after 10 steps")
     page.locator("#gatys-png:not([disabled])").wait_for()
-    check(page, FINDINGS)  # not NAMELESS: the button of Gradio around an uploaded photo has the photo alone
+    check(FINDINGS)  # not NAMELESS: the button of Gradio around an uploaded photo has the photo alone
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-ready button").first.click()
     page.locator("#compare-sheet").wait_for()
     open_all(page, "Choose versions")
-    check(page)
-
-
-def check(page: Any, *scripts: str) -> None:
-    """Look at the page as it is, on a desktop and then on a phone, whose size it keeps."""
-    for size in SIZES:
-        page.set_viewport_size(size)
-        page.evaluate(NEXT_FRAME)
-        for script in scripts or SCRIPTS:
-            assert page.evaluate(script) == [], size
-        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    check()
 
 
 def open_all(page: Any, *accordions: str) -> None:

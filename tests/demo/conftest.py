@@ -21,7 +21,7 @@ from demo.services.limits import Limits
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
-from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.25)
 LIMITS = Limits(smallest_side=16, stylize_side=96, stylize_max_side=128, compare_side=96, photo_pixels=250_000)
@@ -87,12 +87,6 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "photo.png"
     save_picture(torch.rand(3, 45, 61), path, alpha=alpha)
     return path
-
-
-def small_vgg() -> VGG:
-    """VGG-19's layers by name, with random weights."""
-    torch.manual_seed(0)
-    return VGG("E").eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from demo import app
 from demo.app import build_demo, launch_options, main
 from demo.services.catalogue import BundleCatalogue
 from tests.conftest import REPOSITORY
-from tests.demo.conftest import LIMITS, client_of, small_vgg
+from tests.demo.conftest import LIMITS, client_of
+from tests.small_vgg import small_vgg
 
 
 @pytest.mark.parametrize(

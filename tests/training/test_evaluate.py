@@ -21,6 +21,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training import evaluate as evaluate_module
 from training.config import TrainConfig
 from training.evaluate import main, photo_files
@@ -43,8 +44,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
-    torch.manual_seed(0)
-    return VGG("A").requires_grad_(False)
+    return small_vgg("A")
 
 
 def picture(seed: int, height: int = 40, width: int = 48) -> Tensor:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.judge import PERIODS, Judge, Judgment, grid_peak, judge_style
 
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
-    torch.manual_seed(0)
-    return VGG("E").requires_grad_(False)
+    return small_vgg()
 
 
 def judge(stylized: Tensor, photo: Tensor | None, painting: Tensor, vgg: VGG) -> Judgment:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylecore.gatys.objective import Objective
-from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.measures import SPOT, equivalent_iterations, loss_curve, spot_share
 
 
@@ -37,8 +37,7 @@ def test_a_loss_of_the_curve_is_reached_no_later_than_there(curve, data):
 @pytest.fixture(scope="module")
 def objective() -> Objective:
     """Being gray."""
-    torch.manual_seed(0)
-    vgg = VGG("A").requires_grad_(False)
+    vgg = small_vgg("A")
     gray = vgg.activations(torch.full((1, 3, 32, 32), 0.5), ["relu1_1"])
     return Objective(vgg, gray, {}, {"content/relu1_1": 1e5})
 

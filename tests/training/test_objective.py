@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.config import TrainConfig
 from training.objective import MOVED_BORDER, grid_loss, move, shift_at, steadiness_loss, style_targets, training_losses
 
@@ -46,8 +47,7 @@ def test_the_grid_loss_is_the_mean_square_of_what_repeats_on_every_photo() -> No
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
-    torch.manual_seed(0)
-    return VGG("D").requires_grad_(False)
+    return small_vgg("D")
 
 
 def config(**settings: object) -> TrainConfig:

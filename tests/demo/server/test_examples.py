@@ -16,7 +16,8 @@ from demo.app import build_demo, launch_options
 from demo.server.examples import PLACEHOLDER, sample_at
 from demo.services.catalogue import BundleCatalogue
 from stylecore.samples import sample_photos
-from tests.demo.conftest import LIMITS, client_of, small_vgg
+from tests.demo.conftest import LIMITS, client_of
+from tests.small_vgg import small_vgg
 
 pytestmark = pytest.mark.skipif(not sample_photos(), reason="there are no sample photos here")
 

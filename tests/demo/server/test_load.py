@@ -15,7 +15,8 @@ from gradio_client.utils import QueueError
 from demo.app import build_demo, launch_options
 from demo.services.catalogue import BundleCatalogue
 from stylecore.pictures.read import save_picture
-from tests.demo.conftest import LIMITS, small_vgg
+from tests.demo.conftest import LIMITS
+from tests.small_vgg import small_vgg
 
 PEOPLE, SECONDS = (int(number) for number in os.environ.get("STYLECORE_LOAD", "6x3").split("x"))
 ALLOWED_GROWTH = 200

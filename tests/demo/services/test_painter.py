@@ -19,7 +19,8 @@ from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
 from stylecore.pictures.read import save_picture
-from tests.demo.conftest import LIMITS, small_vgg
+from tests.demo.conftest import LIMITS
+from tests.small_vgg import small_vgg
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,8 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.gatys import Painter
 from demo.services.stylize import Stylizer
 from stylecore.inference.engine import Engine
-from tests.demo.conftest import LIMITS, small_vgg
+from tests.demo.conftest import LIMITS
+from tests.small_vgg import small_vgg
 
 bundle, photo = sys.argv[1:]
 assert zero_gpu.PRESENT and zero_gpu.DEVICE == "cpu"

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.experiments import costs
 from training.experiments.costs import main, spread
 from training.tracking.store import connect
@@ -13,8 +14,7 @@ from training.tracking.store import connect
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
-    torch.manual_seed(0)
-    return VGG("E").requires_grad_(False)
+    return small_vgg()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from stylecore.gatys.paint import GatysConfig, GatysDiverged, paint
 from stylecore.pictures.read import load_picture, read_settings, save_picture
 from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.experiments import gatys_grid
 from training.experiments.gatys_grid import grid_sheet, main, paint_ratios
 from training.tracking.store import connect
@@ -16,8 +17,7 @@ from training.tracking.store import connect
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
-    torch.manual_seed(0)
-    return VGG("E").requires_grad_(False)
+    return small_vgg()
 
 
 def picture(seed: int, height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stylecore.pictures.read import fit
-from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.config import TrainConfig, parse_config
 from training.experiments.objectives import PHOTO_LOSS, balanced, variants
 from training.objective import pixel_objective, style_targets
@@ -27,8 +27,7 @@ def test_every_combination_is_compared_once_and_nothing_else_differs() -> None:
 
 @pytest.mark.parametrize("normalization", ["mean", "sum", "relative"])
 def test_the_photos_have_the_same_style_loss_by_every_objective(normalization: str) -> None:
-    torch.manual_seed(0)
-    vgg = VGG("A").requires_grad_(False)
+    vgg = small_vgg("A")
     painting = torch.rand(3, 64, 80)
     photos = {"one": torch.rand(3, 70, 64), "two": torch.rand(3, 64, 64) * 0.5}
     config = TrainConfig(

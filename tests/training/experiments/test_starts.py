@@ -14,6 +14,7 @@ from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.library import write_alias
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.config import TrainConfig
 from training.experiments import starts
 from training.teach.settings import DEFAULTS
@@ -44,8 +45,7 @@ def replace_form(form: TransformNetConfig) -> TrainConfig:
 
 @pytest.fixture
 def vgg() -> VGG:
-    torch.manual_seed(0)
-    return VGG("E").eval().requires_grad_(False)
+    return small_vgg()
 
 
 def test_variants_differ_in_their_start_or_in_what_they_train(library: Path, vgg: VGG) -> None:

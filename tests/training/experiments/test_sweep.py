@@ -26,6 +26,9 @@ from training.experiments.study import SweepConfig
 from training.tracking import JournaledTracker
 from training.train import DivergedError, Stopped
 
+pytestmark = pytest.mark.slow
+
+
 Training = Callable[[TrainConfig, Trial], None]
 
 

@@ -20,6 +20,9 @@ from training.registry import Registry, publish_run, restore_published
 from training.registry.__main__ import main
 from training.tracking.store import connect
 
+pytestmark = pytest.mark.slow
+
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -301,7 +304,6 @@ def test_the_command_line_answers_mistakes_with_one_sentence(store: str, argumen
     assert output.err.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_the_program_and_a_server_that_does_not_answer():
     process = subprocess.run(
         [sys.executable, "-m", "training.registry", "--tracking-uri", "http://someone:secret@127.0.0.1:9", "list"],

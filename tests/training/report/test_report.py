@@ -16,7 +16,7 @@ from tracked_runs import start_run
 from stylecore.gatys.paint import GatysConfig
 from stylecore.pictures.read import to_image
 from stylecore.sheet import Row, contact_sheet
-from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME
 from training.experiments.gatys_grid import paint_ratios
@@ -28,6 +28,9 @@ from training.report.__main__ import main
 from training.report.data import reached_at, smoothed
 from training.report.text import difference, loss_text, percent, plain
 from training.tracking.store import connect
+
+pytestmark = pytest.mark.slow
+
 
 SETTINGS = {"content_weight": 1e5, "style_weight": 1e10, "global_batch_size": 2, "crop": 32, "residual_blocks": 1}
 
@@ -67,8 +70,7 @@ def measure_costs(uri: str) -> None:
 
 
 def paint_grid() -> None:
-    torch.manual_seed(0)
-    vgg = VGG("E").requires_grad_(False)
+    vgg = small_vgg()
     coarse = torch.rand(1, 3, 4, 4)
     photo = nn.functional.interpolate(coarse, (36, 48), mode="bilinear")[0]
     config = GatysConfig(steps=2, start="noise")
@@ -80,6 +82,13 @@ def keep_one_photo(record: Path) -> None:
     fields = json.loads(record.read_text(encoding="utf-8"))
     fields["previews"] = [preview for preview in fields["previews"] if preview["photo"] == "lion"]
     record.write_text(json.dumps(fields), encoding="utf-8")
+
+
+@pytest.fixture
+def store(store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A test's own store. What such a test reads are words, so the plots are left out."""
+    monkeypatch.setattr("training.report.pictures.plot", lambda *_: None)
+    return store
 
 
 @dataclass(frozen=True)
@@ -255,7 +264,6 @@ def test_costs_are_medians_with_their_range(written: Written):
     assert "6 hours" in part
 
 
-@pytest.mark.slow
 def test_a_store_of_republished_runs_gives_the_same_report(
     written: Written, new_store: Callable[[Path], str], tmp_path: Path
 ):
