@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server as Ctrl+C does
     return_freed_memory()
     try:
         if options.mcp and find_spec("mcp") is None:
@@ -201,11 +201,6 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
     threading.Thread(target=_fill, args=(catalogue, options), name="styles", daemon=True).start()
     page.block_thread()
     return 0
-
-
-def _stop(signal_number: int, frame: object) -> None:
-    """Let a termination signal end the server as Ctrl+C does, so that it clears up behind itself."""
-    raise KeyboardInterrupt
 
 
 def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:

@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from demo.services import zero_gpu
 from demo.services.limits import Limits, check_range
+from demo.services.photos import named
 from demo.services.stylize import Stylizer
 from demo.words import device_name
 from stylecore.errors import StylecoreError
@@ -135,7 +135,7 @@ class FilmPainter:
         limit = self.limits.film_seconds
         if film.is_file() and film.stat().st_size > self.limits.upload_bytes:
             raise StylecoreError(f"this film has more than {self.limits.megabytes} MB; cut or compress it first.")
-        with _named(film), open_file(film, dataclasses.replace(settings, end=None)) as reader:
+        with named(film, "this film"), open_file(film, dataclasses.replace(settings, end=None)) as reader:
             facts = reader.facts
         if facts.seconds is None:
             raise StylecoreError("this film does not say how long it is; convert it to mp4 first.")
@@ -202,18 +202,8 @@ class FilmPainter:
             stop.set()
             raise
         try:
-            with _named(order.film):
+            with named(order.film, "this film"):
                 painted = work.result()
         except KeyboardInterrupt:  # stopped before the first frame
             return
         yield Look(painted.frames, painted.frames, painted.seconds, preview, device, target, painted)
-
-
-@contextmanager
-def _named(film: Path) -> Iterator[None]:
-    """Errors without the path of the server's folder and the flags of the command line."""
-    try:
-        yield
-    except StylecoreError as error:
-        sentence = str(error).replace(str(film), "this film")
-        raise StylecoreError(sentence.partition(", or raise the limit")[0]) from error

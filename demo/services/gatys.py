@@ -118,7 +118,7 @@ class Painter:
         stylizer: runs the networks that a painting may begin with.
     """
 
-    def __init__(self, load_vgg: Callable[[], VGG], limits: Limits, stylizer: Stylizer | None = None) -> None:
+    def __init__(self, load_vgg: Callable[[], VGG], limits: Limits, stylizer: Stylizer) -> None:
         self.limits = limits
         self.stylizer = stylizer
         self._load_vgg = load_vgg
@@ -192,10 +192,7 @@ class Painter:
         return Order(photo, style, int(longest_side), config, network)
 
     def _network(self, style: str) -> Network:
-        if self.stylizer is None:
-            raise StylecoreError("there are no networks to begin with here; start from the photo.")
-        catalogue = self.stylizer.catalogue
-        entry = catalogue.find(style)
+        entry = self.stylizer.catalogue.find(style)
         return Network(entry.name, entry.default_version, entry.card.iterations)
 
     def larger(self, finished: Finished) -> Order | None:
@@ -251,7 +248,7 @@ class Painter:
         if order.begun is not None:
             start = read_photo(order.begun.picture, max_side=None, max_pixels=self.limits.photo_pixels)
             return start.pixels
-        if order.network is None or self.stylizer is None:
+        if order.network is None:
             return None
         name, version = order.network.name, order.network.version
         return self.stylizer.stylize(order.photo, name, version, order.longest_side).stylized / 255

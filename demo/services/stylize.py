@@ -36,6 +36,38 @@ MIXES_KEPT = 4
 """Mixed networks, the newest."""
 LIVE_PATIENCE = 1.0
 """Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
+SHARE = 0.5
+"""Of the second style of a mix, where nobody chose one."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a visitor wants a photo to be painted with.
+
+    Attributes:
+        style: its name; empty for the page's own choice.
+        version: a number or an alias.
+        mix: the name of a second style; empty or None for none.
+        share: of the second style, 0 to 1.
+        strength: 0 to 1.
+        brush: size of the strokes.
+        longest_side: of the picture in pixels; None for what the page proposes.
+        keep_colors: whether the photo's colors are kept.
+    """
+
+    style: str
+    version: str = CHAMPION
+    mix: str | None = ""
+    share: float = SHARE
+    strength: float = 1.0
+    brush: float = BRUSH
+    longest_side: float | None = None
+    keep_colors: bool = False
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """The style, or mix of two, and its version."""
+        return mixed(self.style, self.version, self.mix, self.share)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, slider, status_line
+from demo.page import QUIET, copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, slider, status_line
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
@@ -196,22 +196,22 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
     def press(chosen: list[str]) -> str:
         return comparison_buttons(comparisons(catalogue, most), chosen)
 
-    def run(photo: str | None, chosen: list[str]) -> Iterator[tuple[Any, ...]]:
+    def run(photo: str | None, chosen: list[str]) -> Iterator[dict[Any, Any]]:
         try:
             entries = chosen_versions(stylizer, chosen)
             best = {(style.name, style.default_version) for style in catalogue.styles()}
             paintings = paintings_of(catalogue, entries)
             for done in compare(stylizer, photo, entries):
                 complete = len(done) == len(entries)
-                yield (
-                    comparison_html(entries, done, best, paintings),
-                    status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
-                    gr.Slider(visible=True),
-                    gr.Button(visible=complete),
-                    (photo, tuple(chosen)),
-                )
+                yield {
+                    result: comparison_html(entries, done, best, paintings),
+                    status: status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
+                    strength: gr.Slider(visible=True),
+                    download: gr.Button(visible=complete),
+                    compared: (photo, tuple(chosen)),
+                }
         except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
-            yield gr.skip(), refusal(sentence_of(error)), gr.skip(), gr.skip(), gr.skip()
+            yield {status: refusal(sentence_of(error))}
 
     def make_sheet(compared: tuple[Any, ...], strength: float) -> tuple[Any, str]:
         try:
@@ -223,7 +223,6 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         except Exception as error:
             return gr.skip(), refusal(sentence_of(error))
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     work: dict[str, Any] = {
         "fn": plainly(run),
         "inputs": [photo, chosen],
@@ -234,17 +233,17 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         "api_visibility": "private",
     }
     # In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
-    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **quiet)
-    tab.select(plainly(arrive), [chosen], [chosen, ready, status], **quiet)
-    samples.select(plainly(pick_sample), None, [photo], **quiet)
-    picked = ready.select(plainly(pick), None, [chosen, ready], **quiet)
+    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **QUIET)
+    tab.select(plainly(arrive), [chosen], [chosen, ready, status], **QUIET)
+    samples.select(plainly(pick_sample), None, [photo], **QUIET)
+    picked = ready.select(plainly(pick), None, [chosen, ready], **QUIET)
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
     ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before
-    gr.on([ready.select, button.click], None, js=script("show_comparison"), **quiet)
-    chosen.input(plainly(press), [chosen], [ready], **quiet)
-    strength.change(None, [strength], None, js=script("blend"), **quiet)
-    download.click(plainly(make_sheet), [compared, strength], [file, status], concurrency_id=MODEL, **quiet).success(
-        None, js=script("download_comparison"), **quiet
+    gr.on([ready.select, button.click], None, js=script("show_comparison"), **QUIET)
+    chosen.input(plainly(press), [chosen], [ready], **QUIET)
+    strength.change(None, [strength], None, js=script("blend"), **QUIET)
+    download.click(plainly(make_sheet), [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
+        None, js=script("download_comparison"), **QUIET
     )
 
 

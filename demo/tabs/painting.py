@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
 from demo.page import progress_line, save_for_browser, status_line
@@ -17,8 +18,6 @@ from stylecore.gatys.paint import GatysStep
 from stylecore.pictures.read import Picture
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
-
-
 STOP_LABEL = "Stop and keep it"
 
 
@@ -27,6 +26,12 @@ class Stop:
 
     def __init__(self) -> None:
         self.wanted = False
+
+
+def ask_to_stop(stop: Stop) -> gr.Button:
+    """What the button does."""
+    stop.wanted = True
+    return gr.Button("Stopping…", interactive=False)
 
 
 @dataclass(frozen=True)

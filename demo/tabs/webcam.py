@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly
-from demo.page import live_input, status_line
+from demo.page import QUIET, live_input, status_line
 from demo.services.limits import LIVE
 from demo.services.live import Webcam
 from demo.services.stylize import Stylizer, mixed
@@ -91,6 +91,4 @@ def build_live(stylizer: Stylizer, style: gr.State, mix: gr.Dropdown, share: gr.
         concurrency_limit=2,
         api_visibility="private",
     )
-    record.click(
-        None, None, [record], js=script("record_live"), api_visibility="private", show_progress="hidden", queue=False
-    )
+    record.click(None, None, [record], js=script("record_live"), queue=False, **QUIET)

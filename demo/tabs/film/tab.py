@@ -6,13 +6,13 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import film_input, pick_sample, refusal, slider, status_line
+from demo.page import QUIET, film_input, pick_sample, refusal, slider, status_line
 from demo.services.film import FilmPainter
 from demo.services.limits import FILM
 from demo.services.teach.lessons import owner_of
 from demo.tabs.cards import sample_strip
 from demo.tabs.film.shown import limits_text, painting_film
-from demo.tabs.painting import STOP_LABEL, Stop
+from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
 from demo.theme import script
 from stylecore.inference.brush import BRUSH
@@ -22,7 +22,6 @@ from stylecore.video.config import FilmSettings
 
 SAMPLES = {name: file for name, file in sample_films().items() if name == "earth"}
 """Short ones."""
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr.BrowserState | None = None) -> None:
@@ -88,10 +87,6 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
     def end() -> tuple[Any, ...]:
         return gr.Button("Paint the film", interactive=True), gr.Button(STOP_LABEL, interactive=False)
 
-    def ask_to_stop(stop: Stop) -> gr.Button:
-        stop.wanted = True
-        return gr.Button("Stopping…", interactive=False)
-
     def run(
         stop: Stop,
         film: str | None,
@@ -101,10 +96,10 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
         calm: float,
         longest_side: float,
         keep_colors: bool,
-    ) -> Iterator[tuple[Any, ...]]:
+    ) -> Iterator[dict[Any, Any]]:
         try:
             if stop.wanted:  # while waiting in the queue
-                yield gr.skip(), status_line("Stopped before it began."), gr.skip()
+                yield {status: status_line("Stopped before it began.")}
                 return
             order = painter.order(
                 film,
@@ -115,14 +110,16 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
                 keep_colors=keep_colors,
                 calm=calm,
             )
-            yield gr.skip(), status_line("Opening your film."), gr.skip()
+            yield {status: status_line("Opening your film.")}
             for shown in painting_film(painter, order, stop):
-                whole = (
-                    gr.DownloadButton(value=shown.file, interactive=True) if shown.whole and shown.file else gr.skip()
-                )
-                yield shown.file or gr.skip(), shown.status, whole
+                changes = {status: shown.status}
+                if shown.file:
+                    changes[painted] = shown.file
+                if shown.file and shown.whole:
+                    changes[download] = gr.DownloadButton(value=shown.file, interactive=True)
+                yield changes
         except Exception as error:  # one that is raised would lie over the status
-            yield gr.skip(), refusal(sentence_of(error)), gr.skip()
+            yield {status: refusal(sentence_of(error))}
 
     arrived = [style, first.style, *([token] if token else [])]
     tab.select(plainly(arrive), arrived, [style], **QUIET)

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.errors import plainly, sentence_of
-from demo.page import copy_of_sample, photo_input, refusal, status_line
+from demo.page import QUIET, copy_of_sample, photo_input, refusal, status_line
 from demo.services.catalogue import Catalogue
 from demo.services.previews import preview_photo
 from demo.services.teach.lessons import Lesson, owner_of
@@ -23,7 +23,6 @@ from stylecore.johnson.quantization import sidecar_of
 SECONDS_BETWEEN_LOOKS = 2.0
 USUAL_MINUTES = 10
 NOTHING = "<p class='nothing'>Your photo appears here, painted by the network while it learns.</p>"
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def visitor() -> gr.BrowserState:
