@@ -22,10 +22,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo.server.examples import RunnableExamples
+from demo.server.examples import OwnAnswers
 from demo.server.memory import return_freed_memory
 from demo.server.queue import limit_queue
-from demo.server.refusals import NothingFetched
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
 from demo.services.film import FilmPainter
@@ -41,7 +40,7 @@ from demo.tabs.film.tab import build_film_api, build_film_tab
 from demo.tabs.gatys import build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
 from demo.tabs.your_style.tab import build_your_style_tab, visitor
-from demo.theme import STYLE_SHEETS, header, script, theme
+from demo.theme import STYLE_SHEETS, WEB, script, theme
 from demo.words import UPLOAD_WORDS
 from stylecore.errors import StylecoreError
 from stylecore.library import LOCAL_STORE
@@ -78,7 +77,7 @@ def build_demo(
     painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits, stylizer)
     films = FilmPainter(stylizer, limits)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
-        gr.HTML(header())
+        gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
         token = visitor() if teacher else None
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
@@ -116,7 +115,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "run_history": False,
         "show_error": False,
         "_frontend": False,  # else Gradio asks itself for the page, and gives up after 3 s on a busy machine
-        "app_kwargs": {"middleware": [Middleware(NothingFetched), Middleware(RunnableExamples)]},
+        "app_kwargs": {"middleware": [Middleware(OwnAnswers)]},
     }
 
 

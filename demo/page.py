@@ -38,6 +38,12 @@ def photo_input(**options: Any) -> gr.Image:
     return image
 
 
+def picture_box(label: str, elem_id: str, **options: Any) -> gr.Image:
+    """A photo input of the size of one beside another."""
+    usual = {"sources": ["upload", "clipboard"], "height": 190, "min_width": 150, "buttons": [], "alt_text": label}
+    return photo_input(label=label, elem_id=elem_id, **usual | options)
+
+
 def film_input(**options: Any) -> gr.Video:
     """A video input that hands over the file as it was uploaded or recorded; Gradio's own would need ffmpeg."""
     film = gr.Video(include_audio=True, **options)

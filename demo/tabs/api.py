@@ -10,7 +10,6 @@ import gradio as gr
 
 from demo.errors import plainly
 from demo.page import photo_input, save_for_browser
-from demo.services.catalogue import Catalogue
 from demo.services.gatys import Painter
 from demo.services.limits import LONG, MODEL
 from demo.services.stylize import Stylizer, settings_of
@@ -28,7 +27,17 @@ def build_api(stylizer: Stylizer) -> None:
 
     def styles() -> list[dict[str, Any]]:
         """The styles that can be asked for: name, title, artist, year, versions (newest first) and aliases."""
-        return list_styles(stylizer.catalogue)
+        return [
+            {
+                "name": entry.name,
+                "title": entry.title,
+                "artist": entry.card.artist,
+                "year": entry.card.year,
+                "versions": list(entry.versions),
+                "aliases": dict(entry.aliases),
+            }
+            for entry in stylizer.catalogue.styles()
+        ]
 
     def stylize(
         photo: str | None,
@@ -95,21 +104,6 @@ def build_api(stylizer: Stylizer) -> None:
             api_name="stylize",
             concurrency_id=MODEL,
         )
-
-
-def list_styles(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """The catalogue as JSON."""
-    return [
-        {
-            "name": entry.name,
-            "title": entry.title,
-            "artist": entry.card.artist,
-            "year": entry.card.year,
-            "versions": list(entry.versions),
-            "aliases": dict(entry.aliases),
-        }
-        for entry in catalogue.styles()
-    ]
 
 
 def build_gatys_api(painter: Painter) -> None:

@@ -9,19 +9,17 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import QUIET, copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, slider, status_line
+from demo.page import QUIET, photo_input, picture_box, refusal, save_for_browser, slider, status_line
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
-from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
-from demo.tabs.cards import sample_strip
+from demo.tabs.cards import begin_with_photo, samples_for
 from demo.tabs.comparison_html import Compared, comparison_html
 from demo.theme import script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, to_image
-from stylecore.samples import sample_photos
 from stylecore.sheet import compose
 
 PAINTING_SIDE = 800
@@ -87,7 +85,7 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
             heading, label = label, heading
         pressed = "true" if list(references_of(comparison)) == list(chosen) else "false"
         groups.setdefault(heading, []).append(
-            f'<button type="button" data-index="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
+            f'<button type="button" data-name="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
         )
     return "".join(
         f'<div class="ready" role="group" aria-label="{html.escape(heading) or "All styles"}">'
@@ -134,19 +132,11 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
                 "<div class='lede'><p>One photo through several trained networks: what do more iterations, more "
                 "residual blocks or another seed change?</p></div>"
             )
-            photo = photo_input(
-                label="Photo",
-                sources=["upload", "clipboard"],
-                height=190,
-                elem_id="compare-photo",
-                buttons=[],
-                placeholder="Drop a photo",
-                alt_text="The photo to compare on",
+            photo = picture_box(
+                "Photo", "compare-photo", placeholder="Drop a photo", alt_text="The photo to compare on"
             )
-            samples = gr.HTML(
-                sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="compare-samples"
-            )
-            ready = gr.HTML("", js_on_load=script("pick_comparison"), elem_id="compare-ready")
+            samples_for(photo, "compare-samples")
+            ready = gr.HTML("", js_on_load=script("pick"), elem_id="compare-ready")
             with gr.Accordion("Choose versions", open=False, elem_id="compare-more"):
                 chosen = gr.Dropdown(
                     [],
@@ -169,10 +159,6 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
             # A download button fetches what it has when it is pressed, and the picture is made only then.
             file = gr.DownloadButton("Download", visible="hidden", elem_id="compare-sheet-file")
     compared = gr.State(())
-    sample = preview_photo()
-    sample_photo = gr.Image(
-        copy_to_cache(sample) if sample else None, type="filepath", visible="hidden", elem_id="compare-sample"
-    )
 
     def arrive(chosen: list[str]) -> tuple[Any, ...]:
         choices = choices_of(catalogue)
@@ -188,9 +174,10 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
 
     def pick(event: gr.EventData) -> tuple[Any, ...]:
         found = comparisons(catalogue, most)
-        if not 0 <= event.index < len(found):
+        index = int(event.name)
+        if not 0 <= index < len(found):
             raise StylecoreError("this comparison is no longer there; open the tab again.")
-        references = list(references_of(found[event.index]))
+        references = list(references_of(found[index]))
         return references, comparison_buttons(found, references)
 
     def press(chosen: list[str]) -> str:
@@ -232,10 +219,8 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         "concurrency_id": MODEL,
         "api_visibility": "private",
     }
-    # In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
-    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **QUIET)
+    begin_with_photo(tab, photo, first_photo, "compare-sample")
     tab.select(plainly(arrive), [chosen], [chosen, ready, status], **QUIET)
-    samples.select(plainly(pick_sample), None, [photo], **QUIET)
     picked = ready.select(plainly(pick), None, [chosen, ready], **QUIET)
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
     ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before

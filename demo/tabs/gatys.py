@@ -8,13 +8,12 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import QUIET, copy_to_cache, photo_input, pick_sample, refusal, slider, status_line
+from demo.page import QUIET, copy_to_cache, picture_box, refusal, slider, status_line
 from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
 from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
 from demo.services.limits import LONG
-from demo.services.previews import preview_photo
-from demo.tabs.cards import sample_strip
+from demo.tabs.cards import begin_with_photo, sample_strip, samples_for
 from demo.tabs.painting import (
     STOP_LABEL,
     Stop,
@@ -28,7 +27,6 @@ from demo.tabs.painting import (
 from demo.theme import script
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
-from stylecore.samples import sample_photos
 
 ASSETS = Path(__file__).parents[1] / "assets"
 STARRY_NIGHT = ASSETS / "starry_night.jpg"
@@ -58,7 +56,6 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
     """Lay the tab out inside the open `gr.Tab` of the page and connect it; `first_photo` is the other tab's photo
     input."""
     limits, default = painter.limits, GatysConfig()
-    sample = preview_photo()
     with gr.Row(elem_classes="columns result-first"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
@@ -67,31 +64,24 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
                 "minutes; you can watch.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
-                photo = photo_input(
-                    label="Photo",
+                photo = picture_box(
+                    "Photo",
+                    "gatys-photo",
                     sources=["upload", "clipboard", "webcam"],
-                    height=190,
-                    min_width=150,
-                    elem_id="gatys-photo",
-                    buttons=[],
                     placeholder="Drop a photo",
                     alt_text="The photo to paint",
                 )
-                style = photo_input(
+                style = picture_box(
+                    "Style picture",
+                    "gatys-style",
                     value=copy_to_cache(STARRY_NIGHT),
-                    label="Style picture",
-                    sources=["upload", "clipboard"],
-                    height=190,
-                    min_width=150,
-                    elem_id="gatys-style",
-                    buttons=[],
                     placeholder="Drop a painting",
                     alt_text="The picture whose style is taken",
                 )
-            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="gatys-samples")
+            samples_for(photo, "gatys-samples")
             styles = gr.HTML(
                 sample_strip(_in_words(style_pictures()), "Styles", "Style picture"),
-                js_on_load=script("pick_sample"),
+                js_on_load=script("pick"),
                 elem_id="gatys-styles",
             )
             start = gr.Dropdown(
@@ -153,9 +143,6 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
             )
     stop = gr.State(Stop())
     larger = gr.State(None)
-    sample_photo = gr.Image(
-        copy_to_cache(sample) if sample else None, type="filepath", visible="hidden", elem_id="gatys-sample"
-    )
     clock = gr.Timer(1.0, active=False)
 
     def begin(stop: Stop, photo: str | None, longest_side: float, steps: float, request: gr.Request) -> dict[Any, Any]:
@@ -286,8 +273,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         under_way.failure(plainly(refused), None, [*buttons, clock, status], queue=False, **QUIET)
     clock.tick(plainly(wait), None, [status], queue=False, **QUIET)
     stop_button.click(ask_to_stop, [stop], [stop_button], queue=False, **QUIET)
-    # In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
-    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **QUIET)
+    begin_with_photo(tab, photo, first_photo, "gatys-sample")
     tab.select(plainly(arrive), None, [start], **QUIET)
     start.input(plainly(fetch_style), [start], [style], **QUIET)
     styles.select(plainly(pick_style), None, [style], **QUIET)
@@ -300,7 +286,6 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         trigger_mode="always_last",
         **QUIET,
     )
-    samples.select(plainly(pick_sample), None, [photo], **QUIET)
 
 
 def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:

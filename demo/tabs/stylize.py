@@ -9,14 +9,14 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import QUIET, photo_input, pick_sample, slider, status_line
+from demo.page import QUIET, photo_input, slider, status_line
 from demo.services.catalogue import StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
 from demo.services.stylize import SHARE, Stylizer, Wanted
 from demo.services.teach.lessons import owner_of
 from demo.tabs.batch import build_batch
-from demo.tabs.cards import sample_strip, style_cards
+from demo.tabs.cards import samples_for, style_cards
 from demo.tabs.result import failed, stylize
 from demo.tabs.sheet import build_sheet
 from demo.tabs.webcam import build_live
@@ -26,7 +26,6 @@ from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import readable_formats
-from stylecore.samples import sample_photos
 
 NO_MIX = ("No other style", "")
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -105,7 +104,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 alt_text="Your photo",
             )
             gr.HTML(limits_text(limits), elem_id="photo-limits")
-            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="samples")
+            samples = samples_for(photo, "samples")
             styles = gr.HTML("", js_on_load=script("pick_style"), elem_id="styles")
             notice = gr.Markdown(visible=False, elem_id="notice")
         with gr.Column(scale=7, min_width=320, elem_classes="result"):
@@ -222,7 +221,6 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
         **setting_style,
     )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
-    samples.select(plainly(pick_sample), None, [photo], queue=False, **QUIET)
     copied: dict[str, Any] = {"outputs": [copy_link], "queue": False, **QUIET}
     copy_link.click(
         None, [strength, brush, keep_colors, longest_side, version, mix, share], js=script("copy_link"), **copied

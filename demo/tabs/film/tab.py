@@ -6,15 +6,14 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import QUIET, film_input, pick_sample, refusal, slider, status_line
+from demo.page import QUIET, film_input, refusal, slider, status_line
 from demo.services.film import FilmPainter
 from demo.services.limits import FILM
 from demo.services.teach.lessons import owner_of
-from demo.tabs.cards import sample_strip
+from demo.tabs.cards import samples_for
 from demo.tabs.film.shown import limits_text, painting_film
 from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
-from demo.theme import script
 from stylecore.inference.brush import BRUSH
 from stylecore.library import CHAMPION
 from stylecore.samples import sample_films
@@ -41,11 +40,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
             )
             film = film_input(label="Your film", sources=["upload", "webcam"], height=236, elem_id="film", buttons=[])
             gr.HTML(limits_text(limits), elem_id="film-limits")
-            samples = gr.HTML(
-                sample_strip(SAMPLES, "No film at hand?", "Sample film"),
-                js_on_load=script("pick_sample"),
-                elem_id="film-samples",
-            )
+            samples_for(film, "film-samples", SAMPLES, "No film at hand?", "Sample film")
             style = gr.Dropdown([], label="Style", elem_id="film-style", filterable=False)
             with gr.Row(elem_classes="controls"):
                 strength = slider("Strength of the style", "film-strength", 0, 1, 1, 0.05)
@@ -123,7 +118,6 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
 
     arrived = [style, first.style, *([token] if token else [])]
     tab.select(plainly(arrive), arrived, [style], **QUIET)
-    samples.select(plainly(pick_sample), None, [film], queue=False, **QUIET)
     buttons = [start_button, stop_button]
     under_way = start_button.click(begin, [stop], [*buttons, download], queue=False, **QUIET).then(
         plainly(run),

@@ -9,12 +9,11 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.errors import plainly, sentence_of
-from demo.page import QUIET, copy_of_sample, photo_input, refusal, status_line
+from demo.page import QUIET, picture_box, refusal, status_line
 from demo.services.catalogue import Catalogue
-from demo.services.previews import preview_photo
 from demo.services.teach.lessons import Lesson, owner_of
 from demo.services.teach.teacher import Teacher
-from demo.tabs.cards import style_cards
+from demo.tabs.cards import begin_with_photo, style_cards
 from demo.tabs.stylize import FirstTab
 from demo.tabs.your_style.shown import curve, pictures, status
 from demo.theme import script
@@ -49,8 +48,8 @@ def build_your_style_tab(
                 f"is a style in Stylize, {kept}.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
-                painting = _picture("Your painting", "teach-painting")
-                photo = _picture("Your photo", "teach-photo")
+                painting = picture_box("Your painting", "teach-painting", placeholder="Drop a picture")
+                photo = picture_box("Your photo", "teach-photo", placeholder="Drop a picture")
             gr.HTML(
                 "<p class='hint'>The photo is the one to watch it on. The painting stays on this server as long as "
                 "the style; a small copy stays with the record of the training.</p>"
@@ -111,15 +110,11 @@ def build_your_style_tab(
         cards = style_cards(catalogue.styles(owner_of(token), chosen), chosen) if done else gr.skip()
         return *look(token), cards
 
-    def arrive(photo: str | None, first_photo: str | None) -> Any:
-        sample = preview_photo()
-        return gr.skip() if photo else first_photo or (copy_of_sample(sample.stem) if sample else None)
-
     outputs = [shown, line, losses, start, enough, weights, small, use, timer]
     page.load(lambda token: token or secrets.token_urlsafe(16), [token], [token], **QUIET).then(
         plainly(look), [token], outputs, **QUIET
     )
-    tab.select(plainly(arrive), [photo, first.photo], [photo], **QUIET)
+    begin_with_photo(tab, photo, first.photo, "teach-sample")
     start.click(plainly(begin), [token, painting, photo, title, chosen], outputs, **QUIET)
     enough.click(plainly(end), [token], outputs, **QUIET)
     timer.tick(
@@ -131,19 +126,6 @@ def build_your_style_tab(
         **QUIET,
     )
     use.click(None, js=script("use_style"), **QUIET)
-
-
-def _picture(label: str, name: str) -> gr.Image:
-    return photo_input(
-        label=label,
-        sources=["upload", "clipboard"],
-        height=190,
-        min_width=150,
-        elem_id=name,
-        buttons=[],
-        placeholder="Drop a picture",
-        alt_text=label,
-    )
 
 
 def _buttons(is_open: bool) -> tuple[gr.Button, gr.Button]:
