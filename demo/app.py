@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -157,24 +157,19 @@ def _catalogue(options: argparse.Namespace) -> Catalogue:
     return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
 
 
-@contextmanager
-def _teaching(options: argparse.Namespace, limits: Limits) -> Iterator[Teacher | None]:
+def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextManager[Teacher | None]:
     """The teacher of visitors' paintings, while the page is served; None where there is none."""
-    if options.teach and find_spec("training") is None:
-        raise StylecoreError("--teach needs the folder training of the repository, which is not here; leave it out.")
     if not options.teach:
-        yield None
-        return
+        return nullcontext()
+    if find_spec("training") is None:
+        raise StylecoreError("--teach needs the folder training of the repository, which is not here; leave it out.")
     variables = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
     if options.bundle is not None:
         variables[BUNDLE_VARIABLE] = str(options.bundle.absolute())
     teacher = Teacher(
         options.lessons, limits, for_all=options.teach_for_all, mlflow_page=options.mlflow_page, environment=variables
-    ).start()
-    try:
-        yield teacher
-    finally:
-        teacher.close()
+    )
+    return closing(teacher.start())
 
 
 def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -> int:

@@ -8,9 +8,9 @@ import json
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,6 @@ class StyleEntry:
     def fast_version(self) -> str:
         """The version for moving pictures: the one with the alias `fast`, or else the default."""
         return self.aliases.get(FAST, self.default_version)
-
-    def aliases_of(self, version: str) -> list[str]:
-        """The aliases of a version, sorted."""
-        return sorted(alias for alias, number in self.aliases.items() if number == version)
 
     def resolve(self, version_or_alias: str) -> str:
         """The version that a number or an alias means.
@@ -138,7 +134,7 @@ class Catalogue:
         self.loading = ""
         self._lock = threading.RLock()
         self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
-        self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
+        self._opened = lru_cache(MODELS_KEPT)(self._load)
         self._made: dict[tuple[str, str, str], bytes | None] = {}  # pictures on the cards
         self._try_at: dict[tuple[str, str, str], float] = {}
 
@@ -226,28 +222,21 @@ class Catalogue:
             return RunRecord()
 
     def _open(self, entry: StyleEntry, version_or_alias: str) -> StyleModel:
-        version = entry.resolve(version_or_alias)
-        key = (entry.name, version)
-        if key not in self._models:
-            self._models[key] = self._load(entry.name, version)
-        self._models.move_to_end(key)
-        while len(self._models) > MODELS_KEPT:
-            self._models.popitem(last=False)
-        return self._models[key]
+        return self._opened(entry.name, entry.resolve(version_or_alias))
 
     def _make_thumbnail(self, entry: StyleEntry) -> bytes | None:
-        try:
-            file = self.painting(entry.name)
-            return None if file is None else encode_picture(load_picture(file, max_side=THUMBNAIL_SIDE).pixels, "JPEG")
-        except StylecoreError as error:
-            _log.warning("The style picture of %s cannot be shown: %s", entry.name, error)
-            return None
+        file = self.painting(entry.name)
+        return None if file is None else encode_picture(load_picture(file, max_side=THUMBNAIL_SIDE).pixels, "JPEG")
 
     def _on_card(self, kind: str, entry: StyleEntry, make: Callable[[StyleEntry], bytes | None]) -> bytes | None:
         key = (kind, entry.name, entry.default_version)
         with self._painting:
             if self._made.get(key) is None and time.monotonic() >= self._try_at.get(key, 0.0):
-                self._made[key] = make(entry)
+                try:
+                    self._made[key] = make(entry)
+                except (StylecoreError, OSError) as error:
+                    _log.warning("No %s of %s on its card: %s", kind, entry.name, error)
+                    self._made[key] = None
                 self._try_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
             return self._made[key]
 
@@ -255,13 +244,9 @@ class Catalogue:
         photo = preview_photo()
         if photo is None:
             return None
-        try:
-            with self._lock:
-                model = self._open(entry, entry.default_version)
-            return paint_preview(model, photo)
-        except (StylecoreError, OSError) as error:
-            _log.warning("No preview of %s: %s", entry.name, error)
-            return None
+        with self._lock:
+            model = self._open(entry, entry.default_version)
+        return paint_preview(model, photo)
 
     def _entries(self) -> list[StyleEntry]:
         raise NotImplementedError
@@ -271,7 +256,8 @@ class Catalogue:
         return True
 
     def _known_entries(self) -> list[StyleEntry]:
-        raise NotImplementedError
+        """Those for which nothing has to be read."""
+        return self._entries()
 
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError
@@ -333,9 +319,6 @@ class BundleCatalogue(Catalogue):
             self.notice = f"The bundle {self._bundle} holds no style; export it again from a registry that has some."
 
     def _entries(self) -> list[StyleEntry]:
-        return self._known
-
-    def _known_entries(self) -> list[StyleEntry]:
         return self._known
 
     def _version(self, name: str, version: str) -> VersionEntry:

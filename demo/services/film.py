@@ -112,10 +112,10 @@ class FilmPainter:
         limits = self.limits
         if film is None:
             raise StylecoreError("there is no film yet; upload one, or record one.")
-        self.stylizer.check_brush(brush)
         for what, value, least, most in (
             ("strength", strength, 0, 1),
             ("calm", calm, 0, 1),
+            ("brush", brush, limits.least_brush, limits.largest_brush),
             ("longest side", longest_side or limits.film_side, limits.smallest_side, limits.film_max_side),
         ):
             check_range(what, value, least, most)

@@ -78,10 +78,12 @@ class Order:
             begun = {"start_picture": self.begun.order.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
 
-    def command_line(self, steps: int | None = None) -> str:
-        """The shell commands that paint the same picture again: with so many steps, when it ended sooner."""
-        if steps is not None:
-            return dataclasses.replace(self, config=dataclasses.replace(self.config, steps=steps)).command_line()
+    def ended_at(self, steps: int) -> "Order":
+        """The order of a picture that was done after so many steps."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, steps=steps))
+
+    def command_line(self) -> str:
+        """The shell commands that paint the same picture again."""
         photo, program = Path(self.photo).name, ["python", "-m", "stylecore"]
         flags = {"--max-side": self.longest_side} | {
             f"--{name.replace('_', '-')}": value for name, value in _changed(self.config).items() if name != "seconds"

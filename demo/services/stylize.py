@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import Tensor
 from demo.services import zero_gpu
 from demo.services.catalogue import MODELS_KEPT, Catalogue
 from demo.services.limits import Limits, check_range
-from demo.services.live import Webcam
 from demo.services.photos import read_photo
 from demo.words import CPU, device_name
 from stylecore.color import blend
@@ -25,6 +25,9 @@ from stylecore.inference.tiling import tiles
 from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
+from stylecore.video.calm import CalmPainter, CalmParts
+from stylecore.video.config import FilmSettings
+from stylecore.video.flow import MotionMeter
 from stylecore.video.frames import Pixels
 
 Key = tuple[str, str, str, int, float]
@@ -122,6 +125,23 @@ class Stylized:
         ) / 1e6
 
 
+class Webcam:
+    """What is kept from one frame of a webcam to the next, so that strokes stay as in a film; it begins anew with
+    another style or size."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Engine, tuple[int, ...]] | None = None
+        self._painter: CalmPainter
+        self._meter: MotionMeter
+
+    def paint(self, engine: Engine, frame: Pixels) -> Tensor:
+        """The next frame (H, W, 3), painted: (3, H, W) in [0, 1]."""
+        if self._of != (engine, frame.shape):
+            self._of = (engine, frame.shape)
+            self._painter, self._meter = CalmPainter(engine, CalmParts.of(FilmSettings.calm)), MotionMeter()
+        return self._painter.paint(frame, self._meter.measure(frame))
+
+
 class Stylizer:
     """Runs styles on photos, one at a time, and remembers the last results.
 
@@ -135,7 +155,7 @@ class Stylizer:
         self._running = threading.Lock()
         self._remembering = threading.Lock()
         self._engines: OrderedDict[StyleModel, Engine] = OrderedDict()
-        self._mixes: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
+        self._mixed = lru_cache(MIXES_KEPT)(self._mix)
         self._results: OrderedDict[Key, Stylized] = OrderedDict()
 
     def stylize(
@@ -159,19 +179,21 @@ class Stylizer:
             StylecoreError: for a file that is no picture, an unknown style or version, or a size or brush beyond the
                 limits.
         """
-        side = self._checked_side(longest_side)
-        self.check_brush(brush)
+        limits = self.limits
+        side = limits.stylize_side if longest_side is None else longest_side
+        check_range("longest side", side, limits.smallest_side, limits.stylize_max_side)
+        check_range("brush", brush, limits.least_brush, limits.largest_brush)
         number = self._resolve(style, version)
         try:
             content = Path(photo).read_bytes()
         except OSError:
             raise StylecoreError("the photo is no longer there; upload it again") from None
-        key = (hashlib.sha256(content).hexdigest(), style, number, side, brush)
+        key = (hashlib.sha256(content).hexdigest(), style, number, int(side), brush)
         result = self._recall(key)
         if result is None:
             with self._running:
                 # Another may have asked for the same meanwhile.
-                result = self._recall(key) or self._remember(key, self._run(photo, style, number, side, brush))
+                result = self._recall(key) or self._remember(key, self._run(photo, style, number, int(side), brush))
         return result
 
     def live(self, frame: Pixels, style: str, webcam: Webcam) -> Tensor | None:
@@ -212,32 +234,16 @@ class Stylizer:
 
     def _open(self, style: str, version: str) -> StyleModel:
         """The network of a version that `_resolve` found; a mix is kept, because its engine is."""
-        shares = parse_mix(style)
-        if len(shares) == 1:
+        if "+" not in version:
             return self.catalogue.open(style, version)
+        with self._remembering:
+            return self._mixed(style, version)
+
+    def _mix(self, style: str, version: str) -> StyleModel:
+        shares = parse_mix(style)
         names = [parse_reference(each).name for each in shares]
         models = [self.catalogue.open(*each) for each in zip(names, version.split("+"), strict=True)]
-        with self._remembering:
-            if (style, version) not in self._mixes:
-                self._mixes[style, version] = mix(list(zip(models, shares.values(), strict=True)))
-            self._mixes.move_to_end((style, version))
-            while len(self._mixes) > MIXES_KEPT:
-                self._mixes.popitem(last=False)
-            return self._mixes[style, version]
-
-    def _checked_side(self, longest_side: float | None) -> int:
-        limits = self.limits
-        if longest_side is None:
-            return limits.stylize_side
-        check_range("longest side", longest_side, limits.smallest_side, limits.stylize_max_side)
-        return int(longest_side)
-
-    def check_brush(self, brush: float) -> None:
-        """
-        Raises:
-            StylecoreError: for a brush beyond the limits.
-        """
-        check_range("brush", brush, self.limits.least_brush, self.limits.largest_brush)
+        return mix(list(zip(models, shares.values(), strict=True)))
 
     def _run(self, photo: str | Path, style: str, version: str, side: int, brush: float) -> Stylized:
         model = self._open(style, version)

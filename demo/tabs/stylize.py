@@ -34,7 +34,8 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 def version_label(entry: StyleEntry, version: str) -> str:
     """What a version is called: its iterations, where an alias names them, and "best" for the default."""
-    words = [_alias_in_words(alias) for alias in entry.aliases_of(version) if alias != CHAMPION]
+    aliases = sorted(alias for alias, number in entry.aliases.items() if number == version and alias != CHAMPION)
+    words = [_alias_in_words(alias) for alias in aliases]
     label = ", ".join(words) or f"version {version}"
     return f"{label} (best)" if version == entry.default_version else label
 

@@ -11,8 +11,7 @@ import gradio as gr
 from demo.errors import plainly
 from demo.page import QUIET, live_input, status_line
 from demo.services.limits import LIVE
-from demo.services.live import Webcam
-from demo.services.stylize import Stylizer, mixed
+from demo.services.stylize import Stylizer, Webcam, mixed
 from demo.theme import script
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import encode_picture, load_picture

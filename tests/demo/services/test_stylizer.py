@@ -13,8 +13,7 @@ from PIL import Image
 from demo.errors import plainly
 from demo.page import address_of
 from demo.services.catalogue import BundleCatalogue
-from demo.services.live import Webcam
-from demo.services.stylize import MIXES_KEPT, Stylizer, Wanted, mixed
+from demo.services.stylize import MIXES_KEPT, Stylizer, Wanted, Webcam, mixed
 from demo.tabs.result import describe, stylize
 from demo.tabs.stylize import version_choices
 from stylecore.errors import StylecoreError
@@ -228,7 +227,7 @@ def test_a_mix_is_painted_by_a_network_between_the_two(stylizer: Stylizer, photo
 def test_no_more_than_a_few_mixes_stay_in_memory(stylizer: Stylizer, photo: Path) -> None:
     for share in range(1, MIXES_KEPT + 4):
         stylizer.stylize(photo, f"night:1+wave:{share}")
-    assert len(stylizer._mixes) == MIXES_KEPT
+    assert stylizer._mixed.cache_info().currsize == MIXES_KEPT
     assert sum("mix" in model.card.training for model in stylizer._engines) == MIXES_KEPT
 
 
