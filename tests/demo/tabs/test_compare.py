@@ -327,9 +327,7 @@ def test_the_registry_tells_runs_evaluations_and_pages(new_store: Callable[[Path
 
     store = new_store(tmp_path)
     for name, seed in (("night_a", 1), ("night_b", 2)):
-        run = start_run(
-            experiment="johnson", run_name=name, params={}, tags={}, tracking_uri=store, system_metrics=False
-        )
+        run = start_run(run_name=name, tracking_uri=store)
         model = make_style(seed, name="night", iterations=10, training={"seed": seed})
         log_style(run, model, 10, {"eval/equivalent_gatys_iterations": 20.0 + seed})
         run.finish()
