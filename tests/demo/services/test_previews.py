@@ -27,7 +27,7 @@ def photo(tmp_path: Path) -> Path:
 def test_a_preview_is_painted_once_and_then_read(
     photo: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make_style(0)
+    model = make_style(0, name="stripes")
     first = previews.paint_preview(model, photo)
     (tmp_path / "made.jpg").write_bytes(first)
     assert load_picture(tmp_path / "made.jpg").pixels.shape == (3, 30, 44)
@@ -35,16 +35,16 @@ def test_a_preview_is_painted_once_and_then_read(
     monkeypatch.delattr(previews, "Engine")
     assert previews.paint_preview(model, photo) == first
     with pytest.raises(NameError):  # another network is another picture
-        previews.paint_preview(make_style(1), photo)
+        previews.paint_preview(make_style(1, name="stripes"), photo)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(photo: Path, cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_text("in the way")
-    assert previews.paint_preview(make_style(0), photo).startswith(b"\xff\xd8")
+    assert previews.paint_preview(make_style(0, name="stripes"), photo).startswith(b"\xff\xd8")
 
 
 def test_the_oldest_previews_make_room(photo: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(previews, "KEPT", 2)
-    made = [previews.paint_preview(make_style(seed), photo) for seed in range(3)]
+    made = [previews.paint_preview(make_style(seed, name="stripes"), photo) for seed in range(3)]
     assert sorted(file.read_bytes() for file in cache.iterdir()) == sorted(made[1:])
