@@ -96,6 +96,11 @@ class VersionEntry:
     card: StyleCard
     run_name: str = ""
 
+    @property
+    def reference(self) -> str:
+        """As MLflow writes it: style/version."""
+        return f"{self.name}/{self.version}"
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -282,38 +287,19 @@ class BundleCatalogue(Catalogue):
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self._bundle = Path(folder)
-        styles = _read_manifest(self._bundle / MANIFEST)
-        self._files: dict[tuple[str, str], tuple[Path, str]] = {}
-        self._run_names: dict[tuple[str, str], str] = {}
-        self._records: dict[tuple[str, str], RunRecord] = {}
-        self._pictures: dict[tuple[str, str], str] = {}
+        self._styles: dict[tuple[str, str], dict[str, Any]] = {}
         versions: dict[str, list[str]] = {}
         aliases: dict[str, dict[str, str]] = {}
-        try:
-            for style in styles:
-                name, version = str(style["name"]), str(style["version"])
-                file = self._bundle / Path(str(style["file"])).name
-                self._files[name, version] = (file, str(style["sha256"]))
-                self._pictures[name, version] = Path(str(style.get("picture") or "")).name
-                self._run_names[name, version] = str(style.get("run_name") or "")
-                self._records[name, version] = RunRecord(
-                    style.get("gatys_iterations"),
-                    losses=style.get("evaluated_losses") or {},
-                    losses_size=style.get("evaluated_size") or 0,
-                    judged=style.get("judged") or {},
-                    judged_size=style.get("judged_size") or 0,
-                )
-                versions.setdefault(name, []).append(version)
-                aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise StylecoreError(
-                f"{self._bundle / MANIFEST} does not describe its styles: {error} is missing."
-            ) from error
+        for style in _read_manifest(self._bundle / MANIFEST):
+            name, version = str(style["name"]), str(style["version"])
+            self._styles[name, version] = style
+            versions.setdefault(name, []).append(version)
+            aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
         self._known = []
         for name, numbers in versions.items():
             newest_first = tuple(sorted(numbers, key=number, reverse=True))
             default = aliases[name].get(CHAMPION, newest_first[0])
-            card = read_card(self._files[name, default][0])
+            card = read_card(self._file(name, default))
             self._known.append(StyleEntry(name, title_of(card), newest_first, aliases[name], card))
         if not self._known:
             self.notice = f"The bundle {self._bundle} holds no style; export it again from a registry that has some."
@@ -321,22 +307,32 @@ class BundleCatalogue(Catalogue):
     def _entries(self) -> list[StyleEntry]:
         return self._known
 
+    def _file(self, name: str, version: str) -> Path:
+        return self._bundle / Path(self._styles[name, version]["file"]).name
+
     def _version(self, name: str, version: str) -> VersionEntry:
-        card = read_card(self._files[name, version][0])
-        run_name = self._run_names[name, version] or str(card.training.get("run_name") or "")
-        return VersionEntry(name, version, card, run_name)
+        card = read_card(self._file(name, version))
+        run_name = self._styles[name, version].get("run_name") or card.training.get("run_name")
+        return VersionEntry(name, version, card, str(run_name or ""))
 
     def _record(self, name: str, version: str) -> RunRecord:
-        return self._records[name, version]
+        style = self._styles[name, version]
+        return RunRecord(
+            style.get("gatys_iterations"),
+            losses=style.get("evaluated_losses") or {},
+            losses_size=style.get("evaluated_size") or 0,
+            judged=style.get("judged") or {},
+            judged_size=style.get("judged_size") or 0,
+        )
 
     def _painting_of(self, name: str, version: str) -> Path | None:
-        picture = self._pictures[name, version]
+        picture = Path(self._styles[name, version].get("picture") or "").name
         return self._bundle / picture if picture else None
 
     def _load(self, name: str, version: str) -> StyleModel:
-        file, digest = self._files[name, version]
+        file = self._file(name, version)
         try:
-            if file_sha256(file) != digest:
+            if file_sha256(file) != self._styles[name, version]["sha256"]:
                 raise StylecoreError(f"{file.name} is not the file that the bundle's manifest names; export it again.")
         except OSError as error:
             raise StylecoreError(f"the style {name} cannot be read: {error.strerror}.") from error
@@ -355,19 +351,17 @@ def title_of(card: StyleCard) -> str:
 def _read_manifest(path: Path) -> list[dict[str, Any]]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        styles = manifest["styles"] if manifest["format"] == BUNDLE_FORMAT else None
+        if isinstance(styles, list) and all({"name", "version", "file", "sha256"} <= style.keys() for style in styles):
+            return styles
+    except OSError as error:
         raise StylecoreError(
             f"{path.parent} is no bundle, its {MANIFEST} cannot be read; "
             f"`python -m training.registry export {path.parent}` writes one."
         ) from error
-    except ValueError as error:
-        raise StylecoreError(f"{path} is not JSON ({error}); export the bundle again.") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != BUNDLE_FORMAT:
-        raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.")
-    styles = manifest.get("styles")
-    if not isinstance(styles, list):
-        raise StylecoreError(f"{path} lists no styles; export the bundle again.")
-    return styles
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # no JSON, or other things in it
+        raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.") from error
+    raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.")
 
 
 def number(version: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from demo.services import zero_gpu
+from demo.services.catalogue import VersionEntry
 from demo.services.limits import Limits, check_range
 from demo.services.photos import read_photo
 from demo.services.stylize import Stylizer
@@ -36,15 +37,6 @@ NETWORK = "network:"
 
 
 @dataclass(frozen=True)
-class Network:
-    """The version of a style whose picture a painting begins with."""
-
-    name: str
-    version: str
-    iterations: int
-
-
-@dataclass(frozen=True)
 class Order:
     """What a visitor asks for.
 
@@ -60,7 +52,7 @@ class Order:
     style: str | Path
     longest_side: int
     config: GatysConfig
-    network: Network | None = None
+    network: VersionEntry | None = None
     begun: "Finished | None" = None
 
     @property
@@ -73,7 +65,7 @@ class Order:
 
     def settings(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for the picture's metadata."""
-        begun = {"start_picture": f"{self.network.name}/{self.network.version}"} if self.network else {}
+        begun = {"start_picture": self.network.reference} if self.network else {}
         if self.begun is not None:
             begun = {"start_picture": self.begun.order.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
@@ -98,7 +90,7 @@ class Order:
             )
         if self.network is None:
             return shlex.join([*words, "-o", self.output])
-        style = f"{self.network.name}@iterations-{self.network.iterations}"
+        style = f"{self.network.name}@iterations-{self.network.card.iterations}"
         first = [*program, "stylize", photo, "--style", style, "--max-side", str(self.longest_side), "-o", "start.png"]
         return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', self.output])}"
 
@@ -193,9 +185,9 @@ class Painter:
         )
         return Order(photo, style, int(longest_side), config, network)
 
-    def _network(self, style: str) -> Network:
+    def _network(self, style: str) -> VersionEntry:
         entry = self.stylizer.catalogue.find(style)
-        return Network(entry.name, entry.default_version, entry.card.iterations)
+        return VersionEntry(entry.name, entry.default_version, entry.card)
 
     def larger(self, finished: Finished) -> Order | None:
         """The order that goes on with a finished painting at twice the size, or at the photo's own size or the largest

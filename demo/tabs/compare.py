@@ -66,7 +66,7 @@ def sheet(stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry]
     cells += [(each.label, to_image(each.result.finish(strength, False))) for each in done]
     settings = {
         "command": "compare",
-        "versions": [f"{each.entry.name}/{each.entry.version}" for each in done],
+        "versions": [each.entry.reference for each in done],
         "strength": strength,
     }
     return save_for_browser(compose(cells), "PNG", file_name("comparison", Path(photo or "").stem), settings=settings)
@@ -83,7 +83,7 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
         heading, label = comparison.style, comparison.title
         if heading and of_style[heading] == 1 < len(of_style) - 1:
             heading, label = label, heading
-        pressed = "true" if list(references_of(comparison)) == list(chosen) else "false"
+        pressed = "true" if [entry.reference for entry in comparison.versions] == list(chosen) else "false"
         groups.setdefault(heading, []).append(
             f'<button type="button" data-name="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
         )
@@ -92,11 +92,6 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
         f"{f'<span>{html.escape(heading)}</span>' if heading else ''}{''.join(buttons)}</div>"
         for heading, buttons in groups.items()
     )
-
-
-def references_of(comparison: Comparison) -> tuple[str, ...]:
-    """ "style/version" of its versions, the values of the choice."""
-    return tuple(f"{entry.name}/{entry.version}" for entry in comparison.versions)
 
 
 def paintings_of(catalogue: Catalogue, entries: Sequence[VersionEntry]) -> dict[str, str]:
@@ -119,7 +114,7 @@ def choices_of(catalogue: Catalogue) -> list[tuple[str, str]]:
         title = f"{style.title}, " if len(styles) > 1 else ""
         for entry, label in zip(entries, list_labels(entries, style.default_version), strict=True):
             best = " (best)" if entry.version == style.default_version else ""
-            choices.append((f"{title}{label}{best}", f"{entry.name}/{entry.version}"))
+            choices.append((f"{title}{label}{best}", entry.reference))
     return choices
 
 
@@ -165,7 +160,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         known = {choice for _, choice in choices}
         found = comparisons(catalogue, most)
         kept = [choice for choice in chosen if choice in known]
-        kept = kept or list(references_of(found[0]) if found else sorted(known)[:1])
+        kept = kept or ([entry.reference for entry in found[0].versions] if found else sorted(known)[:1])
         return (
             gr.Dropdown(choices=choices, value=kept),
             comparison_buttons(found, kept),
@@ -177,7 +172,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         index = int(event.name)
         if not 0 <= index < len(found):
             raise StylecoreError("this comparison is no longer there; open the tab again.")
-        references = list(references_of(found[index]))
+        references = [entry.reference for entry in found[index].versions]
         return references, comparison_buttons(found, references)
 
     def press(chosen: list[str]) -> str:
