@@ -186,8 +186,7 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
             **launch_options(),
         )
     except OSError as error:  # no free port
-        print(f"error: the page cannot be served: {error}", file=sys.stderr)
-        return 2
+        raise StylecoreError(f"the page cannot be served: {error}") from error
     print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
     if options.mcp:
         print(f"MCP clients connect to {url}gradio_api/mcp/", flush=True)

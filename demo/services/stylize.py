@@ -154,8 +154,10 @@ class Stylizer:
         self.limits = limits
         self._running = threading.Lock()
         self._remembering = threading.Lock()
-        self._engines: OrderedDict[StyleModel, Engine] = OrderedDict()
         self._mixed = lru_cache(MIXES_KEPT)(self._mix)
+        self._engine_of = lru_cache(MODELS_KEPT)(_new_engine)
+        self._engine_of_mix = lru_cache(MIXES_KEPT)(_new_engine)
+        self._last_engine: Engine | None = None
         self._results: OrderedDict[Key, Stylized] = OrderedDict()
 
     def stylize(
@@ -280,17 +282,11 @@ class Stylizer:
         return stylized, device_name(engine.device), RUNTIMES.get(engine.runtime, engine.runtime)
 
     def _engine(self, model: StyleModel) -> Engine:
-        if model not in self._engines:
-            self._engines[model] = Engine(model, zero_gpu.DEVICE)
-        for other, engine in self._engines.items():  # each would keep hundreds of megabytes
-            if other is not model:
-                engine.release_memory()
-        self._engines.move_to_end(model)
-        while len(self._engines) > MODELS_KEPT:
-            self._engines.popitem(last=False)
-        for old in [each for each in self._engines if each.card.training.get("mix")][:-MIXES_KEPT]:
-            del self._engines[old]
-        return self._engines[model]
+        engine = (self._engine_of_mix if model.card.training.get("mix") else self._engine_of)(model)
+        if self._last_engine is not None and self._last_engine is not engine:
+            self._last_engine.release_memory()  # each would keep hundreds of megabytes
+        self._last_engine = engine
+        return engine
 
     def _recall(self, key: Key) -> Stylized | None:
         with self._remembering:
@@ -307,6 +303,10 @@ class Stylizer:
 
     def _megabytes(self) -> float:
         return sum(kept.megabytes for kept in self._results.values())
+
+
+def _new_engine(model: StyleModel) -> Engine:
+    return Engine(model, zero_gpu.DEVICE)
 
 
 def mixed(style: str, version: str, other: str | None, share: float) -> tuple[str, str]:

@@ -72,14 +72,17 @@ def wait_for_change(page: Any, selector: str, before: str) -> str:
 class Watched:
     """A browser page, with what went wrong in it."""
 
-    def __init__(self, browser: Any, address: str, width: int = 1280, height: int = 900, theme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+    def __init__(
+        self, browser: Any, address: str, width: int = 1280, height: int = 900, theme: str = "light", **options: Any
+    ) -> None:
+        screen = {"width": width, "height": height}
+        self.context = browser.new_context(viewport=screen, accept_downloads=True, **options)
         self.page = self.context.new_page()
         self.page.set_default_timeout(1000 * PATIENCE)
         self.troubles: list[str] = []
         self.page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("request", lambda request: self._judge(request.url, address))
+        self.context.on("request", lambda request: self._judge(request.url, address))
         self.page.on("response", lambda r: self.troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         self.page.goto(f"{address}?__theme={theme}")
 

@@ -21,7 +21,7 @@ from stylecore.__main__ import main
 from stylecore.errors import StylecoreError
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.pictures.read import save_picture
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import Watched
 from tests.browser.test_accessibility import AXE, FINDINGS, NEXT_FRAME
 from tests.demo.conftest import make_style, write_bundle, write_film
 
@@ -125,17 +125,11 @@ def wait_for(page: Any, text: str) -> str:
 @pytest.fixture
 def page(browser: Any, serve: Callable[[dict[str, str]], ThreadingHTTPServer]) -> Iterator[Any]:
     """The page of a plain host, which has painted its first picture. Nothing may go wrong in it."""
-    context = browser.new_context(accept_downloads=True, permissions=["camera"])
-    opened = context.new_page()
-    opened.set_default_timeout(1000 * PATIENCE)
-    troubles: list[str] = []
-    opened.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: troubles.append(str(error)))
-    opened.goto(f"http://127.0.0.1:{serve({}).server_port}/")
-    wait_for(opened, f"The Night · {SAMPLE}")
-    yield opened
-    context.close()
-    assert troubles == []
+    watched = Watched(browser, f"http://127.0.0.1:{serve({}).server_port}/", permissions=["camera"])
+    wait_for(watched.page, f"The Night · {SAMPLE}")
+    yield watched.page
+    watched.context.close()
+    assert watched.troubles == []
 
 
 def downloaded(page: Any, button: str = "#png") -> np.ndarray:
@@ -167,16 +161,8 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
     address = f"http://127.0.0.1:{server.server_port}/"
     photo = tmp_path / "my photo.png"
     save_picture(smooth(157, 211), photo)
-    context = browser.new_context(accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(1000 * PATIENCE)
-    asked: list[str] = []
-    troubles: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.goto(address)
-
+    watched = Watched(browser, address)
+    page, context = watched.page, watched.context
     assert "This is a sample photo" in wait_for(page, f"The Night · {SAMPLE}")
     page.set_input_files("#photo", photo)
     wait_for(page, f"The Night · {OWN} · {PAINTED}")
@@ -200,8 +186,7 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
 
     page.get_by_text("Ready to work without a network.").wait_for()
     assert page.evaluate("crossOriginIsolated")  # else there is one thread only
-    assert troubles == []
-    assert [url for url in asked if not url.startswith((address, "data:", f"blob:{address}"))] == []
+    assert watched.troubles == []
 
     close(server)
     context.set_offline(True)

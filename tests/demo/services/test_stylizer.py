@@ -228,7 +228,7 @@ def test_no_more_than_a_few_mixes_stay_in_memory(stylizer: Stylizer, photo: Path
     for share in range(1, MIXES_KEPT + 4):
         stylizer.stylize(photo, f"night:1+wave:{share}")
     assert stylizer._mixed.cache_info().currsize == MIXES_KEPT
-    assert sum("mix" in model.card.training for model in stylizer._engines) == MIXES_KEPT
+    assert stylizer._engine_of_mix.cache_info().currsize == MIXES_KEPT
 
 
 def test_what_cannot_be_mixed_is_one_sentence(stylizer: Stylizer, photo: Path) -> None:
