@@ -74,8 +74,8 @@ def build_demo(
     limits = limits or Limits()
     catalogue = TaughtCatalogue(catalogue, teacher) if teacher else catalogue
     stylizer = Stylizer(catalogue, limits)
-    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits, stylizer)
-    films = FilmPainter(stylizer, limits)
+    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), stylizer)
+    films = FilmPainter(stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
         token = visitor() if teacher else None

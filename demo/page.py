@@ -1,8 +1,9 @@
 """What the tabs share: the photo input, pictures to files, the line of status."""
 
 import base64
+import functools
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from gradio.processing_utils import hash_bytes
 from gradio.utils import get_upload_folder
 from torch import Tensor
 
-from demo.errors import ERROR_TITLE, plainly
+from demo.errors import ERROR_TITLE, sentence_of
 from demo.server.examples import example_film, example_photo, sample_at
 from demo.services.limits import BATCH
 from stylecore.errors import StylecoreError
@@ -182,6 +183,25 @@ def refusal(sentence: str) -> str:
     return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence}", kind="failed")
 
 
+def told_in(status: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a generator of changes so that its error is told in the line of status.
+
+    An error that is raised lies over the page, and is gone in a moment.
+    """
+
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(handler)
+        def generate(*args: Any, **kwargs: Any) -> Iterator[dict[Any, Any]]:
+            try:
+                yield from handler(*args, **kwargs)
+            except Exception as error:
+                yield {status: refusal(sentence_of(error))}
+
+        return generate
+
+    return decorate
+
+
 def start_and_stop(label: str, name: str) -> tuple[gr.Button, gr.Button]:
     """The buttons that start and that stop something; `name` begins their ids."""
     with gr.Row(elem_classes="actions"):
@@ -201,7 +221,7 @@ def run_in_batch(
     Args:
         buttons: of `start_and_stop`.
         triggers: events that start it.
-        run: a generator, which answers its errors itself.
+        run: a generator of changes.
         outputs: of `run`; the first is the line of status.
     """
     status, stop = outputs[0], buttons[1]
@@ -220,7 +240,7 @@ def run_in_batch(
         return *free, status_line("Stopped.")
 
     running = gr.on(triggers, begun, None, buttons, queue=False, **QUIET).then(
-        plainly(run),
+        told_in(status)(run),
         inputs,
         outputs,
         show_progress="minimal",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.services import zero_gpu
-from demo.services.limits import Limits, check_range
+from demo.services.limits import check_range
 from demo.services.photos import named
 from demo.services.stylize import Stylizer
 from demo.words import device_name
@@ -87,9 +87,8 @@ class FilmPainter:
     Photos are not kept waiting: a film has an engine of its own.
     """
 
-    def __init__(self, stylizer: Stylizer, limits: Limits) -> None:
-        self.stylizer = stylizer
-        self.limits = limits
+    def __init__(self, stylizer: Stylizer) -> None:
+        self.stylizer, self.limits = stylizer, stylizer.limits
 
     def order(
         self,
@@ -112,17 +111,15 @@ class FilmPainter:
         limits = self.limits
         if film is None:
             raise StylecoreError("there is no film yet; upload one, or record one.")
-        for what, value, least, most in (
-            ("strength", strength, 0, 1),
-            ("calm", calm, 0, 1),
-            ("brush", brush, limits.least_brush, limits.largest_brush),
-            ("longest side", longest_side or limits.film_side, limits.smallest_side, limits.film_max_side),
-        ):
-            check_range(what, value, least, most)
+        side = longest_side or limits.film_side
+        check_range("strength", strength, 0, 1)
+        check_range("calm", calm, 0, 1)
+        check_range("brush", brush, limits.least_brush, limits.largest_brush)
+        check_range("longest side", side, limits.smallest_side, limits.film_max_side)
         number = self.stylizer.catalogue.find(style).resolve(version or CHAMPION)
         settings = FilmSettings(
             calm=float(calm),
-            max_side=int(longest_side or limits.film_side),
+            max_side=int(side),
             max_pixels=limits.film_pixels,
             end=limits.film_seconds + 1,  # the header may have lied
             brush=float(brush),

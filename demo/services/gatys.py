@@ -14,7 +14,7 @@ import torch
 
 from demo.services import zero_gpu
 from demo.services.catalogue import VersionEntry
-from demo.services.limits import Limits, check_range
+from demo.services.limits import check_range
 from demo.services.photos import read_photo
 from demo.services.stylize import Stylizer
 from demo.words import device_name
@@ -108,13 +108,11 @@ class Painter:
 
     Args:
         load_vgg: gives the network.
-        limits: what one visitor may ask for.
-        stylizer: runs the networks that a painting may begin with.
+        stylizer: runs the networks that a painting may begin with, and has the limits.
     """
 
-    def __init__(self, load_vgg: Callable[[], VGG], limits: Limits, stylizer: Stylizer) -> None:
-        self.limits = limits
-        self.stylizer = stylizer
+    def __init__(self, load_vgg: Callable[[], VGG], stylizer: Stylizer) -> None:
+        self.stylizer, self.limits = stylizer, stylizer.limits
         self._load_vgg = load_vgg
         self._vgg: VGG | None = None
         self._seconds_per_pixel: float | None = None
@@ -163,13 +161,10 @@ class Painter:
             raise StylecoreError("there is no photo yet; upload one, or take a sample.")
         if style is None:
             raise StylecoreError("there is no style picture yet; upload a painting, a drawing, any picture.")
-        for what, value, least, most in (
-            ("number of steps", steps, 1, limits.gatys_max_steps),
-            ("longest side", longest_side, limits.smallest_side, limits.gatys_max_side),
-            ("balance", balance, -BALANCE_RANGE, BALANCE_RANGE),
-            ("brush size", style_scale, 0.25, 4),
-        ):
-            check_range(what, value, least, most)
+        check_range("number of steps", steps, 1, limits.gatys_max_steps)
+        check_range("longest side", longest_side, limits.smallest_side, limits.gatys_max_side)
+        check_range("balance", balance, -BALANCE_RANGE, BALANCE_RANGE)
+        check_range("brush size", style_scale, 0.25, 4)
         default = GatysConfig()
         network = self._network(start.removeprefix(NETWORK)) if start.startswith(NETWORK) else None
         # Rounded, so that the command line below the picture is short and makes the same picture.

@@ -120,9 +120,7 @@ class Stylized:
     @property
     def megabytes(self) -> float:
         """What it takes in memory, in millions of bytes."""
-        return (
-            self.content.nbytes + self.stylized.nbytes + (self.alpha.nbytes if self.alpha is not None else 0)
-        ) / 1e6
+        return sum(each.nbytes for each in (self.content, self.stylized, self.alpha) if each is not None) / 1e6
 
 
 class Webcam:

@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.errors import sentence_of
-from demo.page import photos_input, progress_line, refusal, run_in_batch, start_and_stop, status_line
+from demo.page import photos_input, progress_line, run_in_batch, start_and_stop, status_line
 from demo.services.stylize import Stylizer, Wanted, settings_of
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
@@ -97,11 +97,9 @@ def build_batch(stylizer: Stylizer, settings: Sequence[Any]) -> None:
         buttons = start_and_stop("Paint them all", "batch")
         download = gr.DownloadButton("Download the zip", elem_id="batch-zip", visible=False)
 
-    def run(photos: list[str] | None, *wanted: Any) -> Iterator[tuple[Any, ...]]:
-        try:
-            for said, file in stylize_all(stylizer, photos or [], Wanted(*wanted)):
-                yield said, gr.DownloadButton(value=file, visible=file is not None)
-        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
-            yield refusal(sentence_of(error)), gr.DownloadButton(visible=False)
+    def run(photos: list[str] | None, *wanted: Any) -> Iterator[dict[Any, Any]]:
+        yield {download: gr.DownloadButton(visible=False)}
+        for said, file in stylize_all(stylizer, photos or [], Wanted(*wanted)):
+            yield {status: said, download: gr.DownloadButton(value=file, visible=file is not None)}
 
     run_in_batch(buttons, [buttons[0].click, photos.upload], run, [photos, *settings], [status, download])

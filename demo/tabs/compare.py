@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly, sentence_of
-from demo.page import QUIET, photo_input, picture_box, refusal, save_for_browser, slider, status_line
+from demo.errors import plainly
+from demo.page import QUIET, photo_input, picture_box, save_for_browser, slider, status_line, told_in
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
@@ -178,35 +178,31 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
     def press(chosen: list[str]) -> str:
         return comparison_buttons(comparisons(catalogue, most), chosen)
 
+    @told_in(status)
     def run(photo: str | None, chosen: list[str]) -> Iterator[dict[Any, Any]]:
-        try:
-            entries = chosen_versions(stylizer, chosen)
-            best = {(style.name, style.default_version) for style in catalogue.styles()}
-            paintings = paintings_of(catalogue, entries)
-            for done in compare(stylizer, photo, entries):
-                complete = len(done) == len(entries)
-                yield {
-                    result: comparison_html(entries, done, best, paintings),
-                    status: status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
-                    strength: gr.Slider(visible=True),
-                    download: gr.Button(visible=complete),
-                    compared: (photo, tuple(chosen)),
-                }
-        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
-            yield {status: refusal(sentence_of(error))}
+        entries = chosen_versions(stylizer, chosen)
+        best = {(style.name, style.default_version) for style in catalogue.styles()}
+        paintings = paintings_of(catalogue, entries)
+        for done in compare(stylizer, photo, entries):
+            complete = len(done) == len(entries)
+            yield {
+                result: comparison_html(entries, done, best, paintings),
+                status: status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
+                strength: gr.Slider(visible=True),
+                download: gr.Button(visible=complete),
+                compared: (photo, tuple(chosen)),
+            }
 
-    def make_sheet(compared: tuple[Any, ...], strength: float) -> tuple[Any, str]:
-        try:
-            if not compared:
-                raise StylecoreError("there is nothing to download yet.")
-            photo, chosen = compared
-            made = sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength)
-            return gr.DownloadButton(value=made), status_line("&nbsp;")
-        except Exception as error:
-            return gr.skip(), refusal(sentence_of(error))
+    @told_in(status)
+    def make_sheet(compared: tuple[Any, ...], strength: float) -> Iterator[dict[Any, Any]]:
+        if not compared:
+            raise StylecoreError("there is nothing to download yet.")
+        photo, chosen = compared
+        made = sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength)
+        yield {file: gr.DownloadButton(value=made), status: status_line("&nbsp;")}
 
     work: dict[str, Any] = {
-        "fn": plainly(run),
+        "fn": run,
         "inputs": [photo, chosen],
         "outputs": [result, status, strength, download, compared],
         "show_progress": "minimal",
@@ -222,7 +218,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
     gr.on([ready.select, button.click], None, js=script("show_comparison"), **QUIET)
     chosen.input(plainly(press), [chosen], [ready], **QUIET)
     strength.change(None, [strength], None, js=script("blend"), **QUIET)
-    download.click(plainly(make_sheet), [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
+    download.click(make_sheet, [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
         None, js=script("download_comparison"), **QUIET
     )
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly, sentence_of
-from demo.page import QUIET, copy_to_cache, picture_box, refusal, slider, status_line
+from demo.errors import plainly
+from demo.page import QUIET, copy_to_cache, picture_box, slider, status_line, told_in
 from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
 from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
@@ -174,32 +174,27 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         return end() | {status: status_line("&nbsp;")}
 
     def show(make_order: Callable[[], Order | None], stop: Stop) -> Iterator[dict[Any, Any]]:
-        """Paint, or say why not in the line below the picture."""
-        awake = {clock: gr.Timer(active=False)}
-        try:
-            order = make_order()
-            if order is None or stop.wanted:  # while waiting in the queue
-                yield {status: status_line("Stopped before it began.")} | awake
-                return
-            looking = "Looking at both pictures; the first strokes come in a moment."
-            yield {status: status_line(looking, kind="preparing")} | awake
-            for frame in painting(painter, order, stop):
-                changes = {picture: frame.picture, status: frame.status}
-                # One point is no curve, and the browser draws the first picture before it loads what draws curves.
-                if len(frame.curve) > 2:
-                    changes[curve] = gr.LinePlot(curve_table(frame.curve), visible=True)
-                if frame.png is not None:
-                    label = larger_label(frame.larger) if frame.larger else ""
-                    changes |= {
-                        png: gr.DownloadButton(value=frame.png, interactive=True),
-                        jpeg: gr.DownloadButton(value=frame.jpeg, interactive=True),
-                        recipe: gr.Code(frame.facts["command_line"], visible=True),
-                        larger_button: gr.Button(label, visible=frame.larger is not None),
-                        larger: frame.larger,
-                    }
-                yield changes
-        except Exception as error:  # one that is raised would lie over the status
-            yield {status: refusal(sentence_of(error))} | awake
+        order = make_order()
+        if order is None or stop.wanted:  # while waiting in the queue
+            yield {status: status_line("Stopped before it began.")}
+            return
+        looking = "Looking at both pictures; the first strokes come in a moment."
+        yield {status: status_line(looking, kind="preparing"), clock: gr.Timer(active=False)}
+        for frame in painting(painter, order, stop):
+            changes = {picture: frame.picture, status: frame.status}
+            # One point is no curve, and the browser draws the first picture before it loads what draws curves.
+            if len(frame.curve) > 2:
+                changes[curve] = gr.LinePlot(curve_table(frame.curve), visible=True)
+            if frame.png is not None:
+                label = larger_label(frame.larger) if frame.larger else ""
+                changes |= {
+                    png: gr.DownloadButton(value=frame.png, interactive=True),
+                    jpeg: gr.DownloadButton(value=frame.jpeg, interactive=True),
+                    recipe: gr.Code(frame.facts["command_line"], visible=True),
+                    larger_button: gr.Button(label, visible=frame.larger is not None),
+                    larger: frame.larger,
+                }
+            yield changes
 
     def run(
         stop: Stop,
@@ -262,7 +257,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         under_way = button.click(
             plainly(first), first_inputs, [*buttons, png, jpeg, status, clock], queue=False, **QUIET
         ).then(
-            plainly(then),
+            told_in(status)(then),
             inputs,
             [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger],
             concurrency_id=LONG,

@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import sentence_of
-from demo.page import refusal, run_in_batch, save_for_browser, start_and_stop, status_line
+from demo.page import run_in_batch, save_for_browser, start_and_stop, status_line
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
 from demo.words import file_name, seconds_text
@@ -70,18 +69,15 @@ def build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_c
             jpeg = gr.DownloadButton("Download JPEG", elem_id="sheet-jpeg")
 
     def make_sheet(photo: str | None, strength: float, keep_colors: bool) -> Iterator[dict[Any, Any]]:
-        try:
-            for said, files in sheet(stylizer, photo, strength, keep_colors):
-                yield {status: said}
-                if files is not None:
-                    yield {
-                        picture: gr.Image(files[1], visible=True),
-                        downloads: gr.Row(visible=True),
-                        png: gr.DownloadButton(value=files[0]),
-                        jpeg: gr.DownloadButton(value=files[1]),
-                    }
-        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
-            yield {status: refusal(sentence_of(error))}
+        for said, files in sheet(stylizer, photo, strength, keep_colors):
+            yield {status: said}
+            if files is not None:
+                yield {
+                    picture: gr.Image(files[1], visible=True),
+                    downloads: gr.Row(visible=True),
+                    png: gr.DownloadButton(value=files[0]),
+                    jpeg: gr.DownloadButton(value=files[1]),
+                }
 
     outputs = [status, picture, downloads, png, jpeg]
     run_in_batch(buttons, [buttons[0].click], make_sheet, [photo, strength, keep_colors], outputs)

@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly, sentence_of
-from demo.page import QUIET, film_input, refusal, slider, status_line
+from demo.errors import plainly
+from demo.page import QUIET, film_input, slider, status_line, told_in
 from demo.services.film import FilmPainter
 from demo.services.limits import FILM
 from demo.services.teach.lessons import owner_of
@@ -82,6 +82,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
     def end() -> tuple[Any, ...]:
         return gr.Button("Paint the film", interactive=True), gr.Button(STOP_LABEL, interactive=False)
 
+    @told_in(status)
     def run(
         stop: Stop,
         film: str | None,
@@ -92,35 +93,32 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
         longest_side: float,
         keep_colors: bool,
     ) -> Iterator[dict[Any, Any]]:
-        try:
-            if stop.wanted:  # while waiting in the queue
-                yield {status: status_line("Stopped before it began.")}
-                return
-            order = painter.order(
-                film,
-                style or "",
-                longest_side=longest_side,
-                brush=brush,
-                strength=strength,
-                keep_colors=keep_colors,
-                calm=calm,
-            )
-            yield {status: status_line("Opening your film.")}
-            for shown in painting_film(painter, order, stop):
-                changes = {status: shown.status}
-                if shown.file:
-                    changes[painted] = shown.file
-                if shown.file and shown.whole:
-                    changes[download] = gr.DownloadButton(value=shown.file, interactive=True)
-                yield changes
-        except Exception as error:  # one that is raised would lie over the status
-            yield {status: refusal(sentence_of(error))}
+        if stop.wanted:  # while waiting in the queue
+            yield {status: status_line("Stopped before it began.")}
+            return
+        order = painter.order(
+            film,
+            style or "",
+            longest_side=longest_side,
+            brush=brush,
+            strength=strength,
+            keep_colors=keep_colors,
+            calm=calm,
+        )
+        yield {status: status_line("Opening your film.")}
+        for shown in painting_film(painter, order, stop):
+            changes = {status: shown.status}
+            if shown.file:
+                changes[painted] = shown.file
+            if shown.file and shown.whole:
+                changes[download] = gr.DownloadButton(value=shown.file, interactive=True)
+            yield changes
 
     arrived = [style, first.style, *([token] if token else [])]
     tab.select(plainly(arrive), arrived, [style], **QUIET)
     buttons = [start_button, stop_button]
     under_way = start_button.click(begin, [stop], [*buttons, download], queue=False, **QUIET).then(
-        plainly(run),
+        run,
         [stop, film, style, strength, brush, calm, longest_side, keep_colors],
         [painted, status, download],
         show_progress="minimal",

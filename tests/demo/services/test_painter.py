@@ -24,7 +24,7 @@ from tests.demo.conftest import LIMITS, small_vgg
 
 @pytest.fixture(scope="module")
 def painter(catalogue: BundleCatalogue) -> Painter:
-    return Painter(small_vgg, LIMITS, Stylizer(catalogue, LIMITS))
+    return Painter(small_vgg, Stylizer(catalogue, LIMITS))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_wishes_beyond_the_limits_are_one_sentence(painter: Painter, photo: Path
 
 def test_the_time_is_estimated_from_a_measured_step(painter: Painter, photo: Path) -> None:
     loads = []
-    painter = Painter(lambda: (loads.append(1), small_vgg())[1], LIMITS, painter.stylizer)
+    painter = Painter(lambda: (loads.append(1), small_vgg())[1], painter.stylizer)
     assert "About" in estimate_text(painter, str(photo), 48, 10)
     one, ten = painter.estimate(48, 48, 1), painter.estimate(48, 48, 10)
     assert 0 < one < ten
@@ -186,7 +186,7 @@ def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: 
 
 
 def test_who_waits_reads_the_place_and_the_wait(painter: Painter, photo: Path) -> None:
-    fresh = Painter(small_vgg, LIMITS, painter.stylizer)
+    fresh = Painter(small_vgg, painter.stylizer)
     fresh.expect("ann", str(photo), 48, 10)
     assert "Next in the queue." in waiting_text(fresh, [])
     assert "Number 2 in the queue." in waiting_text(fresh, ["ann"])  # nothing was measured yet
