@@ -66,14 +66,8 @@ def build_api(stylizer: Stylizer) -> None:
             raise StylecoreError("there is no photo yet; upload one.")
         result = stylizer.stylize(photo, style, version, longest_side, brush)
         settings = settings_of(result, strength, keep_colors)
-        path = save_for_browser(
-            result.finish(strength, keep_colors),
-            "PNG",
-            file_name("stylized", style),
-            alpha=result.alpha,
-            exif=result.exif,
-            settings=settings,
-        )
+        pixels, name = result.finish(strength, keep_colors), file_name("stylized", style)
+        path = save_for_browser(pixels, "PNG", name, alpha=result.alpha, exif=result.exif, settings=settings)
         height, width = result.size
         facts = {
             "width": width,
@@ -85,25 +79,20 @@ def build_api(stylizer: Stylizer) -> None:
         return path, {**settings, **facts, "notices": list(result.notices)}
 
     with gr.Row(visible=False):
-        picture = photo_input(label="photo")
-        style = gr.Textbox(label="style")
-        style.example_payload = stylizer.catalogue.first_style
-        version = gr.Textbox(CHAMPION, label="version")
-        longest_side = gr.Number(limits.stylize_side, label="longest_side")
-        strength = gr.Number(1.0, label="strength")
-        keep_colors = gr.Checkbox(False, label="keep_colors")
-        brush = gr.Number(BRUSH, label="brush")
-        painted = gr.Image(label="picture", format="png", type="filepath")
-        facts = gr.JSON(label="facts")
-        known = gr.JSON(label="styles")
-        gr.Button().click(plainly(styles), None, known, api_name="styles", queue=False)
-        gr.Button().click(
-            plainly(stylize),
-            [picture, style, version, longest_side, strength, keep_colors, brush],
-            [painted, facts],
-            api_name="stylize",
-            concurrency_id=MODEL,
-        )
+        gr.Button().click(plainly(styles), None, gr.JSON(label="styles"), api_name="styles", queue=False)
+        name = gr.Textbox(label="style")
+        name.example_payload = stylizer.catalogue.first_style
+        inputs = [
+            photo_input(label="photo"),
+            name,
+            gr.Textbox(CHAMPION, label="version"),
+            gr.Number(limits.stylize_side, label="longest_side"),
+            gr.Number(1.0, label="strength"),
+            gr.Checkbox(False, label="keep_colors"),
+            gr.Number(BRUSH, label="brush"),
+        ]
+        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
+        gr.Button().click(plainly(stylize), inputs, outputs, api_name="stylize", concurrency_id=MODEL)
 
 
 def build_gatys_api(painter: Painter) -> None:
