@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +22,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo.server.examples import RunnableExamples
+from demo.server.examples import OwnAnswers
 from demo.server.memory import return_freed_memory
 from demo.server.queue import limit_queue
-from demo.server.refusals import NothingFetched
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
 from demo.services.film import FilmPainter
@@ -41,7 +40,7 @@ from demo.tabs.film.tab import build_film_api, build_film_tab
 from demo.tabs.gatys import build_gatys_tab
 from demo.tabs.stylize import build_stylize_tab
 from demo.tabs.your_style.tab import build_your_style_tab, visitor
-from demo.theme import STYLE_SHEETS, header, script, theme
+from demo.theme import STYLE_SHEETS, WEB, script, theme
 from demo.words import UPLOAD_WORDS
 from stylecore.errors import StylecoreError
 from stylecore.library import LOCAL_STORE
@@ -75,10 +74,10 @@ def build_demo(
     limits = limits or Limits()
     catalogue = TaughtCatalogue(catalogue, teacher) if teacher else catalogue
     stylizer = Stylizer(catalogue, limits)
-    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), limits, stylizer)
-    films = FilmPainter(stylizer, limits)
+    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), stylizer)
+    films = FilmPainter(stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
-        gr.HTML(header())
+        gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
         token = visitor() if teacher else None
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
@@ -116,7 +115,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "run_history": False,
         "show_error": False,
         "_frontend": False,  # else Gradio asks itself for the page, and gives up after 3 s on a busy machine
-        "app_kwargs": {"middleware": [Middleware(NothingFetched), Middleware(RunnableExamples)]},
+        "app_kwargs": {"middleware": [Middleware(OwnAnswers)]},
     }
 
 
@@ -125,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it announces each migration of a new store
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server as Ctrl+C does
     return_freed_memory()
     try:
         if options.mcp and find_spec("mcp") is None:
@@ -158,24 +157,19 @@ def _catalogue(options: argparse.Namespace) -> Catalogue:
     return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
 
 
-@contextmanager
-def _teaching(options: argparse.Namespace, limits: Limits) -> Iterator[Teacher | None]:
+def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextManager[Teacher | None]:
     """The teacher of visitors' paintings, while the page is served; None where there is none."""
-    if options.teach and find_spec("training") is None:
-        raise StylecoreError("--teach needs the folder training of the repository, which is not here; leave it out.")
     if not options.teach:
-        yield None
-        return
+        return nullcontext()
+    if find_spec("training") is None:
+        raise StylecoreError("--teach needs the folder training of the repository, which is not here; leave it out.")
     variables = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
     if options.bundle is not None:
         variables[BUNDLE_VARIABLE] = str(options.bundle.absolute())
     teacher = Teacher(
         options.lessons, limits, for_all=options.teach_for_all, mlflow_page=options.mlflow_page, environment=variables
-    ).start()
-    try:
-        yield teacher
-    finally:
-        teacher.close()
+    )
+    return closing(teacher.start())
 
 
 def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -> int:
@@ -192,8 +186,7 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
             **launch_options(),
         )
     except OSError as error:  # no free port
-        print(f"error: the page cannot be served: {error}", file=sys.stderr)
-        return 2
+        raise StylecoreError(f"the page cannot be served: {error}") from error
     print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
     if options.mcp:
         print(f"MCP clients connect to {url}gradio_api/mcp/", flush=True)
@@ -201,11 +194,6 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
     threading.Thread(target=_fill, args=(catalogue, options), name="styles", daemon=True).start()
     page.block_thread()
     return 0
-
-
-def _stop(signal_number: int, frame: object) -> None:
-    """Let a termination signal end the server as Ctrl+C does, so that it clears up behind itself."""
-    raise KeyboardInterrupt
 
 
 def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:

@@ -11,8 +11,10 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -65,26 +67,46 @@ def write_space(
             else.
     """
     folder = folder.absolute()
-    if folder.exists() and not (folder / "app.py").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise StylecoreError(f"{folder} exists and is no Space; give an empty folder, or remove it yourself.")
+    with new_folder(folder, "app.py", "Space") as new:
+        _write_into(new, hardware, tracking_uri, teach)
+    return folder
+
+
+@contextmanager
+def new_folder(folder: Path, mark: str, what: str) -> Iterator[Path]:
+    """An empty folder, which the block fills and which then replaces what an earlier call wrote to `folder`.
+
+    Args:
+        mark: the file that says that a folder is of this kind.
+        what: the kind is called.
+
+    Raises:
+        StylecoreError: when `folder` holds something else, or cannot be written.
+    """
+    if folder.exists() and not (folder / mark).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise StylecoreError(f"{folder} exists and is no {what}; give an empty folder, or remove it yourself.")
     try:
         with replaced_folder(folder) as new:
-            _write_into(new, hardware, tracking_uri, teach)
+            yield new
     except OSError as error:
         raise StylecoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    return folder
+
+
+def fill(file: Path, **values: str) -> None:
+    """Replace each {key} in a text file by its value."""
+    text = file.read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", value)
+    file.write_text(text, encoding="utf-8")
 
 
 def _write_into(folder: Path, hardware: str, tracking_uri: str | None, teach: bool) -> None:
     pins = _pins(REPOSITORY / "requirements.txt")
-    about = {"sdk_version": pins["gradio"], "hardware": hardware, "commit": f"from commit {commit_of_the_code()}"}
-    readme = (TEMPLATES / "README.md").read_text(encoding="utf-8")
-    for key, value in about.items():
-        readme = readme.replace(f"{{{key}}}", value)
-    (folder / "README.md").write_text(readme, encoding="utf-8")
+    for file in (TEMPLATES / "README.md", TEMPLATES / "app.py", REPOSITORY / "LICENSE"):
+        shutil.copyfile(file, folder / file.name)
+    commit = f"from commit {commit_of_the_code()}"
+    fill(folder / "README.md", sdk_version=pins["gradio"], hardware=hardware, commit=commit)
     (folder / "requirements.txt").write_text(_requirements(pins, hardware, teach), encoding="utf-8")
-    shutil.copyfile(TEMPLATES / "app.py", folder / "app.py")
-    shutil.copyfile(REPOSITORY / "LICENSE", folder / "LICENSE")
     for package in ("stylecore", "demo", "training") if teach else ("stylecore", "demo"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=_left_out)
     restore_published(tracking_uri=tracking_uri)
@@ -126,10 +148,9 @@ def files_of(folder: Path) -> dict[str, int]:
 def listing(files: dict[str, int]) -> str:
     """Sizes and files, and what the folders add up to."""
     lines = [f"{_size(size):>10}  {path}" for path, size in files.items()]
-    totals: dict[str, int] = {}
+    totals = Counter[str]()
     for path, size in files.items():
-        top = PurePosixPath(path).parts[0] if "/" in path else "."
-        totals[top] = totals.get(top, 0) + size
+        totals[path.split("/")[0] if "/" in path else "."] += size
     lines += ["", *(f"{_size(size):>10}  {folder}/" for folder, size in totals.items())]
     return "\n".join([*lines, f"{_size(sum(totals.values())):>10}  in {len(files)} files"])
 
@@ -138,12 +159,8 @@ def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
-def checked_name(name: str) -> str:
-    """The name of a Space.
-
-    Raises:
-        StylecoreError: when it is not USER/NAME.
-    """
+def check_name(name: str) -> None:
+    """Raise StylecoreError for what is no USER/NAME."""
     try:
         if name.count("/") != 1:
             raise HFValidationError(name)
@@ -152,7 +169,6 @@ def checked_name(name: str) -> str:
         raise StylecoreError(
             f"{name!r} does not name a Space; write user/name or organization/name, of letters, digits, '-', '_', '.'."
         ) from None
-    return name
 
 
 def logged_in() -> HfApi:
@@ -169,31 +185,18 @@ def logged_in() -> HfApi:
     return hub
 
 
-def upload_folder(hub: HfApi, name: str, folder: Path) -> None:
-    """Make a Space's files those of the folder: what is not there is removed.
+def upload_space(
+    hub: HfApi, name: str, folder: Path, *, kind: str = "gradio", hardware: str = "cpu-basic", private: bool = False
+) -> str:
+    """Make the Space like the folder: files that are not there are removed from it. Returns its address.
 
-    Raises:
-        StylecoreError: when the hub refuses something or does not answer.
-    """
-    ask(
-        f"uploading to {name}",
-        hub.upload_folder,
-        repo_id=name,
-        repo_type="space",
-        folder_path=folder,
-        delete_patterns="*",
-        commit_message=f"Deploy {commit_of_the_code()}",
-    )
-
-
-def create_space(hub: HfApi, name: str, kind: str, private: bool, hardware: SpaceHardware | None = None) -> str:
-    """Create the Space unless it exists; one that exists keeps its hardware and who may see it. Returns its address.
+    One that exists keeps its hardware and who may see it.
 
     Args:
         kind: gradio or static.
 
     Raises:
-        StylecoreError: when the hub refuses it or does not answer.
+        StylecoreError: when the hub refuses something or does not answer.
     """
     url = ask(
         f"creating {name}",
@@ -203,24 +206,23 @@ def create_space(hub: HfApi, name: str, kind: str, private: bool, hardware: Spac
         space_sdk=kind,
         exist_ok=True,
         private=private or None,
-        space_hardware=hardware,
+        space_hardware=None if hardware == "cpu-basic" else SpaceHardware(hardware),
+    )
+    if kind == "gradio":
+        known = ask(f"reading the variables of {name}", hub.get_space_variables, name)
+        for key, value in VARIABLES.items():
+            if key not in known or known[key].value != value:  # each one that is set restarts the Space
+                ask(f"setting {key}", hub.add_space_variable, name, key, value)
+    ask(
+        f"uploading to {name}",
+        hub.upload_folder,
+        repo_id=name,
+        repo_type="space",
+        folder_path=folder,
+        delete_patterns="*",
+        commit_message=f"Deploy {commit_of_the_code()}",
     )
     return str(url)
-
-
-def upload_space(hub: HfApi, name: str, folder: Path, *, hardware: str = "cpu-basic", private: bool = False) -> str:
-    """Make the Space like the folder: files that are not there are removed from it. Returns its address.
-
-    Raises:
-        StylecoreError: when the hub refuses something or does not answer.
-    """
-    url = create_space(hub, name, "gradio", private, None if hardware == "cpu-basic" else SpaceHardware(hardware))
-    known = ask(f"reading the variables of {name}", hub.get_space_variables, name)
-    for key, value in VARIABLES.items():
-        if key not in known or known[key].value != value:  # each one that is set restarts the Space
-            ask(f"setting {key}", hub.add_space_variable, name, key, value)
-    upload_folder(hub, name, folder)
-    return url
 
 
 def ask(doing: str, request: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -260,23 +262,46 @@ def _deploy(options: argparse.Namespace) -> None:
         raise StylecoreError(
             "which Space? make deploy-space SPACE=user/name, or DRY_RUN=1 to see what would be in it."
         )
-    name = checked_name(options.name) if options.name else ""
-    hub = None if options.dry_run else logged_in()
+    hub = hub_for(options)
     folder = write_space(
         options.folder, hardware=options.hardware, tracking_uri=options.tracking_uri, teach=options.teach
     )
+    show_and_upload(folder, hub, options, hardware=options.hardware)
+
+
+def hub_for(options: argparse.Namespace) -> HfApi | None:
+    """The hub to upload to; None without a name, and in a dry run."""
+    if options.name:
+        check_name(options.name)
+    return logged_in() if options.name and not options.dry_run else None
+
+
+def show_and_upload(folder: Path, hub: HfApi | None, options: argparse.Namespace, **wanted: str) -> None:
+    """List the files and upload them, as `upload_space`, if there is a hub."""
     print(listing(files_of(folder)))
     print(f"Written to {folder}", flush=True)
     if hub is None:
-        print("Nothing was uploaded (dry run).")
-        return
-    print(upload_space(hub, name, folder, hardware=options.hardware, private=options.private))
+        print("Nothing was uploaded.")
+    else:
+        print(upload_space(hub, options.name, folder, private=options.private, **wanted))
+
+
+def add_flags(parser: argparse.ArgumentParser, folder: Path) -> None:
+    """What both commands are given; `folder` is the default."""
+    parser.add_argument("name", nargs="?", metavar="USER/NAME", help="of the Space; it is made when there is none")
+    parser.add_argument("--dry-run", action="store_true", help="write the folder and show it, upload nothing")
+    parser.add_argument("--private", action="store_true", help="a new Space is seen by its owner alone")
+    parser.add_argument(
+        "--folder", type=Path, default=folder, help=f"where it is written (default: build/{folder.name})"
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo.deploy", description="Serve the page on a Space.")
-    parser.add_argument("name", nargs="?", metavar="USER/NAME", help="of the Space; it is made when there is none")
-    parser.add_argument("--dry-run", action="store_true", help="write the folder and show it, upload nothing")
+    add_flags(parser, FOLDER)
     parser.add_argument(
         "--hardware",
         default="cpu-basic",
@@ -287,13 +312,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--teach", action="store_true", help="with the tab Your style, for which it gets training and VGG-16's weights"
-    )
-    parser.add_argument("--private", action="store_true", help="a new Space is seen by its owner alone")
-    parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help="where the Space is written (default: build/space)"
-    )
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
     )
     return parser
 

@@ -5,6 +5,7 @@ import html
 import inspect
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -22,26 +23,25 @@ def plainly(handler: Callable[..., Any]) -> Callable[..., Any]:
 
     What was unexpected is logged with its traceback.
     """
-
-    if inspect.isgeneratorfunction(handler):
-
-        @functools.wraps(handler)
-        def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            try:
-                yield from handler(*args, **kwargs)
-            except Exception as error:
-                raise _shown(error) from error
-
-        return generate
+    if not inspect.isgeneratorfunction(handler):
+        return _in_words()(handler)
 
     @functools.wraps(handler)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return handler(*args, **kwargs)
-        except Exception as error:
-            raise _shown(error) from error
+    def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with _in_words():
+            yield from handler(*args, **kwargs)
 
-    return call
+    return generate
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise gr.Error(sentence_of(error), title=ERROR_TITLE, print_exception=False) from error
 
 
 def sentence_of(error: Exception) -> str:
@@ -58,9 +58,3 @@ def sentence_of(error: Exception) -> str:
     sentence = sentence[:1].upper() + sentence[1:]
     # The browser shows the text as HTML.
     return html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False)
-
-
-def _shown(error: Exception) -> gr.Error:
-    if isinstance(error, gr.Error):
-        return error
-    return gr.Error(sentence_of(error), title=ERROR_TITLE, print_exception=False)

@@ -1,7 +1,9 @@
 """What the tabs share: the photo input, pictures to files, the line of status."""
 
 import base64
+import functools
 import html
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,13 +13,16 @@ from gradio.processing_utils import hash_bytes
 from gradio.utils import get_upload_folder
 from torch import Tensor
 
-from demo.errors import ERROR_TITLE
+from demo.errors import ERROR_TITLE, sentence_of
 from demo.server.examples import example_film, example_photo, sample_at
+from demo.services.limits import BATCH
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
 from stylecore.pictures.read import Format, encode_picture
 from stylecore.samples import sample_films, sample_photos
 
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Options of the events that nobody waits for."""
 LARGEST_FRAME = 4_000_000
 """Characters of a webcam's frame."""
 
@@ -30,34 +35,37 @@ def photo_input(**options: Any) -> gr.Image:
     the source of a subclass Gradio would write a stub file.
     """
     image = gr.Image(type="filepath", image_mode=None, **options)
-    image.preprocess = _uploaded_file
-    _fetch_nothing(image)
-    if example := example_photo():
-        image.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
-        image.example_value = lambda: example
+    _take_uploads(image, example_photo())
     return image
+
+
+def picture_box(label: str, elem_id: str, **options: Any) -> gr.Image:
+    """A photo input of the size of one beside another."""
+    usual = {"sources": ["upload", "clipboard"], "height": 190, "min_width": 150, "buttons": [], "alt_text": label}
+    return photo_input(label=label, elem_id=elem_id, **usual | options)
 
 
 def film_input(**options: Any) -> gr.Video:
     """A video input that hands over the file as it was uploaded or recorded; Gradio's own would need ffmpeg."""
     film = gr.Video(include_audio=True, **options)
-    film.preprocess = _uploaded_file
-    _fetch_nothing(film)
-    if example := example_film():
-        film.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
-        film.example_value = lambda: example
+    _take_uploads(film, example_film())
     return film
 
 
 def photos_input(**options: Any) -> gr.File:
     """An input for several picture files, which it hands over as they were uploaded."""
     files = gr.File(type="filepath", **options)
+    _take_uploads(files)
     files.preprocess = lambda payload: [_uploaded_file(file) for file in getattr(payload, "root", None) or []]
-    _fetch_nothing(files)
     return files
 
 
-def _fetch_nothing(component: Any) -> None:
+def _take_uploads(component: Any, example: str | None = None) -> None:
+    """Let a component hand over the path of what was uploaded, or of a sample, and nothing from elsewhere."""
+    component.preprocess = _uploaded_file
+    if example:
+        component.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
+        component.example_value = lambda: example
     to_cache = component.async_move_resource_to_block_cache
 
     async def uploaded(path: str | Path | None) -> str | None:
@@ -173,3 +181,74 @@ def status_line(text: str, *, kind: str = "") -> str:
 def refusal(sentence: str) -> str:
     """What was asked for and did not work, in the same line; `sentence` is HTML."""
     return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence}", kind="failed")
+
+
+def told_in(status: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a generator of changes so that its error is told in the line of status.
+
+    An error that is raised lies over the page, and is gone in a moment.
+    """
+
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(handler)
+        def generate(*args: Any, **kwargs: Any) -> Iterator[dict[Any, Any]]:
+            try:
+                yield from handler(*args, **kwargs)
+            except Exception as error:
+                yield {status: refusal(sentence_of(error))}
+
+        return generate
+
+    return decorate
+
+
+def start_and_stop(label: str, name: str) -> tuple[gr.Button, gr.Button]:
+    """The buttons that start and that stop something; `name` begins their ids."""
+    with gr.Row(elem_classes="actions"):
+        start = gr.Button(label, variant="primary", elem_id=f"{name}-run")
+        return start, gr.Button("Stop", elem_id=f"{name}-stop", interactive=False)
+
+
+def run_in_batch(
+    buttons: tuple[gr.Button, gr.Button],
+    triggers: Sequence[Any],
+    run: Callable[..., Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+) -> None:
+    """Connect what paints one picture after another, until it is done or stopped.
+
+    Args:
+        buttons: of `start_and_stop`.
+        triggers: events that start it.
+        run: a generator of changes.
+        outputs: of `run`; the first is the line of status.
+    """
+    status, stop = outputs[0], buttons[1]
+    free = gr.Button(interactive=True), gr.Button(interactive=False)
+
+    def begun() -> tuple[gr.Button, gr.Button]:
+        return free[1], free[0]
+
+    def ended() -> tuple[gr.Button, gr.Button]:
+        return free
+
+    def failed() -> tuple[Any, ...]:
+        return *free, status_line("Nothing was painted.")
+
+    def stopped() -> tuple[Any, ...]:
+        return *free, status_line("Stopped.")
+
+    running = gr.on(triggers, begun, None, buttons, queue=False, **QUIET).then(
+        told_in(status)(run),
+        inputs,
+        outputs,
+        show_progress="minimal",
+        show_progress_on=[status],
+        concurrency_id=BATCH,
+        api_visibility="private",
+    )
+    # Gradio's page (6.31) does not do after a failure what `then` asks for.
+    running.success(ended, None, buttons, queue=False, **QUIET)
+    running.failure(failed, None, [*buttons, status], queue=False, **QUIET)
+    stop.click(stopped, None, [*buttons, status], cancels=[running], queue=False, **QUIET)

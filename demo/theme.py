@@ -92,8 +92,3 @@ def theme() -> gr.themes.Base:
 def script(name: str) -> str:
     """The JavaScript of a component or an event, from its file."""
     return (WEB / f"{name}.js").read_text(encoding="utf-8")
-
-
-def header() -> str:
-    """What stands above the tabs, as HTML."""
-    return (WEB / "header.html").read_text(encoding="utf-8")

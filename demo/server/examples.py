@@ -4,14 +4,14 @@ Gradio's own examples are files on another server, and this page fetches nothing
 it knows the address that visitors see, so they are written with `PLACEHOLDER`, and completed as they are sent.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from gradio.route_utils import get_root_url
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
 from demo.services.previews import preview_photo
 from stylecore.samples import sample_films, sample_photos
@@ -27,6 +27,8 @@ MENDED = (
     (rb"const exampleImage = await response_1", rb"const exampleImage_1 = await response_1"),
 )
 """Pattern and replacement, in JSON, for what keeps Gradio's (6.31) own examples from running."""
+FETCHED = ("/file=http", "/proxy=")
+"""Paths by which Gradio fetches other servers' files for a visitor, under the page's own name."""
 MONITORING = "/monitoring/summary"
 """The API page asks for it and shows times of waiting, if it is answered; refused, it is an error in the console."""
 
@@ -54,8 +56,8 @@ def sample_at(address: str) -> str | None:
     return found[1] if found and address.rpartition("/")[2] in samples() else None
 
 
-class RunnableExamples:
-    """Middleware: serves the samples, and puts the page's own address into the examples."""
+class OwnAnswers:
+    """Middleware: serves the samples, puts the page's own address into the examples, refuses to fetch."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -72,8 +74,10 @@ class RunnableExamples:
 
 
 def _own_answer(path: str) -> Response | None:
+    if any(start in unquote(path) for start in FETCHED):
+        return PlainTextResponse("This page serves its own files only.", status_code=403)
     if path == MONITORING:
-        return Response(json.dumps({"functions": {}}), media_type="application/json")
+        return JSONResponse({"functions": {}})
     if path.startswith("/sample/") and (file := samples().get(path.removeprefix("/sample/"))):
         return FileResponse(file)
     return None

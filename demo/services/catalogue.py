@@ -8,9 +8,9 @@ import json
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,6 @@ class StyleEntry:
         """The version for moving pictures: the one with the alias `fast`, or else the default."""
         return self.aliases.get(FAST, self.default_version)
 
-    def aliases_of(self, version: str) -> list[str]:
-        """The aliases of a version, sorted."""
-        return sorted(alias for alias, number in self.aliases.items() if number == version)
-
     def resolve(self, version_or_alias: str) -> str:
         """The version that a number or an alias means.
 
@@ -99,6 +95,11 @@ class VersionEntry:
     version: str
     card: StyleCard
     run_name: str = ""
+
+    @property
+    def reference(self) -> str:
+        """As MLflow writes it: style/version."""
+        return f"{self.name}/{self.version}"
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Catalogue:
         self.loading = ""
         self._lock = threading.RLock()
         self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
-        self._models: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
+        self._opened = lru_cache(MODELS_KEPT)(self._load)
         self._made: dict[tuple[str, str, str], bytes | None] = {}  # pictures on the cards
         self._try_at: dict[tuple[str, str, str], float] = {}
 
@@ -226,28 +227,21 @@ class Catalogue:
             return RunRecord()
 
     def _open(self, entry: StyleEntry, version_or_alias: str) -> StyleModel:
-        version = entry.resolve(version_or_alias)
-        key = (entry.name, version)
-        if key not in self._models:
-            self._models[key] = self._load(entry.name, version)
-        self._models.move_to_end(key)
-        while len(self._models) > MODELS_KEPT:
-            self._models.popitem(last=False)
-        return self._models[key]
+        return self._opened(entry.name, entry.resolve(version_or_alias))
 
     def _make_thumbnail(self, entry: StyleEntry) -> bytes | None:
-        try:
-            file = self.painting(entry.name)
-            return None if file is None else encode_picture(load_picture(file, max_side=THUMBNAIL_SIDE).pixels, "JPEG")
-        except StylecoreError as error:
-            _log.warning("The style picture of %s cannot be shown: %s", entry.name, error)
-            return None
+        file = self.painting(entry.name)
+        return None if file is None else encode_picture(load_picture(file, max_side=THUMBNAIL_SIDE).pixels, "JPEG")
 
     def _on_card(self, kind: str, entry: StyleEntry, make: Callable[[StyleEntry], bytes | None]) -> bytes | None:
         key = (kind, entry.name, entry.default_version)
         with self._painting:
             if self._made.get(key) is None and time.monotonic() >= self._try_at.get(key, 0.0):
-                self._made[key] = make(entry)
+                try:
+                    self._made[key] = make(entry)
+                except (StylecoreError, OSError) as error:
+                    _log.warning("No %s of %s on its card: %s", kind, entry.name, error)
+                    self._made[key] = None
                 self._try_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
             return self._made[key]
 
@@ -255,13 +249,9 @@ class Catalogue:
         photo = preview_photo()
         if photo is None:
             return None
-        try:
-            with self._lock:
-                model = self._open(entry, entry.default_version)
-            return paint_preview(model, photo)
-        except (StylecoreError, OSError) as error:
-            _log.warning("No preview of %s: %s", entry.name, error)
-            return None
+        with self._lock:
+            model = self._open(entry, entry.default_version)
+        return paint_preview(model, photo)
 
     def _entries(self) -> list[StyleEntry]:
         raise NotImplementedError
@@ -271,7 +261,8 @@ class Catalogue:
         return True
 
     def _known_entries(self) -> list[StyleEntry]:
-        raise NotImplementedError
+        """Those for which nothing has to be read."""
+        return self._entries()
 
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError
@@ -296,38 +287,19 @@ class BundleCatalogue(Catalogue):
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self._bundle = Path(folder)
-        styles = _read_manifest(self._bundle / MANIFEST)
-        self._files: dict[tuple[str, str], tuple[Path, str]] = {}
-        self._run_names: dict[tuple[str, str], str] = {}
-        self._records: dict[tuple[str, str], RunRecord] = {}
-        self._pictures: dict[tuple[str, str], str] = {}
+        self._styles: dict[tuple[str, str], dict[str, Any]] = {}
         versions: dict[str, list[str]] = {}
         aliases: dict[str, dict[str, str]] = {}
-        try:
-            for style in styles:
-                name, version = str(style["name"]), str(style["version"])
-                file = self._bundle / Path(str(style["file"])).name
-                self._files[name, version] = (file, str(style["sha256"]))
-                self._pictures[name, version] = Path(str(style.get("picture") or "")).name
-                self._run_names[name, version] = str(style.get("run_name") or "")
-                self._records[name, version] = RunRecord(
-                    style.get("gatys_iterations"),
-                    losses=style.get("evaluated_losses") or {},
-                    losses_size=style.get("evaluated_size") or 0,
-                    judged=style.get("judged") or {},
-                    judged_size=style.get("judged_size") or 0,
-                )
-                versions.setdefault(name, []).append(version)
-                aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise StylecoreError(
-                f"{self._bundle / MANIFEST} does not describe its styles: {error} is missing."
-            ) from error
+        for style in _read_manifest(self._bundle / MANIFEST):
+            name, version = str(style["name"]), str(style["version"])
+            self._styles[name, version] = style
+            versions.setdefault(name, []).append(version)
+            aliases.setdefault(name, {}).update(dict.fromkeys(style.get("aliases", ()), version))
         self._known = []
         for name, numbers in versions.items():
             newest_first = tuple(sorted(numbers, key=number, reverse=True))
             default = aliases[name].get(CHAMPION, newest_first[0])
-            card = read_card(self._files[name, default][0])
+            card = read_card(self._file(name, default))
             self._known.append(StyleEntry(name, title_of(card), newest_first, aliases[name], card))
         if not self._known:
             self.notice = f"The bundle {self._bundle} holds no style; export it again from a registry that has some."
@@ -335,25 +307,32 @@ class BundleCatalogue(Catalogue):
     def _entries(self) -> list[StyleEntry]:
         return self._known
 
-    def _known_entries(self) -> list[StyleEntry]:
-        return self._known
+    def _file(self, name: str, version: str) -> Path:
+        return self._bundle / Path(self._styles[name, version]["file"]).name
 
     def _version(self, name: str, version: str) -> VersionEntry:
-        card = read_card(self._files[name, version][0])
-        run_name = self._run_names[name, version] or str(card.training.get("run_name") or "")
-        return VersionEntry(name, version, card, run_name)
+        card = read_card(self._file(name, version))
+        run_name = self._styles[name, version].get("run_name") or card.training.get("run_name")
+        return VersionEntry(name, version, card, str(run_name or ""))
 
     def _record(self, name: str, version: str) -> RunRecord:
-        return self._records[name, version]
+        style = self._styles[name, version]
+        return RunRecord(
+            style.get("gatys_iterations"),
+            losses=style.get("evaluated_losses") or {},
+            losses_size=style.get("evaluated_size") or 0,
+            judged=style.get("judged") or {},
+            judged_size=style.get("judged_size") or 0,
+        )
 
     def _painting_of(self, name: str, version: str) -> Path | None:
-        picture = self._pictures[name, version]
+        picture = Path(self._styles[name, version].get("picture") or "").name
         return self._bundle / picture if picture else None
 
     def _load(self, name: str, version: str) -> StyleModel:
-        file, digest = self._files[name, version]
+        file = self._file(name, version)
         try:
-            if file_sha256(file) != digest:
+            if file_sha256(file) != self._styles[name, version]["sha256"]:
                 raise StylecoreError(f"{file.name} is not the file that the bundle's manifest names; export it again.")
         except OSError as error:
             raise StylecoreError(f"the style {name} cannot be read: {error.strerror}.") from error
@@ -372,19 +351,17 @@ def title_of(card: StyleCard) -> str:
 def _read_manifest(path: Path) -> list[dict[str, Any]]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        styles = manifest["styles"] if manifest["format"] == BUNDLE_FORMAT else None
+        if isinstance(styles, list) and all({"name", "version", "file", "sha256"} <= style.keys() for style in styles):
+            return styles
+    except OSError as error:
         raise StylecoreError(
             f"{path.parent} is no bundle, its {MANIFEST} cannot be read; "
             f"`python -m training.registry export {path.parent}` writes one."
         ) from error
-    except ValueError as error:
-        raise StylecoreError(f"{path} is not JSON ({error}); export the bundle again.") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != BUNDLE_FORMAT:
-        raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.")
-    styles = manifest.get("styles")
-    if not isinstance(styles, list):
-        raise StylecoreError(f"{path} lists no styles; export the bundle again.")
-    return styles
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # no JSON, or other things in it
+        raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.") from error
+    raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.")
 
 
 def number(version: str) -> tuple[int, str]:

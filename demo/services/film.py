@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from demo.services import zero_gpu
-from demo.services.limits import Limits, check_range
+from demo.services.limits import check_range
+from demo.services.photos import named
 from demo.services.stylize import Stylizer
 from demo.words import device_name
 from stylecore.errors import StylecoreError
@@ -87,9 +87,8 @@ class FilmPainter:
     Photos are not kept waiting: a film has an engine of its own.
     """
 
-    def __init__(self, stylizer: Stylizer, limits: Limits) -> None:
-        self.stylizer = stylizer
-        self.limits = limits
+    def __init__(self, stylizer: Stylizer) -> None:
+        self.stylizer, self.limits = stylizer, stylizer.limits
 
     def order(
         self,
@@ -112,17 +111,15 @@ class FilmPainter:
         limits = self.limits
         if film is None:
             raise StylecoreError("there is no film yet; upload one, or record one.")
-        self.stylizer.check_brush(brush)
-        for what, value, least, most in (
-            ("strength", strength, 0, 1),
-            ("calm", calm, 0, 1),
-            ("longest side", longest_side or limits.film_side, limits.smallest_side, limits.film_max_side),
-        ):
-            check_range(what, value, least, most)
+        side = longest_side or limits.film_side
+        check_range("strength", strength, 0, 1)
+        check_range("calm", calm, 0, 1)
+        check_range("brush", brush, limits.least_brush, limits.largest_brush)
+        check_range("longest side", side, limits.smallest_side, limits.film_max_side)
         number = self.stylizer.catalogue.find(style).resolve(version or CHAMPION)
         settings = FilmSettings(
             calm=float(calm),
-            max_side=int(longest_side or limits.film_side),
+            max_side=int(side),
             max_pixels=limits.film_pixels,
             end=limits.film_seconds + 1,  # the header may have lied
             brush=float(brush),
@@ -135,7 +132,7 @@ class FilmPainter:
         limit = self.limits.film_seconds
         if film.is_file() and film.stat().st_size > self.limits.upload_bytes:
             raise StylecoreError(f"this film has more than {self.limits.megabytes} MB; cut or compress it first.")
-        with _named(film), open_file(film, dataclasses.replace(settings, end=None)) as reader:
+        with named(film, "this film"), open_file(film, dataclasses.replace(settings, end=None)) as reader:
             facts = reader.facts
         if facts.seconds is None:
             raise StylecoreError("this film does not say how long it is; convert it to mp4 first.")
@@ -202,18 +199,8 @@ class FilmPainter:
             stop.set()
             raise
         try:
-            with _named(order.film):
+            with named(order.film, "this film"):
                 painted = work.result()
         except KeyboardInterrupt:  # stopped before the first frame
             return
         yield Look(painted.frames, painted.frames, painted.seconds, preview, device, target, painted)
-
-
-@contextmanager
-def _named(film: Path) -> Iterator[None]:
-    """Errors without the path of the server's folder and the flags of the command line."""
-    try:
-        yield
-    except StylecoreError as error:
-        sentence = str(error).replace(str(film), "this film")
-        raise StylecoreError(sentence.partition(", or raise the limit")[0]) from error

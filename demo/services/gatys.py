@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from demo.services import zero_gpu
-from demo.services.limits import Limits, check_range
+from demo.services.catalogue import VersionEntry
+from demo.services.limits import check_range
 from demo.services.photos import read_photo
 from demo.services.stylize import Stylizer
 from demo.words import device_name
@@ -36,15 +37,6 @@ NETWORK = "network:"
 
 
 @dataclass(frozen=True)
-class Network:
-    """The version of a style whose picture a painting begins with."""
-
-    name: str
-    version: str
-    iterations: int
-
-
-@dataclass(frozen=True)
 class Order:
     """What a visitor asks for.
 
@@ -60,7 +52,7 @@ class Order:
     style: str | Path
     longest_side: int
     config: GatysConfig
-    network: Network | None = None
+    network: VersionEntry | None = None
     begun: "Finished | None" = None
 
     @property
@@ -73,15 +65,17 @@ class Order:
 
     def settings(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for the picture's metadata."""
-        begun = {"start_picture": f"{self.network.name}/{self.network.version}"} if self.network else {}
+        begun = {"start_picture": self.network.reference} if self.network else {}
         if self.begun is not None:
             begun = {"start_picture": self.begun.order.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
 
-    def command_line(self, steps: int | None = None) -> str:
-        """The shell commands that paint the same picture again: with so many steps, when it ended sooner."""
-        if steps is not None:
-            return dataclasses.replace(self, config=dataclasses.replace(self.config, steps=steps)).command_line()
+    def ended_at(self, steps: int) -> "Order":
+        """The order of a picture that was done after so many steps."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, steps=steps))
+
+    def command_line(self) -> str:
+        """The shell commands that paint the same picture again."""
         photo, program = Path(self.photo).name, ["python", "-m", "stylecore"]
         flags = {"--max-side": self.longest_side} | {
             f"--{name.replace('_', '-')}": value for name, value in _changed(self.config).items() if name != "seconds"
@@ -96,7 +90,7 @@ class Order:
             )
         if self.network is None:
             return shlex.join([*words, "-o", self.output])
-        style = f"{self.network.name}@iterations-{self.network.iterations}"
+        style = f"{self.network.name}@iterations-{self.network.card.iterations}"
         first = [*program, "stylize", photo, "--style", style, "--max-side", str(self.longest_side), "-o", "start.png"]
         return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', self.output])}"
 
@@ -114,13 +108,11 @@ class Painter:
 
     Args:
         load_vgg: gives the network.
-        limits: what one visitor may ask for.
-        stylizer: runs the networks that a painting may begin with.
+        stylizer: runs the networks that a painting may begin with, and has the limits.
     """
 
-    def __init__(self, load_vgg: Callable[[], VGG], limits: Limits, stylizer: Stylizer | None = None) -> None:
-        self.limits = limits
-        self.stylizer = stylizer
+    def __init__(self, load_vgg: Callable[[], VGG], stylizer: Stylizer) -> None:
+        self.stylizer, self.limits = stylizer, stylizer.limits
         self._load_vgg = load_vgg
         self._vgg: VGG | None = None
         self._seconds_per_pixel: float | None = None
@@ -169,13 +161,10 @@ class Painter:
             raise StylecoreError("there is no photo yet; upload one, or take a sample.")
         if style is None:
             raise StylecoreError("there is no style picture yet; upload a painting, a drawing, any picture.")
-        for what, value, least, most in (
-            ("number of steps", steps, 1, limits.gatys_max_steps),
-            ("longest side", longest_side, limits.smallest_side, limits.gatys_max_side),
-            ("balance", balance, -BALANCE_RANGE, BALANCE_RANGE),
-            ("brush size", style_scale, 0.25, 4),
-        ):
-            check_range(what, value, least, most)
+        check_range("number of steps", steps, 1, limits.gatys_max_steps)
+        check_range("longest side", longest_side, limits.smallest_side, limits.gatys_max_side)
+        check_range("balance", balance, -BALANCE_RANGE, BALANCE_RANGE)
+        check_range("brush size", style_scale, 0.25, 4)
         default = GatysConfig()
         network = self._network(start.removeprefix(NETWORK)) if start.startswith(NETWORK) else None
         # Rounded, so that the command line below the picture is short and makes the same picture.
@@ -191,12 +180,9 @@ class Painter:
         )
         return Order(photo, style, int(longest_side), config, network)
 
-    def _network(self, style: str) -> Network:
-        if self.stylizer is None:
-            raise StylecoreError("there are no networks to begin with here; start from the photo.")
-        catalogue = self.stylizer.catalogue
-        entry = catalogue.find(style)
-        return Network(entry.name, entry.default_version, entry.card.iterations)
+    def _network(self, style: str) -> VersionEntry:
+        entry = self.stylizer.catalogue.find(style)
+        return VersionEntry(entry.name, entry.default_version, entry.card)
 
     def larger(self, finished: Finished) -> Order | None:
         """The order that goes on with a finished painting at twice the size, or at the photo's own size or the largest
@@ -251,7 +237,7 @@ class Painter:
         if order.begun is not None:
             start = read_photo(order.begun.picture, max_side=None, max_pixels=self.limits.photo_pixels)
             return start.pixels
-        if order.network is None or self.stylizer is None:
+        if order.network is None:
             return None
         name, version = order.network.name, order.network.version
         return self.stylizer.stylize(order.photo, name, version, order.longest_side).stylized / 255

@@ -2,43 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from demo.services.catalogue import Catalogue
 from demo.services.limits import Limits
+from demo.services.stylize import SHARE, Wanted
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
 from stylecore.library import CHAMPION
 
-SHARE = 0.5
-"""Of the second style of a mix, where nobody chose one."""
 
-
-@dataclass(frozen=True)
-class LinkedSettings:
-    """What the page opens with.
-
-    Attributes:
-        style: its name; empty for the page's own choice.
-        version: a number or an alias.
-        mix: the name of a second style; empty for none.
-        share: of the second style, 0 to 1.
-        strength: 0 to 1.
-        brush, longest_side: within the page's limits.
-        keep_colors: whether the photo's colors are kept.
-    """
-
-    style: str
-    version: str
-    mix: str
-    share: float
-    strength: float
-    brush: float
-    longest_side: int
-    keep_colors: bool
-
-
-def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Limits) -> LinkedSettings:
+def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Limits) -> Wanted:
     """The settings of a link's query. What is missing, or means nothing here, is as if there were no link."""
     style, version = query.get("style", ""), query.get("version", CHAMPION)
     try:
@@ -47,7 +20,7 @@ def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Lim
         version = CHAMPION
         style = style if _is_there(style, catalogue) else ""
     mix = query.get("mix", "")
-    return LinkedSettings(
+    return Wanted(
         style=style,
         version=version,
         mix=mix if mix and _is_there(mix, catalogue) else "",

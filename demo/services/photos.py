@@ -1,16 +1,21 @@
 """The picture files that visitors upload."""
 
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import Picture, load_picture
 
 
-class _Upload(io.BytesIO):
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
+@contextmanager
+def named(file: str | Path, called: str) -> Iterator[None]:
+    """Errors of the block call the file so: without the path of the server's folder and the command line's flags."""
+    try:
+        yield
+    except StylecoreError as error:
+        sentence = str(error).replace(str(file), called)
+        raise StylecoreError(sentence.partition(", or raise the limit")[0]) from error
 
 
 def read_photo(file: str | Path, *, max_side: int | None, max_pixels: int, called: str = "this file") -> Picture:
@@ -18,16 +23,12 @@ def read_photo(file: str | Path, *, max_side: int | None, max_pixels: int, calle
 
     Args:
         max_side, max_pixels: as in `load_picture`.
-        called: what messages call it, instead of the server's path.
+        called: what messages call it.
 
     Raises:
-        StylecoreError: as `load_picture`, the path (of the server's folders) and the command line's flags left out.
+        StylecoreError: as `load_picture`, in the words of `named`.
     """
-    try:
-        content = Path(file).read_bytes()
-    except OSError:
-        raise StylecoreError(f"{called} is no longer there; upload it again") from None
-    try:
-        return load_picture(_Upload(content, called), max_side=max_side, max_pixels=max_pixels)
-    except StylecoreError as error:
-        raise StylecoreError(str(error).partition(", or raise the limit")[0]) from error
+    if not Path(file).is_file():
+        raise StylecoreError(f"{called} is no longer there; upload it again")
+    with named(file, called):
+        return load_picture(file, max_side=max_side, max_pixels=max_pixels)

@@ -13,13 +13,8 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION
 
 GATYS_METRIC = "eval/equivalent_gatys_iterations"
-
-
-_log = logging.getLogger(__name__)
 SECONDS_BETWEEN_READS = 15.0
 """A version that is promoted appears on the page after so long."""
-
-
 SECONDS_WHILE_LOADING = 1.0
 """The same while the published styles are restored."""
 
@@ -29,6 +24,8 @@ SECONDS_FOR_THE_PAGE = 0.5
 
 PATIENCE = 3.0
 """Seconds to wait for the registry where the styles are known from before."""
+
+_log = logging.getLogger(__name__)
 
 
 class RegistryCatalogue(Catalogue):
@@ -112,14 +109,11 @@ class RegistryCatalogue(Catalogue):
             card = self._cards[default]
             known.append(StyleEntry(name, title_of(card), newest_first, aliases, card))
         self._known = known
-        self.notice = (
-            ""
-            if known
-            else (
-                "There is no style yet. `python -m training.registry restore` brings the published ones, "
-                "and every training run adds its own."
-            )
+        none = (
+            "There is no style yet. `python -m training.registry restore` brings the published ones, "
+            "and every training run adds its own."
         )
+        self.notice = "" if known else none
 
     def _version(self, name: str, version: str) -> VersionEntry:
         registered = self._versions[name, version]
@@ -153,8 +147,7 @@ class RegistryCatalogue(Catalogue):
             return ""
 
     def _painting_of(self, name: str, version: str) -> Path | None:
-        picture = self._registry.style_picture(self._versions[name, version])
-        return Path(picture)
+        return Path(self._registry.style_picture(self._versions[name, version]))
 
     def _load(self, name: str, version: str) -> StyleModel:
         return StyleModel.load(self._registry.weights(self._versions[name, version]))

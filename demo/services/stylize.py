@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import Tensor
 from demo.services import zero_gpu
 from demo.services.catalogue import MODELS_KEPT, Catalogue
 from demo.services.limits import Limits, check_range
-from demo.services.live import Webcam
 from demo.services.photos import read_photo
 from demo.words import CPU, device_name
 from stylecore.color import blend
@@ -25,6 +25,9 @@ from stylecore.inference.tiling import tiles
 from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
+from stylecore.video.calm import CalmPainter, CalmParts
+from stylecore.video.config import FilmSettings
+from stylecore.video.flow import MotionMeter
 from stylecore.video.frames import Pixels
 
 Key = tuple[str, str, str, int, float]
@@ -36,6 +39,38 @@ MIXES_KEPT = 4
 """Mixed networks, the newest."""
 LIVE_PATIENCE = 1.0
 """Seconds that a webcam's frame waits for a photo that is being stylized, before it is dropped."""
+SHARE = 0.5
+"""Of the second style of a mix, where nobody chose one."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a visitor wants a photo to be painted with.
+
+    Attributes:
+        style: its name; empty for the page's own choice.
+        version: a number or an alias.
+        mix: the name of a second style; empty or None for none.
+        share: of the second style, 0 to 1.
+        strength: 0 to 1.
+        brush: size of the strokes.
+        longest_side: of the picture in pixels; None for what the page proposes.
+        keep_colors: whether the photo's colors are kept.
+    """
+
+    style: str
+    version: str = CHAMPION
+    mix: str | None = ""
+    share: float = SHARE
+    strength: float = 1.0
+    brush: float = BRUSH
+    longest_side: float | None = None
+    keep_colors: bool = False
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """The style, or mix of two, and its version."""
+        return mixed(self.style, self.version, self.mix, self.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +120,24 @@ class Stylized:
     @property
     def megabytes(self) -> float:
         """What it takes in memory, in millions of bytes."""
-        return (
-            self.content.nbytes + self.stylized.nbytes + (self.alpha.nbytes if self.alpha is not None else 0)
-        ) / 1e6
+        return sum(each.nbytes for each in (self.content, self.stylized, self.alpha) if each is not None) / 1e6
+
+
+class Webcam:
+    """What is kept from one frame of a webcam to the next, so that strokes stay as in a film; it begins anew with
+    another style or size."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Engine, tuple[int, ...]] | None = None
+        self._painter: CalmPainter
+        self._meter: MotionMeter
+
+    def paint(self, engine: Engine, frame: Pixels) -> Tensor:
+        """The next frame (H, W, 3), painted: (3, H, W) in [0, 1]."""
+        if self._of != (engine, frame.shape):
+            self._of = (engine, frame.shape)
+            self._painter, self._meter = CalmPainter(engine, CalmParts.of(FilmSettings.calm)), MotionMeter()
+        return self._painter.paint(frame, self._meter.measure(frame))
 
 
 class Stylizer:
@@ -102,8 +152,10 @@ class Stylizer:
         self.limits = limits
         self._running = threading.Lock()
         self._remembering = threading.Lock()
-        self._engines: OrderedDict[StyleModel, Engine] = OrderedDict()
-        self._mixes: OrderedDict[tuple[str, str], StyleModel] = OrderedDict()
+        self._mixed = lru_cache(MIXES_KEPT)(self._mix)
+        self._engine_of = lru_cache(MODELS_KEPT)(_new_engine)
+        self._engine_of_mix = lru_cache(MIXES_KEPT)(_new_engine)
+        self._last_engine: Engine | None = None
         self._results: OrderedDict[Key, Stylized] = OrderedDict()
 
     def stylize(
@@ -127,19 +179,21 @@ class Stylizer:
             StylecoreError: for a file that is no picture, an unknown style or version, or a size or brush beyond the
                 limits.
         """
-        side = self._checked_side(longest_side)
-        self.check_brush(brush)
+        limits = self.limits
+        side = limits.stylize_side if longest_side is None else longest_side
+        check_range("longest side", side, limits.smallest_side, limits.stylize_max_side)
+        check_range("brush", brush, limits.least_brush, limits.largest_brush)
         number = self._resolve(style, version)
         try:
             content = Path(photo).read_bytes()
         except OSError:
             raise StylecoreError("the photo is no longer there; upload it again") from None
-        key = (hashlib.sha256(content).hexdigest(), style, number, side, brush)
+        key = (hashlib.sha256(content).hexdigest(), style, number, int(side), brush)
         result = self._recall(key)
         if result is None:
             with self._running:
                 # Another may have asked for the same meanwhile.
-                result = self._recall(key) or self._remember(key, self._run(photo, style, number, side, brush))
+                result = self._recall(key) or self._remember(key, self._run(photo, style, number, int(side), brush))
         return result
 
     def live(self, frame: Pixels, style: str, webcam: Webcam) -> Tensor | None:
@@ -180,32 +234,16 @@ class Stylizer:
 
     def _open(self, style: str, version: str) -> StyleModel:
         """The network of a version that `_resolve` found; a mix is kept, because its engine is."""
-        shares = parse_mix(style)
-        if len(shares) == 1:
+        if "+" not in version:
             return self.catalogue.open(style, version)
+        with self._remembering:
+            return self._mixed(style, version)
+
+    def _mix(self, style: str, version: str) -> StyleModel:
+        shares = parse_mix(style)
         names = [parse_reference(each).name for each in shares]
         models = [self.catalogue.open(*each) for each in zip(names, version.split("+"), strict=True)]
-        with self._remembering:
-            if (style, version) not in self._mixes:
-                self._mixes[style, version] = mix(list(zip(models, shares.values(), strict=True)))
-            self._mixes.move_to_end((style, version))
-            while len(self._mixes) > MIXES_KEPT:
-                self._mixes.popitem(last=False)
-            return self._mixes[style, version]
-
-    def _checked_side(self, longest_side: float | None) -> int:
-        limits = self.limits
-        if longest_side is None:
-            return limits.stylize_side
-        check_range("longest side", longest_side, limits.smallest_side, limits.stylize_max_side)
-        return int(longest_side)
-
-    def check_brush(self, brush: float) -> None:
-        """
-        Raises:
-            StylecoreError: for a brush beyond the limits.
-        """
-        check_range("brush", brush, self.limits.least_brush, self.limits.largest_brush)
+        return mix(list(zip(models, shares.values(), strict=True)))
 
     def _run(self, photo: str | Path, style: str, version: str, side: int, brush: float) -> Stylized:
         model = self._open(style, version)
@@ -242,17 +280,11 @@ class Stylizer:
         return stylized, device_name(engine.device), RUNTIMES.get(engine.runtime, engine.runtime)
 
     def _engine(self, model: StyleModel) -> Engine:
-        if model not in self._engines:
-            self._engines[model] = Engine(model, zero_gpu.DEVICE)
-        for other, engine in self._engines.items():  # each would keep hundreds of megabytes
-            if other is not model:
-                engine.release_memory()
-        self._engines.move_to_end(model)
-        while len(self._engines) > MODELS_KEPT:
-            self._engines.popitem(last=False)
-        for old in [each for each in self._engines if each.card.training.get("mix")][:-MIXES_KEPT]:
-            del self._engines[old]
-        return self._engines[model]
+        engine = (self._engine_of_mix if model.card.training.get("mix") else self._engine_of)(model)
+        if self._last_engine is not None and self._last_engine is not engine:
+            self._last_engine.release_memory()  # each would keep hundreds of megabytes
+        self._last_engine = engine
+        return engine
 
     def _recall(self, key: Key) -> Stylized | None:
         with self._remembering:
@@ -269,6 +301,10 @@ class Stylizer:
 
     def _megabytes(self) -> float:
         return sum(kept.megabytes for kept in self._results.values())
+
+
+def _new_engine(model: StyleModel) -> Engine:
+    return Engine(model, zero_gpu.DEVICE)
 
 
 def mixed(style: str, version: str, other: str | None, share: float) -> tuple[str, str]:

@@ -9,19 +9,19 @@ from typing import Any
 
 import gradio as gr
 
+from demo.deploy import REPOSITORY, fill, new_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue, StyleEntry
 from demo.static.runtime import write_runtime
-from stylecore.errors import StylecoreError
 from stylecore.inference.engine import ALIGNMENT, RECEPTIVE_RADIUS_OF_OTHER_LAYERS, border_of, crop_of
 from stylecore.inference.onnx_graph import export_onnx
 from stylecore.johnson.instance_norm import InstanceNorm
 from stylecore.pictures.read import encode_picture, load_picture
 from stylecore.samples import sample_photos
 from training.registry import Registry, restore_published
-from training.registry.published import commit_of_the_code, replaced_folder
+from training.registry.published import commit_of_the_code
 
 WEB = Path(__file__).parent / "web"
-FOLDER = Path(__file__).resolve().parents[2] / "build" / "static"
+FOLDER = REPOSITORY / "build" / "static"
 FONTS = ("SourceSansPro-Regular.woff2", "SourceSansPro-Bold.woff2")
 SAMPLE_SIDE = 1024
 """Longest side of the sample photos, in pixels."""
@@ -48,16 +48,11 @@ def write_static(folder: Path = FOLDER, *, tracking_uri: str | None = None, styl
 def write_page(folder: Path, catalogue: Catalogue, styles: tuple[str, ...] = ()) -> Path:
     """The same for the styles of a catalogue."""
     folder = folder.absolute()
-    if folder.exists() and not (folder / "sw.js").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise StylecoreError(f"{folder} exists and is no such page; give an empty folder, or remove it yourself.")
     for name in styles:
         catalogue.find(name)
     entries = [entry for entry in catalogue.styles() if not styles or entry.name in styles]
-    try:
-        with replaced_folder(folder) as new:
-            _write_into(new, catalogue, entries)
-    except OSError as error:
-        raise StylecoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    with new_folder(folder, "sw.js", "such page") as new:
+        _write_into(new, catalogue, entries)
     return folder
 
 
@@ -69,7 +64,7 @@ def _write_into(folder: Path, catalogue: Catalogue, entries: list[StyleEntry]) -
     fonts = Path(gr.__file__).parent / "templates" / "frontend" / "static" / "fonts" / "SourceSansPro"
     for name in FONTS:
         shutil.copyfile(fonts / name, folder / "fonts" / name)
-    shutil.copyfile(Path(__file__).resolve().parents[2] / "LICENSE", folder / "LICENSE")
+    shutil.copyfile(REPOSITORY / "LICENSE", folder / "LICENSE")
     samples = []
     for name, photo in sample_photos().items():
         file = f"photos/{name}.jpg"
@@ -81,12 +76,8 @@ def _write_into(folder: Path, catalogue: Catalogue, entries: list[StyleEntry]) -
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(path.read_bytes())
-    _fill(folder / "sw.js", "version", digest.hexdigest()[:12])
-    _fill(folder / "README.md", "commit", f"from commit {commit_of_the_code()}")
-
-
-def _fill(file: Path, key: str, value: str) -> None:
-    file.write_text(file.read_text("utf-8").replace(f"{{{key}}}", value), "utf-8")
+    fill(folder / "sw.js", version=digest.hexdigest()[:12])
+    fill(folder / "README.md", commit=f"from commit {commit_of_the_code()}")
 
 
 def _write_style(folder: Path, catalogue: Catalogue, entry: StyleEntry) -> dict[str, Any]:

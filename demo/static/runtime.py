@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -76,34 +77,30 @@ def _archive(package: Package) -> Path:
     file = default_cache() / "npm" / (package.name.replace("@", "-") + ".tgz")
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, _fetch(package, file.parent))
+        write_whole(file, _fetch(package))
     if _digest(file.read_bytes()) != package.sha512:
         file.unlink()
         raise StylecoreError(f"{package.name} in the cache was damaged and is removed; try again.")
     return file
 
 
-def _fetch(package: Package, folder: Path) -> bytes:
+def _fetch(package: Package) -> bytes:
     npm = shutil.which("npm")
     if npm is None:
         raise StylecoreError(f"{package.name} is fetched by npm, which is not installed; install Node.js.")
-    work = folder / "fetched"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        done = subprocess.run(
-            [npm, "pack", package.name, "--silent", "--pack-destination", str(work)],
-            cwd=work, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        files = list(work.glob("*.tgz"))
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            done = subprocess.run(
+                [npm, "pack", package.name, "--silent", "--pack-destination", work],
+                cwd=work, capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise StylecoreError(f"npm did not fetch {package.name} within 5 minutes; check the network.") from error
+        files = list(Path(work).glob("*.tgz"))
         if done.returncode or not files:
             said = next((line for line in done.stderr.splitlines() if line.strip()), "it gave no reason")
             raise StylecoreError(f"npm cannot fetch {package.name} ({said.strip()}); check the network.")
         content = files[0].read_bytes()
-    except subprocess.TimeoutExpired as error:
-        raise StylecoreError(f"npm did not fetch {package.name} within 5 minutes; check the network.") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     if _digest(content) != package.sha512:
         raise StylecoreError(f"npm brought another {package.name} than expected; check npm's registry.")
     return content

@@ -10,7 +10,6 @@ import gradio as gr
 
 from demo.errors import plainly
 from demo.page import photo_input, save_for_browser
-from demo.services.catalogue import Catalogue
 from demo.services.gatys import Painter
 from demo.services.limits import LONG, MODEL
 from demo.services.stylize import Stylizer, settings_of
@@ -28,7 +27,17 @@ def build_api(stylizer: Stylizer) -> None:
 
     def styles() -> list[dict[str, Any]]:
         """The styles that can be asked for: name, title, artist, year, versions (newest first) and aliases."""
-        return list_styles(stylizer.catalogue)
+        return [
+            {
+                "name": entry.name,
+                "title": entry.title,
+                "artist": entry.card.artist,
+                "year": entry.card.year,
+                "versions": list(entry.versions),
+                "aliases": dict(entry.aliases),
+            }
+            for entry in stylizer.catalogue.styles()
+        ]
 
     def stylize(
         photo: str | None,
@@ -57,14 +66,8 @@ def build_api(stylizer: Stylizer) -> None:
             raise StylecoreError("there is no photo yet; upload one.")
         result = stylizer.stylize(photo, style, version, longest_side, brush)
         settings = settings_of(result, strength, keep_colors)
-        path = save_for_browser(
-            result.finish(strength, keep_colors),
-            "PNG",
-            file_name("stylized", style),
-            alpha=result.alpha,
-            exif=result.exif,
-            settings=settings,
-        )
+        pixels, name = result.finish(strength, keep_colors), file_name("stylized", style)
+        path = save_for_browser(pixels, "PNG", name, alpha=result.alpha, exif=result.exif, settings=settings)
         height, width = result.size
         facts = {
             "width": width,
@@ -76,40 +79,20 @@ def build_api(stylizer: Stylizer) -> None:
         return path, {**settings, **facts, "notices": list(result.notices)}
 
     with gr.Row(visible=False):
-        picture = photo_input(label="photo")
-        style = gr.Textbox(label="style")
-        style.example_payload = stylizer.catalogue.first_style
-        version = gr.Textbox(CHAMPION, label="version")
-        longest_side = gr.Number(limits.stylize_side, label="longest_side")
-        strength = gr.Number(1.0, label="strength")
-        keep_colors = gr.Checkbox(False, label="keep_colors")
-        brush = gr.Number(BRUSH, label="brush")
-        painted = gr.Image(label="picture", format="png", type="filepath")
-        facts = gr.JSON(label="facts")
-        known = gr.JSON(label="styles")
-        gr.Button().click(plainly(styles), None, known, api_name="styles", queue=False)
-        gr.Button().click(
-            plainly(stylize),
-            [picture, style, version, longest_side, strength, keep_colors, brush],
-            [painted, facts],
-            api_name="stylize",
-            concurrency_id=MODEL,
-        )
-
-
-def list_styles(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """The catalogue as JSON."""
-    return [
-        {
-            "name": entry.name,
-            "title": entry.title,
-            "artist": entry.card.artist,
-            "year": entry.card.year,
-            "versions": list(entry.versions),
-            "aliases": dict(entry.aliases),
-        }
-        for entry in catalogue.styles()
-    ]
+        gr.Button().click(plainly(styles), None, gr.JSON(label="styles"), api_name="styles", queue=False)
+        name = gr.Textbox(label="style")
+        name.example_payload = stylizer.catalogue.first_style
+        inputs = [
+            photo_input(label="photo"),
+            name,
+            gr.Textbox(CHAMPION, label="version"),
+            gr.Number(limits.stylize_side, label="longest_side"),
+            gr.Number(1.0, label="strength"),
+            gr.Checkbox(False, label="keep_colors"),
+            gr.Number(BRUSH, label="brush"),
+        ]
+        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
+        gr.Button().click(plainly(stylize), inputs, outputs, api_name="stylize", concurrency_id=MODEL)
 
 
 def build_gatys_api(painter: Painter) -> None:

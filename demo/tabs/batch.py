@@ -5,52 +5,23 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from demo.errors import plainly, sentence_of
-from demo.page import photos_input, progress_line, refusal, status_line
-from demo.services.limits import BATCH
-from demo.services.stylize import Stylizer, mixed, settings_of
-from demo.tabs.sheet import QUIET, begun, ended
+from demo.errors import sentence_of
+from demo.page import photos_input, progress_line, run_in_batch, start_and_stop, status_line
+from demo.services.stylize import Stylizer, Wanted, settings_of
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import encode_picture
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What every photo is painted with: as in `Stylizer.stylize`, `mixed` and `Stylized.finish`."""
-
-    style: str
-    version: str
-    mix: str | None
-    share: float
-    longest_side: int
-    brush: float
-    strength: float
-    keep_colors: bool
-
-    @property
-    def asked(self) -> tuple[str, str]:
-        """Style and version, with the second style."""
-        return mixed(self.style, self.version, self.mix, self.share)
-
-
-@dataclass(frozen=True)
-class Zipped:
-    """How far it is, as HTML, and at the end the zip, a file in Gradio's cache."""
-
-    status: str
-    zip: str | None = None
-
-
-def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> Iterator[Zipped]:
-    """Stylize the photos one after another; say how far it is, then give all in a zip.
+def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> Iterator[tuple[str, str | None]]:
+    """Stylize the photos one after another; say how far it is, as HTML, and at the end give all in a zip, a file in
+    Gradio's cache.
 
     A photo that cannot be read is named and left out.
 
@@ -70,10 +41,8 @@ def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> It
     started = time.perf_counter()
     with zipfile.ZipFile(file, "w") as archive:  # pictures are compressed already
         for index, photo in enumerate(photos):
-            yield Zipped(
-                status_line(f"{index} of {len(photos)} photos, now <strong>{html.escape(Path(photo).name)}</strong>")
-                + progress_line(index / len(photos))
-            )
+            now = f"{index} of {len(photos)} photos, now <strong>{html.escape(Path(photo).name)}</strong>"
+            yield status_line(now) + progress_line(index / len(photos)), None
             try:
                 content, suffix = _stylized(stylizer, photo, wanted)
             except StylecoreError as error:
@@ -88,7 +57,7 @@ def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> It
         html.escape(title),
         seconds_text(time.perf_counter() - started),
     ]
-    yield Zipped(status_line(" · ".join(parts) + "".join(f"<br>{line}" for line in left_out)), str(file))
+    yield status_line(" · ".join(parts) + "".join(f"<br>{line}" for line in left_out)), str(file)
 
 
 def _stylized(stylizer: Stylizer, photo: str, wanted: Wanted) -> tuple[bytes, str]:
@@ -125,34 +94,12 @@ def build_batch(stylizer: Stylizer, settings: Sequence[Any]) -> None:
         status = gr.HTML(
             status_line("All in the style and with the settings above, as a zip."), elem_id="batch-status"
         )
-        with gr.Row(elem_classes="actions"):
-            start = gr.Button("Paint them all", variant="primary", elem_id="batch-run")
-            stop = gr.Button("Stop", elem_id="batch-stop", interactive=False)
+        buttons = start_and_stop("Paint them all", "batch")
         download = gr.DownloadButton("Download the zip", elem_id="batch-zip", visible=False)
 
-    def run(photos: list[str] | None, *wanted: Any) -> Iterator[tuple[Any, ...]]:
-        try:
-            for made in stylize_all(stylizer, photos or [], Wanted(*wanted)):
-                yield made.status, gr.DownloadButton(value=made.zip, visible=made.zip is not None)
-        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
-            yield refusal(sentence_of(error)), gr.DownloadButton(visible=False)
+    def run(photos: list[str] | None, *wanted: Any) -> Iterator[dict[Any, Any]]:
+        yield {download: gr.DownloadButton(visible=False)}
+        for said, file in stylize_all(stylizer, photos or [], Wanted(*wanted)):
+            yield {status: said, download: gr.DownloadButton(value=file, visible=file is not None)}
 
-    def failed() -> tuple[Any, ...]:
-        return *ended(), status_line("Nothing was painted.")
-
-    def stopped() -> tuple[Any, ...]:
-        return *ended(), status_line("Stopped.")
-
-    running = gr.on([start.click, photos.upload], begun, None, [start, stop], **QUIET).then(
-        plainly(run),
-        [photos, *settings],
-        [status, download],
-        show_progress="minimal",
-        show_progress_on=[status],
-        concurrency_id=BATCH,
-        api_visibility="private",
-    )
-    # Gradio's page (6.31) does not do after a failure what `then` asks for.
-    running.success(ended, None, [start, stop], **QUIET)
-    running.failure(failed, None, [start, stop, status], **QUIET)
-    stop.click(stopped, None, [start, stop, status], cancels=[running], **QUIET)
+    run_in_batch(buttons, [buttons[0].click, photos.upload], run, [photos, *settings], [status, download])

@@ -6,11 +6,18 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
+import gradio as gr
 from PIL import Image, ImageOps
 
+from demo.errors import plainly
+from demo.page import QUIET, copy_to_cache, pick_sample
 from demo.services.catalogue import StyleEntry
+from demo.services.previews import preview_photo
+from demo.theme import script
+from stylecore.samples import sample_photos
 
 THUMBNAIL_SIDE = 64
 
@@ -44,6 +51,23 @@ def sample_strip(photos: Mapping[str, Path], question: str = "No photo at hand?"
         for name, photo in photos.items()
     )
     return f'<div class="samples"><span>{question}</span><div>{buttons}</div></div>' if photos else ""
+
+
+def samples_for(box: gr.Image | gr.Video, name: str, *strip: Any) -> gr.HTML:
+    """The strip of sample photos, or what else `sample_strip` is given, connected to an input."""
+    samples = gr.HTML(sample_strip(*strip or [sample_photos()]), js_on_load=script("pick"), elem_id=name)
+    samples.select(plainly(pick_sample), None, [box], queue=False, **QUIET)
+    return samples
+
+
+def begin_with_photo(tab: gr.Tab, photo: gr.Image, first_photo: gr.Image, name: str) -> None:
+    """When the tab is opened without a photo, it takes that of the first tab, or else a sample.
+
+    In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
+    """
+    sample = preview_photo()
+    hidden = gr.Image(copy_to_cache(sample) if sample else None, type="filepath", visible="hidden", elem_id=name)
+    tab.select(None, [photo, first_photo, hidden], [photo], js=script("first_photo"), **QUIET)
 
 
 @functools.cache

@@ -8,20 +8,18 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly, sentence_of
-from demo.page import copy_to_cache, photo_input, pick_sample, refusal, save_for_browser, slider, status_line
+from demo.errors import plainly
+from demo.page import QUIET, photo_input, picture_box, save_for_browser, slider, status_line, told_in
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
-from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
-from demo.tabs.cards import sample_strip
+from demo.tabs.cards import begin_with_photo, samples_for
 from demo.tabs.comparison_html import Compared, comparison_html
 from demo.theme import script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, to_image
-from stylecore.samples import sample_photos
 from stylecore.sheet import compose
 
 PAINTING_SIDE = 800
@@ -68,7 +66,7 @@ def sheet(stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry]
     cells += [(each.label, to_image(each.result.finish(strength, False))) for each in done]
     settings = {
         "command": "compare",
-        "versions": [f"{each.entry.name}/{each.entry.version}" for each in done],
+        "versions": [each.entry.reference for each in done],
         "strength": strength,
     }
     return save_for_browser(compose(cells), "PNG", file_name("comparison", Path(photo or "").stem), settings=settings)
@@ -85,20 +83,15 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
         heading, label = comparison.style, comparison.title
         if heading and of_style[heading] == 1 < len(of_style) - 1:
             heading, label = label, heading
-        pressed = "true" if list(references_of(comparison)) == list(chosen) else "false"
+        pressed = "true" if [entry.reference for entry in comparison.versions] == list(chosen) else "false"
         groups.setdefault(heading, []).append(
-            f'<button type="button" data-index="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
+            f'<button type="button" data-name="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
         )
     return "".join(
         f'<div class="ready" role="group" aria-label="{html.escape(heading) or "All styles"}">'
         f"{f'<span>{html.escape(heading)}</span>' if heading else ''}{''.join(buttons)}</div>"
         for heading, buttons in groups.items()
     )
-
-
-def references_of(comparison: Comparison) -> tuple[str, ...]:
-    """ "style/version" of its versions, the values of the choice."""
-    return tuple(f"{entry.name}/{entry.version}" for entry in comparison.versions)
 
 
 def paintings_of(catalogue: Catalogue, entries: Sequence[VersionEntry]) -> dict[str, str]:
@@ -121,7 +114,7 @@ def choices_of(catalogue: Catalogue) -> list[tuple[str, str]]:
         title = f"{style.title}, " if len(styles) > 1 else ""
         for entry, label in zip(entries, list_labels(entries, style.default_version), strict=True):
             best = " (best)" if entry.version == style.default_version else ""
-            choices.append((f"{title}{label}{best}", f"{entry.name}/{entry.version}"))
+            choices.append((f"{title}{label}{best}", entry.reference))
     return choices
 
 
@@ -134,19 +127,11 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
                 "<div class='lede'><p>One photo through several trained networks: what do more iterations, more "
                 "residual blocks or another seed change?</p></div>"
             )
-            photo = photo_input(
-                label="Photo",
-                sources=["upload", "clipboard"],
-                height=190,
-                elem_id="compare-photo",
-                buttons=[],
-                placeholder="Drop a photo",
-                alt_text="The photo to compare on",
+            photo = picture_box(
+                "Photo", "compare-photo", placeholder="Drop a photo", alt_text="The photo to compare on"
             )
-            samples = gr.HTML(
-                sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="compare-samples"
-            )
-            ready = gr.HTML("", js_on_load=script("pick_comparison"), elem_id="compare-ready")
+            samples_for(photo, "compare-samples")
+            ready = gr.HTML("", js_on_load=script("pick"), elem_id="compare-ready")
             with gr.Accordion("Choose versions", open=False, elem_id="compare-more"):
                 chosen = gr.Dropdown(
                     [],
@@ -169,17 +154,13 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
             # A download button fetches what it has when it is pressed, and the picture is made only then.
             file = gr.DownloadButton("Download", visible="hidden", elem_id="compare-sheet-file")
     compared = gr.State(())
-    sample = preview_photo()
-    sample_photo = gr.Image(
-        copy_to_cache(sample) if sample else None, type="filepath", visible="hidden", elem_id="compare-sample"
-    )
 
     def arrive(chosen: list[str]) -> tuple[Any, ...]:
         choices = choices_of(catalogue)
         known = {choice for _, choice in choices}
         found = comparisons(catalogue, most)
         kept = [choice for choice in chosen if choice in known]
-        kept = kept or list(references_of(found[0]) if found else sorted(known)[:1])
+        kept = kept or ([entry.reference for entry in found[0].versions] if found else sorted(known)[:1])
         return (
             gr.Dropdown(choices=choices, value=kept),
             comparison_buttons(found, kept),
@@ -188,44 +169,40 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
 
     def pick(event: gr.EventData) -> tuple[Any, ...]:
         found = comparisons(catalogue, most)
-        if not 0 <= event.index < len(found):
+        index = int(event.name)
+        if not 0 <= index < len(found):
             raise StylecoreError("this comparison is no longer there; open the tab again.")
-        references = list(references_of(found[event.index]))
+        references = [entry.reference for entry in found[index].versions]
         return references, comparison_buttons(found, references)
 
     def press(chosen: list[str]) -> str:
         return comparison_buttons(comparisons(catalogue, most), chosen)
 
-    def run(photo: str | None, chosen: list[str]) -> Iterator[tuple[Any, ...]]:
-        try:
-            entries = chosen_versions(stylizer, chosen)
-            best = {(style.name, style.default_version) for style in catalogue.styles()}
-            paintings = paintings_of(catalogue, entries)
-            for done in compare(stylizer, photo, entries):
-                complete = len(done) == len(entries)
-                yield (
-                    comparison_html(entries, done, best, paintings),
-                    status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
-                    gr.Slider(visible=True),
-                    gr.Button(visible=complete),
-                    (photo, tuple(chosen)),
-                )
-        except Exception as error:  # one that is raised would lie over the page, and be gone in a moment
-            yield gr.skip(), refusal(sentence_of(error)), gr.skip(), gr.skip(), gr.skip()
+    @told_in(status)
+    def run(photo: str | None, chosen: list[str]) -> Iterator[dict[Any, Any]]:
+        entries = chosen_versions(stylizer, chosen)
+        best = {(style.name, style.default_version) for style in catalogue.styles()}
+        paintings = paintings_of(catalogue, entries)
+        for done in compare(stylizer, photo, entries):
+            complete = len(done) == len(entries)
+            yield {
+                result: comparison_html(entries, done, best, paintings),
+                status: status_line("&nbsp;" if complete else f"{len(done)} of {len(entries)} done"),
+                strength: gr.Slider(visible=True),
+                download: gr.Button(visible=complete),
+                compared: (photo, tuple(chosen)),
+            }
 
-    def make_sheet(compared: tuple[Any, ...], strength: float) -> tuple[Any, str]:
-        try:
-            if not compared:
-                raise StylecoreError("there is nothing to download yet.")
-            photo, chosen = compared
-            made = sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength)
-            return gr.DownloadButton(value=made), status_line("&nbsp;")
-        except Exception as error:
-            return gr.skip(), refusal(sentence_of(error))
+    @told_in(status)
+    def make_sheet(compared: tuple[Any, ...], strength: float) -> Iterator[dict[Any, Any]]:
+        if not compared:
+            raise StylecoreError("there is nothing to download yet.")
+        photo, chosen = compared
+        made = sheet(stylizer, photo, chosen_versions(stylizer, chosen), strength)
+        yield {file: gr.DownloadButton(value=made), status: status_line("&nbsp;")}
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     work: dict[str, Any] = {
-        "fn": plainly(run),
+        "fn": run,
         "inputs": [photo, chosen],
         "outputs": [result, status, strength, download, compared],
         "show_progress": "minimal",
@@ -233,18 +210,16 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         "concurrency_id": MODEL,
         "api_visibility": "private",
     }
-    # In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
-    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **quiet)
-    tab.select(plainly(arrive), [chosen], [chosen, ready, status], **quiet)
-    samples.select(plainly(pick_sample), None, [photo], **quiet)
-    picked = ready.select(plainly(pick), None, [chosen, ready], **quiet)
+    begin_with_photo(tab, photo, first_photo, "compare-sample")
+    tab.select(plainly(arrive), [chosen], [chosen, ready, status], **QUIET)
+    picked = ready.select(plainly(pick), None, [chosen, ready], **QUIET)
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
     ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before
-    gr.on([ready.select, button.click], None, js=script("show_comparison"), **quiet)
-    chosen.input(plainly(press), [chosen], [ready], **quiet)
-    strength.change(None, [strength], None, js=script("blend"), **quiet)
-    download.click(plainly(make_sheet), [compared, strength], [file, status], concurrency_id=MODEL, **quiet).success(
-        None, js=script("download_comparison"), **quiet
+    gr.on([ready.select, button.click], None, js=script("show_comparison"), **QUIET)
+    chosen.input(plainly(press), [chosen], [ready], **QUIET)
+    strength.change(None, [strength], None, js=script("blend"), **QUIET)
+    download.click(make_sheet, [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
+        None, js=script("download_comparison"), **QUIET
     )
 
 

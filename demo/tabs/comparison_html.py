@@ -41,7 +41,7 @@ class Compared:
         height, width = self.result.size
         card = self.entry.card
         return {
-            "version": f"{self.entry.name}/{self.entry.version}",
+            "version": self.entry.reference,
             "label": self.label,
             "title": title_of(card),
             "run_name": self.entry.run_name,

@@ -1,24 +1,32 @@
 """The second tab: a photo painted after any picture by Gatys' method, step by step before the visitor's eyes."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly, sentence_of
-from demo.page import copy_to_cache, photo_input, pick_sample, refusal, slider, status_line
+from demo.errors import plainly
+from demo.page import QUIET, copy_to_cache, picture_box, slider, status_line, told_in
 from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
 from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
 from demo.services.limits import LONG
-from demo.services.previews import preview_photo
-from demo.tabs.cards import sample_strip
-from demo.tabs.painting import STOP_LABEL, Stop, curve_table, estimate_text, larger_label, painting, waiting_text
+from demo.tabs.cards import begin_with_photo, sample_strip, samples_for
+from demo.tabs.painting import (
+    STOP_LABEL,
+    Stop,
+    ask_to_stop,
+    curve_table,
+    estimate_text,
+    larger_label,
+    painting,
+    waiting_text,
+)
 from demo.theme import script
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
-from stylecore.samples import sample_photos
 
 ASSETS = Path(__file__).parents[1] / "assets"
 STARRY_NIGHT = ASSETS / "starry_night.jpg"
@@ -40,7 +48,7 @@ def style_picture_of(style: StyleEntry) -> Path | None:
 
 def start_choices(painter: Painter) -> list[tuple[str, str]]:
     """What a painting may begin with: (label, value of `Painter.order`)."""
-    styles = painter.stylizer.catalogue.styles() if painter.stylizer else []
+    styles = painter.stylizer.catalogue.styles()
     return START_CHOICES + [(f"The photo stylized by {style.title}", f"{NETWORK}{style.name}") for style in styles]
 
 
@@ -48,7 +56,6 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
     """Lay the tab out inside the open `gr.Tab` of the page and connect it; `first_photo` is the other tab's photo
     input."""
     limits, default = painter.limits, GatysConfig()
-    sample = preview_photo()
     with gr.Row(elem_classes="columns result-first"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
             gr.HTML(
@@ -57,31 +64,24 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
                 "minutes; you can watch.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
-                photo = photo_input(
-                    label="Photo",
+                photo = picture_box(
+                    "Photo",
+                    "gatys-photo",
                     sources=["upload", "clipboard", "webcam"],
-                    height=190,
-                    min_width=150,
-                    elem_id="gatys-photo",
-                    buttons=[],
                     placeholder="Drop a photo",
                     alt_text="The photo to paint",
                 )
-                style = photo_input(
+                style = picture_box(
+                    "Style picture",
+                    "gatys-style",
                     value=copy_to_cache(STARRY_NIGHT),
-                    label="Style picture",
-                    sources=["upload", "clipboard"],
-                    height=190,
-                    min_width=150,
-                    elem_id="gatys-style",
-                    buttons=[],
                     placeholder="Drop a painting",
                     alt_text="The picture whose style is taken",
                 )
-            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="gatys-samples")
+            samples_for(photo, "gatys-samples")
             styles = gr.HTML(
                 sample_strip(_in_words(style_pictures()), "Styles", "Style picture"),
-                js_on_load=script("pick_sample"),
+                js_on_load=script("pick"),
                 elem_id="gatys-styles",
             )
             start = gr.Dropdown(
@@ -143,80 +143,58 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
             )
     stop = gr.State(Stop())
     larger = gr.State(None)
-    sample_photo = gr.Image(
-        copy_to_cache(sample) if sample else None, type="filepath", visible="hidden", elem_id="gatys-sample"
-    )
     clock = gr.Timer(1.0, active=False)
 
-    def begin(
-        stop: Stop, photo: str | None, longest_side: float, steps: float, request: gr.Request
-    ) -> tuple[Any, ...]:
+    def begin(stop: Stop, photo: str | None, longest_side: float, steps: float, request: gr.Request) -> dict[Any, Any]:
         stop.wanted = False
         painter.expect(request.session_hash or "", photo, longest_side, steps)
-        off = gr.DownloadButton(interactive=False)
-        return (
-            gr.Button("Painting…", interactive=False),
-            gr.Button(interactive=True),
-            gr.Button(interactive=False),
-            off,
-            off,
-            status_line("Waiting for its turn…", kind="waiting"),
-            gr.Timer(active=True),
-        )
+        return {
+            start_button: gr.Button("Painting…", interactive=False),
+            stop_button: gr.Button(interactive=True),
+            larger_button: gr.Button(interactive=False),
+            png: gr.DownloadButton(interactive=False),
+            jpeg: gr.DownloadButton(interactive=False),
+            status: status_line("Waiting for its turn…", kind="waiting"),
+            clock: gr.Timer(active=True),
+        }
 
     def wait(request: gr.Request) -> Any:
         before = waiting_before(page, LONG, request.session_hash)
         return gr.skip() if before is None else waiting_text(painter, before)
 
-    def end() -> tuple[Any, ...]:
-        return (
-            gr.Button("Paint", interactive=True),
-            gr.Button(STOP_LABEL, interactive=False),
-            gr.Button(interactive=True),
-            gr.Timer(active=False),
-        )
+    def end() -> dict[Any, Any]:
+        return {
+            start_button: gr.Button("Paint", interactive=True),
+            stop_button: gr.Button(STOP_LABEL, interactive=False),
+            larger_button: gr.Button(interactive=True),
+            clock: gr.Timer(active=False),
+        }
 
-    def refused() -> tuple[Any, ...]:
-        return *end(), status_line("&nbsp;")
+    def refused() -> dict[Any, Any]:
+        return end() | {status: status_line("&nbsp;")}
 
-    def ask_to_stop(stop: Stop) -> gr.Button:
-        stop.wanted = True
-        return gr.Button("Stopping…", interactive=False)
-
-    def show(make_order: Callable[[], Order | None], stop: Stop) -> Iterator[tuple[Any, ...]]:
-        """Paint, or say why not in the line below the picture."""
-        nothing = (gr.skip(),) * 6
-        awake = gr.Timer(active=False)
-        try:
-            order = make_order()
-            if order is None or stop.wanted:  # while waiting in the queue
-                yield gr.skip(), status_line("Stopped before it began."), awake, *nothing
-                return
-            yield (
-                gr.skip(),
-                status_line("Looking at both pictures; the first strokes come in a moment.", kind="preparing"),
-                awake,
-                *nothing,
-            )
-            for frame in painting(painter, order, stop):
-                # One point is no curve, and the browser draws the first picture before it loads what draws curves.
-                curve = gr.LinePlot(curve_table(frame.curve), visible=True) if len(frame.curve) > 2 else gr.skip()
-                if frame.png is None:
-                    yield frame.picture, frame.status, gr.skip(), curve, *(gr.skip(),) * 5
-                    continue
-                yield (
-                    frame.picture,
-                    frame.status,
-                    gr.skip(),
-                    curve,
-                    gr.DownloadButton(value=frame.png, interactive=True),
-                    gr.DownloadButton(value=frame.jpeg, interactive=True),
-                    gr.Code(frame.facts["command_line"], visible=True),
-                    gr.Button(larger_label(frame.larger) if frame.larger else "", visible=frame.larger is not None),
-                    frame.larger,
-                )
-        except Exception as error:  # one that is raised would lie over the status
-            yield gr.skip(), refusal(sentence_of(error)), awake, *nothing
+    def show(make_order: Callable[[], Order | None], stop: Stop) -> Iterator[dict[Any, Any]]:
+        order = make_order()
+        if order is None or stop.wanted:  # while waiting in the queue
+            yield {status: status_line("Stopped before it began.")}
+            return
+        looking = "Looking at both pictures; the first strokes come in a moment."
+        yield {status: status_line(looking, kind="preparing"), clock: gr.Timer(active=False)}
+        for frame in painting(painter, order, stop):
+            changes = {picture: frame.picture, status: frame.status}
+            # One point is no curve, and the browser draws the first picture before it loads what draws curves.
+            if len(frame.curve) > 2:
+                changes[curve] = gr.LinePlot(curve_table(frame.curve), visible=True)
+            if frame.png is not None:
+                label = larger_label(frame.larger) if frame.larger else ""
+                changes |= {
+                    png: gr.DownloadButton(value=frame.png, interactive=True),
+                    jpeg: gr.DownloadButton(value=frame.jpeg, interactive=True),
+                    recipe: gr.Code(frame.facts["command_line"], visible=True),
+                    larger_button: gr.Button(label, visible=frame.larger is not None),
+                    larger: frame.larger,
+                }
+            yield changes
 
     def run(
         stop: Stop,
@@ -228,25 +206,24 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         start: str,
         keep_colors: str,
         style_scale: float,
-    ) -> Iterator[tuple[Any, ...]]:
-        def make_order() -> Order:
-            return painter.order(
-                photo,
-                style,
-                steps=steps,
-                longest_side=longest_side,
-                balance=balance,
-                start=start,
-                keep_colors=keep_colors,
-                style_scale=style_scale,
-            )
-
+    ) -> Iterator[dict[Any, Any]]:
+        make_order = partial(
+            painter.order,
+            photo,
+            style,
+            steps=steps,
+            longest_side=longest_side,
+            balance=balance,
+            start=start,
+            keep_colors=keep_colors,
+            style_scale=style_scale,
+        )
         yield from show(make_order, stop)
 
-    def go_on(stop: Stop, larger: Order | None) -> Iterator[tuple[Any, ...]]:
+    def go_on(stop: Stop, larger: Order | None) -> Iterator[dict[Any, Any]]:
         yield from show(lambda: larger, stop)
 
-    def begin_larger(stop: Stop, larger: Order | None, request: gr.Request) -> tuple[Any, ...]:
+    def begin_larger(stop: Stop, larger: Order | None, request: gr.Request) -> dict[Any, Any]:
         if larger is None:
             return begin(stop, None, 0, 0, request)
         return begin(stop, str(larger.photo), larger.longest_side, larger.config.steps, request)
@@ -262,7 +239,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
 
     def fetch_style(start: str) -> Any:
         """The picture that the chosen network was trained on."""
-        if painter.stylizer is None or not start.startswith(NETWORK):
+        if not start.startswith(NETWORK):
             return gr.skip()
         name, catalogue = start.removeprefix(NETWORK), painter.stylizer.catalogue
         picture = catalogue.painting(name) or style_picture_of(catalogue.find(name))
@@ -271,7 +248,6 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
     def look_ahead(photo: str | None, longest_side: float, steps: float) -> str:
         return estimate_text(painter, photo, longest_side, steps)
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     buttons = [start_button, stop_button, larger_button]
     asked = [photo, longest_side, steps]
     for button, first, first_inputs, then, inputs in (
@@ -279,24 +255,23 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         (larger_button, begin_larger, [stop, larger], go_on, [stop, larger]),
     ):
         under_way = button.click(
-            plainly(first), first_inputs, [*buttons, png, jpeg, status, clock], queue=False, **quiet
+            plainly(first), first_inputs, [*buttons, png, jpeg, status, clock], queue=False, **QUIET
         ).then(
-            plainly(then),
+            told_in(status)(then),
             inputs,
             [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger],
             concurrency_id=LONG,
-            **quiet,
+            **QUIET,
         )
         # Gradio's page (6.31) does not do after a failure what `then` asks for.
-        under_way.success(plainly(end), None, [*buttons, clock], queue=False, **quiet)
-        under_way.failure(plainly(refused), None, [*buttons, clock, status], queue=False, **quiet)
-    clock.tick(plainly(wait), None, [status], queue=False, **quiet)
-    stop_button.click(plainly(ask_to_stop), [stop], [stop_button], queue=False, **quiet)
-    # In the browser, so that no late answer replaces a photo that was uploaded meanwhile.
-    tab.select(None, [photo, first_photo, sample_photo], [photo], js=script("first_photo"), **quiet)
-    tab.select(plainly(arrive), None, [start], **quiet)
-    start.input(plainly(fetch_style), [start], [style], **quiet)
-    styles.select(plainly(pick_style), None, [style], **quiet)
+        under_way.success(plainly(end), None, [*buttons, clock], queue=False, **QUIET)
+        under_way.failure(plainly(refused), None, [*buttons, clock, status], queue=False, **QUIET)
+    clock.tick(plainly(wait), None, [status], queue=False, **QUIET)
+    stop_button.click(ask_to_stop, [stop], [stop_button], queue=False, **QUIET)
+    begin_with_photo(tab, photo, first_photo, "gatys-sample")
+    tab.select(plainly(arrive), None, [start], **QUIET)
+    start.input(plainly(fetch_style), [start], [style], **QUIET)
+    styles.select(plainly(pick_style), None, [style], **QUIET)
     gr.on(
         [tab.select, photo.change, longest_side.change, steps.change],
         plainly(look_ahead),
@@ -304,9 +279,8 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         [status],
         js=script("typed_numbers"),
         trigger_mode="always_last",
-        **quiet,
+        **QUIET,
     )
-    samples.select(plainly(pick_sample), None, [photo], **quiet)
 
 
 def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:

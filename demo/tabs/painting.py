@@ -1,6 +1,5 @@
 """What the tab Gatys shows while a picture is painted."""
 
-import dataclasses
 import html
 import math
 from collections.abc import Iterator, Sequence
@@ -8,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
 from demo.page import progress_line, save_for_browser, status_line
 from demo.services.gatys import Finished, Order, Painter
 from demo.words import file_name, seconds_text
 from stylecore.gatys.paint import GatysStep
-from stylecore.pictures.read import Picture
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
-
-
 STOP_LABEL = "Stop and keep it"
 
 
@@ -27,6 +24,12 @@ class Stop:
 
     def __init__(self) -> None:
         self.wanted = False
+
+
+def ask_to_stop(stop: Stop) -> gr.Button:
+    """What the button does."""
+    stop.wanted = True
+    return gr.Button("Stopping…", interactive=False)
 
 
 @dataclass(frozen=True)
@@ -62,48 +65,31 @@ def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterat
     curve: list[tuple[int, str, float]] = []
     pause = SECONDS_BETWEEN_PREVIEWS
     shown_at = -math.inf
-    step = None
+    step, stopped = None, False
     for step in painter.paint(order, photo):
         curve += [(step.step, part, step.losses[part]) for part in ("content", "style")]
         stopped = stop is not None and stop.wanted
-        last = stopped or step.remaining == 0
-        if last:
-            yield _last_frame(painter, order, photo, step, curve, name, device, stopped)
-            return
-        if step.elapsed - shown_at >= pause:
+        if stopped:
+            break
+        if step.remaining and step.elapsed - shown_at >= pause:
             shown_at = step.elapsed
             # A long run shows fewer: its pictures change more slowly, and each has to be sent.
             pause = max(SECONDS_BETWEEN_PREVIEWS, (step.elapsed + step.remaining) / painter.limits.previews)
             picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
             yield Frame(picture, _progress(step, device), curve, _facts(order, step))
-    if step is not None:
-        yield _last_frame(painter, order, photo, step, curve, name, device, False)
-
-
-def _last_frame(
-    painter: Painter,
-    order: Order,
-    photo: Picture,
-    step: GatysStep,
-    curve: list[tuple[int, str, float]],
-    name: str,
-    device: str,
-    stopped: bool,
-) -> Frame:
-    pixels = step.picture()
-    settings = {**order.settings(), "steps": step.step}
+    if step is None:
+        return
+    pixels, settings = step.picture(), {**order.settings(), "steps": step.step}
     png = save_for_browser(pixels, "PNG", name, alpha=photo.alpha, exif=photo.exif, settings=settings)
     jpeg = save_for_browser(pixels, "JPEG", name, exif=photo.exif, settings=settings)
-    how = "Stopped" if stopped else "Painted"
     height, width = pixels.shape[1:]
     status = (
-        f"<strong>{how} after {step.step} steps</strong> · {width} &times; {height} pixels · "
-        f"{seconds_text(step.elapsed)} on {device}"
+        f"<strong>{'Stopped' if stopped else 'Painted'} after {step.step} steps</strong> · "
+        f"{width} &times; {height} pixels · {seconds_text(step.elapsed)} on {device}"
     )
     shown = png if photo.alpha is None else jpeg
-    made = dataclasses.replace(order, config=dataclasses.replace(order.config, steps=step.step))
-    larger = painter.larger(Finished(made, Path(png)))
-    return Frame(shown, status_line(status), curve, _facts(order, step), png, jpeg, larger)
+    larger = painter.larger(Finished(order.ended_at(step.step), Path(png)))
+    yield Frame(shown, status_line(status), curve, _facts(order, step), png, jpeg, larger)
 
 
 def _progress(step: GatysStep, device: str) -> str:
@@ -121,7 +107,7 @@ def _facts(order: Order, step: GatysStep) -> dict[str, Any]:
         "losses": step.losses,
         "elapsed": step.elapsed,
         "remaining": step.remaining,
-        "command_line": order.command_line(step.step),
+        "command_line": order.ended_at(step.step).command_line(),
     }
 
 

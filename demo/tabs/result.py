@@ -5,36 +5,31 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.page import refusal, save_for_browser, status_line
+from demo.page import address_of, refusal, save_for_browser, status_line
 from demo.services.catalogue import title_of
 from demo.services.previews import preview_photo
-from demo.services.stylize import Stylized, Stylizer, settings_of
-from demo.tabs.before_after import BeforeAfter
+from demo.services.stylize import Stylized, Stylizer, Wanted, settings_of
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
-from stylecore.inference.brush import BRUSH
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the tab shows for one request: the pictures, files in Gradio's cache, and HTML about them."""
+    """What the tab shows for one request.
 
-    pictures: BeforeAfter
+    Attributes:
+        before, png, jpeg: files in Gradio's cache: the photo, and the painting twice.
+        pictures, status: HTML: what before_after.js needs of them, and the line below.
+    """
+
+    before: str
     png: str
     jpeg: str
+    pictures: str
     status: str
 
 
-def stylize(
-    stylizer: Stylizer,
-    photo: str | None,
-    style: str,
-    version: str,
-    longest_side: float,
-    strength: float,
-    keep_colors: bool,
-    brush: float = BRUSH,
-) -> Answer:
+def stylize(stylizer: Stylizer, photo: str | None, wanted: Wanted) -> Answer:
     """Stylize the photo, or the sample photo while there is none, and write the files that the page shows.
 
     Raises:
@@ -44,18 +39,29 @@ def stylize(
     source = photo or sample
     if source is None:
         raise StylecoreError("there is no photo yet; upload one.")
-    result = stylizer.stylize(source, style, version, int(longest_side), brush)
-    pixels = result.finish(strength, keep_colors)
+    style, version = wanted.asked
+    result = stylizer.stylize(source, style, version, wanted.longest_side, wanted.brush)
+    pixels = result.finish(wanted.strength, wanted.keep_colors)
     name = file_name(Path(source).stem, style)
-    settings = settings_of(result, strength, keep_colors)
+    settings = settings_of(result, wanted.strength, wanted.keep_colors)
     png = save_for_browser(pixels, "PNG", name, alpha=result.alpha, exif=result.exif, settings=settings)
     jpeg = save_for_browser(pixels, "JPEG", name, exif=result.exif, settings=settings)
     transparent = result.alpha is not None
     before = save_for_browser(
         result.content / 255, "PNG" if transparent else "JPEG", f"{name}-before", alpha=result.alpha
     )
-    pictures = BeforeAfter(before, png if transparent else jpeg, result.size, title_of(result.card), transparent)
-    return Answer(pictures, png, jpeg, describe(result, sample is not None))
+    pictures = _before_after(result, before, png if transparent else jpeg)
+    return Answer(before, png, jpeg, pictures, describe(result, sample is not None))
+
+
+def _before_after(result: Stylized, before: str, after: str) -> str:
+    """The pictures as the attributes of an element that is not seen, for before_after.js."""
+    height, width = result.size
+    return (
+        f'<div class="pictures" hidden data-before="{address_of(before)}" data-after="{address_of(after)}" '
+        f'data-width="{width}" data-height="{height}" data-style="{html.escape(title_of(result.card))}" '
+        f'data-transparent="{str(result.alpha is not None).lower()}"></div>'
+    )
 
 
 def describe(result: Stylized, is_sample: bool) -> str:

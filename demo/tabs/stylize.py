@@ -9,17 +9,16 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import photo_input, pick_sample, slider, status_line
-from demo.services.catalogue import Catalogue, StyleEntry, title_of
+from demo.page import QUIET, photo_input, slider, status_line
+from demo.services.catalogue import StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
-from demo.services.link import SHARE, settings_of_link
-from demo.services.stylize import Stylizer, mixed
+from demo.services.link import settings_of_link
+from demo.services.stylize import SHARE, Stylizer, Wanted
 from demo.services.teach.lessons import owner_of
 from demo.tabs.batch import build_batch
-from demo.tabs.before_after import before_after_html
-from demo.tabs.cards import sample_strip, style_cards
+from demo.tabs.cards import samples_for, style_cards
 from demo.tabs.result import failed, stylize
-from demo.tabs.sheet import QUIET, build_sheet
+from demo.tabs.sheet import build_sheet
 from demo.tabs.webcam import build_live
 from demo.theme import script
 from stylecore.errors import StylecoreError
@@ -27,7 +26,6 @@ from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import readable_formats
-from stylecore.samples import sample_photos
 
 NO_MIX = ("No other style", "")
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -36,7 +34,8 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 def version_label(entry: StyleEntry, version: str) -> str:
     """What a version is called: its iterations, where an alias names them, and "best" for the default."""
-    words = [_alias_in_words(alias) for alias in entry.aliases_of(version) if alias != CHAMPION]
+    aliases = sorted(alias for alias, number in entry.aliases.items() if number == version and alias != CHAMPION)
+    words = [_alias_in_words(alias) for alias in aliases]
     label = ", ".join(words) or f"version {version}"
     return f"{label} (best)" if version == entry.default_version else label
 
@@ -106,7 +105,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 alt_text="Your photo",
             )
             gr.HTML(limits_text(limits), elem_id="photo-limits")
-            samples = gr.HTML(sample_strip(sample_photos()), js_on_load=script("pick_sample"), elem_id="samples")
+            samples = samples_for(photo, "samples")
             styles = gr.HTML("", js_on_load=script("pick_style"), elem_id="styles")
             notice = gr.Markdown(visible=False, elem_id="notice")
         with gr.Column(scale=7, min_width=320, elem_classes="result"):
@@ -139,115 +138,98 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             with gr.Accordion("Mix with another style", open=False, elem_id="mix-more"), gr.Row():
                 mix = gr.Dropdown([NO_MIX], value="", label="Other style", elem_id="mix", min_width=200)
                 share = slider("Share of the other style", "share", 0, 1, SHARE, 0.05)
-            build_batch(stylizer, [style, version, mix, share, longest_side, brush, strength, keep_colors])
+            settings = {
+                "share": share,
+                "strength": strength,
+                "brush": brush,
+                "longest_side": longest_side,
+                "keep_colors": keep_colors,
+            }
+            wanted = [style, version, mix, *settings.values()]  # in the order of the fields of `Wanted`
+            build_batch(stylizer, wanted)
             build_sheet(stylizer, photo, strength, keep_colors)
             build_live(stylizer, style, mix, share)
 
-    def show_styles(request: gr.Request, token: str = "") -> Iterator[tuple[Any, ...]]:
+    def show_styles(request: gr.Request, token: str = "") -> Iterator[dict[Any, Any]]:
         """The cards, and the settings of the link; while styles are on their way, again whenever one is there."""
         query = dict(request.query_params)
         linked, chosen, shown = settings_of_link(query, catalogue, limits), "", None
         while True:
             loading = catalogue.loading
-            entries = catalogue.styles(owner_of(token), linked.style, linked.mix)
-            notice = loading or catalogue.notice
+            entries = catalogue.styles(owner_of(token), linked.style, linked.mix or "")
+            words = loading or catalogue.notice
             first = not chosen
             if first:
                 linked = settings_of_link(query, catalogue, limits)
                 missing = any(query.get(key) and not getattr(linked, key) for key in ("style", "mix"))
                 if not (missing and loading):  # else it may come
                     chosen = linked.style or next((entry.name for entry in entries), "")
-            if (notice, len(entries), chosen) != shown:
-                shown = (notice, len(entries), chosen)
-                settings: tuple[Any, ...] = (
-                    *_of_style(catalogue, chosen, linked.version),
-                    linked.share,
-                    linked.strength,
-                    linked.brush,
-                    linked.longest_side,
-                    linked.keep_colors,
-                )
+            if (words, len(entries), chosen) != shown:
+                shown = (words, len(entries), chosen)
                 choices = [NO_MIX, *((entry.title, entry.name) for entry in entries)]
-                yield (
-                    gr.skip(),
-                    style_cards(entries, chosen),
-                    gr.Markdown(notice, visible=bool(notice)),
-                    *(settings if first else (gr.skip(),) * len(settings)),
-                    gr.Dropdown(choices, **({"value": linked.mix} if first else {})),
-                )
+                changes = {styles: style_cards(entries, chosen), notice: gr.Markdown(words, visible=bool(words))}
+                if first:
+                    changes |= of_style(chosen, linked.version) | {
+                        component: getattr(linked, name) for name, component in settings.items()
+                    }
+                yield changes | {mix: gr.Dropdown(choices, **({"value": linked.mix} if first else {}))}
                 if first and chosen:  # only now: Gradio tells of a changed state before the values that come with it
-                    yield chosen, *(gr.skip(),) * (len(settings) + 3)
+                    yield {style: chosen}
             if not loading:
                 return
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
-    def pick_style(event: gr.EventData) -> tuple[Any, ...]:
-        return event.name, *_of_style(catalogue, event.name)
+    def of_style(name: str, wanted: str = CHAMPION) -> dict[Any, Any]:
+        """The list of versions with one chosen, and what the style is."""
+        if not name:
+            return {version: gr.Dropdown([("Best", CHAMPION)], value=CHAMPION, visible=False), card: ""}
+        entry = catalogue.find(name)
+        choices, number = version_choices(entry), entry.resolve(wanted)
+        value = CHAMPION if number == entry.default_version else number
+        return {version: gr.Dropdown(choices, value=value, visible=len(choices) > 1), card: about(entry.card)}
 
-    def answer(
-        photo: str | None,
-        style: str,
-        version: str,
-        longest_side: float,
-        strength: float,
-        keep_colors: bool,
-        brush: float,
-        mix: str | None,
-        share: float,
-    ) -> tuple[Any, ...]:
-        if not style and photo is not None:
-            raise StylecoreError(catalogue.notice or "there is no style yet.")
-        if not style:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        asked = mixed(style, version, mix, share)
-        shown = stylize(stylizer, photo, *asked, longest_side, strength, keep_colors, brush)
-        return (
-            before_after_html(shown.pictures),
-            shown.status,
-            gr.DownloadButton(value=shown.png, interactive=True),
-            gr.DownloadButton(value=shown.jpeg, interactive=True),
-        )
+    def pick_style(event: gr.EventData) -> dict[Any, Any]:
+        return {style: event.name} | of_style(event.name)
 
-    def answer_or_say_why_not(newest: Newest, asked: float, *wanted: Any) -> tuple[Any, ...]:
+    def answer(newest: Newest, asked: float, photo: str | None, *wanted: Any) -> Any:
         newest.asked = max(newest.asked, asked)
+        settings = Wanted(*wanted)
         try:
-            shown = answer(*wanted)
+            if settings.style:
+                made = stylize(stylizer, photo, settings)
+                shown = {
+                    result: made.pictures,
+                    status: made.status,
+                    png: gr.DownloadButton(value=made.png, interactive=True),
+                    jpeg: gr.DownloadButton(value=made.jpeg, interactive=True),
+                }
+            elif photo is None:
+                return gr.skip()
+            else:
+                raise StylecoreError(catalogue.notice or "there is no style yet.")
         except Exception as error:  # one that is raised would lie over the status, and leave old files to download
             off = gr.DownloadButton(interactive=False)
-            shown = gr.skip(), failed(sentence_of(error)), off, off
+            shown = {status: failed(sentence_of(error)), png: off, jpeg: off}
         # What was asked for meanwhile may have been answered from memory, and is not painted over.
-        return shown if asked == newest.asked else (gr.skip(),) * len(shown)
+        return shown if asked == newest.asked else gr.skip()
 
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
-    setting_style = QUIET | {"queue": True, "concurrency_limit": None}
+    setting_style = QUIET | {"concurrency_limit": None}
     page.load(
         plainly(show_styles),
         [token] if token else None,
-        [style, styles, notice, version, card, share, strength, brush, longest_side, keep_colors, mix],
+        [style, styles, notice, version, card, mix, *settings.values()],
         **setting_style,
     )
     styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
-    samples.select(plainly(pick_sample), None, [photo], **QUIET)
-    copied: dict[str, Any] = {"outputs": [copy_link], **QUIET}
+    copied: dict[str, Any] = {"outputs": [copy_link], "queue": False, **QUIET}
     copy_link.click(
         None, [strength, brush, keep_colors, longest_side, version, mix, share], js=script("copy_link"), **copied
     ).then(None, js=script("copy_link_again"), **copied)
-    gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), **QUIET)
+    gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), queue=False, **QUIET)
     run: dict[str, Any] = {
-        "fn": answer_or_say_why_not,
-        "inputs": [
-            gr.State(Newest()),
-            gr.Number(visible=False),
-            photo,
-            style,
-            version,
-            longest_side,
-            strength,
-            keep_colors,
-            brush,
-            mix,
-            share,
-        ],
+        "fn": answer,
+        "inputs": [gr.State(Newest()), gr.Number(visible=False), photo, *wanted],
         "outputs": [result, status, png, jpeg],
         "js": script("when_asked"),
         "show_progress": "minimal",
@@ -264,14 +246,3 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
     return FirstTab(photo, styles, style)
-
-
-def _of_style(catalogue: Catalogue, style: str, version: str = CHAMPION) -> tuple[gr.Dropdown, str]:
-    """The list of versions with one chosen, and what the style is."""
-    if not style:
-        return gr.Dropdown([("Best", CHAMPION)], value=CHAMPION, visible=False), ""
-    entry = catalogue.find(style)
-    choices = version_choices(entry)
-    number = entry.resolve(version)
-    value = CHAMPION if number == entry.default_version else number
-    return gr.Dropdown(choices, value=value, visible=len(choices) > 1), about(entry.card)

@@ -9,10 +9,9 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly
-from demo.page import live_input, status_line
+from demo.page import QUIET, live_input, status_line
 from demo.services.limits import LIVE
-from demo.services.live import Webcam
-from demo.services.stylize import Stylizer, mixed
+from demo.services.stylize import Stylizer, Webcam, mixed
 from demo.theme import script
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import encode_picture, load_picture
@@ -91,6 +90,4 @@ def build_live(stylizer: Stylizer, style: gr.State, mix: gr.Dropdown, share: gr.
         concurrency_limit=2,
         api_visibility="private",
     )
-    record.click(
-        None, None, [record], js=script("record_live"), api_visibility="private", show_progress="hidden", queue=False
-    )
+    record.click(None, None, [record], js=script("record_live"), queue=False, **QUIET)

@@ -1,9 +1,7 @@
 """The page in Chromium. Skipped where there is no browser or no playwright."""
 
-import hashlib
-import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +9,12 @@ import gradio as gr
 import pytest
 import torch
 
-from demo.app import build_demo, launch_options
-from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
+from demo.app import build_demo
+from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
-from tests.demo.conftest import began_with
+from tests.demo.conftest import began_with, make_style, serving, write_bundle
 from tests.small_vgg import small_vgg
 
 LIMITS = Limits(
@@ -55,46 +52,53 @@ def address(served: tuple[gr.Blocks, str]) -> str:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[gr.Blocks, str]]:
     """A served page with two tiny styles, one of them in two versions."""
-    folder = tmp_path_factory.mktemp("bundle")
-    network = TransformNetConfig(residual_blocks=1, width=0.25)
-    styles, models = [], list[StyleModel]()
-    for seed, (name, title, version, aliases) in enumerate(
-        [
-            ("night", "The Night", "1", ["iterations-10"]),
-            ("night", "The Night", "2", ["champion"]),
-            ("wave", "The Wave", "1", ["champion"]),
-        ]
-    ):
-        torch.manual_seed(seed)
-        file = folder / f"{name}-{version}.safetensors"
-        model = StyleModel(TransformNet(network), StyleCard(name=name, title=title, network=network))
-        models.append(began_with(models[-1], model) if name == "wave" else model)
-        models[-1].save(file)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        styles.append({"name": name, "version": version, "aliases": aliases, "file": file.name, "sha256": digest})
-    (folder / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
-
-    demo = build_demo(BundleCatalogue(folder), load_vgg=patient_vgg, limits=LIMITS)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
-    yield demo, url
-    demo.close()
+    old, new = (make_style(seed, name="night", title="The Night") for seed in range(2))
+    wave = began_with(new, make_style(2, name="wave", title="The Wave"))
+    versions = [(old, "1", ["iterations-10"]), (new, "2", ["champion"]), (wave, "1", ["champion"])]
+    bundle = write_bundle(tmp_path_factory.mktemp("bundle"), versions)
+    demo = build_demo(BundleCatalogue(bundle), load_vgg=patient_vgg, limits=LIMITS)
+    with serving(demo, LIMITS) as url:
+        yield demo, url
 
 
+OpenPage = Callable[..., Any]
 PATIENCE = 150
 """Seconds that the browser waits for anything: a busy machine makes no test wrong."""
+
+
+def source_of(page: Any, selector: str) -> str:
+    return page.locator(selector).last.get_attribute("src") or ""
+
+
+def wait_for_status(page: Any, status: str, text: str) -> None:
+    page.wait_for_function(
+        "([id, text]) => document.querySelector(id)?.innerText.includes(text)", arg=[f"#{status}", text]
+    )
+
+
+def wait_for_change(page: Any, selector: str, before: str) -> str:
+    page.wait_for_function(
+        "([selector, before]) => { const all = document.querySelectorAll(selector);"
+        " return all.length && all[all.length - 1].src && all[all.length - 1].src !== before; }",
+        arg=[selector, before],
+    )
+    return source_of(page, selector)
 
 
 class Watched:
     """A browser page, with what went wrong in it."""
 
-    def __init__(self, browser: Any, address: str, width: int = 1280, height: int = 900, theme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+    def __init__(
+        self, browser: Any, address: str, width: int = 1280, height: int = 900, theme: str = "light", **options: Any
+    ) -> None:
+        screen = {"width": width, "height": height}
+        self.context = browser.new_context(viewport=screen, accept_downloads=True, **options)
         self.page = self.context.new_page()
         self.page.set_default_timeout(1000 * PATIENCE)
         self.troubles: list[str] = []
         self.page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("request", lambda request: self._judge(request.url, address))
+        self.context.on("request", lambda request: self._judge(request.url, address))
         self.page.on("response", lambda r: self.troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         self.page.goto(f"{address}?__theme={theme}")
 
@@ -111,13 +115,15 @@ class Watched:
 
 @pytest.fixture
 def open_page(browser: Any, address: str) -> Iterator[Any]:
-    """Open the page at a size and theme; at the end nothing may have gone wrong in it, unless it is not `strict`."""
+    """Open the page at a size and theme, with its first picture; at the end nothing may have gone wrong in it, unless
+    it is not `strict`."""
     opened: list[Watched] = []
     lenient: list[Watched] = []
 
     def open_one(width: int = 1280, height: int = 900, theme: str = "light", *, strict: bool = True) -> Any:
         watched = Watched(browser, address, width, height, theme)
         (opened if strict else lenient).append(watched)
+        wait_for_status(watched.page, "status", "The Night")
         return watched.page
 
     yield open_one
@@ -128,8 +134,6 @@ def open_page(browser: Any, address: str) -> Iterator[Any]:
 
 @pytest.fixture
 def photo_file(tmp_path: Path) -> Path:
-    from stylecore.pictures.read import save_picture
-
     torch.manual_seed(5)
     path = tmp_path / "my photo.png"
     save_picture(torch.rand(3, 45, 61), path)

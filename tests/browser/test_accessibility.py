@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_page import OpenPage, wait_for_status
+from tests.browser.conftest import OpenPage, wait_for_status
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 FINDINGS = """async () => {

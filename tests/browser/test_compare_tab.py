@@ -1,13 +1,13 @@
 """The story of a comparison: picked, watched, mixed with the photo, seen large, chosen by hand, downloaded."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-OpenPage = Callable[..., Any]
+from tests.browser.conftest import OpenPage
+
 DONE = "#compare-result figure[data-done]"
 
 

@@ -1,6 +1,5 @@
 """The story of a painting: started, watched, stopped, kept; and what must not disturb it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ import torch
 from PIL import Image
 
 from stylecore.pictures.read import save_picture
+from tests.browser.conftest import OpenPage, source_of, wait_for_change, wait_for_status
 
-OpenPage = Callable[..., Any]
 ON_TOP = """() => {
   const box = document.querySelector('#gatys-result img').getBoundingClientRect();
   return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2).tagName;
@@ -20,19 +19,13 @@ CURVE = "() => document.querySelector('#gatys-curve')?.innerHTML.length ?? 0"
 
 def open_tab(page: Any, photo: Path) -> None:
     page.get_by_role("tab", name="Gatys").click()
-    wait_for_status(page, "About")
+    wait_for(page, "About")
     page.set_input_files("#gatys-photo input[type=file]", photo)
     page.wait_for_function("document.querySelector('#gatys-photo img')?.complete")
 
 
-def wait_for_status(page: Any, text: str) -> None:
-    wait_for(page, "#gatys-status", text)
-
-
-def wait_for(page: Any, place: str, text: str) -> None:
-    page.wait_for_function(
-        "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text]
-    )
+def wait_for(page: Any, text: str) -> None:
+    wait_for_status(page, "gatys-status", text)
 
 
 def set_number(page: Any, name: str, value: int) -> None:
@@ -44,18 +37,8 @@ def top_of(page: Any, place: str) -> float:
     return float(page.locator(place).bounding_box()["y"])
 
 
-def preview(page: Any) -> str:
-    shown = page.locator("#gatys-result img")
-    return shown.last.get_attribute("src") or "" if shown.count() else ""
-
-
 def wait_for_preview(page: Any, before: str) -> str:
-    page.wait_for_function(
-        "(before) => { const all = document.querySelectorAll('#gatys-result img');"
-        " return all.length && all[all.length - 1].src && all[all.length - 1].src !== before; }",
-        arg=before,
-    )
-    return preview(page)
+    return wait_for_change(page, "#gatys-result img", before)
 
 
 @pytest.mark.parametrize(("width", "height", "theme"), [(1280, 900, "dark"), (390, 844, "light")])
@@ -64,9 +47,9 @@ def test_a_painting_is_watched_stopped_and_kept(
 ) -> None:
     page = open_page(width, height, theme)
     page.set_input_files("#photo input[type=file]", photo_file)
-    wait_for(page, "#status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
+    wait_for_status(page, "status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
     page.get_by_role("tab", name="Gatys").click()  # which takes the photo of the first tab
-    wait_for_status(page, "About")
+    wait_for(page, "About")
     assert "at most 500" in page.inner_text("#gatys-steps")
     if width <= 640:  # on a phone the settings stand below the result
         assert top_of(page, "#gatys-samples") < top_of(page, "#gatys-paint") < top_of(page, "#gatys-steps")
@@ -84,8 +67,8 @@ def test_a_painting_is_watched_stopped_and_kept(
     assert "of 500" in page.inner_text("#gatys-status")
     assert "left" in page.inner_text("#gatys-status")
     page.click("#gatys-stop")
-    wait_for_status(page, "Stopped after")
-    kept = preview(page)
+    wait_for(page, "Stopped after")
+    kept = source_of(page, "#gatys-result img")
     recipe = " ".join(page.inner_text("#gatys-recipe").split())
     assert "--style starry_night.jpg --max-side 64 --steps" in recipe
     with page.expect_download() as download:
@@ -95,7 +78,7 @@ def test_a_painting_is_watched_stopped_and_kept(
     with Image.open(tmp_path / "painting.png") as image:
         assert image.size == (61, 45)
     page.locator("#gatys-paint:not([disabled])").wait_for()
-    assert preview(page) == kept
+    assert source_of(page, "#gatys-result img") == kept
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -106,7 +89,7 @@ def test_a_painting_begins_with_a_networks_picture(open_page: OpenPage, photo_fi
     page.get_by_role("option", name="The photo stylized by The Wave").click()
     set_number(page, "steps", 10)
     page.click("#gatys-paint")
-    wait_for_status(page, "Painted after 10 steps")
+    wait_for(page, "Painted after 10 steps")
     recipe = " ".join(page.inner_text("#gatys-recipe").split())
     assert "stylecore stylize my-photo.png --style wave" in recipe.replace("'my photo.png'", "my-photo.png")
     assert "--start-picture start.png" in recipe
@@ -123,7 +106,7 @@ def test_a_style_that_is_no_picture_is_one_sentence(open_page: OpenPage, photo_f
         "(before) => document.querySelector('#gatys-style img')?.getAttribute('src') !== before", arg=before
     )
     page.click("#gatys-paint")
-    wait_for_status(page, "The file of the style picture is not a picture")
+    wait_for(page, "The file of the style picture is not a picture")
     assert page.get_by_test_id("toast-body").count() == 0
     page.locator("#gatys-paint:not([disabled])").wait_for()  # ready for another try
 
@@ -143,7 +126,7 @@ def test_a_closed_tab_stops_its_painting(open_page: OpenPage, photo_file: Path, 
     open_tab(page, photo_file)
     set_number(page, "steps", 10)
     page.click("#gatys-paint")
-    wait_for_status(page, "Painted after 10 steps")
+    wait_for(page, "Painted after 10 steps")
 
 
 def test_a_finished_painting_goes_on_at_twice_the_size(open_page: OpenPage, tmp_path: Path) -> None:
@@ -153,9 +136,9 @@ def test_a_finished_painting_goes_on_at_twice_the_size(open_page: OpenPage, tmp_
     open_tab(page, large)
     set_number(page, "steps", 10)
     page.click("#gatys-paint")
-    wait_for_status(page, "Painted after 10 steps")
+    wait_for(page, "Painted after 10 steps")
     page.get_by_role("button", name="Go on at twice the size").click()
-    wait_for_status(page, "128 \N{MULTIPLICATION SIGN} 96 pixels")
+    wait_for(page, "128 \N{MULTIPLICATION SIGN} 96 pixels")
     assert "--start-picture painting.png" in " ".join(page.inner_text("#gatys-recipe").split())
     page.locator("#gatys-paint:not([disabled])").wait_for()
     assert not page.locator("#gatys-larger").is_visible()  # the photo has no more pixels
@@ -173,11 +156,11 @@ def test_who_waits_sees_the_place_in_the_queue(open_page: OpenPage, photo_file: 
     ann.click("#gatys-paint")
     wait_for_preview(ann, "")
     bob.click("#gatys-paint")
-    wait_for_status(bob, "Next in the queue: your painting begins in about")
+    wait_for(bob, "Next in the queue: your painting begins in about")
     shown = bob.evaluate("getComputedStyle(document.querySelector('#gatys-result .empty'), '::after').content")
     assert "yours begins here" in shown
     ann.click("#gatys-stop")
-    wait_for_status(bob, "Painted after 10 steps")
+    wait_for(bob, "Painted after 10 steps")
 
 
 def test_the_estimate_follows_the_number_that_is_typed(open_page: OpenPage, photo_file: Path) -> None:

@@ -1,31 +1,10 @@
 """The page's story, as a visitor lives it."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-OpenPage = Callable[..., Any]
-
-
-def source_of(page: Any, selector: str) -> str:
-    return page.locator(selector).last.get_attribute("src") or ""
-
-
-def wait_for_status(page: Any, status: str, text: str) -> None:
-    page.wait_for_function(
-        "([id, text]) => document.querySelector(id)?.innerText.includes(text)", arg=[f"#{status}", text]
-    )
-
-
-def wait_for_change(page: Any, selector: str, before: str) -> str:
-    page.wait_for_function(
-        "([selector, before]) => { const all = document.querySelectorAll(selector);"
-        " return all.length && all[all.length - 1].src && all[all.length - 1].src !== before; }",
-        arg=[selector, before],
-    )
-    return source_of(page, selector)
+from tests.browser.conftest import OpenPage, source_of, wait_for_change, wait_for_status
 
 
 def test_a_photo_becomes_a_painting(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
@@ -61,7 +40,6 @@ def test_a_photo_becomes_a_painting(open_page: OpenPage, photo_file: Path, tmp_p
 
 def test_styles_are_chosen_with_the_keyboard_and_versions_from_a_list(open_page: OpenPage) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     page.get_by_role("radio", name="The Night").focus()
     page.keyboard.press("ArrowRight")
     wait_for_status(page, "status", "The Wave")
@@ -76,7 +54,6 @@ def test_styles_are_chosen_with_the_keyboard_and_versions_from_a_list(open_page:
 
 def test_a_sample_photo_is_one_click_away(open_page: OpenPage) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     before = source_of(page, "#result img")
     page.locator("#samples button").first.click()
     wait_for_change(page, "#result img", before)
@@ -85,7 +62,6 @@ def test_a_sample_photo_is_one_click_away(open_page: OpenPage) -> None:
 
 def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     before = source_of(page, "#result img")
     text = tmp_path / "photo.jpg"
     text.write_text("I am text")
@@ -106,7 +82,6 @@ def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPa
 
 def test_the_api_page_opens_without_a_trouble(open_page: OpenPage) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     page.get_by_role("button", name="Use via API").click()
     page.get_by_text("API name: /stylize").wait_for()
     assert "/sample/" in page.locator(".api-docs").first.inner_text()

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from stylecore.pictures.read import save_picture
-from tests.browser.test_page import OpenPage, source_of, wait_for_change, wait_for_status
+from tests.browser.conftest import OpenPage, source_of, wait_for_change, wait_for_status
 
 BOX = """(selector) => {
   const r = document.querySelector(selector).getBoundingClientRect(); return [r.x, r.y, r.width, r.height];
@@ -104,7 +104,6 @@ def test_pictures_of_every_shape_are_centered_on_one_ground(open_page: OpenPage,
 
 def test_the_result_stays_in_view_while_styles_are_chosen(open_page: OpenPage) -> None:
     page = open_page(1280, 900)
-    wait_for_status(page, "status", "The Night")
     page.evaluate("document.querySelector('#styles').style.minHeight = '4000px'")  # many styles
     page.evaluate("scrollTo(0, 1500)")
     page.wait_for_timeout(200)

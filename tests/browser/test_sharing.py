@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from demo.services.catalogue import BundleCatalogue
+from tests.browser.conftest import OpenPage, wait_for_change, wait_for_status
 from tests.browser.test_accessibility import FAINT, NAMELESS, SMALL
-from tests.browser.test_page import OpenPage, wait_for_change, wait_for_status
 
 DROP = """([name, files]) => {
   const transfer = new DataTransfer();
@@ -33,7 +33,6 @@ def jpeg(width: int) -> str:
 
 def test_a_link_opens_the_page_with_the_style_and_the_settings(open_page: OpenPage) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("radio", name="The Wave").check(force=True)
     wait_for_status(page, "status", "The Wave")
@@ -63,7 +62,6 @@ def test_a_link_waits_for_styles_that_are_on_their_way(
     open_page: OpenPage, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, there, words = open_page(), 0, "The styles are on their way."
-    wait_for_status(page, "status", "The Night")
     all_of_them = BundleCatalogue._entries
     monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[:there])
     monkeypatch.setattr(BundleCatalogue, "loading", property(lambda catalogue: words), raising=False)
@@ -83,7 +81,6 @@ def test_a_link_waits_for_styles_that_are_on_their_way(
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
 def test_several_photos_dropped_at_once_come_back_as_a_zip(open_page: OpenPage, width: int, theme: str) -> None:
     page: Any = open_page(width, 844, theme)
-    wait_for_status(page, "status", "The Night")
     page.evaluate(DROP, ["#photo button", [["one.jpg", jpeg(50)], ["two.jpg", jpeg(60)]]])
     wait_for_status(page, "batch-status", "2 photos")
     with page.expect_download() as download:

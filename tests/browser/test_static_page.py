@@ -19,12 +19,11 @@ from PIL import Image
 from demo.services.catalogue import BundleCatalogue
 from stylecore.__main__ import main
 from stylecore.errors import StylecoreError
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.pictures.read import save_picture
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import Watched
 from tests.browser.test_accessibility import AXE, FINDINGS, NEXT_FRAME
-from tests.demo.conftest import write_bundle
+from tests.demo.conftest import make_style, write_bundle, write_film
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 
@@ -48,14 +47,12 @@ def smooth(height: int, width: int) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("styles") / "bundle"
-    models = []
-    styles = [("night", "The Night", PAINTED_SIDE), ("wave", "The Wave", PAINTED_SIDE), ("sea", "The Sea", 640)]
-    for seed, (name, title, side) in enumerate(styles):
-        torch.manual_seed(seed)
-        network = NETWORK if side == PAINTED_SIDE else NARROW
-        card = StyleCard(name=name, title=title, network=network, painted_side=side)
-        models.append((StyleModel(TransformNet(network), card), "1", ["champion"]))
-    return write_bundle(folder, models)
+    models = [
+        make_style(0, NETWORK, name="night", title="The Night", painted_side=PAINTED_SIDE),
+        make_style(1, NETWORK, name="wave", title="The Wave", painted_side=PAINTED_SIDE),
+        make_style(2, NARROW, name="sea", title="The Sea", painted_side=640),
+    ]
+    return write_bundle(folder, [(model, "1", ["champion"]) for model in models])
 
 
 @pytest.fixture(scope="module")
@@ -128,17 +125,11 @@ def wait_for(page: Any, text: str) -> str:
 @pytest.fixture
 def page(browser: Any, serve: Callable[[dict[str, str]], ThreadingHTTPServer]) -> Iterator[Any]:
     """The page of a plain host, which has painted its first picture. Nothing may go wrong in it."""
-    context = browser.new_context(accept_downloads=True, permissions=["camera"])
-    opened = context.new_page()
-    opened.set_default_timeout(1000 * PATIENCE)
-    troubles: list[str] = []
-    opened.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: troubles.append(str(error)))
-    opened.goto(f"http://127.0.0.1:{serve({}).server_port}/")
-    wait_for(opened, f"The Night · {SAMPLE}")
-    yield opened
-    context.close()
-    assert troubles == []
+    watched = Watched(browser, f"http://127.0.0.1:{serve({}).server_port}/", permissions=["camera"])
+    wait_for(watched.page, f"The Night · {SAMPLE}")
+    yield watched.page
+    watched.context.close()
+    assert watched.troubles == []
 
 
 def downloaded(page: Any, button: str = "#png") -> np.ndarray:
@@ -170,16 +161,8 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
     address = f"http://127.0.0.1:{server.server_port}/"
     photo = tmp_path / "my photo.png"
     save_picture(smooth(157, 211), photo)
-    context = browser.new_context(accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(1000 * PATIENCE)
-    asked: list[str] = []
-    troubles: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.goto(address)
-
+    watched = Watched(browser, address)
+    page, context = watched.page, watched.context
     assert "This is a sample photo" in wait_for(page, f"The Night · {SAMPLE}")
     page.set_input_files("#photo", photo)
     wait_for(page, f"The Night · {OWN} · {PAINTED}")
@@ -203,8 +186,7 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
 
     page.get_by_text("Ready to work without a network.").wait_for()
     assert page.evaluate("crossOriginIsolated")  # else there is one thread only
-    assert troubles == []
-    assert [url for url in asked if not url.startswith((address, "data:", f"blob:{address}"))] == []
+    assert watched.troubles == []
 
     close(server)
     context.set_offline(True)
@@ -255,7 +237,7 @@ LIVE_PICTURE = "document.querySelector('#live').toDataURL()"
 
 def test_a_film_is_painted_with_its_sound(page: Any, tmp_path: Path) -> None:
     clip, out = tmp_path / "my clip.mp4", tmp_path / "out.mp4"
-    write_film(clip, frames=12)
+    write_film(clip, 12, (160, 120))
     page.get_by_text("A film", exact=True).click()
     page.set_input_files("#film", clip)
     page.locator("#film-save[href]").wait_for()
@@ -277,23 +259,6 @@ def test_a_film_is_painted_with_its_sound(page: Any, tmp_path: Path) -> None:
     page.locator("#film-status", has_text="That did not work.").wait_for()
     said = "That did not work. a.mp4 is not a film that this browser can read; choose an MP4 or WebM."
     assert page.inner_text("#film-status") == said
-
-
-def write_film(file: Path, frames: int) -> None:
-    """160 x 120 pixels, 10 frames a second, with a tone."""
-    with av.open(str(file), "w") as film:
-        video, audio = film.add_stream("h264", rate=10), film.add_stream("aac", rate=48000, layout="mono")
-        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
-        picture = smooth(120, 160).permute(1, 2, 0).mul(255).byte().numpy()
-        for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(picture, 4 * number, 1)), format="rgb24")
-            film.mux(video.encode(frame))
-        tone = np.sin(np.arange(frames * 4800) * 0.05, dtype=np.float32)[None]
-        sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-        sound.sample_rate = 48000
-        film.mux(audio.encode(sound))
-        film.mux(video.encode())
-        film.mux(audio.encode())
 
 
 def test_axe_finds_nothing_serious(page: Any) -> None:

@@ -15,8 +15,7 @@ from PIL import Image
 from demo.services.stylize import Stylized
 from stylecore.inference.engine import Engine
 from stylecore.pictures.read import save_picture
-from tests.browser.conftest import PATIENCE
-from tests.browser.test_page import OpenPage, source_of, wait_for_change, wait_for_status
+from tests.browser.conftest import PATIENCE, OpenPage, source_of, wait_for_change, wait_for_status
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -62,7 +61,6 @@ def until(condition: Callable[[], bool], page: Any) -> None:
 @pytest.mark.parametrize(("width", "height", "theme"), [(1280, 900, "light"), (390, 844, "dark")])
 def test_every_style_on_my_photo(open_page: OpenPage, tmp_path: Path, width: int, height: int, theme: str) -> None:
     page = open_page(width, height, theme)
-    wait_for_status(page, "status", "The Night")
     page.set_input_files("#photo input[type=file]", new_photo(tmp_path, width))
     wait_for_status(page, "status", f"52 {TIMES} 40 pixels")
     assert "CPU" not in page.inner_text("#status")
@@ -84,7 +82,6 @@ def test_every_style_on_my_photo(open_page: OpenPage, tmp_path: Path, width: int
 def test_of_two_styles_picked_quickly_the_last_one_counts(open_page: OpenPage, tmp_path: Path, held: Held) -> None:
     held.go.set()
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     held.go.clear()
     page.set_input_files("#photo input[type=file]", new_photo(tmp_path, 1))
     until(lambda: held.runs >= 1, page)
@@ -100,8 +97,6 @@ def test_two_people_at_once_and_a_closed_tab(
 ) -> None:
     held.go.set()
     ann, bob, cid = open_page(), open_page(), open_page()
-    for page in (ann, bob, cid):
-        wait_for_status(page, "status", "The Night")
     queue = served[0]._queue
     held.go.clear()
     before = held.runs
@@ -125,7 +120,6 @@ def test_a_sheet_ends_with_the_tab_that_asked_for_it(
 ) -> None:
     held.go.set()
     ann, bob = open_page(), open_page()
-    wait_for_status(ann, "status", "The Night")
     ann.set_input_files("#photo input[type=file]", new_photo(tmp_path, 5, (90, 110)))
     wait_for_status(ann, "status", f"110 {TIMES} 90 pixels")
     ann.get_by_role("button", name="All styles on my photo").click()
@@ -146,7 +140,6 @@ def test_a_late_answer_does_not_replace_a_newer_one(
     open_page: OpenPage, served: tuple[gr.Blocks, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     sample = wait_for_change(page, "#result img", "")
     page.set_input_files("#photo input[type=file]", new_photo(tmp_path, 6, (70, 80)))
     older = wait_for_change(page, "#result img", sample)
@@ -176,7 +169,6 @@ def test_a_late_answer_does_not_replace_a_newer_one(
 def test_the_webcam_is_painted_live_and_stops_by_itself(open_page: OpenPage) -> None:
     # Not strict: Gradio (6.31) sends frames until it has heard that the time is over, and gets 404s for the last.
     page = open_page(strict=False)
-    wait_for_status(page, "status", "The Night")
     page.get_by_role("button", name="Live from the webcam").click()
     page.get_by_text("Click to Access Webcam").click()
     page.locator("#camera video").wait_for()
@@ -193,7 +185,6 @@ def test_the_webcam_is_painted_live_and_stops_by_itself(open_page: OpenPage) -> 
 
 def test_the_painted_webcam_is_recorded_and_downloaded(open_page: OpenPage) -> None:
     page = open_page(strict=False)
-    wait_for_status(page, "status", "The Night")
     page.get_by_role("button", name="Live from the webcam").click()
     page.get_by_text("Click to Access Webcam").click()
     page.locator("#camera video").wait_for()
@@ -214,7 +205,6 @@ def test_the_painted_webcam_is_recorded_and_downloaded(open_page: OpenPage) -> N
 
 def test_awkward_uploads(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     assert "up to 1 MB and 50 megapixels" in page.inner_text("#photo-limits")
     before = source_of(page, "#result img")
     huge = tmp_path / "huge.png"
@@ -234,7 +224,6 @@ def test_awkward_uploads(open_page: OpenPage, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("typed", "taken", "key"), [("99", "4", "Tab"), ("-1", "0.5", "Enter")])
 def test_a_typed_number_is_brought_into_its_range(open_page: OpenPage, typed: str, taken: str, key: str) -> None:
     page = open_page()
-    wait_for_status(page, "status", "The Night")
     before = source_of(page, "#result img")
     number = page.get_by_label("number input for Size of the brush")
     number.fill(typed)
@@ -247,7 +236,6 @@ def test_a_typed_number_is_brought_into_its_range(open_page: OpenPage, typed: st
 def test_a_slow_upload_is_seen_to_go_on_and_ends_well(open_page: OpenPage, tmp_path: Path) -> None:
     # Not strict: Gradio (6.31) asks how far the upload is before its first bytes have arrived, and gets a 404.
     page = open_page(strict=False)
-    wait_for_status(page, "status", "The Night")
     network = page.context.new_cdp_session(page)
     network.send(
         "Network.emulateNetworkConditions",

@@ -1,7 +1,5 @@
 """A painting is taught in the page: started, watched, found again after a reload and a kill, ended, kept and used."""
 
-import hashlib
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from demo.app import build_demo, launch_options
-from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
+from demo.app import build_demo
+from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
 from demo.services.teach.teacher import Teacher
 from stylecore.errors import StylecoreError
 from stylecore.files import default_cache
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.weights import find_weights
-from tests.browser.conftest import Watched
-from tests.browser.test_accessibility import AXE, BEHIND, FAINT, FINDINGS, NAMELESS, SMALL, WITHOUT_WORDS
+from tests.browser.conftest import Watched, wait_for_status
+from tests.browser.test_accessibility import AXE, SCRIPTS
+from tests.demo.conftest import make_style, serving, write_bundle
 
 LIMITS = Limits(lesson_minutes=(30,), smallest_side=32, stylize_side=96, stylize_max_side=128, lesson_photo_side=64)
 FLAGS = [
@@ -42,12 +40,7 @@ def teaching(new_store: Callable[[Path], str], tmp_path: Path) -> Iterator[str]:
     bundle, photos = tmp_path / "bundle", tmp_path / "photos"
     photos.mkdir()
     save_picture(torch.rand(3, 60, 80), photos / "sample.jpg")
-    network = TransformNetConfig(residual_blocks=1, width=0.25)
-    file = bundle / "night.safetensors"
-    StyleModel(TransformNet(network), StyleCard(name="night", title="The Night", network=network)).save(file)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    styles = [{"name": "night", "version": "1", "aliases": ["champion"], "file": file.name, "sha256": digest}]
-    (bundle / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
+    write_bundle(bundle, [(make_style(0, name="night", title="The Night"), "1", ["champion"])])
     variables = {
         "MLFLOW_TRACKING_URI": new_store(tmp_path),
         "STYLECORE_CACHE": str(default_cache()),
@@ -55,17 +48,12 @@ def teaching(new_store: Callable[[Path], str], tmp_path: Path) -> Iterator[str]:
         "STYLECORE_STYLES": str(bundle),
         "OMP_NUM_THREADS": "1",
     }
-    flags = [*FLAGS, "--init-from", str(file)]
+    flags = [*FLAGS, "--init-from", str(bundle / "night-1.safetensors")]
     teacher = Teacher(tmp_path / "lessons", LIMITS, flags=flags, environment=variables).start()
     page = build_demo(BundleCatalogue(bundle), limits=LIMITS, teacher=teacher)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
-    yield url
-    page.close()
+    with serving(page, LIMITS) as url:
+        yield url
     teacher.close()
-
-
-def wait_for_status(page: Any, text: str) -> None:
-    page.wait_for_function("(text) => document.querySelector('#teach-status')?.innerText.includes(text)", arg=text)
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
@@ -83,9 +71,9 @@ def test_the_tab_can_be_read_and_says_what_is_wrong(
     page.set_input_files("#teach-painting input[type=file]", text)
     page.locator("#teach-painting.no-preview-here").wait_for()
     page.click("#teach-start")
-    wait_for_status(page, "That did not work. The file of the painting is not a picture")
+    wait_for_status(page, "teach-status", "That did not work. The file of the painting is not a picture")
     assert page.locator("#teach-start").is_enabled()
-    for script in (NAMELESS, FAINT, SMALL, WITHOUT_WORDS, BEHIND, FINDINGS):
+    for script in SCRIPTS:
         assert page.evaluate(script) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     watched.context.close()
@@ -102,14 +90,14 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     page.get_by_role("tab", name="Your style").click()
     page.locator("#teach-photo img").wait_for()
     page.click("#teach-start")
-    wait_for_status(page, "That did not work. There is no painting yet")
+    wait_for_status(page, "teach-status", "That did not work. There is no painting yet")
     page.set_input_files("#teach-painting input[type=file]", painting)
     page.set_input_files("#teach-photo input[type=file]", photo_file)
     page.wait_for_function("document.querySelector('#teach-painting img')?.complete")
     page.wait_for_function("document.querySelector('#teach-photo img')?.complete")
     page.click("#teach-start")
-    wait_for_status(page, "My waves")
-    wait_for_status(page, "iterations, loss")
+    wait_for_status(page, "teach-status", "My waves")
+    wait_for_status(page, "teach-status", "iterations, loss")
     page.wait_for_function(f"{SHOWN[6:]} !== ''")
     first = page.evaluate(SHOWN)
     page.wait_for_function(f"(first) => ({SHOWN})() !== first", arg=first)
@@ -118,10 +106,10 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     os.kill(int(process.read_text()), signal.SIGKILL)
     watched.reload()
     page.get_by_role("tab", name="Your style").click()
-    wait_for_status(page, "It goes on after an interruption")
-    wait_for_status(page, "iterations, loss")
+    wait_for_status(page, "teach-status", "It goes on after an interruption")
+    wait_for_status(page, "teach-status", "iterations, loss")
     page.click("#teach-enough")
-    wait_for_status(page, "is a card in Stylize")
+    wait_for_status(page, "teach-status", "is a card in Stylize")
 
     page.click("#teach-use")
     page.locator("#styles input[value^=taught_my_waves_]:checked").wait_for(state="attached")

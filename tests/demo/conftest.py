@@ -1,8 +1,8 @@
 """Tiny real styles in a bundle, photos, and a page that is served."""
 
-import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from gradio_client import Client
 from demo.app import build_demo, launch_options
 from demo.services.catalogue import BUNDLE_FORMAT, BundleCatalogue
 from demo.services.limits import Limits
+from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
@@ -27,9 +28,9 @@ NETWORK = TransformNetConfig(residual_blocks=1, width=0.25)
 LIMITS = Limits(smallest_side=16, stylize_side=96, stylize_max_side=128, compare_side=96, photo_pixels=250_000)
 
 
-def make_style(seed: int, **card: object) -> StyleModel:
+def make_style(seed: int, network: TransformNetConfig = NETWORK, **card: object) -> StyleModel:
     torch.manual_seed(seed)
-    return StyleModel(TransformNet(NETWORK), StyleCard(network=NETWORK, **card))  # type: ignore[arg-type]
+    return StyleModel(TransformNet(network), StyleCard(network=network, **card))  # type: ignore[arg-type]
 
 
 def began_with(start: StyleModel, style: StyleModel) -> StyleModel:
@@ -46,10 +47,8 @@ def write_bundle(folder: Path, versions: list[tuple[StyleModel, str, list[str]]]
     for model, version, aliases in versions:
         file = folder / f"{model.card.name}-{version}.safetensors"
         model.save(file)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        styles.append(
-            {"name": model.card.name, "version": version, "aliases": aliases, "file": file.name, "sha256": digest}
-        )
+        about = {"name": model.card.name, "version": version, "aliases": aliases}
+        styles.append({**about, "file": file.name, "sha256": file_sha256(file)})
     (folder / "manifest.json").write_text(json.dumps({"format": BUNDLE_FORMAT, "styles": styles}))
     return folder
 
@@ -93,9 +92,19 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(catalogue: BundleCatalogue) -> Iterator[tuple[gr.Blocks, str]]:
     """The served page and its address."""
     demo = build_demo(catalogue, load_vgg=small_vgg, limits=LIMITS)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(LIMITS))
-    yield demo, url
-    demo.close()
+    with serving(demo) as url:
+        yield demo, url
+
+
+@contextmanager
+def serving(demo: gr.Blocks, limits: Limits = LIMITS, **options: Any) -> Iterator[str]:
+    """Serve a page; gives its address."""
+    options |= launch_options(limits)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)
+    try:
+        yield url
+    finally:
+        demo.close()
 
 
 def client_of(url: str, **options: Any) -> Client:

@@ -21,9 +21,7 @@ def store(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFac
     """A registry with a style of two runs, three versions."""
     uri = new_store(tmp_path_factory.mktemp("registry"))
     for seed, (run_name, steps) in enumerate({"wide": (10, 20), "narrow": (20,)}.items()):
-        run = start_run(
-            experiment="johnson", run_name=run_name, params={}, tags={}, tracking_uri=uri, system_metrics=False
-        )
+        run = start_run(run_name=run_name, tracking_uri=uri)
         for step in steps:
             log_style(run, make_style(seed + step, name="night", title="The Night", iterations=step), step, {})
         run.finish()

@@ -18,10 +18,10 @@ from gradio_client import handle_file
 from PIL import Image
 
 from demo import app
-from demo.app import build_demo, launch_options, main
+from demo.app import build_demo, main
 from demo.services.catalogue import BundleCatalogue
 from tests.conftest import REPOSITORY
-from tests.demo.conftest import LIMITS, client_of
+from tests.demo.conftest import LIMITS, client_of, serving
 from tests.small_vgg import small_vgg
 
 
@@ -88,12 +88,8 @@ def test_the_documented_program_runs(
 @pytest.fixture
 def mcp_page(catalogue: BundleCatalogue) -> Iterator[str]:
     pytest.importorskip("mcp", reason="the package mcp is not installed")
-    demo = build_demo(catalogue, load_vgg=small_vgg, limits=LIMITS)
-    _, url, _ = demo.launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", mcp_server=True, **launch_options(LIMITS)
-    )
-    yield url
-    demo.close()
+    with serving(build_demo(catalogue, load_vgg=small_vgg, limits=LIMITS), mcp_server=True) as url:
+        yield url
 
 
 def test_an_mcp_client_lists_the_styles_and_stylizes(mcp_page: str, photo: Path) -> None:

@@ -22,7 +22,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.pictures.read import save_picture
-from tests.demo.conftest import client_of, write_bundle, write_film
+from tests.demo.conftest import client_of, serving, write_bundle, write_film
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +120,8 @@ def test_a_canceled_painting_makes_room_for_the_next(client: Client, photo: Path
 
 def test_without_any_style_the_page_still_opens(tmp_path: Path) -> None:
     catalogue = BundleCatalogue(write_bundle(tmp_path / "empty", []))
-    demo = build_demo(catalogue)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_options())
-    try:
+    with serving(build_demo(catalogue)) as url:
         assert client_of(url).predict(api_name="/styles") == []
-    finally:
-        demo.close()
 
 
 def test_a_broken_bundle_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

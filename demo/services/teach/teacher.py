@@ -6,8 +6,10 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from demo.services.limits import Limits
 from demo.services.photos import read_photo
-from demo.services.teach.course import END_SECONDS, Course
+from demo.services.teach import course
 from demo.services.teach.lessons import STYLE, Lesson, LessonFiles, new_lesson
 from stylecore.errors import StylecoreError
 from stylecore.gatys.memory import available_memory
@@ -99,7 +101,7 @@ class Teacher:
         self._closing.set()
         self._ordered.set()
         if self._thread.is_alive():
-            self._thread.join(END_SECONDS + 5)
+            self._thread.join(course.END_SECONDS + 5)
 
     def order(self, owner: str, painting: str | None, photo: str | None, title: str, minutes: float) -> Lesson:
         """Put a lesson into the line.
@@ -233,19 +235,19 @@ class Teacher:
         folder = self.files.of(lesson)
         with self._lock:
             lesson = self.files.write(dataclasses.replace(lesson, state="learning", starts=lesson.starts + 1))
-        course = Course.begin(lesson, folder, flags=self._flags, environment=self._environment)
+        process = course.begin(lesson, folder, self._flags, self._environment)
         deadline = time.monotonic() + (lesson.minutes + BESIDE_MINUTES) * 60
-        status, told = None, False
-        while status is None and not self._closing.is_set() and time.monotonic() < deadline:
+        told = False
+        while process.poll() is None and not self._closing.is_set() and time.monotonic() < deadline:
             if not told and (folder / ENOUGH).exists():
-                course.enough()
+                course.tell_enough(process)
                 told = True
-            status = course.wait(LOOK_SECONDS)
+            with suppress(TimeoutExpired):
+                process.wait(LOOK_SECONDS)
+        status = process.returncode
         late = status is None and not self._closing.is_set()
         if status is None:
-            course.stop()
-            if course.wait(END_SECONDS) is None:
-                course.kill()
+            course.stop(process)
         with self._lock:
             if status == 0:
                 self._keep(lesson)

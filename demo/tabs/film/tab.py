@@ -5,16 +5,15 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly, sentence_of
-from demo.page import film_input, pick_sample, refusal, slider, status_line
+from demo.errors import plainly
+from demo.page import QUIET, film_input, slider, status_line, told_in
 from demo.services.film import FilmPainter
 from demo.services.limits import FILM
 from demo.services.teach.lessons import owner_of
-from demo.tabs.cards import sample_strip
+from demo.tabs.cards import samples_for
 from demo.tabs.film.shown import limits_text, painting_film
-from demo.tabs.painting import STOP_LABEL, Stop
+from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
-from demo.theme import script
 from stylecore.inference.brush import BRUSH
 from stylecore.library import CHAMPION
 from stylecore.samples import sample_films
@@ -22,7 +21,6 @@ from stylecore.video.config import FilmSettings
 
 SAMPLES = {name: file for name, file in sample_films().items() if name == "earth"}
 """Short ones."""
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr.BrowserState | None = None) -> None:
@@ -42,11 +40,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
             )
             film = film_input(label="Your film", sources=["upload", "webcam"], height=236, elem_id="film", buttons=[])
             gr.HTML(limits_text(limits), elem_id="film-limits")
-            samples = gr.HTML(
-                sample_strip(SAMPLES, "No film at hand?", "Sample film"),
-                js_on_load=script("pick_sample"),
-                elem_id="film-samples",
-            )
+            samples_for(film, "film-samples", SAMPLES, "No film at hand?", "Sample film")
             style = gr.Dropdown([], label="Style", elem_id="film-style", filterable=False)
             with gr.Row(elem_classes="controls"):
                 strength = slider("Strength of the style", "film-strength", 0, 1, 1, 0.05)
@@ -88,10 +82,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
     def end() -> tuple[Any, ...]:
         return gr.Button("Paint the film", interactive=True), gr.Button(STOP_LABEL, interactive=False)
 
-    def ask_to_stop(stop: Stop) -> gr.Button:
-        stop.wanted = True
-        return gr.Button("Stopping…", interactive=False)
-
+    @told_in(status)
     def run(
         stop: Stop,
         film: str | None,
@@ -101,35 +92,33 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
         calm: float,
         longest_side: float,
         keep_colors: bool,
-    ) -> Iterator[tuple[Any, ...]]:
-        try:
-            if stop.wanted:  # while waiting in the queue
-                yield gr.skip(), status_line("Stopped before it began."), gr.skip()
-                return
-            order = painter.order(
-                film,
-                style or "",
-                longest_side=longest_side,
-                brush=brush,
-                strength=strength,
-                keep_colors=keep_colors,
-                calm=calm,
-            )
-            yield gr.skip(), status_line("Opening your film."), gr.skip()
-            for shown in painting_film(painter, order, stop):
-                whole = (
-                    gr.DownloadButton(value=shown.file, interactive=True) if shown.whole and shown.file else gr.skip()
-                )
-                yield shown.file or gr.skip(), shown.status, whole
-        except Exception as error:  # one that is raised would lie over the status
-            yield gr.skip(), refusal(sentence_of(error)), gr.skip()
+    ) -> Iterator[dict[Any, Any]]:
+        if stop.wanted:  # while waiting in the queue
+            yield {status: status_line("Stopped before it began.")}
+            return
+        order = painter.order(
+            film,
+            style or "",
+            longest_side=longest_side,
+            brush=brush,
+            strength=strength,
+            keep_colors=keep_colors,
+            calm=calm,
+        )
+        yield {status: status_line("Opening your film.")}
+        for shown in painting_film(painter, order, stop):
+            changes = {status: shown.status}
+            if shown.file:
+                changes[painted] = shown.file
+            if shown.file and shown.whole:
+                changes[download] = gr.DownloadButton(value=shown.file, interactive=True)
+            yield changes
 
     arrived = [style, first.style, *([token] if token else [])]
     tab.select(plainly(arrive), arrived, [style], **QUIET)
-    samples.select(plainly(pick_sample), None, [film], queue=False, **QUIET)
     buttons = [start_button, stop_button]
     under_way = start_button.click(begin, [stop], [*buttons, download], queue=False, **QUIET).then(
-        plainly(run),
+        run,
         [stop, film, style, strength, brush, calm, longest_side, keep_colors],
         [painted, status, download],
         show_progress="minimal",

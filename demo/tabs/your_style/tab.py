@@ -9,12 +9,11 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.errors import plainly, sentence_of
-from demo.page import copy_of_sample, photo_input, refusal, status_line
+from demo.page import QUIET, picture_box, refusal, status_line
 from demo.services.catalogue import Catalogue
-from demo.services.previews import preview_photo
 from demo.services.teach.lessons import Lesson, owner_of
 from demo.services.teach.teacher import Teacher
-from demo.tabs.cards import style_cards
+from demo.tabs.cards import begin_with_photo, style_cards
 from demo.tabs.stylize import FirstTab
 from demo.tabs.your_style.shown import curve, pictures, status
 from demo.theme import script
@@ -23,7 +22,6 @@ from stylecore.johnson.quantization import sidecar_of
 SECONDS_BETWEEN_LOOKS = 2.0
 USUAL_MINUTES = 10
 NOTHING = "<p class='nothing'>Your photo appears here, painted by the network while it learns.</p>"
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def visitor() -> gr.BrowserState:
@@ -50,8 +48,8 @@ def build_your_style_tab(
                 f"is a style in Stylize, {kept}.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
-                painting = _picture("Your painting", "teach-painting")
-                photo = _picture("Your photo", "teach-photo")
+                painting = picture_box("Your painting", "teach-painting", placeholder="Drop a picture")
+                photo = picture_box("Your photo", "teach-photo", placeholder="Drop a picture")
             gr.HTML(
                 "<p class='hint'>The photo is the one to watch it on. The painting stays on this server as long as "
                 "the style; a small copy stays with the record of the training.</p>"
@@ -78,49 +76,47 @@ def build_your_style_tab(
                 small = gr.DownloadButton("Its 8-bit sidecar", elem_id="teach-int8", visible=False)
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
 
-    def look(token: str) -> tuple[Any, ...]:
+    def look(token: str) -> dict[Any, Any]:
         view = teacher.view(owner_of(token))
-        if view is None:
-            return NOTHING, status_line("&nbsp;"), "", *_buttons(False), *_downloads(None), gr.Timer(active=False)
-        lesson = view.lesson
-        return (
-            pictures(teacher, lesson),
-            status(view, teacher.run_page(lesson)),
-            curve(view.figures.get("curve", [])),
-            *_buttons(lesson.is_open),
-            *_downloads((teacher, lesson) if lesson.state == "done" else None),
-            gr.Timer(active=lesson.is_open),
-        )
+        lesson = view.lesson if view else None
+        is_open = lesson is not None and lesson.is_open
+        served = _served(teacher, lesson) if lesson and lesson.state == "done" else (None, None)
+        return {
+            shown: pictures(teacher, view.lesson) if view else NOTHING,
+            line: status(view, teacher.run_page(view.lesson)) if view else status_line("&nbsp;"),
+            losses: curve(view.figures.get("curve", [])) if view else "",
+            start: gr.Button("Learning…" if is_open else "Teach it", interactive=not is_open),
+            enough: gr.Button(interactive=is_open),
+            weights: gr.DownloadButton(value=served[0], visible=served[0] is not None),
+            small: gr.DownloadButton(value=served[1], visible=served[1] is not None),
+            use: gr.Button(visible=served[0] is not None),
+            timer: gr.Timer(active=is_open),
+        }
 
-    def begin(token: str, painting: str | None, photo: str | None, title: str, minutes: float) -> tuple[Any, ...]:
+    def begin(token: str, painting: str | None, photo: str | None, title: str, minutes: float) -> dict[Any, Any]:
         words = title.strip() or Path(painting or "").stem.replace("_", " ").replace("-", " ")
         try:
             teacher.order(owner_of(token), painting, photo, words, minutes)
         except Exception as error:  # one that is raised would lie over the status
-            shown, _, *others = look(token)
-            return shown, refusal(sentence_of(error)), *others
+            return look(token) | {line: refusal(sentence_of(error))}
         return look(token)
 
-    def end(token: str) -> tuple[Any, ...]:
+    def end(token: str) -> dict[Any, Any]:
         teacher.enough(owner_of(token))
         return look(token)
 
-    def look_on(token: str, chosen: str) -> tuple[Any, ...]:
+    def look_on(token: str, chosen: str) -> dict[Any, Any]:
         """The same while it learns; at the end with the new card in Stylize."""
         view = teacher.view(owner_of(token))
-        done = view is not None and view.lesson.state == "done"
-        cards = style_cards(catalogue.styles(owner_of(token), chosen), chosen) if done else gr.skip()
-        return *look(token), cards
-
-    def arrive(photo: str | None, first_photo: str | None) -> Any:
-        sample = preview_photo()
-        return gr.skip() if photo else first_photo or (copy_of_sample(sample.stem) if sample else None)
+        if view is None or view.lesson.state != "done":
+            return look(token)
+        return look(token) | {first.cards: style_cards(catalogue.styles(owner_of(token), chosen), chosen)}
 
     outputs = [shown, line, losses, start, enough, weights, small, use, timer]
     page.load(lambda token: token or secrets.token_urlsafe(16), [token], [token], **QUIET).then(
         plainly(look), [token], outputs, **QUIET
     )
-    tab.select(plainly(arrive), [photo, first.photo], [photo], **QUIET)
+    begin_with_photo(tab, photo, first.photo, "teach-sample")
     start.click(plainly(begin), [token, painting, photo, title, chosen], outputs, **QUIET)
     enough.click(plainly(end), [token], outputs, **QUIET)
     timer.tick(
@@ -134,28 +130,8 @@ def build_your_style_tab(
     use.click(None, js=script("use_style"), **QUIET)
 
 
-def _picture(label: str, name: str) -> gr.Image:
-    return photo_input(
-        label=label,
-        sources=["upload", "clipboard"],
-        height=190,
-        min_width=150,
-        elem_id=name,
-        buttons=[],
-        placeholder="Drop a picture",
-        alt_text=label,
-    )
-
-
-def _buttons(is_open: bool) -> tuple[gr.Button, gr.Button]:
-    return gr.Button("Learning…" if is_open else "Teach it", interactive=not is_open), gr.Button(interactive=is_open)
-
-
-def _downloads(done: tuple[Teacher, Lesson] | None) -> tuple[Any, ...]:
-    """The buttons of the weights, of the 8-bit sidecar, and to paint with the style."""
-    if done is None:
-        return gr.DownloadButton(visible=False), gr.DownloadButton(visible=False), gr.Button(visible=False)
-    teacher, lesson = done
+def _served(teacher: Teacher, lesson: Lesson) -> tuple[str | None, str | None]:
+    """The weights, and the 8-bit sidecar if there is one, where Gradio may serve them from."""
     file = teacher.files.style(lesson)
     folder = Path(get_upload_folder()) / lesson.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,8 +141,4 @@ def _downloads(done: tuple[Teacher, Lesson] | None) -> tuple[Any, ...]:
         if each.is_file() and not copy.is_file():
             shutil.copyfile(each, copy)
         served.append(str(copy) if copy.is_file() else None)
-    return (
-        gr.DownloadButton(value=served[0], visible=True),
-        gr.DownloadButton(value=served[1], visible=served[1] is not None),
-        gr.Button(visible=True),
-    )
+    return served[0], served[1]

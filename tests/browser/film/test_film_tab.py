@@ -6,7 +6,7 @@ from typing import Any
 import av
 import pytest
 
-from tests.browser.test_page import OpenPage, wait_for_status
+from tests.browser.conftest import OpenPage, wait_for_status
 from tests.demo.conftest import write_film
 
 PLAYS = """async () => {
@@ -22,7 +22,6 @@ PLAYS = """async () => {
 
 def open_tab(open_page: OpenPage, *screen: Any) -> Any:
     page = open_page(*screen)
-    wait_for_status(page, "status", "The Night")
     page.get_by_role("tab", name="Film").click()
     page.wait_for_function("document.querySelector('#film-style input')?.value === 'The Night'")
     return page
@@ -85,7 +84,6 @@ def test_what_is_no_film_is_one_sentence_and_the_tab_goes_on(open_page: OpenPage
 def test_a_film_of_the_webcam_is_painted(open_page: OpenPage) -> None:
     # Not strict: Chromium's film has no length until it has been played, and Gradio's player asks for one.
     page = open_page(strict=False)
-    wait_for_status(page, "status", "The Night")
     page.get_by_role("tab", name="Film").click()
     page.locator("#film").get_by_role("button", name="Record video from camera").or_(
         page.locator("#film .source-selection button").nth(1)

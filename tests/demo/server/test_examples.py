@@ -12,11 +12,11 @@ import httpx
 import pytest
 from PIL import Image
 
-from demo.app import build_demo, launch_options
+from demo.app import build_demo
 from demo.server.examples import PLACEHOLDER, sample_at
 from demo.services.catalogue import BundleCatalogue
 from stylecore.samples import sample_photos
-from tests.demo.conftest import LIMITS, client_of
+from tests.demo.conftest import LIMITS, client_of, serving
 from tests.small_vgg import small_vgg
 
 pytestmark = pytest.mark.skipif(not sample_photos(), reason="there are no sample photos here")
@@ -27,9 +27,8 @@ def page(catalogue: BundleCatalogue) -> Iterator[tuple[gr.Blocks, str]]:
     """A served page that takes photos as large as the samples."""
     limits = replace(LIMITS, photo_pixels=1_000_000)
     demo = build_demo(catalogue, load_vgg=small_vgg, limits=limits)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(limits))
-    yield demo, url
-    demo.close()
+    with serving(demo, limits) as url:
+        yield demo, url
 
 
 def snippets(url: str, language: str) -> dict[str, str]:

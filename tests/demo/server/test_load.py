@@ -12,10 +12,10 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
-from demo.app import build_demo, launch_options
+from demo.app import build_demo
 from demo.services.catalogue import BundleCatalogue
 from stylecore.pictures.read import save_picture
-from tests.demo.conftest import LIMITS
+from tests.demo.conftest import LIMITS, serving
 from tests.small_vgg import small_vgg
 
 PEOPLE, SECONDS = (int(number) for number in os.environ.get("STYLECORE_LOAD", "6x3").split("x"))
@@ -36,11 +36,10 @@ def test_everyone_is_served_or_told_to_wait_and_memory_stays(catalogue: BundleCa
         pytest.skip("memory is read from /proc, which is not here")
     limits = replace(LIMITS, queue=3, remembered_megabytes=1)
     demo = build_demo(catalogue, load_vgg=small_vgg, limits=limits)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(limits))
     served, refused, failed = [0] * PEOPLE, [0] * PEOPLE, []
     end = time.monotonic() + 600
 
-    def visit(person: int) -> None:
+    def visit(person: int, url: str) -> None:
         generator = torch.Generator().manual_seed(person)
         client = Client(url, verbose=False, download_files=str(tmp_path), httpx_kwargs={"timeout": 120})
         ready.wait()
@@ -60,8 +59,8 @@ def test_everyone_is_served_or_told_to_wait_and_memory_stays(catalogue: BundleCa
                 return
 
     ready = threading.Barrier(PEOPLE + 1)
-    people = [threading.Thread(target=visit, args=(person,)) for person in range(PEOPLE)]
-    try:
+    with serving(demo, limits) as url:
+        people = [threading.Thread(target=visit, args=(person, url)) for person in range(PEOPLE)]
         for thread in people:
             thread.start()
         ready.wait()
@@ -71,8 +70,6 @@ def test_everyone_is_served_or_told_to_wait_and_memory_stays(catalogue: BundleCa
         for thread in people:
             thread.join()
         growth = resident_megabytes() - before
-    finally:
-        demo.close()
     print(f"{sum(served)} served, {min(served)} to {max(served)} each, {sum(refused)} refused; {growth:+.0f} MB")
     assert failed == []
     assert min(served) >= 1

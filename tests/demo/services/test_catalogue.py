@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.app import build_demo, launch_options
+from demo.app import build_demo
 from demo.services.catalogue import BundleCatalogue, Catalogue
 from demo.services.registry_catalogue import RegistryCatalogue
 from demo.tabs.cards import style_cards
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import save_picture
-from tests.demo.conftest import client_of, make_style, write_bundle
+from tests.demo.conftest import client_of, make_style, serving, write_bundle
 from training.registry.versions import log_style
 
 
@@ -123,14 +123,10 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
     pytest.importorskip("mlflow")
     from tracked_runs import start_run
 
-    run = start_run(
-        experiment="johnson", run_name="night", params={}, tags={}, tracking_uri=store, system_metrics=False
-    )
-    from dataclasses import replace
-
+    run = start_run(run_name="night", tracking_uri=store)
     for step in (10, 20):
-        model = make_style(step, name="night", title="The Night")
-        log_style(run, StyleModel(model.network, replace(model.card, iterations=step)), step, {"loss/total": 1.0})
+        model = make_style(step, name="night", title="The Night", iterations=step)
+        log_style(run, model, step, {"loss/total": 1.0})
     run.finish()
     monkeypatch.setattr("demo.services.registry_catalogue.PATIENCE", 300)
     catalogue: Catalogue = RegistryCatalogue(store, seconds_between_reads=0)
@@ -144,9 +140,7 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
     assert catalogue.styles()[0].card.iterations == 20
 
     # A page that is being served gives the promoted version, without a restart, and its preview is another.
-    demo = build_demo(catalogue)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    try:
+    with serving(build_demo(catalogue)) as url:
         client = client_of(url)
         preview = catalogue.styles()[0].preview
         registry.Registry(store).promote("night", "iterations-10")
@@ -154,8 +148,6 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
         assert catalogue.styles()[0].preview != preview
         registry.Registry(store).promote("night", "iterations-20")
         assert client.predict(api_name="/styles")[0]["aliases"]["champion"] == "2"
-    finally:
-        demo.close()
 
     # A store that hangs is not waited for; one that fails: what is known is still served, and said to be old.
     versions, hanging = catalogue._registry.versions, threading.Event()  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ def painter(catalogue: BundleCatalogue) -> FilmPainter:
 
 
 def painter_of(catalogue: BundleCatalogue, limits: Limits) -> FilmPainter:
-    return FilmPainter(Stylizer(catalogue, limits), limits)
+    return FilmPainter(Stylizer(catalogue, limits))
 
 
 def frames_of(path: Path) -> tuple[int, list[str]]:

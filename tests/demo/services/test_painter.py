@@ -24,8 +24,8 @@ from tests.small_vgg import small_vgg
 
 
 @pytest.fixture(scope="module")
-def painter() -> Painter:
-    return Painter(small_vgg, LIMITS)
+def painter(catalogue: BundleCatalogue) -> Painter:
+    return Painter(small_vgg, Stylizer(catalogue, LIMITS))
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +130,9 @@ def test_wishes_beyond_the_limits_are_one_sentence(painter: Painter, photo: Path
         painter.order(wishes.pop("photo"), wishes.pop("style"), **wishes)
 
 
-def test_the_time_is_estimated_from_a_measured_step(photo: Path) -> None:
+def test_the_time_is_estimated_from_a_measured_step(painter: Painter, photo: Path) -> None:
     loads = []
-    painter = Painter(lambda: (loads.append(1), small_vgg())[1], LIMITS)
+    painter = Painter(lambda: (loads.append(1), small_vgg())[1], painter.stylizer)
     assert "About" in estimate_text(painter, str(photo), 48, 10)
     one, ten = painter.estimate(48, 48, 1), painter.estimate(48, 48, 10)
     assert 0 < one < ten
@@ -141,14 +141,12 @@ def test_the_time_is_estimated_from_a_measured_step(photo: Path) -> None:
     assert "About" not in estimate_text(painter, None, 48, 10)
 
 
-def test_a_painting_begins_with_what_a_styles_network_makes(catalogue: BundleCatalogue, photo: Path) -> None:
-    stylizer = Stylizer(catalogue, LIMITS)
-    painter = Painter(small_vgg, LIMITS, stylizer)
+def test_a_painting_begins_with_what_a_styles_network_makes(painter: Painter, photo: Path) -> None:
     order = painter.order(photo, photo, steps=1, longest_side=48, start="network:night")
     assert order.settings()["start_picture"] == "night/3"
     begun = painter._start(order)
     assert begun is not None
-    stylized = stylizer.stylize(photo, "night", "3", 48)
+    stylized = painter.stylizer.stylize(photo, "night", "3", 48)
     assert torch.equal(begun, stylized.stylized / 255)
     (step,) = painter.paint(order, painter.photo(order))
     (other,) = painter.paint(painter.order(photo, photo, steps=1, longest_side=48), painter.photo(order))
@@ -189,7 +187,7 @@ def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: 
 
 
 def test_who_waits_reads_the_place_and_the_wait(painter: Painter, photo: Path) -> None:
-    fresh = Painter(small_vgg, LIMITS)
+    fresh = Painter(small_vgg, painter.stylizer)
     fresh.expect("ann", str(photo), 48, 10)
     assert "Next in the queue." in waiting_text(fresh, [])
     assert "Number 2 in the queue." in waiting_text(fresh, ["ann"])  # nothing was measured yet
@@ -206,8 +204,7 @@ def test_who_waits_reads_the_place_and_the_wait(painter: Painter, photo: Path) -
     assert fresh.seconds_until(["ann"]) == pytest.approx(one, rel=0.9)
 
 
-def test_every_start_that_is_offered_can_be_ordered(catalogue: BundleCatalogue, photo: Path) -> None:
-    painter = Painter(small_vgg, LIMITS, Stylizer(catalogue, LIMITS))
+def test_every_start_that_is_offered_can_be_ordered(painter: Painter, photo: Path) -> None:
     choices = start_choices(painter)
     assert ("The photo stylized by The Night", "network:night") in choices
     for _, start in choices:

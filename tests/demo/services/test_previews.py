@@ -4,19 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from demo.services import previews
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import load_picture
-
-
-def tiny_style(seed: int) -> StyleModel:
-    torch.manual_seed(seed)
-    config = TransformNetConfig(residual_blocks=1, width=0.25)
-    return StyleModel(TransformNet(config), StyleCard("stripes", network=config))
+from tests.demo.conftest import make_style
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +27,7 @@ def photo(tmp_path: Path) -> Path:
 def test_a_preview_is_painted_once_and_then_read(
     photo: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = tiny_style(0)
+    model = make_style(0, name="stripes")
     first = previews.paint_preview(model, photo)
     (tmp_path / "made.jpg").write_bytes(first)
     assert load_picture(tmp_path / "made.jpg").pixels.shape == (3, 30, 44)
@@ -43,16 +35,16 @@ def test_a_preview_is_painted_once_and_then_read(
     monkeypatch.delattr(previews, "Engine")
     assert previews.paint_preview(model, photo) == first
     with pytest.raises(NameError):  # another network is another picture
-        previews.paint_preview(tiny_style(1), photo)
+        previews.paint_preview(make_style(1, name="stripes"), photo)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(photo: Path, cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_text("in the way")
-    assert previews.paint_preview(tiny_style(0), photo).startswith(b"\xff\xd8")
+    assert previews.paint_preview(make_style(0, name="stripes"), photo).startswith(b"\xff\xd8")
 
 
 def test_the_oldest_previews_make_room(photo: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(previews, "KEPT", 2)
-    made = [previews.paint_preview(tiny_style(seed), photo) for seed in range(3)]
+    made = [previews.paint_preview(make_style(seed, name="stripes"), photo) for seed in range(3)]
     assert sorted(file.read_bytes() for file in cache.iterdir()) == sorted(made[1:])

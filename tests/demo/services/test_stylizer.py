@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from demo.errors import plainly
+from demo.page import address_of
 from demo.services.catalogue import BundleCatalogue
-from demo.services.live import Webcam
-from demo.services.stylize import MIXES_KEPT, Stylizer, mixed
+from demo.services.stylize import MIXES_KEPT, Stylizer, Wanted, Webcam, mixed
 from demo.tabs.result import describe, stylize
 from demo.tabs.stylize import version_choices
 from stylecore.errors import StylecoreError
@@ -39,15 +39,15 @@ def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def test_the_picture_keeps_its_size_and_transparency(stylizer: Stylizer, photo: Path) -> None:
-    answer = stylize(stylizer, str(photo), "night", "champion", 96, 1.0, False)
+    answer = stylize(stylizer, str(photo), Wanted("night", longest_side=96))
     with Image.open(answer.png) as png, Image.open(photo) as source:
         assert png.size == source.size == (61, 45)
         assert png.getchannel("A").tobytes() == source.getchannel("A").tobytes()
-    with Image.open(answer.jpeg) as jpeg, Image.open(answer.pictures.before) as before:
+    with Image.open(answer.jpeg) as jpeg, Image.open(answer.before) as before:
         assert jpeg.size == before.size == (61, 45)
         assert before.mode == "RGBA"
-    assert answer.pictures.after == answer.png
-    assert answer.pictures.transparent
+    assert f'data-after="{address_of(answer.png)}"' in answer.pictures
+    assert 'data-transparent="true"' in answer.pictures
     assert Path(answer.png).name == "photo-night.png"
     assert read_settings(answer.png) == {
         "command": "stylize",
@@ -65,14 +65,14 @@ def test_strength_and_colors_do_not_run_the_network_again(
     stylizer: Stylizer, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = count_runs(monkeypatch)
-    full = stylize(stylizer, str(photo), "night", "champion", 96, 1.0, False)
-    none = stylize(stylizer, str(photo), "night", "champion", 96, 0.0, False)
-    kept = stylize(stylizer, str(photo), "night", "3", 96, 1.0, True)
+    full = stylize(stylizer, str(photo), Wanted("night", longest_side=96))
+    none = stylize(stylizer, str(photo), Wanted("night", longest_side=96, strength=0.0))
+    kept = stylize(stylizer, str(photo), Wanted("night", "3", longest_side=96, keep_colors=True))
     assert len(runs) == 1
     assert len({Path(answer.png).read_bytes() for answer in (full, none, kept)}) == 3
     assert torch.allclose(load_picture(none.png).pixels, load_picture(photo).pixels, atol=1.5 / 255)
-    stylize(stylizer, str(photo), "night", "1", 96, 1.0, False)
-    stylize(stylizer, str(photo), "night", "champion", 48, 1.0, False)
+    stylize(stylizer, str(photo), Wanted("night", "1", longest_side=96))
+    stylize(stylizer, str(photo), Wanted("night", longest_side=48))
     assert [shape[-1] for shape in runs] == [61, 61, 48]
 
 
@@ -216,7 +216,7 @@ def test_a_mix_is_painted_by_a_network_between_the_two(stylizer: Stylizer, photo
     between = result.finish(1, False)
     assert 0 < (between - night).abs().mean() < (between - wave).abs().mean()
     assert result.version == "3+1"
-    answer = stylize(stylizer, str(photo), "night:0.9+wave:0.1", "champion", 96, 1.0, False)
+    answer = stylize(stylizer, str(photo), Wanted("night:0.9+wave:0.1", longest_side=96))
     settings = read_settings(answer.png)
     assert settings is not None
     assert settings["style"] == "night:0.9+wave:0.1"
@@ -227,8 +227,8 @@ def test_a_mix_is_painted_by_a_network_between_the_two(stylizer: Stylizer, photo
 def test_no_more_than_a_few_mixes_stay_in_memory(stylizer: Stylizer, photo: Path) -> None:
     for share in range(1, MIXES_KEPT + 4):
         stylizer.stylize(photo, f"night:1+wave:{share}")
-    assert len(stylizer._mixes) == MIXES_KEPT
-    assert sum("mix" in model.card.training for model in stylizer._engines) == MIXES_KEPT
+    assert stylizer._mixed.cache_info().currsize == MIXES_KEPT
+    assert stylizer._engine_of_mix.cache_info().currsize == MIXES_KEPT
 
 
 def test_what_cannot_be_mixed_is_one_sentence(stylizer: Stylizer, photo: Path) -> None:

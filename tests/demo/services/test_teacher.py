@@ -18,9 +18,8 @@ from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.lessons import owner_of
 from demo.services.teach.teacher import Teacher
 from stylecore.errors import StylecoreError
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import save_picture
+from tests.demo.conftest import make_style
 from training.config import NotGiven
 from training.teach.__main__ import _parser
 
@@ -53,8 +52,7 @@ def teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     """Starts teachers over one folder; at the end all are closed."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     monkeypatch.setattr(course, "COMMAND", (sys.executable, str(tmp_path / "stand_in.py")))
-    network = TransformNetConfig(residual_blocks=1, width=0.25)
-    StyleModel(TransformNet(network), StyleCard(name="x", network=network)).save(tmp_path / "network.safetensors")
+    make_style(0, name="x").save(tmp_path / "network.safetensors")
     started: list[Teacher] = []
 
     def start(*flags: str, limits: Limits | None = None, **options: object) -> Teacher:
@@ -73,11 +71,22 @@ def picture(tmp_path: Path) -> str:
     return str(tmp_path / "picture.png")
 
 
-def wait_for(teacher: Teacher, owner: str, phase: str) -> None:
+def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 2000
-    while (view := teacher.view(owner)) is None or view.phase != phase:
-        assert time.monotonic() < deadline, view
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def wait_for(teacher: Teacher, owner: str, phase: str) -> None:
+    until(lambda: (view := teacher.view(owner)) and view.phase == phase)
+
+
+def learn(teacher: Teacher, owner: str) -> None:
+    """Let the visitor's lesson begin, end it, and wait for its style."""
+    wait_for(teacher, owner, "learning")
+    teacher.enough(owner)
+    wait_for(teacher, owner, "done")
 
 
 def test_one_learns_the_next_waits_and_each_sees_their_own(
@@ -90,10 +99,7 @@ def test_one_learns_the_next_waits_and_each_sees_their_own(
     assert teacher.view(BORIS).place == 1  # type: ignore[union-attr]
     with pytest.raises(StylecoreError, match="teaching a painting already"):
         teacher.order(ANNA, picture, picture, "Again", 10)
-    deadline = time.monotonic() + 200
-    while teacher.picture(first) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: teacher.picture(first))
     teacher.enough(ANNA)
     wait_for(teacher, ANNA, "done")
     wait_for(teacher, BORIS, "learning")
@@ -119,9 +125,7 @@ def test_styles_for_all_are_listed_for_all(
 ) -> None:
     teacher = teach(for_all=True)
     lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
-    wait_for(teacher, ANNA, "learning")
-    teacher.enough(ANNA)
-    wait_for(teacher, ANNA, "done")
+    learn(teacher, ANNA)
     assert lesson.style in {entry.name for entry in TaughtCatalogue(catalogue, teacher).styles()}
 
 
@@ -132,10 +136,7 @@ def test_the_next_server_goes_on(teach: Callable[..., Teacher], picture: str) ->
     earlier.close()
     assert earlier.view(ANNA).lesson.state == "learning"  # type: ignore[union-attr]
     later = teach()
-    deadline = time.monotonic() + 2000
-    while later.view(ANNA).lesson.starts < 2:  # type: ignore[union-attr]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: later.view(ANNA).lesson.starts == 2)  # type: ignore[union-attr]
     later.enough(ANNA)
     wait_for(later, ANNA, "done")
 
@@ -232,9 +233,7 @@ def test_a_link_shows_the_style_of_another(
 ) -> None:
     teacher = teach()
     lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
-    wait_for(teacher, ANNA, "learning")
-    teacher.enough(ANNA)
-    wait_for(teacher, ANNA, "done")
+    learn(teacher, ANNA)
     shared = TaughtCatalogue(catalogue, teacher)
     for query in ({"style": lesson.style, "version": "9"}, {"style": "night", "mix": lesson.style}):
         linked = settings_of_link(query, shared, teacher.limits)
@@ -249,33 +248,21 @@ def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
     teacher = teach(limits=Limits(lessons_kept=1))
     for owner in (ANNA, BORIS):
         teacher.order(owner, picture, picture, "Waves", 2)
-        wait_for(teacher, owner, "learning")
-        teacher.enough(owner)
-        wait_for(teacher, owner, "done")
-    deadline = time.monotonic() + 2000
-    while teacher.view(ANNA) is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        learn(teacher, owner)
+    until(lambda: teacher.view(ANNA) is None)
     teacher.close()
     teach(limits=Limits(lesson_hours=0))
-    while teacher.view(BORIS) is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: teacher.view(BORIS) is None)
 
 
 def test_a_lesson_that_fails_takes_nobodys_style_away(teach: Callable[..., Teacher], picture: str) -> None:
     teacher = teach(limits=Limits(lessons_kept=1))
     teacher.order(ANNA, picture, picture, "Waves", 2)
-    wait_for(teacher, ANNA, "learning")
-    teacher.enough(ANNA)
-    wait_for(teacher, ANNA, "done")
+    learn(teacher, ANNA)
     teacher.close()
     failing = teach("--fail", limits=Limits(lessons_kept=1))
     for title in ("Blank", "Again"):
         failing.order(BORIS, picture, picture, title, 2)
         wait_for(failing, BORIS, "failed")
-    deadline = time.monotonic() + 2000
-    while sum(lesson.owner == BORIS for lesson in failing.files.all()) > 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: sum(lesson.owner == BORIS for lesson in failing.files.all()) == 1)
     assert failing.view(ANNA).phase == "done"  # type: ignore[union-attr]

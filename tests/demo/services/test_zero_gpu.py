@@ -61,7 +61,7 @@ expected = Engine(catalogue.open("night", "1"), "cpu").stylize(result.content / 
 assert (result.stylized / 255 - expected).abs().max() < 0.01 + 1 / 255
 assert spaces.asked == [("stylize", zero_gpu.STYLIZE_SECONDS)], spaces.asked
 
-painter = Painter(small_vgg, LIMITS)
+painter = Painter(small_vgg, stylizer)
 assert painter.device_name == "ZeroGPU"
 order = painter.order(photo, photo, steps=3, longest_side=32)
 assert 0 < painter.estimate(32, 24, 3) < 1  # not measured

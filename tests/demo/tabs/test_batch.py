@@ -12,14 +12,14 @@ from PIL import Image
 
 from demo.page import photos_input
 from demo.services.catalogue import BundleCatalogue
-from demo.services.link import LinkedSettings, settings_of_link
-from demo.services.stylize import Stylizer
-from demo.tabs.batch import Wanted, stylize_all
+from demo.services.link import settings_of_link
+from demo.services.stylize import Stylizer, Wanted
+from demo.tabs.batch import stylize_all
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, read_settings, save_picture
 from tests.demo.conftest import LIMITS
 
-WANTED = Wanted("night", "champion", "", 0.5, 48, 1.0, 1.0, False)
+WANTED = Wanted("night", longest_side=48)
 
 
 @pytest.fixture
@@ -38,13 +38,14 @@ def test_several_photos_come_back_as_a_zip_with_progress(
 ) -> None:
     stylizer = Stylizer(catalogue, LIMITS)
     *progress, last = list(stylize_all(stylizer, photos, WANTED))
-    assert [f"{done} of 4 photos" in made.status for done, made in enumerate(progress)] == [True] * 4
-    assert all(made.zip is None for made in progress)
-    assert "<strong>3 photos</strong> · The Night" in last.status
-    assert "text.jpg is left out: This file is not a picture" in last.status
-    assert last.zip is not None
-    assert Path(last.zip).name == "photos-night.zip"
-    with zipfile.ZipFile(last.zip) as archive:
+    assert [f"{done} of 4 photos" in said for done, (said, _) in enumerate(progress)] == [True] * 4
+    assert all(file is None for _, file in progress)
+    said, file = last
+    assert "<strong>3 photos</strong> · The Night" in said
+    assert "text.jpg is left out: This file is not a picture" in said
+    assert file is not None
+    assert Path(file).name == "photos-night.zip"
+    with zipfile.ZipFile(file) as archive:
         assert archive.namelist() == ["beach-night.jpg", "beach-night-2.jpg", "photo-night.png"]
         archive.extractall(tmp_path)
     expected = stylizer.stylize(photos[1], "night", "champion", 48).finish(1.0, False)
@@ -58,8 +59,8 @@ def test_several_photos_come_back_as_a_zip_with_progress(
 
 
 def test_a_mix_is_zipped_too(catalogue: BundleCatalogue, photos: list[str]) -> None:
-    last = list(stylize_all(Stylizer(catalogue, LIMITS), photos[:1], replace(WANTED, mix="wave")))[-1]
-    assert "The Night with &lt;b&gt;Wave&lt;/b&gt;" in last.status
+    *_, (said, _) = stylize_all(Stylizer(catalogue, LIMITS), photos[:1], replace(WANTED, mix="wave"))
+    assert "The Night with &lt;b&gt;Wave&lt;/b&gt;" in said
 
 
 def test_what_cannot_be_zipped_is_one_sentence(catalogue: BundleCatalogue, photos: list[str]) -> None:
@@ -83,7 +84,7 @@ def test_files_of_the_server_are_not_photos(photo: Path) -> None:
         files.preprocess(SimpleNamespace(root=[SimpleNamespace(path=str(photo))]))
 
 
-DEFAULT = LinkedSettings("", "champion", "", 0.5, 1.0, 1.0, LIMITS.stylize_side, False)
+DEFAULT = Wanted("", longest_side=LIMITS.stylize_side)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ DEFAULT = LinkedSettings("", "champion", "", 0.5, 1.0, 1.0, LIMITS.stylize_side,
         ({"style": "wave", "strength": "0.6"}, replace(DEFAULT, style="wave", strength=0.6)),
         (
             {"style": "night", "version": "iterations-1000", "brush": "2", "size": "64", "colors": "photo"},
-            LinkedSettings("night", "iterations-1000", "", 0.5, 1.0, 2.0, 64, True),
+            Wanted("night", "iterations-1000", brush=2.0, longest_side=64, keep_colors=True),
         ),
         ({"mix": "wave", "share": "0.3"}, replace(DEFAULT, mix="wave", share=0.3)),
         ({"mix": "night+wave", "share": "nan"}, DEFAULT),
@@ -103,6 +104,6 @@ DEFAULT = LinkedSettings("", "champion", "", 0.5, 1.0, 1.0, LIMITS.stylize_side,
     ],
 )
 def test_a_link_carries_settings_and_nothing_wrong(
-    catalogue: BundleCatalogue, query: dict[str, str], expected: LinkedSettings
+    catalogue: BundleCatalogue, query: dict[str, str], expected: Wanted
 ) -> None:
     assert settings_of_link(query, catalogue, LIMITS) == expected

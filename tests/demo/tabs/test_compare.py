@@ -25,7 +25,7 @@ from demo.services.comparisons import (
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
-from demo.tabs.compare import choices_of, chosen_versions, compare, comparison_buttons, references_of, sheet
+from demo.tabs.compare import choices_of, chosen_versions, compare, comparison_buttons, sheet
 from demo.tabs.comparison_html import Compared, comparison_html, loss_text
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard
@@ -219,7 +219,7 @@ def test_every_version_has_its_picture_label_and_losses(catalogue: BundleCatalog
     stylizer = Stylizer(catalogue, LIMITS)
     references = [reference for _, reference in choices_of(catalogue)][-3:]
     assert references == ["night/1", "night/2", "night/3"]
-    assert list(references_of(comparisons(catalogue, 6)[0])) == references
+    assert [each.reference for each in comparisons(catalogue, 6)[0].versions] == references
     entries = chosen_versions(stylizer, [*references, "night@champion"])  # named twice, shown once
     shown = list(compare(stylizer, str(photo), entries))
     assert [len(done) for done in shown] == [1, 2, 3]
@@ -293,7 +293,9 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
 def test_buttons_are_pressed_by_the_choice(catalogue: BundleCatalogue) -> None:
     ready = comparisons(catalogue, 6)
     assert [one.title for one in ready] == ["What do more iterations change?", "One photo in several styles"]
-    assert 'aria-pressed="true">What do more iterations change?' in comparison_buttons(ready, references_of(ready[0]))
+    assert 'aria-pressed="true">What do more iterations change?' in comparison_buttons(
+        ready, ["night/1", "night/2", "night/3"]
+    )
     assert "true" not in comparison_buttons(ready, ["night/1"])
 
 
@@ -327,9 +329,7 @@ def test_the_registry_tells_runs_evaluations_and_pages(new_store: Callable[[Path
 
     store = new_store(tmp_path)
     for name, seed in (("night_a", 1), ("night_b", 2)):
-        run = start_run(
-            experiment="johnson", run_name=name, params={}, tags={}, tracking_uri=store, system_metrics=False
-        )
+        run = start_run(run_name=name, tracking_uri=store)
         model = make_style(seed, name="night", iterations=10, training={"seed": seed})
         log_style(run, model, 10, {"eval/equivalent_gatys_iterations": 20.0 + seed})
         run.finish()
