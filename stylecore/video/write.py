@@ -251,24 +251,21 @@ def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
     Raises:
         StylecoreError: as `check_target`, or the film cannot be written.
     """
-    with ExitStack() as stack:
-        try:
+    try:
+        with ExitStack() as stack:
             if is_folder(target):
                 writer: Writer = FolderWriter(target)
             else:
                 temporary = stack.enter_context(replaced_whole(target))
                 writer = FileWriter(temporary, FORMATS[target.suffix.lower()], facts)
-        except av.FFmpegError as error:
-            raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
-        try:
-            yield writer
-            writer.finish()
-        except av.FFmpegError as error:
-            writer.discard()
-            raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
-        except BaseException:
-            writer.discard()
-            raise
+            try:
+                yield writer
+                writer.finish()
+            except BaseException:
+                writer.discard()
+                raise
+    except av.FFmpegError as error:
+        raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
 def check_target(target: Path, source: Path) -> None:
