@@ -43,9 +43,7 @@ def import_style(path: str | Path, name: str, **card_fields: Any) -> StyleModel:
     source = Path(path)
     found = _reader(source)(source)
     stated = {key: value for key, value in card_fields.items() if value}
-    card = StyleCard(
-        name=name, network=found.config, **{"credit": found.origin.credit, "license": found.origin.license} | stated
-    )
+    card = StyleCard(name=name, network=found.config, **found.origin | stated)
     network = TransformNet(found.config)
     network.load_state_dict(_checked(source, network.state_dict(), found.state))
     return StyleModel(network, card)
