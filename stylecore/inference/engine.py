@@ -127,16 +127,14 @@ class Engine:
         Raises:
             StylecoreError: when the shape is different, or brush or detail is out of its range.
         """
-        _check_shape(pixels)
+        photo = _as_batch(pixels)
         if not 0 <= detail <= 1:  # false for NaN too
             raise StylecoreError(f"the detail is {detail:g}, and must be between 0 and 1.")
-        size = painted_size(pixels.shape[-2], pixels.shape[-1], self.card.painted_side, brush)
-        if size == tuple(pixels.shape[-2:]):
+        size = painted_size(photo.shape[-2], photo.shape[-1], self.card.painted_side, brush)
+        if size == tuple(photo.shape[-2:]):
             return self.paint(pixels, progress)
-        photo = (pixels if pixels.ndim == 4 else pixels.unsqueeze(0)).to(torch.float32)
         reduced = resize(photo, size)
-        stylized = lay_detail(self.paint(reduced, progress), reduced.cpu(), photo.cpu(), detail)
-        return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+        return lay_detail(self.paint(reduced, progress), reduced.cpu(), photo.cpu(), detail).reshape(pixels.shape)
 
     # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
@@ -148,17 +146,15 @@ class Engine:
         Args:
             noise: (1, 1, H, W), for networks with input noise, instead of that of all pictures (`unit_noise`).
         """
-        _check_shape(pixels)
-        height, width = pixels.shape[-2:]
-        batch = (pixels if pixels.ndim == 4 else pixels.unsqueeze(0)).to(torch.float32)
-        batch = add_noise(batch, self.config.input_noise, noise=noise)
+        batch = add_noise(_as_batch(pixels), self.config.input_noise, noise=noise)
+        height, width = batch.shape[-2:]
         if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
             if pixels.ndim == 3:
                 return self._paint_by_tiles(batch[0], progress)
             return torch.stack([self._paint_by_tiles(picture, progress) for picture in batch])
         extended, begin = frame(batch.to(self.device), self.config)
         stylized = self._stylize(extended, slice(begin, begin + height), slice(begin, begin + width))
-        return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+        return stylized.reshape(pixels.shape)
 
     def _paint_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
         held = hold_statistics(self.network, pixels)
@@ -176,9 +172,11 @@ class Engine:
             self._stylize.release_memory()
 
 
-def _check_shape(pixels: Tensor) -> None:
+def _as_batch(pixels: Tensor) -> Tensor:
+    """(3, H, W) or (N, 3, H, W) as (N, 3, H, W) float32."""
     if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3 or pixels.numel() == 0:
         raise StylecoreError(f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}.")
+    return (pixels if pixels.ndim == 4 else pixels[None]).to(torch.float32)
 
 
 def choose_runtime(
