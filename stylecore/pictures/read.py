@@ -19,24 +19,7 @@ from torch.nn import functional
 from stylecore.errors import StylecoreError
 from stylecore.pictures.heif import HEAD_BYTES, HEIF, heif_is_readable, is_heif, open_heif
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
-from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image
-
-__all__ = [
-    "DEFAULT_MAX_PIXELS",
-    "Format",
-    "Picture",
-    "encode_picture",
-    "fit",
-    "load_picture",
-    "output_format",
-    "picture_from_image",
-    "read_settings",
-    "read_size",
-    "readable_formats",
-    "resize",
-    "save_picture",
-    "to_image",
-]
+from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image  # noqa: F401
 
 DEFAULT_MAX_PIXELS = 100_000_000
 """Default limit of width times height for decoding: 1.2 GB as a tensor."""
