@@ -41,8 +41,8 @@ def blend(content: Tensor, stylized: Tensor, strength: float = 1.0, *, keep_colo
 
 def luma(pixels: Tensor) -> Tensor:
     """Y of BT.601: (..., 3, H, W) to (..., 1, H, W)."""
-    weights = pixels.new_tensor(LUMA_WEIGHTS).reshape(3, 1, 1)
-    return (pixels * weights).sum(dim=-3, keepdim=True)
+    red, green, blue = pixels.split(1, dim=-3)
+    return torch.add(red * LUMA_WEIGHTS[0], green, alpha=LUMA_WEIGHTS[1]).add_(blue, alpha=LUMA_WEIGHTS[2])
 
 
 def with_colors_of(content: Tensor, stylized: Tensor) -> Tensor:

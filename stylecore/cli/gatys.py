@@ -9,7 +9,7 @@ from typing import Any
 
 from stylecore.cli.stylize import load_options
 from stylecore.errors import StylecoreError
-from stylecore.flags import add_flags, read_flags
+from stylecore.flags import add_flags, flag_of, read_flags
 from stylecore.gatys.config import DEFAULTS, GatysConfig
 
 MAX_SIDE = 512
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="picture to write (.png .jpg .webp .tif)")
     for layers in ("content_layers", "style_layers"):
         parser.add_argument(
-            f"--{layers.replace('_', '-')}",
+            flag_of(layers),
             nargs="+",
             metavar="LAYER[=WEIGHT]",
             default=list(getattr(DEFAULTS, layers)),

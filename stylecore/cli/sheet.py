@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from stylecore.cli.stylize import add_blend_arguments, add_brush_arguments, add_engine_arguments, load_options
+from stylecore.cli.stylize import add_painting_arguments, load_options
 from stylecore.errors import StylecoreError
 from stylecore.sheet import compose
 
@@ -15,9 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", type=int, default=None, help="pictures in a row; a balanced sheet by default")
     parser.add_argument("--max-side", type=int, default=512, help="longest side of each picture in pixels")
     parser.add_argument("--max-pixels", type=int, default=None, help="refuse a photo of more pixels than this")
-    add_blend_arguments(parser)
-    add_brush_arguments(parser)
-    add_engine_arguments(parser)
+    add_painting_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from stylecore.errors import StylecoreError
 from stylecore.files import FORMAT_OF_SUFFIX, PHOTO_SUFFIXES
+from stylecore.flags import flag_of
 from stylecore.inference.brush import BRUSH, DETAIL
 
 STANDARD = "-"
@@ -43,29 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
-    add_blend_arguments(parser)
-    add_brush_arguments(parser)
-    add_size_arguments(parser)
-    add_engine_arguments(parser)
+    parser.add_argument("--max-side", type=int, default=None, help="reduce the longest side to this many pixels")
+    parser.add_argument("--max-pixels", type=int, default=None, help="refuse photos of more pixels than this")
+    add_painting_arguments(parser)
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
-    parser.add_argument(
-        "--runtime",
-        default="auto",
-        metavar="NAME",
-        help="torch; openvino, the same but for rounding, faster on CPUs; openvino-int8, even faster, for styles "
-        "with a quantized network; the fastest one by default",
-    )
-
-
-def add_blend_arguments(parser: argparse.ArgumentParser) -> None:
+def add_painting_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a style is applied; `video` and `sheet` have the same flags."""
     parser.add_argument("--strength", type=float, default=1.0, help="0 is the photo, 1 the full style")
     parser.add_argument("--keep-colors", action="store_true", help="keep the photo's colors, take the style's strokes")
-
-
-def add_brush_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--brush",
         type=float,
@@ -78,20 +65,23 @@ def add_brush_arguments(parser: argparse.ArgumentParser) -> None:
         default=DETAIL,
         help="how much of a large photo's fine detail is added over the strokes, 0 to 1",
     )
-
-
-def add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-side", type=int, default=None, help="reduce the longest side to this many pixels")
-    parser.add_argument("--max-pixels", type=int, default=None, help="refuse photos of more pixels than this")
+    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        metavar="NAME",
+        help="torch; openvino, the same but for rounding, faster on CPUs; openvino-int8, even faster, for styles "
+        "with a quantized network; the fastest one by default",
+    )
 
 
 def load_options(options: argparse.Namespace) -> dict[str, Any]:
     """The size flags as arguments of `load_picture`, which has the defaults."""
-    for flag in ("max_side", "max_pixels"):
-        value = getattr(options, flag)
-        if value is not None and value < 1:
-            raise StylecoreError(f"--{flag.replace('_', '-')} is {value}, and must be at least 1.")
-    return {flag: value for flag in ("max_side", "max_pixels") if (value := getattr(options, flag)) is not None}
+    given = {name: value for name in ("max_side", "max_pixels") if (value := getattr(options, name)) is not None}
+    for name, value in given.items():
+        if value < 1:
+            raise StylecoreError(f"{flag_of(name)} is {value}, and must be at least 1.")
+    return given
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylecore.cli.stylize import add_blend_arguments, add_brush_arguments, add_engine_arguments
+from stylecore.cli.stylize import add_painting_arguments
 from stylecore.flags import add_flags, read_flags
 from stylecore.video.config import FilmSettings, seconds
 
@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="begin", metavar="TIME", help="begin there: seconds, or minutes as in 1:02.5")
     parser.add_argument("--to", dest="end", metavar="TIME", help="end there, counted from the film's start")
     add_flags(parser, FilmSettings())
-    add_blend_arguments(parser)
-    add_brush_arguments(parser)
-    add_engine_arguments(parser)
+    add_painting_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

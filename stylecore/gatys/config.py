@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import setting
@@ -16,15 +16,6 @@ KeepColors = Literal["none", "luminance", "match"]
 
 SMALLEST_COARSE_SIDE = 160
 """Pixels. A smaller first scale loses too much content: at 128 a face does not come back."""
-
-
-CHOICES = {
-    "loss_normalization": get_args(LossNormalization),
-    "start": get_args(Start),
-    "optimizer": get_args(Optimizer),
-    "keep_colors": get_args(KeepColors),
-}
-"""The allowed values of text settings."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +91,10 @@ class GatysConfig:
     )
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise StylecoreError(f"{name} {getattr(self, name)!r} is unknown; choose from {', '.join(allowed)}.")
+        for name, hint in get_type_hints(GatysConfig).items():
+            value, allowed = getattr(self, name), get_args(hint)
+            if get_origin(hint) is Literal and value not in allowed:
+                raise StylecoreError(f"{name} {value!r} is unknown; choose from {', '.join(allowed)}.")
         for name in ("content_weight", "style_weight", "total_variation_weight"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise StylecoreError(f"{name} is {getattr(self, name)}; give a number that is not negative.")

@@ -1,5 +1,6 @@
 """The memory of the optimization of Gatys et al. (2016), estimated before it starts."""
 
+from bisect import bisect_right
 from pathlib import Path
 
 import torch
@@ -85,14 +86,11 @@ def check_memory(height: int, width: int, config: GatysConfig, vgg: VGG) -> None
 def largest_side(height: int, width: int, available: int, config: GatysConfig, vgg: VGG) -> int:
     """The longest side in pixels at which a picture of this aspect needs at most `available` bytes; 0 if none."""
     longest = max(height, width)
-    fits, too_large = 0, longest
-    while too_large - fits > 1:
-        side = (fits + too_large) // 2
-        if estimate_memory(height * side // longest, width * side // longest, config, vgg) <= available:
-            fits = side
-        else:
-            too_large = side
-    return fits
+
+    def needed(side: int) -> int:
+        return estimate_memory(height * side // longest, width * side // longest, config, vgg)
+
+    return bisect_right(range(1, longest), available, key=needed)
 
 
 def available_memory(device: torch.device) -> int | None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylecore.gatys.config import GatysConfig, LossNormalization, layer_weights
+from stylecore.gatys.config import GatysConfig, Layers, LossNormalization, layer_weights
 from stylecore.losses import (
     content_factor,
     content_loss,
@@ -159,11 +159,11 @@ def activation_unit(preprocessing: Preprocessing) -> float:
     return 255 * sum(preprocessing.std) / 3 / preprocessing.scale
 
 
-def _counting(layers: object, weight: float) -> dict[str, float]:
+def _counting(layers: Layers, weight: float) -> dict[str, float]:
     """The layers with a positive weight: no VGG layer is computed for a weight of 0."""
     if weight == 0:
         return {}
-    return {name: share for name, share in layer_weights(layers).items() if share > 0}  # type: ignore[arg-type]
+    return {name: share for name, share in layer_weights(layers).items() if share > 0}
 
 
 def _by_name(names: list[str], values: list[float]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from stylecore.color import match_color, with_colors_of
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import GatysConfig, layer_weights, scale_sizes, scale_steps, style_size
 from stylecore.gatys.memory import check_memory, estimate_memory
-from stylecore.gatys.objective import Objective, build_objective
+from stylecore.gatys.objective import build_objective
 from stylecore.gatys.optimizer import Descent
 from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
@@ -147,10 +147,10 @@ def _run(
 ) -> Generator[GatysStep, None, None]:
     began = perf_counter()
     border = config.border
-    canvas = _extended(content, border)
+    canvas = functional.pad(content, [border] * 4, mode="reflect")
     sizes = scale_sizes(canvas.shape[-2], canvas.shape[-1], config)
     steps_at = scale_steps(len(sizes), config.steps)
-    work_at = [steps * height * width for steps, (height, width) in zip(steps_at, sizes, strict=True)]
+    work_at = [steps * math.prod(size) for steps, size in zip(steps_at, sizes, strict=True)]
 
     def finish(pixels: Tensor) -> Tensor:
         height, width = content.shape[-2:]
@@ -161,12 +161,14 @@ def _run(
         return picture[0].cpu().clone()
 
     if start is not None:
-        start = _extended(resize(start, (content.shape[-2], content.shape[-1])), border)
+        start = resize(start, (content.shape[-2], content.shape[-1]))
+        start = functional.pad(start, [border] * 4, mode="reflect")
     pixels = _start_picture(canvas, styles, sizes[0], config, start)
     step, work_done, first_step_began = 0, 0, math.nan
-    for scale, (height, width) in enumerate(sizes):
-        objective = _objective_at((height, width), canvas, styles, blend, vgg, config)
-        descent = Descent(resize(pixels, (height, width)), objective, config)
+    for scale, size in enumerate(sizes):
+        brushes = [resize(style, style_size((style.shape[-2], style.shape[-1]), size, config)) for style in styles]
+        objective = build_objective(resize(canvas, size), brushes, blend, vgg, config)
+        descent = Descent(resize(pixels, size), objective, config)
         if not descent.is_finite():
             message = "the loss of the start picture is not a finite number; use smaller weights."
             raise GatysDiverged(message, finish(pixels))
@@ -187,8 +189,8 @@ def _run(
                 )
             pixels = descent.pixels
             step += 1
-            work_done += height * width
-            work_left -= height * width
+            work_done += math.prod(size)
+            work_left -= math.prod(size)
             now = perf_counter()
             elapsed = now - began
             out_of_time = elapsed + (now - step_began) > deadline
@@ -208,13 +210,6 @@ def _run(
                 break
 
 
-def _objective_at(
-    size: tuple[int, int], content: Tensor, styles: list[Tensor], blend: list[float], vgg: VGG, config: GatysConfig
-) -> Objective:
-    brushes = [resize(style, style_size((style.shape[-2], style.shape[-1]), size, config)) for style in styles]
-    return build_objective(resize(content, size), brushes, blend, vgg, config)
-
-
 def _start_picture(
     content: Tensor, styles: list[Tensor], size: tuple[int, int], config: GatysConfig, start: Tensor | None
 ) -> Tensor:
@@ -227,10 +222,6 @@ def _start_picture(
     # On the CPU, so that a seed gives the same picture on every device.
     noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(config.seed))
     return (0.5 + NOISE_DEVIATION * noise).clamp_(0, 1).to(content.device)
-
-
-def _extended(picture: Tensor, border: int) -> Tensor:
-    return functional.pad(picture, [border] * 4, mode="reflect") if border else picture
 
 
 def _cover(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,7 +14,6 @@ from stylecore.errors import StylecoreError
 from stylecore.importers.foreign import (
     RGB_255,
     ForeignNetwork,
-    Origin,
     checked_blocks,
     float_tensor,
     layer_names,
@@ -24,11 +23,11 @@ from stylecore.importers.foreign import (
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.preprocessing import Preprocessing
 
-ORIGIN = Origin(
-    "network trained with Logan Engstrom's fast-style-transfer",
-    "Copyright (c) 2016 Logan Engstrom; free for research use, as long as proper attribution is given and this "
-    "notice is retained; other uses need the author's permission",
-)
+ORIGIN = {
+    "credit": "network trained with Logan Engstrom's fast-style-transfer",
+    "license": "Copyright (c) 2016 Logan Engstrom; free for research use, as long as proper attribution is given and "
+    "this notice is retained; other uses need the author's permission",
+}
 RGB_255_CENTERED = Preprocessing("RGB", 255.0, (127.5, 127.5, 127.5), (1.0, 1.0, 1.0))
 
 

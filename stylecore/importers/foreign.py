@@ -23,20 +23,12 @@ RGB_255 = Preprocessing("RGB", 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Credit and license of a project's networks, for their style cards."""
-
-    credit: str
-    license: str
-
-
-@dataclass(frozen=True)
 class ForeignNetwork:
-    """The content of a file: the network's form, and its tensors with our names."""
+    """The content of a file: the network's form, its tensors with our names, and its `credit` and `license`."""
 
     config: TransformNetConfig
     state: dict[str, Tensor]
-    origin: Origin
+    origin: dict[str, str]
 
 
 def layer_names(residual_blocks: int, upsampling: str) -> list[str]:

@@ -4,12 +4,9 @@ Nothing in a file is executed.
 """
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.importers.engstrom import read_manifest, read_npz, read_tensorflow
@@ -19,6 +16,7 @@ from stylecore.importers.state_dicts import read_state_dict
 from stylecore.importers.torch7 import looks_like_torch7
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
+from stylecore.tensors import first_mismatch
 
 TENSORFLOW_TABLE_END = bytes.fromhex("57fb808b247547db")
 """The last 8 bytes of a TensorFlow checkpoint (version 1) or of its index (version 2)."""
@@ -43,11 +41,13 @@ def import_style(path: str | Path, name: str, **card_fields: Any) -> StyleModel:
     source = Path(path)
     found = _reader(source)(source)
     stated = {key: value for key, value in card_fields.items() if value}
-    card = StyleCard(
-        name=name, network=found.config, **{"credit": found.origin.credit, "license": found.origin.license} | stated
-    )
+    card = StyleCard(name=name, network=found.config, **found.origin | stated)
     network = TransformNet(found.config)
-    network.load_state_dict(_checked(source, network.state_dict(), found.state))
+    # Batch normalization counts its training batches; evaluation does not use the number.
+    shapes = {name: each.shape for name, each in network.state_dict().items() if not name.endswith("batches_tracked")}
+    if problem := first_mismatch(found.state, shapes):
+        refuse(source, f"its network is not Johnson's: {problem}")
+    network.load_state_dict(found.state, strict=False)
     return StyleModel(network, card)
 
 
@@ -88,21 +88,3 @@ def _reader(source: Path) -> Callable[[Path], ForeignNetwork]:  # noqa: RET503 (
     if source.suffix == ".safetensors":
         why = "a .safetensors file is a style already, which needs no import, or has none of the known formats"
     refuse(source, why)
-
-
-def _checked(source: Path, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state as float32, with exactly the tensors that the network needs."""
-    # Batch normalization counts its training batches; evaluation does not use the number.
-    counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
-    for name in (expected.keys() - counters.keys()) ^ state.keys():
-        refuse(source, f"its network is not Johnson's: {name} is {'missing' if name in expected else 'not expected'}")
-    for name, tensor in state.items():
-        if tensor.shape != expected[name].shape:
-            refuse(
-                source,
-                f"its network is not Johnson's: {name} has shape {tuple(tensor.shape)} instead of "
-                f"{tuple(expected[name].shape)}",
-            )
-        if not torch.isfinite(tensor).all():
-            refuse(source, f"the weights of {name} are not finite numbers")
-    return counters | {name: tensor.to(torch.float32).contiguous() for name, tensor in state.items()}

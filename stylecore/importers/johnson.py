@@ -1,20 +1,23 @@
 """Johnson's fast-neural-style: the network in a .t7 file of Torch7."""
 
 from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from stylecore.importers.foreign import ForeignNetwork, Origin, checked_blocks, float_tensor, refuse, width_of
+from stylecore.importers.foreign import ForeignNetwork, checked_blocks, float_tensor, refuse, width_of
 from stylecore.importers.torch7 import Torch7Object, read_torch7
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
 
-ORIGIN = Origin(
-    "network trained with Justin Johnson's fast-neural-style",
-    "free for personal or research use; commercial use needs the author's permission",
-)
+ORIGIN = {
+    "credit": "network trained with Justin Johnson's fast-neural-style",
+    "license": "free for personal or research use; commercial use needs the author's permission",
+}
+DEEPEST = 3
+"""Depth of the containers of layers: the network is at 0, the branch of a residual block at 3."""
 
 
 def read_johnson(source: Path) -> ForeignNetwork:
@@ -32,35 +35,35 @@ def read_johnson(source: Path) -> ForeignNetwork:
 
 
 class _JohnsonReader:
-    """Reads the modules of the Lua network in the order of the paper's table and collects their tensors."""
+    """Reads the layers of the Lua network in the order of the paper's table and collects their tensors."""
 
     def __init__(self, source: Path, model: Torch7Object) -> None:
         self.source = source
-        self.modules = self._modules(model)
+        self.layers = deque(self._leaves(model))
         self.state: dict[str, Tensor] = {}
         self.normalizations: set[tuple[str, float]] = set()
 
     def network(self, values: Preprocessing) -> ForeignNetwork:
-        start = self._take(self.modules, "SpatialReflectionPadding")
+        start = self._take("SpatialReflectionPadding")
         for index, kernel_size in enumerate((9, 3, 3)):
-            self._convolution(self.modules, f"encoder.{index}", kernel_size, stride=min(index, 1) + 1)
-            self._take(self.modules, "ReLU")
+            self._convolution(f"encoder.{index}", kernel_size, stride=min(index, 1) + 1)
+            self._take("ReLU")
         residual_blocks = 0
-        while self._next(self.modules) == "Sequential":
-            self._residual_block(self.modules.popleft(), f"residual_blocks.{residual_blocks}")
+        while self._next() in ("SpatialConvolution", "SpatialConvolutionMM"):
+            self._residual_block(f"residual_blocks.{residual_blocks}")
             residual_blocks += 1
-        nearest = self._next(self.modules) == "SpatialUpSamplingNearest"
+        nearest = self._next() == "SpatialUpSamplingNearest"
         for index in range(2):
             if nearest:
                 self._nearest(f"decoder.{index}")
             else:
-                self._transposed(f"decoder.{index}.layer")
-            self._take(self.modules, "ReLU")
-        self._convolution(self.modules, "decoder.2", 9, normalize=False)
-        self._take(self.modules, "Tanh")
-        tanh_scale = self._number(self._take(self.modules, "MulConstant"), "constant_scalar")
-        while self.modules:
-            self._take(self.modules, "TotalVariation")  # it only adds a gradient while training
+                self._convolution(f"decoder.{index}.layer", 3, stride=2, transposed=True)
+            self._take("ReLU")
+        self._convolution("decoder.2", 9, normalize=False)
+        self._take("Tanh")
+        tanh_scale = self._number(self._take("MulConstant"), "constant_scalar")
+        while self.layers:
+            self._take("TotalVariation")  # it only adds a gradient while training
         if len(self.normalizations) != 1:
             refuse(self.source, "its layers are normalized in different ways")
         normalization, epsilon = self.normalizations.pop()
@@ -77,64 +80,49 @@ class _JohnsonReader:
             input_values=values,
             output_values=values,
         )
-        if any(self._number(start, side) != config.border for side in ("pad_l", "pad_r", "pad_t", "pad_b")):
-            refuse(self.source, f"its reflection padding is not {config.border} pixels, 8 for each residual block")
+        self._check(start, {f"pad_{side}": config.border for side in "lrtb"})
         return ForeignNetwork(config, self.state, ORIGIN)
 
-    def _residual_block(self, block: Torch7Object, name: str) -> None:
-        parts = self._modules(block)
-        branches = self._modules(self._take(parts, "ConcatTable"))
-        self._take(parts, "CAddTable")
-        layers = self._modules(self._take(branches, "Sequential"))
-        shortcut = self._take(branches, "ShaveImage")
-        if self._number(shortcut, "size") != 2:
-            refuse(self.source, "the shortcut of a residual block is not cropped by 2")
-        self._convolution(layers, f"{name}.first", 3, padding=0)
-        self._take(layers, "ReLU")
-        self._convolution(layers, f"{name}.second", 3, padding=0)
-        if parts or branches or layers:
-            refuse(self.source, "a residual block has more layers than two convolutions")
+    def _residual_block(self, name: str) -> None:
+        self._convolution(f"{name}.first", 3, padding=0)
+        self._take("ReLU")
+        self._convolution(f"{name}.second", 3, padding=0)
+        self._check(self._take("ShaveImage"), {"size": 2})  # the shortcut
+        self._take("CAddTable")
 
     def _nearest(self, name: str) -> None:
-        upsampling = self._take(self.modules, "SpatialUpSamplingNearest")
-        if self._number(upsampling, "scale_factor") != 2:
-            refuse(self.source, "an upsampling layer does not double the size")
+        self._check(self._take("SpatialUpSamplingNearest"), {"scale_factor": 2})
         # Johnson normalizes after the upsampling; it only repeats values, so normalization before it is the same.
-        self._normalization(self.modules, f"{name}.before.0")
-        self._take(self.modules, "ReLU")
-        self._convolution(self.modules, f"{name}.layer.1", 3)
+        self._normalization(f"{name}.before.0")
+        self._take("ReLU")
+        self._convolution(f"{name}.layer.1", 3)
 
     def _convolution(
         self,
-        modules: deque[Torch7Object],
         name: str,
         kernel_size: int,
         stride: int = 1,
         padding: int | None = None,
+        *,
         normalize: bool = True,
+        transposed: bool = False,
     ) -> None:
-        module = self._take(modules, "SpatialConvolution", "SpatialConvolutionMM")
-        padding = kernel_size // 2 if padding is None else padding
-        self._expect_form(module, kernel_size, stride, padding)
+        kinds = ("SpatialFullConvolution",) if transposed else ("SpatialConvolution", "SpatialConvolutionMM")
+        module = self._take(*kinds)
+        form = {"k": kernel_size, "d": stride, "pad": kernel_size // 2 if padding is None else padding}
+        if transposed:
+            form["adj"] = 1  # exactly twice the size
+        self._check(module, {f"{field}{side}": value for field, value in form.items() for side in "WH"})
         weight = self._array(module, "weight")
         if weight.ndim == 2:  # SpatialConvolutionMM's matrix: (out, in * height * width)
             weight = weight.reshape(weight.shape[0], -1, kernel_size, kernel_size)
         self.state[f"{name}.convolution.weight"] = weight
         self.state[f"{name}.convolution.bias"] = self._array(module, "bias")
         if normalize:
-            self._normalization(modules, f"{name}.normalization")
+            self._normalization(f"{name}.normalization")
 
-    def _transposed(self, name: str) -> None:
-        module = self._take(self.modules, "SpatialFullConvolution")
-        self._expect_form(module, kernel_size=3, stride=2, padding=1)
-        if any(self._number(module, field) != 1 for field in ("adjW", "adjH")):
-            refuse(self.source, "a transposed convolution does not double the size")
-        self.state[f"{name}.convolution.weight"] = self._array(module, "weight")
-        self.state[f"{name}.convolution.bias"] = self._array(module, "bias")
-        self._normalization(self.modules, f"{name}.normalization")
-
-    def _normalization(self, modules: deque[Torch7Object], name: str) -> None:
-        module = self._take(modules, "InstanceNormalization", "SpatialBatchNormalization")
+    def _normalization(self, name: str) -> None:
+        module = self._take("InstanceNormalization", "SpatialBatchNormalization")
         kind, epsilon = _short(module), self._number(module, "eps")
         self.normalizations.add((kind, epsilon))
         self.state[f"{name}.weight"] = self._array(module, "weight")
@@ -147,33 +135,36 @@ class _JohnsonReader:
                 variance = self._array(module, "running_std").pow(-2) - epsilon
             self.state[f"{name}.running_var"] = variance
 
-    def _expect_form(self, module: Torch7Object, kernel_size: int, stride: int, padding: int) -> None:
-        wanted = {"kW": kernel_size, "kH": kernel_size, "dW": stride, "dH": stride, "padW": padding, "padH": padding}
+    def _take(self, *kinds: str) -> Torch7Object:
+        if self._next() not in kinds:
+            found = self._next() or "nothing more"
+            refuse(self.source, f"its network is not Johnson's: {found} where {kinds[0]} belongs")
+        return self.layers.popleft()
+
+    def _next(self) -> str | None:
+        return _short(self.layers[0]) if self.layers else None
+
+    def _leaves(self, module: Torch7Object, depth: int = 0) -> Iterator[Torch7Object]:
+        """The layers in a module, in the order of the forward pass; the branches of a table one after the other."""
+        if depth and _short(module) not in ("Sequential", "ConcatTable"):
+            yield module
+            return
+        table = module.fields.get("modules")
+        if not isinstance(table, dict):
+            refuse(self.source, f"a {_short(module)} holds no modules")
+        for index in range(1, len(table) + 1):
+            inner = table.get(float(index))
+            if not isinstance(inner, Torch7Object) or depth > DEEPEST:  # deeper when it holds itself
+                refuse(self.source, f"the modules of a {_short(module)} are not a list of layers")
+            yield from self._leaves(inner, depth + 1)
+
+    def _check(self, module: Torch7Object, wanted: Mapping[str, float]) -> None:
         for field, value in wanted.items():
-            if self._number(module, field) != value:
+            if (number := self._number(module, field)) != value:
                 refuse(
                     self.source,
-                    f"its network is not Johnson's: {field} of a {_short(module)} is "
-                    f"{self._number(module, field):g} instead of {value}",
+                    f"its network is not Johnson's: {field} of a {_short(module)} is {number:g} instead of {value:g}",
                 )
-
-    def _take(self, modules: deque[Torch7Object], *classes: str) -> Torch7Object:
-        if self._next(modules) not in classes:
-            found = self._next(modules) or "nothing more"
-            refuse(self.source, f"its network is not Johnson's: {found} where {classes[0]} belongs")
-        return modules.popleft()
-
-    def _next(self, modules: deque[Torch7Object]) -> str | None:
-        return _short(modules[0]) if modules else None
-
-    def _modules(self, container: Torch7Object) -> deque[Torch7Object]:
-        table = container.fields.get("modules")
-        if not isinstance(table, dict):
-            refuse(self.source, f"a {_short(container)} holds no modules")
-        modules = [table.get(float(index)) for index in range(1, len(table) + 1)]
-        if not all(isinstance(module, Torch7Object) for module in modules):
-            refuse(self.source, f"the modules of a {_short(container)} are not a list of layers")
-        return deque(module for module in modules if isinstance(module, Torch7Object))
 
     def _number(self, module: Torch7Object, field: str) -> float:
         value = module.fields.get(field)

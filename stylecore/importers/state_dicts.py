@@ -1,5 +1,6 @@
 """A file of PyTorch with the state dict of a known implementation."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,9 +8,33 @@ import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.importers.foreign import FORMATS, ForeignNetwork, refuse
-from stylecore.importers.mina import read_mina
-from stylecore.importers.pytorch_examples import read_pytorch_examples
+from stylecore.importers.foreign import (
+    FORMATS,
+    RGB_255,
+    ForeignNetwork,
+    checked_blocks,
+    layer_names,
+    refuse,
+    renamed,
+    width_of,
+)
+from stylecore.johnson.transform_net import TransformNetConfig
+from stylecore.preprocessing import IMAGENET, Preprocessing
+
+BGR_255 = Preprocessing("BGR", 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+PYTORCH_EXAMPLES = {
+    "credit": "network trained with fast_neural_style of pytorch/examples",
+    "license": "BSD-3-Clause (the published networks)",
+}
+GORDIC = {
+    "credit": "network trained with Aleksa Gordić's pytorch-neural-style-transfer-johnson",
+    "license": "MIT (the published networks)",
+}
+MINA = {
+    "credit": "network trained with Rusty Mina's fast-neural-style-pytorch",
+    "license": "Copyright (c) 2018 Rusty Mina; free for academic or research use, as long as proper attribution is "
+    "given and this notice is retained",
+}
 
 
 def read_state_dict(source: Path) -> ForeignNetwork:  # noqa: RET503 (refuse never returns)
@@ -30,7 +55,65 @@ def read_state_dict(source: Path) -> ForeignNetwork:  # noqa: RET503 (refuse nev
     # torch.nn.DataParallel adds the prefix "module.".
     weights = {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
     if "conv1.conv2d.weight" in weights:
-        return read_pytorch_examples(source, weights)
+        return _pytorch_examples(source, weights)
     if "ConvBlock.0.conv_layer.weight" in weights:
-        return read_mina(source, weights)
+        return _mina(source, weights)
     refuse(source, "its state dict is of another network")
+
+
+def _pytorch_examples(source: Path, weights: dict[str, Tensor]) -> ForeignNetwork:
+    """Read networks of pytorch/examples, and Gordić's, with other names of the last convolutions and other values."""
+    # Before PyTorch 0.4 instance normalization saved statistics that it never used.
+    weights = {name: tensor for name, tensor in weights.items() if not re.search(r"in\d+\.running_(mean|var)$", name)}
+    gordic = "up3.conv2d.weight" in weights
+    residual_blocks = checked_blocks(
+        source, len([name for name in weights if re.fullmatch(r"res\d+\.in1\.weight", name)])
+    )
+    upsampling = ("up1.conv2d.conv2d", "up2.conv2d.conv2d") if gordic else ("deconv1.conv2d", "deconv2.conv2d")
+    convolutions = [
+        *(f"conv{index}.conv2d" for index in (1, 2, 3)),
+        *(f"res{block}.conv{part}.conv2d" for block in range(1, residual_blocks + 1) for part in (1, 2)),
+        *upsampling,
+        "up3.conv2d" if gordic else "deconv3.conv2d",
+    ]
+    normalizations = [
+        *(f"in{index}" for index in (1, 2, 3)),
+        *(f"res{block}.in{part}" for block in range(1, residual_blocks + 1) for part in (1, 2)),
+        *("in4", "in5"),
+    ]
+    values = IMAGENET if gordic else RGB_255
+    config = TransformNetConfig(
+        residual_blocks=residual_blocks,
+        width=width_of(source, weights["conv1.conv2d.weight"]),
+        input_values=values,
+        output_values=values,
+    )
+    state = renamed(weights, layer_names(residual_blocks, "nearest"), convolutions, normalizations)
+    return ForeignNetwork(config, state, GORDIC if gordic else PYTORCH_EXAMPLES)
+
+
+def _mina(source: Path, weights: dict[str, Tensor]) -> ForeignNetwork:
+    """Read Rusty Mina's network. The variant with a tanh has the same tensors; it is read as the usual, linear one."""
+    blocks = [name for name in weights if re.fullmatch(r"ResidualBlock\.\d+\.conv1\.conv_layer\.weight", name)]
+    residual_blocks = checked_blocks(source, len(blocks))
+    places = [
+        *(f"ConvBlock.{index}" for index in (0, 2, 4)),
+        *(f"ResidualBlock.{block}.conv{part}" for block in range(residual_blocks) for part in (1, 2)),
+        *(f"DeconvBlock.{index}" for index in (0, 2, 4)),
+    ]
+    convolutions = [f"{place}.conv_layer" for place in places]
+    convolutions[-3:-1] = [f"{place}.conv_transpose" for place in places[-3:-1]]
+    batch = any(name.endswith("num_batches_tracked") for name in weights)
+    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")}
+    config = TransformNetConfig(
+        residual_blocks=residual_blocks,
+        width=width_of(source, weights["ConvBlock.0.conv_layer.weight"]),
+        normalization="batch" if batch else "instance",
+        upsampling="transposed",
+        input_values=BGR_255,
+        output_values=BGR_255,
+    )
+    normalizations = [f"{place}.norm_layer" for place in places[:-1]]
+    return ForeignNetwork(
+        config, renamed(weights, layer_names(residual_blocks, "transposed"), convolutions, normalizations), MINA
+    )

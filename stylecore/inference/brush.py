@@ -4,11 +4,10 @@ The strokes of a network have a fixed size in pixels: on a photo of 24 megapixel
 is reduced, painted and enlarged. The fine detail that this loses is added from the photo.
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylecore.color import LUMA_WEIGHTS
+from stylecore.color import luma
 from stylecore.errors import StylecoreError
 
 BRUSH = 1.0
@@ -53,15 +52,9 @@ def lay_detail(painted: Tensor, reduced: Tensor, photo: Tensor, detail: float) -
     if min(photo.shape[-2:]) < min(painted.shape[-2:]):
         detail = 0.0  # the picture was painted larger than the photo: no detail is lost
     size = (photo.shape[-2], photo.shape[-1])
-    coarse = painted - detail * _luminance(reduced) if detail else painted
+    coarse = painted - detail * luma(reduced) if detail else painted
     mode = "lanczos" if coarse.device.type == "cpu" else "bicubic"
     enlarged = functional.interpolate(coarse, size=size, mode=mode, antialias=True)
     if detail:
-        enlarged += detail * _luminance(photo)
+        enlarged += detail * luma(photo)
     return enlarged.clamp_(0, 1)
-
-
-def _luminance(pixels: Tensor) -> Tensor:
-    """(N, 1, H, W)."""
-    red, green, blue = LUMA_WEIGHTS
-    return torch.add(pixels[:, :1] * red, pixels[:, 1:2], alpha=green).add_(pixels[:, 2:], alpha=blue)

@@ -127,16 +127,14 @@ class Engine:
         Raises:
             StylecoreError: when the shape is different, or brush or detail is out of its range.
         """
-        _check_shape(pixels)
+        photo = _as_batch(pixels)
         if not 0 <= detail <= 1:  # false for NaN too
             raise StylecoreError(f"the detail is {detail:g}, and must be between 0 and 1.")
-        size = painted_size(pixels.shape[-2], pixels.shape[-1], self.card.painted_side, brush)
-        if size == tuple(pixels.shape[-2:]):
+        size = painted_size(photo.shape[-2], photo.shape[-1], self.card.painted_side, brush)
+        if size == tuple(photo.shape[-2:]):
             return self.paint(pixels, progress)
-        photo = (pixels if pixels.ndim == 4 else pixels.unsqueeze(0)).to(torch.float32)
         reduced = resize(photo, size)
-        stylized = lay_detail(self.paint(reduced, progress), reduced.cpu(), photo.cpu(), detail)
-        return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+        return lay_detail(self.paint(reduced, progress), reduced.cpu(), photo.cpu(), detail).reshape(pixels.shape)
 
     # Not inference_mode: its results could not take part in a later gradient.
     @torch.no_grad()
@@ -148,17 +146,15 @@ class Engine:
         Args:
             noise: (1, 1, H, W), for networks with input noise, instead of that of all pictures (`unit_noise`).
         """
-        _check_shape(pixels)
-        height, width = pixels.shape[-2:]
-        batch = (pixels if pixels.ndim == 4 else pixels.unsqueeze(0)).to(torch.float32)
-        batch = add_noise(batch, self.config.input_noise, noise=noise)
+        batch = add_noise(_as_batch(pixels), self.config.input_noise, noise=noise)
+        height, width = batch.shape[-2:]
         if height * width > LARGEST_WHOLE and min(height, width) >= SMALLEST_SIDE_IN_TILES:
             if pixels.ndim == 3:
                 return self._paint_by_tiles(batch[0], progress)
             return torch.stack([self._paint_by_tiles(picture, progress) for picture in batch])
         extended, begin = frame(batch.to(self.device), self.config)
         stylized = self._stylize(extended, slice(begin, begin + height), slice(begin, begin + width))
-        return stylized if pixels.ndim == 4 else stylized.squeeze(0)
+        return stylized.reshape(pixels.shape)
 
     def _paint_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
         held = hold_statistics(self.network, pixels)
@@ -176,9 +172,11 @@ class Engine:
             self._stylize.release_memory()
 
 
-def _check_shape(pixels: Tensor) -> None:
+def _as_batch(pixels: Tensor) -> Tensor:
+    """(3, H, W) or (N, 3, H, W) as (N, 3, H, W) float32."""
     if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3 or pixels.numel() == 0:
         raise StylecoreError(f"a picture is a tensor of shape (3, H, W) or (N, 3, H, W), not {tuple(pixels.shape)}.")
+    return (pixels if pixels.ndim == 4 else pixels[None]).to(torch.float32)
 
 
 def choose_runtime(
@@ -236,13 +234,18 @@ def frame(pixels: Tensor, config: TransformNetConfig) -> tuple[Tensor, int]:
     Returns:
         The network's input, and the row and column at which the picture begins in its output with `crop_of`.
     """
-    height, width = pixels.shape[-2:]
     border = border_of(config)
-    extended = extend(pixels, border, border + -width % ALIGNMENT, border, border + -height % ALIGNMENT)
-    if config.padding == "reflect-start":
-        # The network reflects and crops by itself; it only needs enough pixels to reflect.
-        extended = _at_least(extended, config.border + 1)
+    # With the paper's padding the network reflects by itself, and needs more pixels than it reflects.
+    least = config.border + 1 if config.padding == "reflect-start" else 0
+    right, bottom = (_after(side, border, least) for side in (pixels.shape[-1], pixels.shape[-2]))
+    extended = extend(pixels, border, right, border, bottom)
     return extended, border - ALIGNMENT * crop_of(config)
+
+
+def _after(side: int, border: int, least: int) -> int:
+    """The border behind a side: with both borders it has at least `least` pixels, a multiple of the alignment."""
+    whole = max(border + side + border, least)
+    return whole + -whole % ALIGNMENT - side - border
 
 
 def border_of(config: TransformNetConfig) -> int:
@@ -281,28 +284,12 @@ def extend(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tens
 
 
 def _reflect(pixels: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
-    """`functional.pad` by reflection; on the CPU with one thread.
+    """`functional.pad` by reflection; on the CPU by NumPy, with one thread.
 
     PyTorch uses all its threads for such a copy. If the system runs them on one core, the first one waits for the
     others: 8 ms, measured, for half a millisecond of work. OpenVINO has its own threads.
     """
     if pixels.device.type != "cpu":
         return functional.pad(pixels, (left, right, top, bottom), mode="reflect")
-    values = pixels.detach().numpy()
-    height, width = values.shape[-2:]
-    rows, columns = slice(top, top + height), slice(left, left + width)
-    extended = np.empty((*values.shape[:-2], top + height + bottom, left + width + right), values.dtype)
-    extended[..., rows, columns] = values
-    extended[..., rows, : columns.start] = np.flip(values[..., 1 : 1 + left], -1)
-    extended[..., rows, columns.stop :] = np.flip(values[..., width - 1 - right : width - 1], -1)
-    extended[..., : rows.start, :] = np.flip(extended[..., top + 1 : 2 * top + 1, :], -2)
-    extended[..., rows.stop :, :] = np.flip(extended[..., rows.stop - 1 - bottom : rows.stop - 1, :], -2)
-    return torch.from_numpy(extended)
-
-
-def _at_least(pixels: Tensor, side: int) -> Tensor:
-    """Extend to the right and below until both sides have at least `side` pixels, in multiples of the alignment."""
-    height, width = pixels.shape[-2:]
-    right, bottom = max(0, side - width), max(0, side - height)
-    right, bottom = right + -(width + right) % ALIGNMENT, bottom + -(height + bottom) % ALIGNMENT
-    return extend(pixels, 0, right, 0, bottom) if right or bottom else pixels
+    widths = ((0, 0), (0, 0), (top, bottom), (left, right))
+    return torch.from_numpy(np.pad(pixels.detach().numpy(), widths, mode="reflect"))

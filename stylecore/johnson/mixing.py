@@ -5,12 +5,9 @@ two networks of which one was fine-tuned from the other. Dumoulin et al. (2017) 
 of their normalizations, which are all that their styles do not share. The networks published here began with one
 another, so their weights correspond, and the means of them paint.
 
-Other ways were looked at for The Starry Night with The Great Wave, Mosaic with The Scream, and Composition VII with
-Water Lilies, in equal shares. The mean of the two pictures looks like a double exposure: two layers of strokes, each
-half transparent, in colors grayer than both. The mean of the coarse colors with the strokes of whichever picture has
-the stronger ones looks like pieces of two paintings. One result painted by the other network has only the second
-style, and less of the photo. The network of mean weights paints one layer of strokes, with shapes and full colors
-between the two. It is also as fast as each of them, and paints films and large photos like any other.
+Such a network paints one layer of strokes, with shapes and full colors between the styles, as fast as each of them.
+The mean of two painted pictures looks like a double exposure, and a style applied to the result of another loses the
+first.
 """
 
 import dataclasses

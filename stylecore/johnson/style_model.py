@@ -9,14 +9,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.files import replaced_whole
 from stylecore.johnson.quantization import Quantization, read_quantization, sidecar_of, write_quantization
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.preprocessing import Preprocessing
+from stylecore.tensors import first_mismatch, read_tensors, write_tensors
 
 FORMAT = "1"
 FORMAT_KEY = "stylecore.format"
@@ -186,16 +184,12 @@ class StyleModel:
             name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
         }
-        broken = _first_not_finite(tensors)
-        if broken is not None:
-            raise StylecoreError(f"{target} was not written: the weights of {broken} are not finite numbers.")
+        if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+            raise StylecoreError(f"{target} was not written: the weights of {broken[0]} are not finite numbers.")
         header = {FORMAT_KEY: FORMAT, CARD_KEY: self.card.to_json()}
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replaced_whole(target) as temporary:
-                save_file(tensors, temporary, metadata=header)
-                temporary.chmod(0o644)  # save_file makes it readable only for its owner
-                sidecar_of(target).unlink(missing_ok=True)  # of an older file
+            write_tensors(target, tensors, header)
+            sidecar_of(target).unlink(missing_ok=True)  # of an older file
             if self.quantization is not None:
                 write_quantization(self.quantization, sidecar_of(target))
         except (OSError, SafetensorError) as error:
@@ -213,24 +207,12 @@ class StyleModel:
         card = read_card(path)
         network = TransformNet(card.network)
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors, _ = read_tensors(path)
         except (OSError, SafetensorError) as error:
             raise StylecoreError(f"{path} is damaged: {_reason(error)}.") from error
-        expected = network.state_dict()
-        wrong = sorted(
-            name
-            for name in expected.keys() | tensors.keys()
-            if name not in expected or name not in tensors or tensors[name].shape != expected[name].shape
-        )
-        if wrong:
-            raise StylecoreError(
-                f"{path} does not hold the network that its card describes: {len(wrong)} tensors differ, "
-                f"the first is {wrong[0]}."
-            )
-        tensors = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
-        if _first_not_finite(tensors) is not None:
-            raise StylecoreError(f"{path} holds weights that are not numbers; train or download it again.")
+        shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        if problem := first_mismatch(tensors, shapes):
+            raise StylecoreError(f"{path} does not hold the network that its card describes: {problem}.")
         network.load_state_dict(tensors)
         return cls(network, card, _quantization_beside(Path(path), network))
 
@@ -277,10 +259,6 @@ def _quantization_beside(path: Path, network: TransformNet) -> Quantization | No
     except StylecoreError as error:
         _log.warning("%s", error)
         return None
-
-
-def _first_not_finite(tensors: dict[str, Tensor]) -> str | None:
-    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
 
 
 def _reason(error: Exception) -> str:

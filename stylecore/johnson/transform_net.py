@@ -11,7 +11,7 @@ One class has two well-known forms:
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -83,10 +83,10 @@ class TransformNetConfig:
         if not 0 <= self.input_noise <= 1:
             raise StylecoreError(f"the input noise of a transformation network is 0 to 1, not {self.input_noise}.")
         for field, allowed in (
-            ("normalization", ("instance", "batch")),
-            ("padding", ("reflect", "reflect-start", "same")),
-            ("upsampling", ("nearest", "transposed")),
-            ("output", ("linear", "tanh")),
+            ("normalization", get_args(NormalizationLayer)),
+            ("padding", get_args(Padding)),
+            ("upsampling", get_args(Upsampling)),
+            ("output", get_args(Output)),
         ):
             if getattr(self, field) not in allowed:
                 raise StylecoreError(

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 # Date, artist and camera are kept. Everything else is removed: orientation and pixel sizes would be wrong for the
-# result, the thumbnail would show the old picture, and maker notes have serial numbers.
+# result, the thumbnail would show the old picture, maker notes have serial numbers, and the place is private.
 KEPT_TAGS = (
     ExifTags.Base.DateTime,
     ExifTags.Base.Artist,
@@ -100,8 +100,8 @@ def read_exif(image: Image.Image) -> Image.Exif:
     return exif
 
 
-def kept_exif(exif: Image.Exif, *, location: bool) -> bytes | None:
-    """The date, artist, copyright and camera of `exif`, and with `location` the GPS position; None if empty."""
+def kept_exif(exif: Image.Exif) -> bytes | None:
+    """The date, artist, copyright and camera of `exif`; None if there are none."""
     kept = Image.Exif()
     for tag in KEPT_TAGS:
         if tag in exif:
@@ -109,8 +109,6 @@ def kept_exif(exif: Image.Exif, *, location: bool) -> bytes | None:
     photo = exif.get_ifd(ExifTags.IFD.Exif)
     if kept_photo := {tag: photo[tag] for tag in KEPT_PHOTO_TAGS if tag in photo}:
         kept[ExifTags.IFD.Exif] = kept_photo
-    if location and (gps := exif.get_ifd(ExifTags.IFD.GPSInfo)):
-        kept[ExifTags.IFD.GPSInfo] = dict(gps)
     return _with_bytes_for_text(kept).tobytes() if len(kept) else None
 
 

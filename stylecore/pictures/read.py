@@ -19,24 +19,7 @@ from torch.nn import functional
 from stylecore.errors import StylecoreError
 from stylecore.pictures.heif import HEAD_BYTES, HEIF, heif_is_readable, is_heif, open_heif
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
-from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image
-
-__all__ = [
-    "DEFAULT_MAX_PIXELS",
-    "Format",
-    "Picture",
-    "encode_picture",
-    "fit",
-    "load_picture",
-    "output_format",
-    "picture_from_image",
-    "read_settings",
-    "read_size",
-    "readable_formats",
-    "resize",
-    "save_picture",
-    "to_image",
-]
+from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image  # noqa: F401
 
 DEFAULT_MAX_PIXELS = 100_000_000
 """Default limit of width times height for decoding: 1.2 GB as a tensor."""
@@ -91,7 +74,6 @@ def load_picture(
     *,
     max_side: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-    keep_location: bool = False,
 ) -> Picture:
     """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000, PPM, and HEIC where pillow-heif
     is installed; recognized by its content.
@@ -104,15 +86,12 @@ def load_picture(
         max_side: The longest side of the result; larger pictures are reduced by `fit` after decoding.
         max_pixels: Refuse files with more pixels. They are counted in the header, before anything is decoded, and
             `max_side` makes no difference: the whole file must be decoded.
-        keep_location: Keep the GPS position in `exif`.
 
     Raises:
         StylecoreError: The file is missing, unreadable, no picture, broken, cut short, or too large.
     """
     with _opened(source) as (image, name):
-        return picture_from_image(
-            image, max_side=max_side, max_pixels=max_pixels, keep_location=keep_location, name=name
-        )
+        return picture_from_image(image, max_side=max_side, max_pixels=max_pixels, name=name)
 
 
 def picture_from_image(
@@ -120,7 +99,6 @@ def picture_from_image(
     *,
     max_side: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-    keep_location: bool = False,
     name: str = "the picture",
 ) -> Picture:
     """The same for an image that Pillow has opened, decoded or not.
@@ -133,7 +111,7 @@ def picture_from_image(
         StylecoreError: Too many pixels, or samples without a known range. A broken file raises Pillow's errors.
     """
     _check_size(image, max_pixels, name)
-    rgb, opacity, exif, notices = _decode(image, name, keep_location)
+    rgb, opacity, exif, notices = _decode(image, name)
     pixels = _tensor(rgb)
     alpha = None
     if opacity is not None:
@@ -162,7 +140,7 @@ def load_reduced(source: str | Path | BinaryIO, shortest_side: Callable[[tuple[i
         _check_size(image, DEFAULT_MAX_PIXELS, name)
         reduction = max(1, min(image.size) // max(1, shortest_side(image.size)))
         image.draft("RGB", (image.width // reduction, image.height // reduction))
-        rgb, opacity, _, _ = _decode(image, name, keep_location=False)
+        rgb, opacity, _, _ = _decode(image, name)
     if opacity is None:
         return rgb
     return Image.composite(rgb, Image.new("RGB", rgb.size, "white"), opacity)
@@ -301,9 +279,7 @@ def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
 # --- samples ---
 
 
-def _decode(
-    image: Image.Image, name: str, keep_location: bool
-) -> tuple[Image.Image, Image.Image | None, bytes | None, list[str]]:
+def _decode(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None, bytes | None, list[str]]:
     """sRGB pixels and opacity (None when every pixel is opaque), both upright; what is kept of EXIF; notices."""
     notices = []
     frames = getattr(image, "n_frames", 1)
@@ -316,7 +292,7 @@ def _decode(
     try:
         found = read_exif(image)
         orientation = found.get(ExifTags.Base.Orientation, 1)
-        exif = kept_exif(found, location=keep_location)
+        exif = kept_exif(found)
     except Exception:  # EXIF written by a thousand programs: a picture is not refused for its metadata
         notices.append("its EXIF data is broken and was left out")
     profile = image.info.get("icc_profile")

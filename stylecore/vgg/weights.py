@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.files import default_cache, file_sha256, replaced_whole
+from stylecore.files import default_cache, file_sha256
 from stylecore.preprocessing import Preprocessing
+from stylecore.tensors import read_tensors, write_tensors
 from stylecore.vgg.formats import Features, check_complete, read_features
 from stylecore.vgg.network import VGG, Configuration, Pooling
 
@@ -236,7 +236,6 @@ def _cache_file(name: Name, source_sha256: str, cache: Path) -> Path:
 
 
 def _write(weights: VGGWeights, name: Name, path: Path) -> None:
-    """Write a temporary file and rename it, so that several processes can write at the same time."""
     header = {
         FORMAT_KEY: FORMAT,
         "name": name,
@@ -245,10 +244,7 @@ def _write(weights: VGGWeights, name: Name, path: Path) -> None:
         "preprocessing": json.dumps(asdict(weights.features.preprocessing)),
         "tensors_sha256": _tensors_sha256(weights.features.tensors),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_whole(path) as temporary:
-        save_file(weights.features.tensors, temporary, metadata=header)
-        temporary.chmod(0o644)  # save_file makes it readable only for its owner
+    write_tensors(path, weights.features.tensors, header)
 
 
 def _canonical(path: Path, name: Name) -> VGGWeights | None:
@@ -258,12 +254,10 @@ def _canonical(path: Path, name: Name) -> VGGWeights | None:
         StylecoreError: when its content does not match its header.
     """
     try:
-        with safe_open(path, framework="pt") as opened:
-            header = opened.metadata() or {}
-            if FORMAT_KEY not in header:
-                return None
-            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+        tensors, header = read_tensors(path)
     except (OSError, SafetensorError):
+        return None
+    if FORMAT_KEY not in header:
         return None
     if header[FORMAT_KEY] != FORMAT:
         raise StylecoreError(

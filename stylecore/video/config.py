@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from stylecore.errors import StylecoreError
-from stylecore.flags import setting
+from stylecore.flags import flag_of, setting
 from stylecore.inference.brush import BRUSH, DETAIL
 
 
@@ -41,7 +41,7 @@ class FilmSettings:
         for name in ("every", "max_side", "max_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise StylecoreError(f"--{name.replace('_', '-')} is {value}, and must be at least 1.")
+                raise StylecoreError(f"{flag_of(name)} is {value}, and must be at least 1.")
         if not 0.001 <= self.rate <= 1000:
             raise StylecoreError(f"--rate is {self.rate:g}, and must be 0.001 to 1000 frames a second.")
         begin, end = self.begin or 0.0, math.inf if self.end is None else self.end

@@ -119,20 +119,20 @@ def _squared(flow: Array) -> Array:
 
 def carry(values: Array, back: Array, *, cubic: bool = False) -> Array:
     """The values (H, W) or (H, W, C) of the earlier frame, where they are in the present one."""
-    height, width = back.shape[:2]
-    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-    return cv2.remap(
-        values,
-        back[..., 0] + columns,
-        back[..., 1] + rows[:, None],
-        cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    x, y = _places(back)
+    interpolation = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    return cv2.remap(values, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 def inside(back: Array) -> Array:
     """(H, W) of 0 and 1: where the flow leads to a point of the earlier frame."""
     height, width = back.shape[:2]
-    x = back[..., 0] + np.arange(width, dtype=np.float32)
-    y = back[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    x, y = _places(back)
     return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(np.float32)
+
+
+def _places(back: Array) -> tuple[Array, Array]:
+    """(H, W) each: the column and the row in the earlier frame to which the flow leads."""
+    height, width = back.shape[:2]
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    return back[..., 0] + columns, back[..., 1] + rows[:, None]

@@ -117,9 +117,8 @@ def to_tensor(pixels: Pixels) -> torch.Tensor:
 def to_pixels(picture: torch.Tensor) -> Pixels:
     """(3, H, W) in [0, 1] to (H, W, 3) of bytes, each rounded to the nearest."""
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-    return np.asarray(
-        cv2.convertScaleAbs(pixels, alpha=255), np.uint8
-    )  # one pass on one thread, where PyTorch takes four on all
+    # One pass on one thread, where PyTorch takes four on all.
+    return np.asarray(cv2.convertScaleAbs(pixels, alpha=255), np.uint8)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

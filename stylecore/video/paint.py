@@ -19,9 +19,9 @@ from stylecore.video.calm import CalmParts, FilmBlend, FilmNoise, is_cut
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import Motion, MotionMeter
 from stylecore.video.folder import FolderReader, to_pixels, to_tensor
-from stylecore.video.frames import Frame, Item, Pixels, Sound
+from stylecore.video.frames import Frame, Item, Sound
 from stylecore.video.read import FilmReader, open_file
-from stylecore.video.threads import Behind, ahead, at_once
+from stylecore.video.threads import ahead, at_once, behind
 from stylecore.video.write import Writer, check_target, open_target
 
 WAITING = 4
@@ -103,25 +103,25 @@ def paint_film(
         facts = film.facts
         small = painted_size(facts.height, facts.width, engine.card.painted_side, settings.brush)
         parts = CalmParts.of(settings.calm)
-        blend = FilmBlend(parts)
+        calm = FilmBlend(parts)
         count = cuts = 0
         stopped = False
         with (
             open_target(target, facts) as writer,
-            ahead(_prepared(film.items(small), engine, parts), WAITING) as items,
-            Behind[_Painted | Sound](lambda item: _write(writer, item), WAITING) as written,
+            closing(ahead(_prepared(film.items(small), engine, parts), WAITING)) as items,
+            behind(partial(_write, writer, settings), WAITING) as write,
             closing(at_once(partial(_paint, engine), items, engine.streams)) as painted,
         ):
             for each in painted:
                 if isinstance(each, Sound):
-                    written.put(each)
+                    write(each)
                     continue
                 if stop is not None and stop.is_set():
                     stopped = True
                     break
-                item, picture = each
-                cuts += item.motion is not None and is_cut(item.motion)
-                written.put(_Painted(item.frame, blend.next(picture, item.motion), settings))
+                frame, motion, picture = each
+                cuts += motion is not None and is_cut(motion)
+                write((frame, calm.next(picture, motion)))
                 count += 1
                 if progress:
                     progress(Progress(count, facts.frames, time.perf_counter() - began))
@@ -132,32 +132,8 @@ def paint_film(
     return PaintedFilm(count, cuts, seconds, facts.width, facts.height, stopped, notices)
 
 
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A frame with its motion since the one before, if a part of calm needs it, and with its noise."""
-
-    frame: Frame
-    motion: Motion | None
-    noise: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Painted:
-    """A frame, and what was painted of it: (3, h, w), enlarged and blended by the thread that writes."""
-
-    frame: Frame
-    picture: Tensor
-    settings: FilmSettings
-
-    def finished(self) -> Pixels:
-        frame, settings, picture = self.frame, self.settings, self.picture
-        if frame.pixels is not frame.small:
-            photo = to_tensor(frame.pixels)
-            picture = lay_detail(picture[None], to_tensor(frame.small)[None], photo[None], settings.detail)[0]
-        if settings.strength < 1 or settings.keep_colors:
-            content = to_tensor(frame.pixels)
-            picture = blend(content, picture, settings.strength, keep_colors=settings.keep_colors)
-        return to_pixels(picture)
+_Prepared = tuple[Frame, Motion | None, Tensor | None]
+"""A frame with its motion since the one before, if a part of calm needs it, and with its noise."""
 
 
 def _prepared(items: Iterator[Item], engine: Engine, parts: CalmParts) -> Iterator[_Prepared | Sound]:
@@ -167,20 +143,28 @@ def _prepared(items: Iterator[Item], engine: Engine, parts: CalmParts) -> Iterat
             yield item
             continue
         motion = meter.measure(item.small) if parts.need_motion else None
-        yield _Prepared(item, motion, noise.next(item.small, motion))
+        yield item, motion, noise.next(item.small, motion)
 
 
-def _paint(engine: Engine, item: _Prepared | Sound) -> tuple[_Prepared, Tensor] | Sound:
+def _paint(engine: Engine, item: _Prepared | Sound) -> tuple[Frame, Motion | None, Tensor] | Sound:
     if isinstance(item, Sound):
         return item
-    return item, engine.paint(to_tensor(item.frame.small), noise=item.noise)
+    frame, motion, noise = item
+    return frame, motion, engine.paint(to_tensor(frame.small), noise=noise)
 
 
-def _write(writer: Writer, item: _Painted | Sound) -> None:
+def _write(writer: Writer, settings: FilmSettings, item: tuple[Frame, Tensor] | Sound) -> None:
+    """Write sound, or a frame with what was painted of it, (3, h, w), which is enlarged and blended first."""
     if isinstance(item, Sound):
         writer.write_sound(item)
-    else:
-        writer.write(item.finished(), item.frame.time, item.frame.duration)
+        return
+    frame, picture = item
+    if frame.pixels is not frame.small:
+        photo = to_tensor(frame.pixels)
+        picture = lay_detail(picture[None], to_tensor(frame.small)[None], photo[None], settings.detail)[0]
+    if settings.strength < 1 or settings.keep_colors:
+        picture = blend(to_tensor(frame.pixels), picture, settings.strength, keep_colors=settings.keep_colors)
+    writer.write(to_pixels(picture), frame.time, frame.duration)
 
 
 def _open(source: Path, settings: FilmSettings) -> AbstractContextManager[FilmReader | FolderReader]:

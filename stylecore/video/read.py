@@ -2,8 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,18 @@ class FilmReader:
 
     def __init__(self, container: Any, name: str, settings: FilmSettings) -> None:
         self._container = container
+        self._name = name
         self._settings = settings
         self._stream = _picture_track(container, name)
         self._converter = FrameConverter(name)
         self._start = Fraction(container.start_time or 0) * MICROSECOND + _exact(settings.begin or 0)
         self._sounds = {stream.index: track for track, stream in enumerate(container.streams.audio)}
         self._time_base: Fraction = self._stream.time_base
-        first = self._first_frame(name)
+        first = self._first_frame()
         self._turns = round(first.rotation / 90) % 4
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self._stored = _fitted(max(1, round(first.width * aspect)), first.height, settings.max_side)
-        self._check_size(name, *self._stored)  # square pixels may be many times as many
+        self._check_size(*self._stored)  # square pixels may be many times as many
         width, height = self._stored[:: -1 if self._turns % 2 else 1]
         self._rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
         length = self._length_to_paint()
@@ -122,27 +123,10 @@ class FilmReader:
         height, width = size[:: -1 if self._turns % 2 else 1]
         return np.ascontiguousarray(np.rot90(self._converter.convert(frame, width, height), self._turns))
 
-    def _first_frame(self, name: str) -> av.VideoFrame:
+    def _first_frame(self) -> av.VideoFrame:
         """The first frame, which tells what the header may not: rotation, size, transparency."""
         self._stream.thread_type = "AUTO"
-        self._check_size(name, self._stream.width, self._stream.height)
-        source = self._decoded_first(name)
-        self._check_size(name, source.width, source.height)
-        if source.colorspace == IPT or self._stream.codec_tag in DOLBY_VISION:
-            raise StylecoreError(
-                f"{name} has the colors of Dolby Vision, which are not known here; convert it to BT.709 first."
-            )
-        return source
-
-    def _check_size(self, name: str, width: int, height: int) -> None:
-        limit = self._settings.max_pixels
-        if width * height > limit:
-            raise StylecoreError(
-                f"{name} has frames of {width} x {height} pixels, more than the limit of {limit:,}; "
-                "reduce it with a video editor, or raise the limit with --max-pixels."
-            )
-
-    def _decoded_first(self, name: str) -> av.VideoFrame:
+        self._check_size(self._stream.width, self._stream.height)
         self._rewind()
         error: Exception | str = "it has none"
         for packet in self._container.demux(self._stream):
@@ -152,8 +136,24 @@ class FilmReader:
                 error = failure
                 continue
             if frames:
-                return frames[0]
-        raise StylecoreError(f"{name} cannot be painted: no frame can be decoded ({error}).")
+                break
+        else:
+            raise StylecoreError(f"{self._name} cannot be painted: no frame can be decoded ({error}).")
+        first = frames[0]
+        self._check_size(first.width, first.height)
+        if first.colorspace == IPT or self._stream.codec_tag in DOLBY_VISION:
+            raise StylecoreError(
+                f"{self._name} has the colors of Dolby Vision, which are not known here; convert it to BT.709 first."
+            )
+        return first
+
+    def _check_size(self, width: int, height: int) -> None:
+        limit = self._settings.max_pixels
+        if width * height > limit:
+            raise StylecoreError(
+                f"{self._name} has frames of {width} x {height} pixels, more than the limit of {limit:,}; "
+                "reduce it with a video editor, or raise the limit with --max-pixels."
+            )
 
     def _rewind(self) -> None:
         """To the last frame before the chosen part that can be decoded by itself."""
@@ -228,22 +228,19 @@ def open_file(path: Path, settings: FilmSettings) -> Iterator[FilmReader]:
     if path.stat().st_size == 0:
         raise StylecoreError(f"{name} is empty, so there is no film to paint.")
     options = {"format_whitelist": READABLE, "protocol_whitelist": "file"}
-    container = _decoded(name, lambda: av.open(name, options=options))
-    with container:
-        yield _decoded(name, lambda: FilmReader(container, name, settings))
-
-
-def _decoded(name: str, open_it: Callable[[], Any]) -> Any:
-    try:
-        return open_it()
-    except PermissionError:
-        raise StylecoreError(f"{name} cannot be read: permission denied.") from None
-    except av.error.EOFError:
-        raise StylecoreError(f"{name} cannot be painted: it ends before its first frame.") from None
-    except av.FFmpegError as error:
-        raise StylecoreError(
-            f"{name} cannot be read: it is broken, cut short, or no film ({', '.join(SUFFIXES)})."
-        ) from error
+    with ExitStack() as stack:
+        try:
+            container = stack.enter_context(av.open(name, options=options))
+            film = FilmReader(container, name, settings)
+        except PermissionError:
+            raise StylecoreError(f"{name} cannot be read: permission denied.") from None
+        except av.error.EOFError:
+            raise StylecoreError(f"{name} cannot be painted: it ends before its first frame.") from None
+        except av.FFmpegError as error:
+            raise StylecoreError(
+                f"{name} cannot be read: it is broken, cut short, or no film ({', '.join(SUFFIXES)})."
+            ) from error
+        yield film
 
 
 def _picture_track(container: Any, name: str) -> Any:

@@ -1,60 +1,24 @@
 """Work in threads beside the painting, with queues of limited length: memory does not grow with a film."""
 
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _END = object()
-_PATIENCE = 0.2
-"""Seconds between two looks whether the other side has ended."""
 
 
-@contextmanager
-def ahead(items: Iterator[Item], count: int) -> Iterator[Iterator[Item]]:
-    """The items, which a thread makes ahead of their use, `count` at most. The end of the block ends the thread."""
-    made: queue.Queue[object] = queue.Queue(count)
-    failure: list[BaseException] = []
-    ended = threading.Event()
-
-    def put(item: object) -> None:
-        while not ended.is_set():
-            try:
-                made.put(item, timeout=_PATIENCE)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in items:
-                put(item)
-                if ended.is_set():
-                    return
-        except BaseException as error:
-            failure.append(error)
-        finally:
-            put(_END)
-
-    def taken() -> Iterator[Item]:
-        while (item := made.get()) is not _END:
-            yield item  # type: ignore[misc]
-        if failure:
-            raise failure[0]
-
-    thread = threading.Thread(target=work, name="reads the film", daemon=True)
-    thread.start()
-    try:
-        yield taken()
-    finally:
-        ended.set()
-        thread.join()
+def ahead(items: Iterator[Item], count: int) -> Generator[Item, None, None]:
+    """The items, which a thread makes ahead of their use, `count` at most."""
+    with _pool(1, "reads the film") as pool:
+        coming: deque[Future[Any]] = deque(pool.submit(next, items, _END) for _ in range(count))
+        while (item := coming.popleft().result()) is not _END:
+            coming.append(pool.submit(next, items, _END))
+            yield item
 
 
 def at_once(work: Callable[[Item], Result], items: Iterator[Item], count: int) -> Generator[Result, None, None]:
@@ -63,51 +27,41 @@ def at_once(work: Callable[[Item], Result], items: Iterator[Item], count: int) -
     Three times as many are begun: with fewer, threads wait for the one that uses the results (a tenth of the time of a
     film).
     """
-    with ThreadPoolExecutor(count, "paints the film") as pool:
+    with _pool(count, "paints the film") as pool:
         begun: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                begun.append(pool.submit(work, item))
-                if len(begun) > 3 * count:
-                    yield begun.popleft().result()
-            while begun:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > 3 * count:
                 yield begun.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while begun:
+            yield begun.popleft().result()
 
 
-class Behind(Generic[Item]):
-    """Does work on items in a thread, `count` of them waiting at most. The end of a `with` waits for all of it.
+@contextmanager
+def behind(work: Callable[[Item], None], count: int) -> Iterator[Callable[[Item], None]]:
+    """A function that hands an item to a thread for the work; `count` items wait at most. The end waits for all.
 
     Raises:
-        What the work raised, at the next `put` or at the end.
+        What the work raised, at a later call or at the end.
     """
+    with _pool(1, "writes the film") as pool:
+        begun: deque[Future[None]] = deque()
 
-    def __init__(self, work: Callable[[Item], None], count: int) -> None:
-        self._work = work
-        self._waiting: queue.Queue[object] = queue.Queue(count)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="writes the film", daemon=True)
+        def put(item: Item) -> None:
+            begun.append(pool.submit(work, item))
+            if len(begun) > count:
+                begun.popleft().result()
 
-    def put(self, item: Item) -> None:
-        self._waiting.put(item)
-        if self._failure is not None:
-            raise self._failure
+        yield put
+        for each in begun:
+            each.result()
 
-    def __enter__(self) -> "Behind[Item]":
-        self._thread.start()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._waiting.put(_END)
-        self._thread.join()
-        if kind is None and self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        while (item := self._waiting.get()) is not _END:
-            if self._failure is None:  # after a failure the rest is thrown away, so that `put` never waits for ever
-                try:
-                    self._work(item)  # type: ignore[arg-type]
-                except BaseException as error:
-                    self._failure = error
+@contextmanager
+def _pool(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads; the end of the block waits for work that has begun, and drops what has not."""
+    pool = ThreadPoolExecutor(count, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

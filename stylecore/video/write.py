@@ -157,7 +157,6 @@ class _GifTrack:
         self._stream.codec_context.time_base = Fraction(1, 100)
         self._time_base = facts.time_base
         self._last: int | None = None
-        self._graph: Any = None
 
     def write(self, pixels: Pixels, time: int) -> None:
         hundredths = round(time * self._time_base * 100)
@@ -211,7 +210,6 @@ class _Converted:
         rate = 48000 if codec == "libopus" else stream.codec_context.sample_rate
         layout = "mono" if stream.codec_context.channels == 1 else "stereo"
         self._stream = container.add_stream(codec, rate=rate, layout=layout)
-        self._decoder = stream.codec_context
         self._resampler: Any = None
 
     def write(self, packet: Any) -> None:
@@ -251,24 +249,21 @@ def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
     Raises:
         StylecoreError: as `check_target`, or the film cannot be written.
     """
-    with ExitStack() as stack:
-        try:
+    try:
+        with ExitStack() as stack:
             if is_folder(target):
                 writer: Writer = FolderWriter(target)
             else:
                 temporary = stack.enter_context(replaced_whole(target))
                 writer = FileWriter(temporary, FORMATS[target.suffix.lower()], facts)
-        except av.FFmpegError as error:
-            raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
-        try:
-            yield writer
-            writer.finish()
-        except av.FFmpegError as error:
-            writer.discard()
-            raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
-        except BaseException:
-            writer.discard()
-            raise
+            try:
+                yield writer
+                writer.finish()
+            except BaseException:
+                writer.discard()
+                raise
+    except av.FFmpegError as error:
+        raise StylecoreError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
 def check_target(target: Path, source: Path) -> None:

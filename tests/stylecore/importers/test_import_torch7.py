@@ -48,6 +48,12 @@ def lua_list(name: str, *modules: Torch7Object) -> Torch7Object:
     return lua(name, modules=list(modules))
 
 
+def endless() -> Torch7Object:
+    module = lua_list("Sequential")
+    module.fields["modules"].append(module)
+    return module
+
+
 def sizes(into: int, out: int, kernel: int, stride: int, padding: int) -> dict[str, int]:
     planes = {"nInputPlane": into, "nOutputPlane": out}
     geometry = {"k": kernel, "d": stride, "pad": padding}
@@ -226,12 +232,13 @@ def test_johnson_with_the_values_of_resnet(tmp_path: Path) -> None:
     ("change", "why"),
     [
         (lambda modules: modules.pop(0), "SpatialConvolution where SpatialReflectionPadding belongs"),
-        (lambda modules: modules[0].fields.update(pad_l=40), "not 16 pixels"),
+        (lambda modules: modules[0].fields.update(pad_l=40), "pad_l of a SpatialReflectionPadding is 40"),
         (lambda modules: modules[4].fields.update(dW=1), "dW of a SpatialConvolution is 1 instead of 2"),
         (lambda modules: modules[4].fields.pop("weight"), "no tensor weight"),
         (lambda modules: modules[4].fields.update(weight=torch.zeros(8, 4, 3)), "has shape"),
         (lambda modules: modules[4].fields["bias"].fill_(math.nan), "not finite"),
         (lambda modules: modules[5].fields.update(eps=1e-3), "normalized in different ways"),
+        (lambda modules: modules.append(endless()), "not a list of layers"),
         (lambda modules: modules.append(lua("Dropout")), "Dropout where TotalVariation belongs"),
         (lambda modules: modules.__delitem__(slice(16, None)), "nothing more where"),
         (lambda modules: modules.__delitem__(slice(10, 12)), "0 residual blocks"),

@@ -278,14 +278,6 @@ def test_text_that_is_not_ascii_keeps_its_bytes(tmp_path: Path, suffix: str, enc
         assert image.getexif()[ExifTags.Base.Copyright].encode("latin-1") == text
 
 
-def test_the_location_is_kept_when_asked_for(tmp_path: Path) -> None:
-    Image.fromarray(UPRIGHT).save(tmp_path / "in.jpg", exif=full_exif())
-    picture = load_picture(tmp_path / "in.jpg", keep_location=True)
-    save_picture(picture.pixels, tmp_path / "out.jpg", exif=picture.exif, settings={"a": 1})
-    with Image.open(tmp_path / "out.jpg") as image:
-        assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (48.0, 31.0, 12.0)
-
-
 def test_no_exif_is_none(tmp_path: Path) -> None:
     Image.fromarray(UPRIGHT).save(tmp_path / "a.jpg", exif=exif_with(Orientation=3).tobytes())
     assert load_picture(tmp_path / "a.jpg").exif is None

@@ -1,0 +1,51 @@
+"""Tensors by name: their .safetensors files, and whether they are those of a network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stylecore.files import replaced_whole
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write a .safetensors file, completely or not at all; a missing folder is made.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_whole(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+        temporary.chmod(0o644)  # save_file makes it readable only for its owner
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a .safetensors file, and its header.
+
+    Raises:
+        OSError, SafetensorError: it cannot be read.
+    """
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def first_mismatch(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """A clause about the first tensor that is missing, not expected, not of its shape, or not finite; None if all fit.
+
+    Args:
+        shapes: of the tensors that are expected.
+    """
+    for name in [*shapes, *tensors]:
+        if name not in tensors:
+            return f"{name} is missing"
+        if name not in shapes:
+            return f"{name} is not expected"
+        if tensors[name].shape != shapes[name]:
+            return f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(shapes[name])}"
+        if not torch.isfinite(tensors[name]).all():
+            return f"the values of {name} are not finite numbers"
+    return None
