@@ -134,7 +134,7 @@ def run(options: argparse.Namespace) -> None:
     for candidate in candidates:
         groups.setdefault(json.dumps(candidate.model.card.objective), []).append(candidate)
     report: list[dict[str, Any]] = []
-    rows: list[tuple[str, judge.JudgedSize]] = []
+    rows: list[tuple[str, judge.Judgment]] = []
     for group in groups.values():
         evaluations = evaluate(
             [candidate.model for candidate in group],
@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> None:
             device=options.device,
         )
         for candidate, evaluation in zip(group, evaluations, strict=True):
-            judged: list[judge.JudgedSize] = []
+            judged: list[judge.Judgment] = []
             if options.judge_sizes:
                 judged = judge_network(
                     candidate.model, _read(photos), style, options.judge_sizes, options.device, options.whole
@@ -186,7 +186,7 @@ def judge_network(
     sizes: Sequence[int] = judge.SIZES,
     device: str | None = None,
     whole: bool = False,
-) -> list[judge.JudgedSize]:
+) -> list[judge.Judgment]:
     """Judge a network's pictures of these photos, painted as `Engine.stylize` does, with the card's `painted_side`.
 
     With `whole` the photos are painted at their own size. With no photo that is broad enough nothing is judged.
@@ -202,15 +202,14 @@ def judge_network(
 
 def judge_pictures(
     pictures: Sequence[Path], photos: dict[str, Path], style: Tensor, device: str | None = None
-) -> list[tuple[str, judge.JudgedSize]]:
+) -> list[tuple[str, judge.Judgment]]:
     """Judge picture files. Their content is judged if exactly one photo is given, from which they were made."""
     judging, found = _judge(style, device), []
     for path in pictures:
         pixels, photo = load_picture(path).pixels, None
         if len(photos) == 1:
             photo = resize(load_picture(*photos.values()).pixels, (pixels.shape[-2], pixels.shape[-1]))
-        judgment = judging.judge(pixels, photo)
-        found.append((path.name, judge.together(max(pixels.shape[-2:]), [judgment])))
+        found.append((path.name, judging.judge(pixels, photo)))
     return found
 
 
