@@ -1,11 +1,9 @@
 """Networks measured on photos that they were not trained on: losses, equivalent iterations of Gatys et al., time."""
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -204,13 +202,7 @@ def training_settings(card: StyleCard) -> TrainConfig:
             f"the card of {card.name} does not say which losses it was trained with, as for imported networks; "
             "only networks trained by training/train.py can be evaluated."
         )
-    known = {each.name for each in dataclasses.fields(TrainConfig)}
-    settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in {**EARLIER_DEFAULTS, **card.training}.items()
-        if name in known
-    }
-    return TrainConfig(**settings)
+    return TrainConfig.of_card({**EARLIER_DEFAULTS, **card.training})
 
 
 def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:
