@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -65,21 +66,8 @@ class Lesson:
     watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None]
 
 
-def write_checkpoint(
-    config: TrainConfig,
-    network: TransformNet,
-    iteration: int,
-    values: dict[str, float],
-    vgg_source: str,
-    git_commit: str,
-) -> None:
-    """Write the network as iterations-<iteration>.safetensors; its card keeps the losses among `values`.
-
-    `git_commit` is the commit of the running code, not of a later checkout.
-
-    Raises:
-        StylecoreError: when it cannot be written (disk full, folder read-only).
-    """
+def style_of(config: TrainConfig, network: TransformNet, iteration: int, **about: Any) -> StyleModel:
+    """A copy of the network with its present weights, on the CPU; `about` are more fields of its card."""
     card = StyleCard(
         name=config.name,
         title=config.title,
@@ -91,19 +79,12 @@ def write_checkpoint(
         training=config.for_card(),
         iterations=iteration,
         dataset=Path(config.photos).name or config.photos,
-        vgg=vgg_source,
-        losses={name: value for name, value in values.items() if name.startswith("loss/")},
-        git_commit=git_commit,
         painted_side=config.painted_side,
+        **about,
     )
-    StyleModel(copy_on_cpu(network), card).save(config.folder / f"iterations-{iteration}.safetensors")
-
-
-def copy_on_cpu(network: TransformNet) -> TransformNet:
-    """A copy of the network with its present weights, on the CPU."""
     copy = TransformNet(network.config)
     copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
-    return copy
+    return StyleModel(copy, card)
 
 
 def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: JournaledTracker) -> None:

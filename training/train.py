@@ -38,9 +38,10 @@ from training.checkpoints import (
     evaluate_checkpoints,
     preview_photos,
     register_checkpoints,
+    style_of,
     tracker_of,
-    write_checkpoint,
 )
+from training.command import STOPPED, Stopped
 from training.config import TrainConfig, find_file, parse_config
 from training.measures import output_statistics
 from training.objective import move, shift_at, style_targets, training_losses
@@ -51,10 +52,6 @@ from training.tracking import JournaledTracker, TrackingError
 from training.tracking.environment import environment_tags
 
 PRINT_EVERY = 100
-
-
-class Stopped(Exception):  # noqa: N818 (a request, not an error)
-    """The run was stopped by SIGTERM or Ctrl-C; its state has been saved."""
 
 
 class DivergedError(StylecoreError):
@@ -71,7 +68,7 @@ def main() -> int:
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":  # all of them stop
             print(f"train.py: {stopped}", file=sys.stderr)
-        return 143
+        return STOPPED
     return 0
 
 
@@ -229,7 +226,10 @@ def train(
                 if accelerator.is_main_process:
                     # In this order, a resumed run repeats what a kill between two of these steps left out.
                     if is_checkpoint:
-                        write_checkpoint(config, network, iteration, values, vgg_weights.source, git_commit)
+                        kept = {name: value for name, value in values.items() if name.startswith("loss/")}
+                        about = {"losses": kept, "vgg": vgg_weights.source, "git_commit": git_commit}
+                        file = config.folder / f"iterations-{iteration}.safetensors"
+                        style_of(config, network, iteration, **about).save(file)
                     if is_checkpoint and trial:
                         trial.evaluate(tracker, network, iteration)
                     save_state(config.folder, network, optimizer, progress)

@@ -20,21 +20,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stylecore.inference.engine import Engine
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet
 from stylecore.losses import StyleNormalization
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import Trial, copy_on_cpu, preview_files
+from training.checkpoints import preview_files
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config
-from training.judge import SIZES, Judge, judge_style, metrics
+from training.experiments.comparison import train_and_judge
+from training.judge import Judge
 from training.objective import pixel_objective, style_targets
-from training.registry.versions import log_preview
-from training.tracking import JournaledTracker
-from training.train import Stopped, train
 
 COMPARISON = "objectives"
 """Value of the tag `comparison`."""
@@ -90,26 +85,8 @@ def compare(recipe: TrainConfig) -> None:
     judge = Judge(painting, load_vgg("vgg19"))
     for number, variant in enumerate(variants(recipe), 1):
         config = balanced(variant, vgg16, painting, photos)
-        done = config.folder / "judged"
-        if done.exists():
-            continue
-        print(f"{number} of {len(variants(recipe))}: {config.run_name}, style weight {config.style_weight:.3g}")
-
-        def evaluate(
-            tracker: JournaledTracker, network: TransformNet, iteration: int, config: TrainConfig = config
-        ) -> None:
-            card = StyleCard(config.name, network=network.config, iterations=iteration, training=config.for_card())
-            engine = Engine(StyleModel(copy_on_cpu(network), card), "cpu" if config.cpu else None)
-            tracker.log(metrics(judge_style(engine.paint, photos.items(), judge, SIZES[:1])), iteration)
-            for name, photo in photos.items():
-                log_preview(tracker, name, engine.paint(fit(photo, config.preview_size)), iteration)
-
-        train(
-            config,
-            resume=True,
-            trial=Trial({"comparison": COMPARISON}, "python -m training.experiments.objectives", evaluate),
-        )
-        done.touch()
+        print(f"{number} of {len(variants(recipe))}: style weight {config.style_weight:.3g}")
+        train_and_judge(config, COMPARISON, judge, {})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,11 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="the YAML file to start from")
     options, more = parser.parse_known_args(arguments)
-    try:
-        return run_command(lambda given: compare(parse_config(["--recipe", str(given.recipe), *more])[0]), options)
-    except Stopped as stopped:
-        print(f"objectives: {stopped}", file=sys.stderr)
-        return 143
+    return run_command(lambda given: compare(parse_config(["--recipe", str(given.recipe), *more])[0]), options)
 
 
 if __name__ == "__main__":

@@ -35,12 +35,11 @@ from optuna.trial import TrialState
 from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags, read_flags
 from stylecore.inference.engine import Engine
-from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import EXPERIMENT, Trial, copy_on_cpu, preview_files
-from training.command import run_command
+from training.checkpoints import EXPERIMENT, Trial, preview_files, style_of
+from training.command import Stopped, run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
 from training.experiments.study import SweepConfig, open_study, plain_study_errors, retry, storage_address, wait_for
@@ -50,7 +49,7 @@ from training.tracking import JournaledTracker, TrackingError
 from training.tracking.delivery import log_params_and_tags
 from training.tracking.experiments import open_experiment
 from training.tracking.store import MlflowClient, connect, plain_errors
-from training.train import DivergedError, Stopped, train
+from training.train import DivergedError, train
 
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
@@ -162,8 +161,7 @@ class _Worker:
     def _evaluate(self, trial: optuna.Trial, tracker: JournaledTracker, network: TransformNet, iteration: int) -> None:
         """Evaluate the network of one rung by the recipe's objective."""
         recipe = self._recipe
-        card = StyleCard(recipe.name, network=network.config, iterations=iteration, training=recipe.for_card())
-        model = StyleModel(copy_on_cpu(network), card)
+        model = style_of(recipe, network, iteration)
         device = "cpu" if recipe.cpu else None
         sizes = [self._config.size]
         (evaluation,) = evaluate(
@@ -265,11 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     options, more = _parser().parse_known_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return run_command(lambda given: _run(given, more), options)
-    except Stopped as stopped:
-        print(f"sweep: {stopped}", file=sys.stderr)
-        return 143
+    return run_command(lambda given: _run(given, more), options)
 
 
 def _run(options: argparse.Namespace, more: Sequence[str]) -> None:
