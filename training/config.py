@@ -185,8 +185,9 @@ class TrainConfig:
     @classmethod
     def of_card(cls, settings: Mapping[str, Any]) -> "TrainConfig":
         """The settings that `for_card` wrote; those that are unknown here are left out."""
-        known = {each.name: settings[each.name] for each in dataclasses.fields(cls) if each.name in settings}
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in known.items()})
+        known = {each.name for each in dataclasses.fields(cls)}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
     def learning_rate_at(self, iteration: int, share: float = 0.0) -> float:
         """Adam's rate for optimizer step `iteration`, counted from 1; `share` of --minutes is over."""

@@ -65,16 +65,19 @@ def paint_ratios(
         The pictures, (3, H, W).
 
     Raises:
-        StylecoreError: when a ratio is not above 0, or as `stylecore.gatys.paint.paint`.
+        StylecoreError: as `stylecore.gatys.paint.paint`.
     """
-    configs = []
-    for ratio in ratios:
-        if not 0 < ratio < float("inf"):
-            raise StylecoreError(f"the ratio is {ratio:g}, and must be a number above 0.")
-        configs.append(dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio))
     return [
-        _paint_one(content, style, vgg, ratio, each, about, tracking)
-        for ratio, each in zip(ratios, configs, strict=True)
+        _paint_one(
+            content,
+            style,
+            vgg,
+            ratio,
+            dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio),
+            about,
+            tracking,
+        )
+        for ratio in ratios
     ]
 
 
@@ -99,6 +102,8 @@ def run(options: argparse.Namespace) -> None:
         raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
     output_format(options.output)
     ratios = list(dict.fromkeys(options.ratios))
+    if wrong := [ratio for ratio in ratios if not 0 < ratio < float("inf")]:
+        raise StylecoreError(f"the ratio is {wrong[0]:g}, and must be a number above 0.")
     content = load_picture(options.photo, max_side=options.max_side).pixels
     style = load_picture(options.style).pixels
     vgg = load_vgg("vgg19", weights=options.vgg_weights, pooling=options.pooling).to(choose_device(options.device))
