@@ -84,6 +84,7 @@ def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, 
         StylecoreError: when its database does not answer, or the study has other settings.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are still experimental
     storage = open_storage(config)
     name, settings = config.study or recipe.name, _settings(config, recipe)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=config.startup_trials)
@@ -148,21 +149,13 @@ def plain_study_errors(address: str) -> Iterator[None]:
 
 
 def _rdb_storage(address: str, connect_args: dict[str, Any], config: SweepConfig) -> RDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(
-            address,
-            engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
-            heartbeat_interval=config.heartbeat_seconds,
-            grace_period=MISSED_HEARTBEATS * config.heartbeat_seconds,
-            heartbeat_stale_trial_callback=retry(config),
-        )
-
-
-def retry(config: SweepConfig) -> RetryHeartbeatStaleTrialCallback:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RetryHeartbeatStaleTrialCallback(max_retry=config.retries)
+    return RDBStorage(
+        address,
+        engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
+        heartbeat_interval=config.heartbeat_seconds,
+        grace_period=MISSED_HEARTBEATS * config.heartbeat_seconds,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(config.retries),
+    )
 
 
 def _settings(config: SweepConfig, recipe: TrainConfig) -> dict[str, Any]:
