@@ -218,7 +218,10 @@ class Crops(Dataset[tuple[Tensor, tuple[str, ...]]]):
 
 
 class UnreadablePhotos:
-    """The unreadable photos of all processes: counted, and listed in the run's folder by the first process."""
+    """The unreadable photos of all processes: counted, and listed in the run's folder by the first process.
+
+    Each process adds to `names` what it could not read.
+    """
 
     def __init__(self, folder: Path, accelerator: Accelerator) -> None:
         self.file = folder / "unreadable_photos.txt"
@@ -229,10 +232,6 @@ class UnreadablePhotos:
             self.names.update(self.file.read_text(encoding="utf-8").splitlines())
             self._listed = len(self.names)
 
-    def add(self, names: Iterable[str]) -> None:
-        """Add photos that this process could not read."""
-        self.names.update(names)
-
     def count_all(self) -> int:
         """Gather the names of all processes, which all must call it; returns their number in the first process.
 
@@ -240,9 +239,6 @@ class UnreadablePhotos:
             StylecoreError: when the list cannot be written.
         """
         if self.accelerator.num_processes > 1:
-            news = torch.tensor(len(self.names) - self._listed, device=self.accelerator.device)
-            if not self.accelerator.reduce(news, "sum"):
-                return len(self.names)
             self.names.update(gather_object(sorted(self.names)))
         if self.accelerator.is_main_process and len(self.names) > self._listed:
             write_whole(self.file, "".join(f"{name}\n" for name in sorted(self.names)).encode())

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ if __package__ in (None, ""):  # run as a file, by `accelerate launch training/t
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
@@ -47,7 +47,7 @@ from training.measures import output_statistics
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
-from training.state import Clock, Progress, State, load_state, newest_state, read_state, save_state
+from training.state import Clock, Progress, State, load_state, newest_state, save_state
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking.environment import environment_tags
 
@@ -104,7 +104,8 @@ def train(
 
     network = initial_network(config).to(accelerator.device)
     network.to(memory_format=memory_format)
-    if teacher := load_teacher(config):
+    teacher = _trained_style(config.teacher).network.requires_grad_(False) if config.teacher else None
+    if teacher:
         teacher.to(accelerator.device).to(memory_format=memory_format)
     weights = [each for each in network.parameters() if each.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
@@ -162,12 +163,13 @@ def train(
             losses: dict[str, Tensor] = {}
             for backward_pass in range(1, config.gradient_accumulation + 1):
                 batch = next(stream)
-                unreadable.add(batch.unreadable)
+                unreadable.names.update(batch.unreadable)
                 side = config.crop // 2 if over < config.small_crops else config.crop
                 pixels = batch.pixels[..., :side, :side]
                 content = pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
-                with _synchronized(accelerator, trained, last):
+                # Processes exchange their gradients once per optimizer step, at its last backward pass.
+                with nullcontext() if last else accelerator.no_sync(trained):
                     # These depend only on the iteration: they are the same in all processes and after a resume.
                     given, shift = add_noise(content, config.input_noise, iteration), shift_at(iteration)
                     moved = None
@@ -280,13 +282,6 @@ def initial_network(config: TrainConfig) -> TransformNet:
     return network
 
 
-def load_teacher(config: TrainConfig) -> TransformNet | None:
-    """The frozen network of --teacher, or None."""
-    if not config.teacher:
-        return None
-    return _trained_style(config.teacher).network.eval().requires_grad_(False)
-
-
 def _trained_style(reference: str) -> StyleModel:
     """The style of a file or of a models:/ URI of the registry."""
     if reference.startswith("models:/"):
@@ -319,8 +314,8 @@ def _refuse_missing_compiler(accelerator: Accelerator) -> None:
 
 def _open_folder(config: TrainConfig, resume: bool) -> State | None:
     """The newest state in the run's folder, if the run is resumed; checks that the folder can be written."""
-    saved = newest_state(config.folder)
-    if not resume and (saved or any(config.folder.glob("iterations-*.safetensors"))):
+    state = newest_state(config.folder)
+    if not resume and (state or any(config.folder.glob("iterations-*.safetensors"))):
         raise StylecoreError(
             f"{config.folder} already holds a run; continue it by --resume auto, or choose another --run-name."
         )
@@ -332,7 +327,7 @@ def _open_folder(config: TrainConfig, resume: bool) -> State | None:
         raise StylecoreError(
             f"the run's folder {config.folder} cannot be written ({error.strerror}); choose another --output-dir."
         ) from error
-    return read_state(saved) if saved else None
+    return state
 
 
 def _registered(config: TrainConfig, tracker: JournaledTracker) -> str:
@@ -350,11 +345,6 @@ def _refuse_divergence(losses: dict[str, Tensor], gradient_norm: Tensor, iterati
             f"training diverged: {what} is no longer a number at iteration {iteration}. "
             "Earlier checkpoints and states are good; lower --learning-rate or --style-weight."
         )
-
-
-def _synchronized(accelerator: Accelerator, network: nn.Module, last: bool) -> AbstractContextManager[None]:
-    """Processes exchange their gradients once per optimizer step, at its last backward pass."""
-    return nullcontext() if last else accelerator.no_sync(network)
 
 
 def _of_first(accelerator: Accelerator, value: float) -> float:
