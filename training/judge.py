@@ -214,15 +214,9 @@ def grid_peak(pixels: Tensor, period: int) -> float:
         for column in range(-(period // 2) + 1, period // 2 + 1):
             if math.gcd(row, column, period) != 1:
                 continue
-            around = _around(power, row * height // period, column * width // period, SURROUNDINGS)
+            shift = (SURROUNDINGS - row * height // period, SURROUNDINGS - column * width // period)
+            around = power.roll(shift, (0, 1))[: 2 * SURROUNDINGS + 1, : 2 * SURROUNDINGS + 1]
             middle = slice(SURROUNDINGS - PEAK, SURROUNDINGS + PEAK + 1)
             peaks.append(float(around[middle, middle].mean() / around.median().clamp_min(1e-12)))
     # White noise has an exponential spectrum, whose median is ln 2 of its mean.
     return 10 * math.log10(max(max(peaks) * math.log(2), 1e-12))
-
-
-def _around(power: Tensor, row: int, column: int, radius: int) -> Tensor:
-    """(2 radius + 1, 2 radius + 1) of the spectrum, which is periodic."""
-    rows = torch.arange(row - radius, row + radius + 1) % power.shape[0]
-    columns = torch.arange(column - radius, column + radius + 1) % power.shape[1]
-    return power[rows[:, None], columns]

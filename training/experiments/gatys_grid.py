@@ -14,11 +14,12 @@ from pathlib import Path
 
 from PIL import ImageOps
 from torch import Tensor
+from tqdm import tqdm
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags, read_flags
 from stylecore.gatys.config import DEFAULTS
-from stylecore.gatys.paint import GatysConfig, GatysStep, paint
+from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import choose_device
 from stylecore.pictures.read import fit, load_picture, output_format, save_picture, to_image
 from stylecore.sheet import BACKGROUND, compose
@@ -67,18 +68,30 @@ def paint_ratios(
     Raises:
         StylecoreError: as `stylecore.gatys.paint.paint`.
     """
-    return [
-        _paint_one(
-            content,
-            style,
-            vgg,
-            ratio,
-            dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio),
-            about,
-            tracking,
-        )
-        for ratio in ratios
-    ]
+    grid = f"{about['photo']}-{about['style']}"
+    pictures = []
+    for ratio in ratios:
+        name = f"{grid}-{ratio:g}"
+        config = dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio)
+        steps = paint(content, style, vgg, config)
+        tracker = JournaledTracker.silent()
+        if tracking:
+            tracker = JournaledTracker(experiment=EXPERIMENT, run_name=name, tracking_uri=default_tracking_uri())
+            tracker.start()
+            tracker.store_init_configuration({**about, "ratio": ratio, **dataclasses.asdict(config)})
+            tracker.describe(
+                tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
+                note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
+                note_image=to_image(fit(style, STYLE_SIDE)),
+            )
+        with tracker.finishing():
+            log_preview(tracker, about["photo"], content, 0)
+            for step in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
+                losses = {f"loss/{term}": value for term, value in step.losses.items()}
+                tracker.log({**losses, "perf/seconds": step.elapsed}, step.step)
+            pictures.append(step.picture())  # there is at least one step
+            log_preview(tracker, about["photo"], pictures[-1], step.step)
+    return pictures
 
 
 def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures: Sequence[Tensor]) -> Tensor:
@@ -117,36 +130,6 @@ def run(options: argparse.Namespace) -> None:
     settings = {"command": "gatys_grid", **about, "ratios": ratios, **dataclasses.asdict(config)}
     save_picture(grid_sheet(content, style, ratios, pictures), options.output, settings=settings)
     print(f"{options.output}: {len(ratios)} ratios of content to style")
-
-
-def _paint_one(
-    content: Tensor, style: Tensor, vgg: VGG, ratio: float, config: GatysConfig, about: dict[str, str], tracking: bool
-) -> Tensor:
-    from tqdm import tqdm
-
-    grid = f"{about['photo']}-{about['style']}"
-    name = f"{grid}-{ratio:g}"
-    steps = paint(content, style, vgg, config)
-    tracker = JournaledTracker.silent()
-    if tracking:
-        tracker = JournaledTracker(experiment=EXPERIMENT, run_name=name, tracking_uri=default_tracking_uri())
-        tracker.start()
-        tracker.store_init_configuration({**about, "ratio": ratio, **dataclasses.asdict(config)})
-        tracker.describe(
-            tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
-            note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
-            note_image=to_image(fit(style, STYLE_SIDE)),
-        )
-    last: GatysStep | None = None
-    with tracker.finishing():
-        log_preview(tracker, about["photo"], content, 0)
-        for last in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
-            losses = {f"loss/{term}": value for term, value in last.losses.items()}
-            tracker.log({**losses, "perf/seconds": last.elapsed}, last.step)
-        assert last is not None  # paint yields at least one step
-        picture = last.picture()
-        log_preview(tracker, about["photo"], picture, last.step)
-    return picture
 
 
 def _parser() -> argparse.ArgumentParser:
