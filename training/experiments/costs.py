@@ -52,10 +52,14 @@ STYLE_PICTURE = "demo/assets/starry_night.jpg"
 class CostSettings:
     """What is measured; each field is a flag."""
 
+    style: str = setting("starry_night", ".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION")
+    photo: str = setting("", "cut to a square; a sample photo when left out")
     sizes: tuple[int, ...] = setting((256, 512, 1024), "sides of the squares to stylize, in pixels", least=1)
     gatys_sizes: tuple[int, ...] = setting((256, 512), "sides of the squares to paint, in pixels", least=32)
     gatys_steps: int = setting(20, "steps of each painting", least=1)
     repeats: int = setting(5, "measurements of each figure", least=1)
+    device: str | None = setting(None, "cpu, cuda, mps; the fastest there is when left out")
+    log: bool = setting(True, "log to the MLflow store")
 
 
 def measured(work: Callable[[], object], repeats: int) -> list[float]:
@@ -72,20 +76,26 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
-    return run_command(run, _parser().parse_args(arguments))
+    parser = argparse.ArgumentParser(
+        prog="python -m training.experiments.costs",
+        description="Measure the seconds of Gatys et al. and the milliseconds of a trained network on this machine.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add_flags(parser, CostSettings())
+    return run_command(run, parser.parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command; StylecoreError when it cannot be done."""
     settings = CostSettings(**read_flags(options, CostSettings))
     check_limits(settings)
-    model = find_candidate(options.style).model
-    photo_name, photo_file = next(iter(photo_files([options.photo] if options.photo else []).items()))
+    model = find_candidate(settings.style).model
+    photo_name, photo_file = next(iter(photo_files([settings.photo] if settings.photo else []).items()))
     photo = load_picture(photo_file).pixels
-    device = choose_device(options.device)
+    device = choose_device(settings.device)
     config = dataclasses.replace(DEFAULTS, steps=settings.gatys_steps)
     tracker = JournaledTracker.silent()
-    if options.log:
+    if settings.log:
         # Sampling the system takes time too.
         tracker = JournaledTracker(
             experiment=EXPERIMENT, run_name=RUN_NAME, tracking_uri=default_tracking_uri(), system_metrics=False
@@ -114,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
         return values
 
     with tracker.finishing():
-        engine = Engine(model, options.device)
+        engine = Engine(model, settings.device)
         for size in dict.fromkeys(settings.sizes):
             values = measure(f"{STYLIZE}{size}", partial(engine.paint, middle_square(photo, size)), 1000)
             print(f"stylizing {size} x {size}: {spread(values, 0)} ms", flush=True)
@@ -138,20 +148,6 @@ def _processor() -> str:
         if name := re.search(r"^model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE):
             return name[1]
     return platform.processor() or platform.machine()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.experiments.costs",
-        description="Measure the seconds of Gatys et al. and the milliseconds of a trained network on this machine.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--style", default="starry_night", help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION")
-    parser.add_argument("--photo", default=None, help="cut to a square; a sample photo when left out")
-    add_flags(parser, CostSettings())
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
-    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
-    return parser
 
 
 if __name__ == "__main__":

@@ -105,7 +105,26 @@ def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
-    return run_command(run, _parser().parse_args(arguments))
+    parser = argparse.ArgumentParser(
+        prog="python -m training.experiments.gatys_grid",
+        description="Paint one photo at several ratios of content to style, by the method of Gatys et al.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("photo", metavar="PHOTO", help="the content picture")
+    parser.add_argument("--style", required=True, metavar="PICTURE", help="the style picture")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="SHEET", help="picture to write (.png .jpg .webp .tif)"
+    )
+    parser.add_argument(
+        "--ratios", nargs="+", type=float, default=RATIOS, metavar="RATIO", help="alpha / beta, content to style"
+    )
+    parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of each picture in pixels")
+    add_flags(parser, SETTINGS, without=WEIGHTS)
+    parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
+    parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
+    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
+    return run_command(run, parser.parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -130,29 +149,6 @@ def run(options: argparse.Namespace) -> None:
     settings = {"command": "gatys_grid", **about, "ratios": ratios, **dataclasses.asdict(config)}
     save_picture(grid_sheet(content, style, ratios, pictures), options.output, settings=settings)
     print(f"{options.output}: {len(ratios)} ratios of content to style")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.experiments.gatys_grid",
-        description="Paint one photo at several ratios of content to style, by the method of Gatys et al.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("photo", metavar="PHOTO", help="the content picture")
-    parser.add_argument("--style", required=True, metavar="PICTURE", help="the style picture")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="SHEET", help="picture to write (.png .jpg .webp .tif)"
-    )
-    parser.add_argument(
-        "--ratios", nargs="+", type=float, default=RATIOS, metavar="RATIO", help="alpha / beta, content to style"
-    )
-    parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of each picture in pixels")
-    add_flags(parser, SETTINGS, without=WEIGHTS)
-    parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
-    parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
-    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
-    return parser
 
 
 if __name__ == "__main__":
