@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,10 +112,9 @@ def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device:
     All networks share one optimization by the method of Gatys et al. for each photo and size.
     """
     models = [StyleModel.load(path) for path in style_files(config.folder).values()]
-    files = preview_files(config)
-    if not models or not files or not config.evaluate_sizes:
+    photos = list(preview_photos(config)) if config.evaluate_sizes else []
+    if not models or not photos:
         return
-    photos = [(name, load_picture(file).pixels) for name, file in files.items()]
     evaluations = evaluate(
         models, photos, None, config.evaluate_sizes, gatys_iterations=config.gatys_iterations, device=device
     )
@@ -125,14 +124,11 @@ def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device:
         tracker.log_evaluation(evaluation.metrics() | judge.metrics(judged), evaluation.iterations)
 
 
-def preview_files(config: TrainConfig) -> dict[str, Path]:
-    """Name to file of the photos that are stylized at every checkpoint."""
-    return {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
-
-
-def preview_photos(config: TrainConfig) -> dict[str, Tensor]:
-    """Name to pixels of these photos."""
-    return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in preview_files(config).items()}
+def preview_photos(config: TrainConfig) -> Iterator[tuple[str, Tensor]]:
+    """Name and pixels (3, H, W) of the photos that are stylized at every checkpoint."""
+    files = {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
+    for name, file in files.items():
+        yield name, load_picture(file).pixels
 
 
 def tracker_of(config: TrainConfig) -> JournaledTracker:

@@ -29,7 +29,7 @@ from torch import Tensor
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, add_noise
-from stylecore.pictures.read import load_picture
+from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import (
     Lesson,
@@ -145,7 +145,8 @@ def train(
     first_iteration = logged_iteration = progress.iteration
     network.train()
     try:
-        previews = preview_photos(config) if accelerator.is_main_process else {}
+        shown = preview_photos(config) if accelerator.is_main_process else ()
+        previews = {name: fit(pixels, config.preview_size) for name, pixels in shown}
         if progress.iteration == 0:
             for name, pixels in previews.items():
                 log_preview(tracker, name, pixels, 0)

@@ -7,8 +7,8 @@ from typing import Any
 from stylecore.files import write_whole
 from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import TransformNet
-from stylecore.pictures.read import fit, load_picture
-from training.checkpoints import Trial, preview_files, style_of
+from stylecore.pictures.read import fit
+from training.checkpoints import Trial, preview_photos, style_of
 from training.config import TrainConfig
 from training.judge import SIZES, Judge, judge_style, metrics
 from training.registry.versions import log_preview
@@ -32,7 +32,7 @@ def train_and_judge(config: TrainConfig, comparison: str, judge: Judge, about: d
     if result.exists():
         return
     began = time.process_time()
-    photos = {name: load_picture(file).pixels for name, file in preview_files(config).items()}
+    photos = dict(preview_photos(config))
 
     def evaluate(tracker: JournaledTracker, network: TransformNet, iteration: int) -> None:
         seconds = round(time.process_time() - began)

@@ -57,16 +57,10 @@ def paint_ratios(
     The content weight is 1 and the style weight is 1 / ratio, so the content losses of the runs are comparable.
 
     Args:
-        content, style: (3, H, W) in [0, 1].
+        content, style: (3, H, W) in [0, 1], as the pictures that are returned.
         config: everything but the weights of content and style.
         about: more parameters for the runs; "photo" and "style" give the runs their names.
         tracking: whether to log runs to the MLflow store.
-
-    Returns:
-        The pictures, (3, H, W).
-
-    Raises:
-        StylecoreError: as `stylecore.gatys.paint.paint`.
     """
     grid = f"{about['photo']}-{about['style']}"
     pictures = []

@@ -2,13 +2,9 @@
 
     python -m training.experiments.objectives training/recipes/starry_night.yaml --photos FOLDER --iterations 200
 
-Every combination of a normalization of the style loss, a set of scales and a content layer is trained in a separate
-run. `training.judge` measures its pictures, by measures that none of them was trained for. The content loss is always
-relative, with weight 1. The style weight gives the unchanged photos the style loss `PHOTO_LOSS`, so that no
-combination is stronger only because its numbers are larger. Weights of single layers, input noise and steadiness are
-not compared.
-
-The runs have the tag `comparison: objectives`, and the report shows them. Their networks are not registered.
+Every combination of a normalization of the style loss, a set of scales and a content layer is trained and judged. The
+content loss is always relative, with weight 1. The style weight gives the unchanged photos the style loss
+`PHOTO_LOSS`, so that no combination is stronger only because its numbers are larger. The report shows the runs.
 """
 
 import argparse
@@ -24,7 +20,7 @@ from stylecore.losses import StyleNormalization
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import preview_files
+from training.checkpoints import preview_photos
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.experiments.comparison import train_and_judge
@@ -80,7 +76,7 @@ def compare(recipe: TrainConfig) -> None:
         Stopped: after SIGTERM or Ctrl-C.
     """
     painting = load_picture(find_file(recipe.style_image)).pixels
-    photos = {name: load_picture(file).pixels for name, file in preview_files(recipe).items()}
+    photos = dict(preview_photos(recipe))
     vgg16 = load_vgg("vgg16", weights=recipe.vgg_weights or None)
     judge = Judge(painting, load_vgg("vgg19"))
     for number, variant in enumerate(variants(recipe), 1):

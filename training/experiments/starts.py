@@ -2,12 +2,9 @@
 
     python -m training.experiments.starts tahiti.jpg houses.jpg --variants nearest base --budgets 220 550 1100
 
-Every variant learns every painting for so many iterations, with the learning rate falling to zero at their end, with
-the settings of `training.teach` and the same photos. The judge measures its pictures of the sample photos. Iterations
-stand for minutes, so that the result does not depend on what else a machine does. A variant that takes less time an
-iteration gets more of them, by a call of its own.
-
-The table of all that is measured so far, also by earlier calls, is printed at the end.
+Every variant learns every painting with the settings of `training.teach`, for so many iterations, with the learning
+rate falling to zero at their end. Iterations stand for minutes, so that the load of the machine does not count. The
+table of all that is measured so far, also by earlier calls, is printed at the end.
 """
 
 import argparse

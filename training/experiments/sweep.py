@@ -3,18 +3,12 @@
     python -m training.experiments.sweep training/recipes/experiment.yaml --photos FOLDER --trials 40 \
         --storage postgresql://mlflow:PASSWORD@tracker.example.com/mlflow
 
-The same command on another machine, or on another GPU, is another worker: all take trials from one study. The study is
-in a PostgreSQL database, which may be that of MLflow (its tables have their own schema), or, for one machine, in a
-sqlite file. When the command is repeated, it continues the study.
+The same command elsewhere is another worker of the same study; repeated, it continues the study.
 
-A trial is a training with other weights, layers, residual blocks or sizes, so its own losses are not comparable.
-Trials are compared by the loss of the recipe's own objective (with the weights, layers and style size in the file) on
-photos that are not trained on. It is evaluated at several rungs along the training, and logged as the metrics
-`reference/...`. At each rung except the last, a trial that is worse than the median of the others is ended (Optuna's
-median pruner).
-
-In MLflow the trials are child runs of one run, which has the study's name, a table and a contact sheet. Their networks
-are not registered: train the best settings with train.py.
+A trial has other weights, layers, residual blocks or sizes, so its own losses are not comparable. Trials are compared
+by the recipe's own objective on photos that are not trained on, logged as `reference/...` at several rungs along the
+training. At each rung but the last, a trial that is worse than the median of the others is ended (Optuna's median
+pruner). In MLflow the trials are child runs of one run, with a table and a contact sheet; no network is registered.
 """
 
 import argparse
@@ -39,7 +33,7 @@ from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import EXPERIMENT, Trial, preview_files, style_of
+from training.checkpoints import EXPERIMENT, Trial, preview_photos, style_of
 from training.command import Stopped, run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
@@ -96,7 +90,7 @@ class _Worker:
     def __post_init__(self) -> None:
         self.vgg = load_vgg("vgg16", weights=self.recipe.vgg_weights or None)
         self.style = load_picture(find_file(self.recipe.style_image)).pixels
-        self.photos = {name: load_picture(file).pixels for name, file in preview_files(self.recipe).items()}
+        self.photos = dict(preview_photos(self.recipe))
         if not self.photos:
             raise StylecoreError("there are no photos for the evaluations; give some by --preview-photos.")
 
