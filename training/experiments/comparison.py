@@ -1,7 +1,10 @@
 """One training of a comparison: its network is judged, by measures that it was not trained for, and not registered."""
 
 import json
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from stylecore.files import write_whole
@@ -47,8 +50,17 @@ def train_and_judge(config: TrainConfig, comparison: str, judge: Judge, about: d
         write_whole(result, json.dumps(found).encode())
 
     print(f"{config.run_name}, from {config.init_from or 'random weights'}", flush=True)
-    train(
-        config,
-        resume=True,
-        trial=Trial({"comparison": comparison}, f"python -m training.experiments.{comparison}", evaluate),
-    )
+    trial = Trial({"comparison": comparison}, f"python -m training.experiments.{comparison}", evaluate)
+    with own_signals():
+        train(config, resume=True, trial=trial)
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Restore the signal handlers, which `train` replaces: between two trainings Ctrl-C ends the command."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -18,8 +18,8 @@ import platform
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from training.checkpoints import EXPERIMENT, Trial, preview_photos, style_of
 from training.command import Stopped, run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
+from training.experiments.comparison import own_signals
 from training.experiments.study import SweepConfig, open_study, plain_study_errors, storage_address, wait_for
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
@@ -138,7 +139,7 @@ class _Worker:
         tags = {"mlflow.parentRunId": self.parent, "sweep": self.study.study_name, "trial": str(trial.number)}
         part = Trial(tags, _command(settings, self.recipe), lambda *rung: self._evaluate(trial, *rung))
         try:
-            with _own_signals():
+            with own_signals():
                 train(settings, trial=part)
         except Pruned as pruned:
             raise optuna.TrialPruned(str(pruned)) from pruned
@@ -216,17 +217,6 @@ def _command(settings: TrainConfig, recipe: TrainConfig) -> str:
         else:
             parts += [f"--{flag}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     return shlex.join(parts)
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Restore the worker's signal handlers, which `train` replaces."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _parent_run(
