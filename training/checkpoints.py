@@ -23,9 +23,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit, load_picture, to_image
 from stylecore.samples import sample_photos
-from training import judge
 from training.config import TrainConfig, find_file
-from training.evaluate import judge_network
 from training.evaluation import evaluate
 from training.registry.versions import log_preview, log_style
 from training.state import Clock
@@ -116,12 +114,16 @@ def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device:
     if not models or not photos:
         return
     evaluations = evaluate(
-        models, photos, None, config.evaluate_sizes, gatys_iterations=config.gatys_iterations, device=device
+        models,
+        photos,
+        sizes=config.evaluate_sizes,
+        gatys_iterations=config.gatys_iterations,
+        judge_sizes=config.judge_sizes,
+        device=device,
     )
-    for model, evaluation in zip(models, evaluations, strict=True):
+    for evaluation in evaluations:
         print(evaluation.table(), flush=True)
-        judged = judge_network(model, photos, None, config.judge_sizes, device) if config.judge_sizes else []
-        tracker.log_evaluation(evaluation.metrics() | judge.metrics(judged), evaluation.iterations)
+        tracker.log_evaluation(evaluation.metrics(), evaluation.iterations)
 
 
 def preview_photos(config: TrainConfig) -> Iterator[tuple[str, Tensor]]:

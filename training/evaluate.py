@@ -15,26 +15,22 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES
 from stylecore.flags import add_flags, check_limits, read_flags, setting
-from stylecore.inference.engine import Engine, choose_device
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
-from stylecore.vgg.weights import load_vgg
 from training import judge
 from training.command import run_command
-from training.config import find_file
-from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, same_weights, training_settings
+from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, open_judge, same_weights
 
 
 @dataclass(frozen=True)
@@ -170,22 +166,18 @@ def run(options: argparse.Namespace) -> None:
             style,
             list(dict.fromkeys(settings.sizes)),
             gatys_iterations=settings.gatys_iterations,
+            judge_sizes=settings.judge_sizes,
+            whole=settings.whole,
             device=settings.device,
         )
         for candidate, evaluation in zip(group, evaluations, strict=True):
-            judged: list[judge.Judgment] = []
-            if settings.judge_sizes:
-                judged = judge_network(
-                    candidate.model, _read(photos), style, settings.judge_sizes, settings.device, settings.whole
+            if settings.judge_sizes and not evaluation.judged:
+                raise StylecoreError(
+                    f"there are no photos to judge by, with a short side of {judge.LEAST_SIDE} pixels or more."
                 )
-                if not judged:
-                    raise StylecoreError(
-                        f"there are no photos to judge by, with a short side of {judge.LEAST_SIDE} pixels or more."
-                    )
-                rows += [(str(candidate), each) for each in judged]
-            metrics = evaluation.metrics() | judge.metrics(judged)
-            report.append({**dataclasses.asdict(evaluation), "judged": list(map(dataclasses.asdict, judged))})
-            report[-1]["metrics"] = metrics
+            rows += [(str(candidate), each) for each in evaluation.judged]
+            metrics = evaluation.metrics()
+            report.append({**dataclasses.asdict(evaluation), "metrics": metrics})
             if not settings.json and evaluation.photos:
                 print(evaluation.table(), end="\n\n", flush=True)
             if not settings.log:
@@ -207,42 +199,17 @@ def run(options: argparse.Namespace) -> None:
         print(judge.table(rows))
 
 
-def judge_network(
-    model: StyleModel,
-    photos: Iterable[tuple[str, Tensor]],
-    style: Tensor | None = None,
-    sizes: Sequence[int] = judge.SIZES,
-    device: str | None = None,
-    whole: bool = False,
-) -> list[judge.Judgment]:
-    """Judge a network's pictures of these photos, painted as `Engine.stylize` does, with the card's `painted_side`.
-
-    With `whole` the photos are painted at their own size. With no photo that is broad enough nothing is judged.
-
-    Raises:
-        StylecoreError: when its card does not name the style picture and none is given.
-    """
-    if style is None:
-        style = load_picture(find_file(training_settings(model.card).style_image)).pixels
-    engine = Engine(model, device)
-    return judge.judge_style(engine.paint if whole else engine.stylize, photos, _judge(style, device), sizes)
-
-
 def judge_pictures(
     pictures: Sequence[Path], photos: dict[str, Path], style: Tensor, device: str | None = None
 ) -> list[tuple[str, judge.Judgment]]:
     """Judge picture files. Their content is judged if exactly one photo is given, from which they were made."""
-    judging, found = _judge(style, device), []
+    judging, found = open_judge(style, device), []
     for path in pictures:
         pixels, photo = load_picture(path).pixels, None
         if len(photos) == 1:
             photo = resize(load_picture(*photos.values()).pixels, (pixels.shape[-2], pixels.shape[-1]))
         found.append((path.name, judging.judge(pixels, photo)))
     return found
-
-
-def _judge(style: Tensor, device: str | None) -> judge.Judge:
-    return judge.Judge(style, load_vgg("vgg19").to(choose_device(device)).to(memory_format=torch.channels_last))
 
 
 def _read(photos: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:

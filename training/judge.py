@@ -13,8 +13,8 @@ its pictures. The judge uses other measures:
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -99,6 +99,19 @@ class Judge:
         grid = max(grid_peak(stylized, period) for period in PERIODS)
         return Judgment(max(height, width), statistics.mean(errors.values()), errors, change, grid)
 
+    def judge_sizes(
+        self, stylize: Callable[[Tensor], Tensor], photo: Tensor, sizes: Sequence[int]
+    ) -> Iterator[Judgment]:
+        """Judge what `stylize` makes of a photo (3, H, W) whose longest side is resized to each of `sizes`.
+
+        A photo smaller than a size is judged only at the smallest size, as it is. It is left out if its short side is
+        less than `LEAST_SIDE` then.
+        """
+        for size in sizes:
+            content = fit(photo, size)
+            if (size <= max(photo.shape[-2:]) or size == min(sizes)) and min(content.shape[-2:]) >= LEAST_SIDE:
+                yield replace(self.judge(stylize(content), content), size=size)
+
 
 def size_with_area(pixels: Tensor, area: float) -> tuple[int, int]:
     """Height and width of a picture (3, H, W) that is resized to about so many pixels."""
@@ -136,26 +149,17 @@ def judge_style(
     judge: Judge,
     sizes: Sequence[int] = SIZES,
 ) -> list[Judgment]:
-    """Judge the stylized pictures of photos whose longest sides are resized to each of `sizes`.
-
-    Args:
-        stylize: as `Engine.stylize`.
-        photos: name and pixels (3, H, W) in [0, 1]. A photo smaller than a size is judged only at the smallest
-            size, as it is. One whose short side is less than `LEAST_SIDE` then is left out.
-    """
-    judged: dict[int, list[Judgment]] = {size: [] for size in sizes}
-    for _, photo in photos:
-        for size in sizes:
-            if size > max(photo.shape[-2:]) and size != min(sizes):
-                continue
-            content = fit(photo, size)
-            if min(content.shape[-2:]) >= LEAST_SIDE:
-                judged[size].append(judge.judge(stylize(content), content))
-    return [_together(size, judgments) for size, judgments in judged.items() if judgments]
+    """Judge what `stylize` makes of photos, given by name and pixels (3, H, W) in [0, 1]; see `Judge.judge_sizes`."""
+    return together([each for _, photo in photos for each in judge.judge_sizes(stylize, photo, sizes)])
 
 
-def _together(size: int, judgments: Sequence[Judgment]) -> Judgment:
-    """The measures of the pictures of several photos as one."""
+def together(judgments: Sequence[Judgment]) -> list[Judgment]:
+    """The measures of the pictures of several photos as one for each size."""
+    sizes = sorted({each.size for each in judgments})
+    return [_mean(size, [each for each in judgments if each.size == size]) for size in sizes]
+
+
+def _mean(size: int, judgments: Sequence[Judgment]) -> Judgment:
     changes = [each.content_change for each in judgments if each.content_change is not None]
     return Judgment(
         size=size,

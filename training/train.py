@@ -48,7 +48,7 @@ from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
 from training.state import Clock, Progress, State, load_state, newest_state, save_state
-from training.tracking import JournaledTracker, TrackingError
+from training.tracking import TrackingError
 from training.tracking.environment import environment_tags
 
 PRINT_EVERY = 100
@@ -259,7 +259,9 @@ def train(
     if accelerator.is_main_process and trial is None:
         if unreadable.names:
             print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
-        print(f"done; the checkpoints are in {config.folder}{_registered(config, tracker)}.")
+        versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
+        registered = f" and registered as {config.name}: {versions}" if versions else ""
+        print(f"done; the checkpoints are in {config.folder}{registered}.")
         if link := tracker.comparison_link():
             print(f"compare the runs with `make mlflow-ui`, at {link}")
 
@@ -329,12 +331,6 @@ def _open_folder(config: TrainConfig, resume: bool) -> State | None:
             f"the run's folder {config.folder} cannot be written ({error.strerror}); choose another --output-dir."
         ) from error
     return state
-
-
-def _registered(config: TrainConfig, tracker: JournaledTracker) -> str:
-    """The registered versions of the checkpoints, for the last message."""
-    versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
-    return f" and registered as {config.name}: {versions}" if versions else ""
 
 
 def _refuse_divergence(losses: dict[str, Tensor], gradient_norm: Tensor, iteration: int, scaled: bool) -> None:

@@ -73,7 +73,11 @@ def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: 
     nearest = nearest_start(pixels, DEFAULTS.network, vgg, name)
     if nearest is None:
         raise StylecoreError("there is no champion of this form of network to begin with.")
-    start = {"base": lambda: base_start(DEFAULTS.network, vgg), "random": lambda: ""}
+    start = nearest.file
+    if variant == "base":
+        start = base_start(DEFAULTS.network, vgg)
+    elif variant == "random":
+        start = ""
     chosen: dict[str, Any] = {
         "name": name,
         "style_image": str(painting),
@@ -81,7 +85,7 @@ def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: 
         "style_size": style_size(pixels, 1.0),
         "content_weight": content_weight(nearest),
         "mixed_precision": precision(DEFAULTS.cpu),
-        "init_from": start.get(variant, lambda: nearest.file)(),
+        "init_from": start,
         "iterations": iterations,
         "checkpoints": (iterations,),
         "minutes": 0.0,
