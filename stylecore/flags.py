@@ -2,18 +2,32 @@
 
 import argparse
 import dataclasses
+import math
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from stylecore.errors import StylecoreError
 
-def setting(default: Any, meaning: str, earlier_flag: str = "") -> Any:
+
+def setting(default: Any, meaning: str, earlier_flag: str = "", *, least: float | None = None) -> Any:
     """A field with its default and its meaning for --help. A field that is not made by this has no flag.
 
     Args:
         earlier_flag: a name that the flag had before; it still works, and the help does not show it.
+        least: for `check_limits`, of every number of a tuple.
     """
-    return dataclasses.field(default=default, metadata={"help": meaning, "earlier_flag": earlier_flag})
+    about = {"help": meaning, "earlier_flag": earlier_flag, "least": least}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def check_limits(settings: Any) -> None:
+    """Raise StylecoreError for the first number in a dataclass of settings that is infinite or below its `least`."""
+    for each in dataclasses.fields(settings):
+        least, value = each.metadata.get("least"), getattr(settings, each.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if least is not None and not least <= number < math.inf:
+                raise StylecoreError(f"{flag_of(each.name)} is {number}, and must be a number of at least {least}.")
 
 
 def flag_of(name: str) -> str:

@@ -9,9 +9,10 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -22,9 +23,7 @@ from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit, load_picture, to_image
 from stylecore.samples import sample_photos
-from training import judge
 from training.config import TrainConfig, find_file
-from training.evaluate import judge_network
 from training.evaluation import evaluate
 from training.registry.versions import log_preview, log_style
 from training.state import Clock
@@ -65,21 +64,8 @@ class Lesson:
     watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None]
 
 
-def write_checkpoint(
-    config: TrainConfig,
-    network: TransformNet,
-    iteration: int,
-    values: dict[str, float],
-    vgg_source: str,
-    git_commit: str,
-) -> None:
-    """Write the network as iterations-<iteration>.safetensors; its card keeps the losses among `values`.
-
-    `git_commit` is the commit of the running code, not of a later checkout.
-
-    Raises:
-        StylecoreError: when it cannot be written (disk full, folder read-only).
-    """
+def style_of(config: TrainConfig, network: TransformNet, iteration: int, **about: Any) -> StyleModel:
+    """A copy of the network with its present weights, on the CPU; `about` are more fields of its card."""
     card = StyleCard(
         name=config.name,
         title=config.title,
@@ -91,19 +77,12 @@ def write_checkpoint(
         training=config.for_card(),
         iterations=iteration,
         dataset=Path(config.photos).name or config.photos,
-        vgg=vgg_source,
-        losses={name: value for name, value in values.items() if name.startswith("loss/")},
-        git_commit=git_commit,
         painted_side=config.painted_side,
+        **about,
     )
-    StyleModel(copy_on_cpu(network), card).save(config.folder / f"iterations-{iteration}.safetensors")
-
-
-def copy_on_cpu(network: TransformNet) -> TransformNet:
-    """A copy of the network with its present weights, on the CPU."""
     copy = TransformNet(network.config)
     copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
-    return copy
+    return StyleModel(copy, card)
 
 
 def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], tracker: JournaledTracker) -> None:
@@ -131,27 +110,27 @@ def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device:
     All networks share one optimization by the method of Gatys et al. for each photo and size.
     """
     models = [StyleModel.load(path) for path in style_files(config.folder).values()]
-    files = preview_files(config)
-    if not models or not files or not config.evaluate_sizes:
+    photos = list(preview_photos(config)) if config.evaluate_sizes else []
+    if not models or not photos:
         return
-    photos = [(name, load_picture(file).pixels) for name, file in files.items()]
     evaluations = evaluate(
-        models, photos, None, config.evaluate_sizes, gatys_iterations=config.gatys_iterations, device=device
+        models,
+        photos,
+        sizes=config.evaluate_sizes,
+        gatys_iterations=config.gatys_iterations,
+        judge_sizes=config.judge_sizes,
+        device=device,
     )
-    for model, evaluation in zip(models, evaluations, strict=True):
+    for evaluation in evaluations:
         print(evaluation.table(), flush=True)
-        judged = judge_network(model, photos, None, config.judge_sizes, device) if config.judge_sizes else []
-        tracker.log_evaluation(evaluation.metrics() | judge.metrics(judged), evaluation.iterations)
+        tracker.log_evaluation(evaluation.metrics(), evaluation.iterations)
 
 
-def preview_files(config: TrainConfig) -> dict[str, Path]:
-    """Name to file of the photos that are stylized at every checkpoint."""
-    return {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
-
-
-def preview_photos(config: TrainConfig) -> dict[str, Tensor]:
-    """Name to pixels of these photos."""
-    return {name: fit(load_picture(file).pixels, config.preview_size) for name, file in preview_files(config).items()}
+def preview_photos(config: TrainConfig) -> Iterator[tuple[str, Tensor]]:
+    """Name and pixels (3, H, W) of the photos that are stylized at every checkpoint."""
+    files = {Path(name).stem: find_file(name) for name in config.preview_photos} or sample_photos()
+    for name, file in files.items():
+        yield name, load_picture(file).pixels
 
 
 def tracker_of(config: TrainConfig) -> JournaledTracker:

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from stylecore.errors import StylecoreError
-from stylecore.flags import add_flags, read_flags, setting
+from stylecore.flags import add_flags, check_limits, read_flags, setting
 from stylecore.johnson.style_model import PAINTED_SIDE, StyleCard
 from stylecore.johnson.transform_net import NormalizationLayer, Output, Padding, TransformNetConfig, Upsampling
 from stylecore.losses import ContentNormalization, StyleNormalization
@@ -63,35 +63,40 @@ class TrainConfig:
     )
 
     teacher: str = setting("", "distill this trained style too, a file or a models:/ URI, of any form of network")
-    teacher_weight: float = setting(1e8, "weight of the mean squared difference to the teacher's pixels")
+    teacher_weight: float = setting(1e8, "weight of the mean squared difference to the teacher's pixels", least=0)
 
     content_layer: str = setting("relu3_3", "content layer of VGG-16")
-    content_weight: float = setting(1.0, "weight of the content loss")
+    content_weight: float = setting(1.0, "weight of the content loss", least=0)
     style_layers: tuple[str, ...] = setting(("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "style layers of VGG-16")
     content_normalization: ContentNormalization = setting(
         "relative", "the content loss: a mean of squares, or relative to the photo's own activations"
     )
-    style_weight: float = setting(1.0, "weight of the style loss, summed over the style layers and scales")
+    style_weight: float = setting(1.0, "weight of the style loss, summed over the style layers and scales", least=0)
     style_normalization: StyleNormalization = setting(
         "relative",
         "the style loss of a layer: mean of the squared differences of Gram matrices, as in public implementations; "
         "their sum, as in the paper; or relative to the painting's own Gram matrix",
     )
-    style_layer_weights: tuple[float, ...] = setting((), "a weight for each style layer; all 1 when left out")
+    style_layer_weights: tuple[float, ...] = setting((), "a weight for each style layer; all 1 when left out", least=0)
     loss_scales: tuple[int, ...] = setting(
-        (1, 2), "the style loss compares picture and painting at 1 / scale of their size: 1, 1 2 or 1 2 4"
+        (1, 2), "the style loss compares picture and painting at 1 / scale of their size: 1, 1 2 or 1 2 4", least=1
     )
-    total_variation_weight: float = setting(0.0, "weight of the total variation loss on [0, 1] pixels")
+    total_variation_weight: float = setting(0.0, "weight of the total variation loss on [0, 1] pixels", least=0)
     steadiness_weight: float = setting(
-        0.0, "weight of the steadiness loss: a photo moved by 1 to 3 pixels should get the same strokes, moved alike"
+        0.0,
+        "weight of the steadiness loss: a photo moved by 1 to 3 pixels should get the same strokes, moved alike",
+        least=0,
     )
     grid_weight: float = setting(
-        0.0, "weight of the grid loss: no pattern should repeat at the pixels that the network halves and doubles"
+        0.0,
+        "weight of the grid loss: no pattern should repeat at the pixels that the network halves and doubles",
+        least=0,
     )
-    style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes")
+    style_size: int = setting(256, "short side of the style picture in pixels: larger gives larger strokes", least=32)
     painted_side: int = setting(
         PAINTED_SIDE,
         "longest side in pixels at which strokes are as large as the painting's; larger photos are painted at it",
+        least=32,
     )
     vgg_weights: str = setting("", "a file with VGG-16's weights; found automatically when left out")
 
@@ -99,40 +104,49 @@ class TrainConfig:
         "detection-datasets/coco", "content photos: a folder, a dataset on the hub, or `samples` of installed packages"
     )
     streaming: bool = setting(False, "read a dataset during training, instead of downloading it before")
-    crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4")
+    crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4", least=32)
     smallest_crop: float = setting(0.5, "side of the smallest crop as a share of the photo's short side")
     small_crops: float = setting(0.0, "share of the training, from its start, in which the crops have half the side")
-    batch_size: int = setting(4, "photos for each process and backward pass")
-    gradient_accumulation: int = setting(1, "backward passes for each optimizer step")
-    workers: int = setting(2, "processes that read photos, beside each training process")
+    batch_size: int = setting(4, "photos for each process and backward pass", least=1)
+    gradient_accumulation: int = setting(1, "backward passes for each optimizer step", least=1)
+    workers: int = setting(2, "processes that read photos, beside each training process", least=0)
 
-    iterations: int = setting(3500, "optimizer steps, at most so many if there are --minutes")
+    iterations: int = setting(3500, "optimizer steps, at most so many if there are --minutes", least=1)
     minutes: float = setting(
-        0.0, "end after so many minutes of training, over all resumes, to which the schedule is fitted; 0: no such end"
+        0.0,
+        "end after so many minutes of training, over all resumes, to which the schedule is fitted; 0: no such end",
+        least=0,
     )
     checkpoints: tuple[int, ...] = setting((1000, 1500, 3500), "iterations whose network is saved and registered")
     learning_rate: float = setting(1e-3, "Adam's rate, after warm-up")
     schedule: Schedule = setting("constant", "the rate stays constant, or falls to zero along half a cosine")
-    warmup: int = setting(0, "iterations over which the rate rises linearly from zero")
-    gradient_clip: float = setting(0.0, "largest norm of the gradient, which limits single bad batches; 0 for none")
-    seed: int = setting(0, "seed of the initial weights, the order of the photos and the crops")
+    warmup: int = setting(0, "iterations over which the rate rises linearly from zero", least=0)
+    gradient_clip: float = setting(
+        0.0, "largest norm of the gradient, which limits single bad batches; 0 for none", least=0
+    )
+    seed: int = setting(0, "seed of the initial weights, the order of the photos and the crops", least=0)
 
     preview_photos: tuple[str, ...] = setting((), "photos shown stylized at every checkpoint; samples when left out")
-    preview_size: int = setting(512, "longest side of those pictures in pixels")
+    preview_size: int = setting(512, "longest side of those pictures in pixels", least=32)
     evaluate_sizes: tuple[int, ...] = setting(
         (256,),
         "sizes in pixels at which the checkpoints are evaluated on the preview photos; none: no evaluation",
+        least=32,
     )
     gatys_iterations: int = setting(
-        100, "the evaluation optimizes by Gatys et al. for at most so many iterations, to compare; 0 leaves it out"
+        100,
+        "the evaluation optimizes by Gatys et al. for at most so many iterations, to compare; 0 leaves it out",
+        least=0,
     )
     judge_sizes: tuple[int, ...] = setting(
-        (640,), "longest sides in pixels for the judge, if checkpoints are evaluated; none: no judge"
+        (640,), "longest sides in pixels for the judge, if checkpoints are evaluated; none: no judge", least=LEAST_SIDE
     )
-    log_every: int = setting(10, "iterations between two points of the curves")
+    log_every: int = setting(10, "iterations between two points of the curves", least=1)
     save_minutes: float = setting(5.0, "minutes between two saved states to resume from")
     output_dir: str = setting("runs", "folder for states, checkpoints and the journal for MLflow")
-    end_seconds: float = setting(END_SECONDS, "seconds to wait at the end for a slow or missing MLflow server")
+    end_seconds: float = setting(
+        END_SECONDS, "seconds to wait at the end for a slow or missing MLflow server", least=0
+    )
     mixed_precision: Precision = setting("no", "autocast of the networks; Gram matrices stay in float32")
     compile: bool = setting(False, "compile the networks with torch.compile")
     channels_last: bool = setting(True, "channels_last memory layout: faster on CPUs and on GPUs with half precision")
@@ -168,6 +182,13 @@ class TrainConfig:
         """Every setting in the form of a StyleCard: JSON has no tuples."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
 
+    @classmethod
+    def of_card(cls, settings: Mapping[str, Any]) -> "TrainConfig":
+        """The settings that `for_card` wrote; those that are unknown here are left out."""
+        known = {each.name for each in dataclasses.fields(cls)}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
     def learning_rate_at(self, iteration: int, share: float = 0.0) -> float:
         """Adam's rate for optimizer step `iteration`, counted from 1; `share` of --minutes is over."""
         if iteration <= self.warmup:
@@ -183,22 +204,7 @@ class TrainConfig:
             raise StylecoreError("the style needs a name: pass --name, or a --recipe that has one.")
         if not self.style_image:
             raise StylecoreError("there is no style picture: pass --style-image, or a --recipe that has one.")
-        for flag, value, least in (
-            ("crop", self.crop, 32),
-            ("batch-size", self.batch_size, 1),
-            ("gradient-accumulation", self.gradient_accumulation, 1),
-            ("iterations", self.iterations, 1),
-            ("log-every", self.log_every, 1),
-            ("style-size", self.style_size, 32),
-            ("preview-size", self.preview_size, 32),
-            ("painted-side", self.painted_side, 32),
-            ("gatys-iterations", self.gatys_iterations, 0),
-            ("workers", self.workers, 0),
-            ("warmup", self.warmup, 0),
-            ("seed", self.seed, 0),
-        ):
-            if value < least:
-                raise StylecoreError(f"--{flag} is {value}, and must be at least {least}.")
+        check_limits(self)
         if self.crop % 4:
             raise StylecoreError(f"--crop is {self.crop}, and must be a multiple of 4: the network halves twice.")
         smallest = self.crop
@@ -208,16 +214,10 @@ class TrainConfig:
                 raise StylecoreError(
                     f"--small-crops halves the crops, so --crop must be a multiple of 8 from 64 on; it is {self.crop}."
                 )
-        for flag, sizes, least in (
-            ("evaluate-sizes", self.evaluate_sizes, 32),
-            ("judge-sizes", self.judge_sizes, LEAST_SIDE),
-        ):
-            if sizes and min(sizes) < least:
-                raise StylecoreError(f"--{flag} has {min(sizes)}, and must be at least {least} each.")
         if not 0 < self.smallest_crop <= 1:
             raise StylecoreError(f"--smallest-crop is {self.smallest_crop}, and must be above 0 and at most 1.")
-        if not self.loss_scales or min(self.loss_scales) < 1 or len(set(self.loss_scales)) < len(self.loss_scales):
-            raise StylecoreError("--loss-scales are different whole numbers of at least 1, such as 1 2.")
+        if not self.loss_scales or len(set(self.loss_scales)) < len(self.loss_scales):
+            raise StylecoreError("--loss-scales are different whole numbers, such as 1 2.")
         if smallest // max(self.loss_scales) < LEAST_REDUCED_SIDE:
             raise StylecoreError(
                 f"--loss-scales has {max(self.loss_scales)}, which leaves {smallest // max(self.loss_scales)} pixels "
@@ -234,20 +234,6 @@ class TrainConfig:
             raise StylecoreError("--trained-weights affine needs a trained network: pass --init-from.")
         if not self.learning_rate > 0:
             raise StylecoreError(f"--learning-rate is {self.learning_rate}, and must be above 0.")
-        for flag, weight in (
-            ("content-weight", self.content_weight),
-            ("style-weight", self.style_weight),
-            ("teacher-weight", self.teacher_weight),
-            ("total-variation-weight", self.total_variation_weight),
-            ("steadiness-weight", self.steadiness_weight),
-            ("grid-weight", self.grid_weight),
-            ("gradient-clip", self.gradient_clip),
-            ("end-seconds", self.end_seconds),
-            ("minutes", self.minutes),
-            *(("style-layer-weights", each) for each in self.style_layer_weights),
-        ):
-            if not 0 <= weight < float("inf"):
-                raise StylecoreError(f"--{flag} is {weight}, and must be a number of at least 0.")
         _ = StyleCard(self.name, network=self.network)  # raises for an impossible name or network
 
 

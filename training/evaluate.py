@@ -15,25 +15,22 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES
-from stylecore.inference.engine import Engine, choose_device
+from stylecore.flags import add_flags, check_limits, read_flags, setting
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
-from stylecore.vgg.weights import load_vgg
 from training import judge
 from training.command import run_command
-from training.config import find_file
-from training.evaluation import GATYS_ITERATIONS, SIZES, evaluate, same_weights, training_settings
+from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, open_judge, same_weights
 
 
 @dataclass(frozen=True)
@@ -115,17 +112,44 @@ def photo_files(sources: Sequence[str]) -> dict[str, Path]:
     return {(file.stem if stems.count(file.stem) == 1 else str(file)): file for file in files}
 
 
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """The settings of the command; each field is a flag."""
+
+    photos: tuple[str, ...] = setting((), "photos that were not trained on, folders or files; samples when left out")
+    sizes: tuple[int, ...] = setting(
+        SIZES, "sides of the squares for the losses, in pixels; none: the judge alone", least=LEAST_SIZE
+    )
+    gatys_iterations: int = setting(GATYS_ITERATIONS, "stop L-BFGS after this many; 0 leaves it out", least=0)
+    judge_sizes: tuple[int, ...] = setting(
+        judge.SIZES, "longest sides in pixels for the judge, whose measures no network was trained for; none: no judge"
+    )
+    whole: bool = setting(False, "judge pictures painted at the photo's size, not at the card's painted_side")
+    style_image: str = setting("", "the style picture, a file; found by the card when left out")
+    device: str | None = setting(None, "cpu, cuda, mps; the fastest there is when left out")
+    json: bool = setting(False, "print one JSON list, with every photo, instead of tables")
+    log: bool = setting(True, "log the evaluation to the MLflow store")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
-    return run_command(run, _parser().parse_args(arguments))
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Held-out losses, equivalent iterations of Gatys et al., burnt-in spots and time of networks.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    about = ".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION; or a picture for the judge"
+    parser.add_argument("styles", nargs="+", metavar="STYLE", help=about)
+    add_flags(parser, EvaluateSettings())
+    return run_command(run, parser.parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command; StylecoreError when it cannot be done."""
-    if options.gatys_iterations < 0:
-        raise StylecoreError(f"--gatys-iterations is {options.gatys_iterations}, and must be at least 0.")
-    photos = photo_files(options.photos)
-    style = load_picture(options.style_image).pixels if options.style_image else None
+    settings = EvaluateSettings(**read_flags(options, EvaluateSettings))
+    check_limits(settings)
+    photos = photo_files(settings.photos)
+    style = load_picture(settings.style_image).pixels if settings.style_image else None
     pictures = [Path(each) for each in options.styles if Path(each).suffix.lower() in PHOTO_SUFFIXES]
     candidates = [find_candidate(each) for each in options.styles if Path(each) not in pictures]
     if pictures and style is None:
@@ -134,33 +158,29 @@ def run(options: argparse.Namespace) -> None:
     for candidate in candidates:
         groups.setdefault(json.dumps(candidate.model.card.objective), []).append(candidate)
     report: list[dict[str, Any]] = []
-    rows: list[tuple[str, judge.JudgedSize]] = []
+    rows: list[tuple[str, judge.Judgment]] = []
     for group in groups.values():
         evaluations = evaluate(
             [candidate.model for candidate in group],
             _read(photos),
             style,
-            list(dict.fromkeys(options.sizes)),
-            gatys_iterations=options.gatys_iterations,
-            device=options.device,
+            list(dict.fromkeys(settings.sizes)),
+            gatys_iterations=settings.gatys_iterations,
+            judge_sizes=settings.judge_sizes,
+            whole=settings.whole,
+            device=settings.device,
         )
         for candidate, evaluation in zip(group, evaluations, strict=True):
-            judged: list[judge.JudgedSize] = []
-            if options.judge_sizes:
-                judged = judge_network(
-                    candidate.model, _read(photos), style, options.judge_sizes, options.device, options.whole
+            if settings.judge_sizes and not evaluation.judged:
+                raise StylecoreError(
+                    f"there are no photos to judge by, with a short side of {judge.LEAST_SIDE} pixels or more."
                 )
-                if not judged:
-                    raise StylecoreError(
-                        f"there are no photos to judge by, with a short side of {judge.LEAST_SIDE} pixels or more."
-                    )
-                rows += [(str(candidate), each) for each in judged]
-            metrics = evaluation.metrics() | judge.metrics(judged)
-            report.append({**dataclasses.asdict(evaluation), "judged": list(map(dataclasses.asdict, judged))})
-            report[-1]["metrics"] = metrics
-            if not options.json and evaluation.photos:
+            rows += [(str(candidate), each) for each in evaluation.judged]
+            metrics = evaluation.metrics()
+            report.append({**dataclasses.asdict(evaluation), "metrics": metrics})
+            if not settings.json and evaluation.photos:
                 print(evaluation.table(), end="\n\n", flush=True)
-            if not options.log:
+            if not settings.log:
                 continue
             if candidate.version:
                 log_evaluation(metrics, evaluation.iterations, candidate.version)
@@ -170,102 +190,26 @@ def run(options: argparse.Namespace) -> None:
                     file=sys.stderr,
                 )
     if style is not None and pictures:
-        of_pictures = judge_pictures(pictures, photos if options.photos else {}, style, options.device)
+        of_pictures = judge_pictures(pictures, photos if settings.photos else {}, style, settings.device)
         rows += of_pictures
         report += [{"name": name, "judged": [dataclasses.asdict(judged)]} for name, judged in of_pictures]
-    if options.json:
+    if settings.json:
         print(json.dumps(report, indent=2))
     elif rows:
         print(judge.table(rows))
 
 
-def judge_network(
-    model: StyleModel,
-    photos: Iterable[tuple[str, Tensor]],
-    style: Tensor | None = None,
-    sizes: Sequence[int] = judge.SIZES,
-    device: str | None = None,
-    whole: bool = False,
-) -> list[judge.JudgedSize]:
-    """Judge a network's pictures of these photos, painted as `Engine.stylize` does, with the card's `painted_side`.
-
-    With `whole` the photos are painted at their own size. With no photo that is broad enough nothing is judged.
-
-    Raises:
-        StylecoreError: when its card does not name the style picture and none is given.
-    """
-    if style is None:
-        style = load_picture(find_file(training_settings(model.card).style_image)).pixels
-    engine = Engine(model, device)
-    return judge.judge_style(engine.paint if whole else engine.stylize, photos, _judge(style, device), sizes)
-
-
 def judge_pictures(
     pictures: Sequence[Path], photos: dict[str, Path], style: Tensor, device: str | None = None
-) -> list[tuple[str, judge.JudgedSize]]:
+) -> list[tuple[str, judge.Judgment]]:
     """Judge picture files. Their content is judged if exactly one photo is given, from which they were made."""
-    judging, found = _judge(style, device), []
+    judging, found = open_judge(style, device), []
     for path in pictures:
         pixels, photo = load_picture(path).pixels, None
         if len(photos) == 1:
             photo = resize(load_picture(*photos.values()).pixels, (pixels.shape[-2], pixels.shape[-1]))
-        judgment = judging.judge(pixels, photo)
-        found.append((path.name, judge.together(max(pixels.shape[-2:]), [judgment])))
+        found.append((path.name, judging.judge(pixels, photo)))
     return found
-
-
-def _judge(style: Tensor, device: str | None) -> judge.Judge:
-    return judge.Judge(style, load_vgg("vgg19").to(choose_device(device)).to(memory_format=torch.channels_last))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate",
-        description="Held-out losses, equivalent iterations of Gatys et al., burnt-in spots and time of networks.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "styles",
-        nargs="+",
-        metavar="STYLE",
-        help=".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION; or a picture for the judge",
-    )
-    parser.add_argument(
-        "--photos",
-        nargs="+",
-        default=[],
-        metavar="FOLDER_OR_FILE",
-        help="photos that were not trained on; default: samples",
-    )
-    parser.add_argument(
-        "--sizes",
-        nargs="*",
-        type=int,
-        default=SIZES,
-        metavar="PIXELS",
-        help="sides of the squares for the losses; none: the judge alone",
-    )
-    parser.add_argument(
-        "--gatys-iterations", type=int, default=GATYS_ITERATIONS, help="stop L-BFGS after this many; 0 leaves it out"
-    )
-    parser.add_argument(
-        "--judge-sizes",
-        nargs="*",
-        type=int,
-        default=judge.SIZES,
-        metavar="PIXELS",
-        help="longest sides for the judge, whose measures no network was trained for; none: no judge",
-    )
-    parser.add_argument(
-        "--whole",
-        action="store_true",
-        help="judge pictures painted at the photo's size, not at the card's painted_side",
-    )
-    parser.add_argument("--style-image", metavar="PICTURE", help="the style picture; found by the card when left out")
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
-    parser.add_argument("--json", action="store_true", help="print one JSON list, with every photo, instead of tables")
-    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
-    return parser
 
 
 def _read(photos: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:

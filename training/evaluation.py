@@ -1,11 +1,9 @@
 """Networks measured on photos that they were not trained on: losses, equivalent iterations of Gatys et al., time."""
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +17,8 @@ from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import text_table
 from training.config import TrainConfig, find_file
+from training.judge import Judge, Judgment, together
+from training.judge import metrics as judge_metrics
 from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
 
@@ -54,11 +54,12 @@ class PhotoEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One network on all photos at all sizes."""
+    """One network on all photos at all sizes. `judged`: by the judge, one for each of its sizes."""
 
     name: str
     iterations: int
     photos: tuple[PhotoEvaluation, ...]
+    judged: tuple[Judgment, ...] = ()
 
     def means(self) -> dict[int, dict[str, float]]:
         """Size to the means over the photos: the losses, "spot_share", "milliseconds" (the median), and
@@ -66,13 +67,14 @@ class Evaluation:
         return {size: _means(photos) for size, photos in self._by_size().items()}
 
     def metrics(self) -> dict[str, float]:
-        """The metrics for MLflow: "eval/total_256", "eval/spot_share_256" and so on for every size.
+        """The metrics for MLflow: "eval/total_256", "eval/spot_share_256" and so on for every size, and the judge's.
 
         "eval/equivalent_gatys_iterations" and "eval/spot_share" are means over the sizes. If the optimization was
         stopped early, the equivalent is a lower bound.
         """
         means = self.means()
-        metrics = {f"eval/{name}_{size}": value for size, found in means.items() for name, value in found.items()}
+        metrics = judge_metrics(self.judged)
+        metrics |= {f"eval/{name}_{size}": value for size, found in means.items() for name, value in found.items()}
         for name in ("spot_share", "equivalent_gatys_iterations"):
             if values := [found[name] for found in means.values() if name in found]:
                 metrics[f"eval/{name}"] = statistics.mean(values)
@@ -118,6 +120,8 @@ def evaluate(
     sizes: Sequence[int] = SIZES,
     *,
     gatys_iterations: int = GATYS_ITERATIONS,
+    judge_sizes: Sequence[int] = (),
+    whole: bool = False,
     vgg: VGG | None = None,
     device: str | None = None,
 ) -> list[Evaluation]:
@@ -129,6 +133,8 @@ def evaluate(
         sizes: sides of the squares in pixels.
         gatys_iterations: L-BFGS stops when it has reached the loss of every network, and at the latest after this
             many iterations; 0 leaves it out.
+        judge_sizes: longest sides in pixels at which the pictures are judged, painted as `Engine.stylize` does.
+        whole: the judge's pictures are painted at the photo's own size, not at the card's `painted_side`.
         vgg: the loss network VGG-16; by default that of training.
         device: "cpu", "cuda", ...; by default the fastest one.
 
@@ -139,26 +145,30 @@ def evaluate(
     config = configs[0]
     if any(model.card.objective != models[0].card.objective for model in models):
         raise StylecoreError("these networks were trained with different losses; evaluate them one by one.")
-    if not sizes:
-        return [Evaluation(model.card.name, model.card.iterations, ()) for model in models]
-    if min(sizes) < LEAST_SIZE:
+    if min(sizes, default=LEAST_SIZE) < LEAST_SIZE:
         raise StylecoreError(f"the sizes are {', '.join(map(str, sizes))}, and must be at least {LEAST_SIZE}.")
     where = choose_device(device)
-    if vgg is None:
-        vgg = load_vgg("vgg16", weights=config.vgg_weights or None)
-    vgg = vgg.to(where).to(memory_format=torch.channels_last)
     if style is None:
         style = load_picture(find_file(config.style_image)).pixels
-    targets = style_targets(vgg, style.to(where), config)
+    if sizes:
+        loss_network = (vgg or load_vgg("vgg16", weights=config.vgg_weights or None)).to(where)
+        loss_network.to(memory_format=torch.channels_last)
+        targets = style_targets(loss_network, style.to(where), config)
+    judge = open_judge(style, device) if judge_sizes else None
     engines = [Engine(model, device, "torch") for model in models]
+    painters = [Engine(model, device) for model in models] if judge else []
     results: list[list[PhotoEvaluation]] = [[] for _ in models]
+    judged: list[list[Judgment]] = [[] for _ in models]
     for name, photo in photos:
+        if judge:
+            for found, painter in zip(judged, painters, strict=True):
+                found += judge.judge_sizes(painter.paint if whole else painter.stylize, photo, judge_sizes)
         for size in sizes:
             content = middle_square(photo, size)
             if not results[0] or size not in {done.size for done in results[0]}:
                 for engine in engines:  # the first picture of a size also allocates
                     engine.paint(content)
-            objective = pixel_objective(vgg, content[None].to(where), targets, config)
+            objective = pixel_objective(loss_network, content[None].to(where), targets, config)
             measured = [_stylize(engine, content) for engine in engines]
             losses = [_losses(objective, stylized[None].to(where)) for stylized, _ in measured]
             curve: list[float] = []
@@ -177,12 +187,17 @@ def evaluate(
                         milliseconds=milliseconds,
                     )
                 )
-    if not results[0]:
+    if sizes and not results[0]:
         raise StylecoreError("there are no photos to evaluate on.")
     return [
-        Evaluation(model.card.name, model.card.iterations, tuple(result))
-        for model, result in zip(models, results, strict=True)
+        Evaluation(model.card.name, model.card.iterations, tuple(result), tuple(together(found)))
+        for model, result, found in zip(models, results, judged, strict=True)
     ]
+
+
+def open_judge(style: Tensor, device: str | None) -> Judge:
+    """A judge of pictures in the style of a picture (3, H, W) in [0, 1]."""
+    return Judge(style, load_vgg("vgg19").to(choose_device(device)).to(memory_format=torch.channels_last))
 
 
 def middle_square(pixels: Tensor, side: int) -> Tensor:
@@ -204,13 +219,7 @@ def training_settings(card: StyleCard) -> TrainConfig:
             f"the card of {card.name} does not say which losses it was trained with, as for imported networks; "
             "only networks trained by training/train.py can be evaluated."
         )
-    known = {each.name for each in dataclasses.fields(TrainConfig)}
-    settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in {**EARLIER_DEFAULTS, **card.training}.items()
-        if name in known
-    }
-    return TrainConfig(**settings)
+    return TrainConfig.of_card({**EARLIER_DEFAULTS, **card.training})
 
 
 def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:

@@ -13,14 +13,14 @@ its pictures. The judge uses other measures:
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.gatys.objective import reduce_picture
+from stylecore.gatys.objective import StyleTerm, reduce_picture
 from stylecore.losses import content_loss, gram_matrix, style_loss
 from stylecore.pictures.read import fit, resize
 from stylecore.vgg.network import VGG
@@ -42,27 +42,23 @@ SURROUNDINGS = 12
 
 @dataclass(frozen=True)
 class Judgment:
-    """The measures of one picture.
+    """The measures of one picture, or of several: their means, and the grid of the worst one.
 
     Attributes:
+        size: longest side in pixels.
+        style_error: mean over the scales: 0 for the painting itself, about 1 for an unrelated picture.
         style_errors: scale (1, 2, 4) to the style error at 1 / scale of the size, mean of the layers.
         content_change: 0 for the photo itself; about 1.4 for another photo. None when there was no photo.
-        grid: period in pixels to decibels above the surroundings; see `grid_peak`.
+        grid: decibels of the period with the highest peak; see `grid_peak`.
+        photos: number of pictures.
     """
 
+    size: int
+    style_error: float
     style_errors: dict[int, float]
     content_change: float | None
-    grid: dict[int, float]
-
-    @property
-    def style_error(self) -> float:
-        """Mean over the scales: 0 for the painting itself, about 1 for an unrelated picture."""
-        return statistics.mean(self.style_errors.values())
-
-    @property
-    def worst_grid(self) -> float:
-        """Decibels of the period with the highest peak."""
-        return max(self.grid.values())
+    grid: float
+    photos: int = 1
 
 
 class Judge:
@@ -76,7 +72,7 @@ class Judge:
     def __init__(self, painting: Tensor, vgg: VGG) -> None:
         self.painting = painting
         self.vgg = vgg
-        self._grams: dict[tuple[int, int], dict[int, dict[str, Tensor]]] = {}
+        self._grams: dict[tuple[int, int], dict[StyleTerm, Tensor]] = {}
 
     @torch.no_grad()
     def judge(self, stylized: Tensor, photo: Tensor | None = None) -> Judgment:
@@ -92,48 +88,59 @@ class Judge:
             )
         if photo is not None and photo.shape != stylized.shape:
             raise StylecoreError("the judge needs a picture and its photo in the same size.")
-        area = math.sqrt(height * width / (self.painting.shape[-2] * self.painting.shape[-1]))
-        size = (round(self.painting.shape[-2] * area), round(self.painting.shape[-1] * area))
+        size = size_with_area(self.painting, height * width)
         if size not in self._grams:
-            self._grams[size] = self._of(resize(self.painting, size))
-        ours = self._of(stylized)
-        errors = {
-            scale: statistics.mean(
-                float(style_loss(ours[scale][layer], gram, "relative")) for layer, gram in of.items()
-            )
-            for scale, of in self._grams[size].items()
-        }
+            self._grams[size] = style_grams(resize(self.painting, size), self.vgg)
+        errors = style_errors(style_grams(stylized, self.vgg), self._grams[size])
         change = None
         if photo is not None:
-            of_both = self._activations(torch.stack([stylized, photo]), [CONTENT_LAYER])[CONTENT_LAYER]
+            of_both = _activations(torch.stack([stylized, photo]), self.vgg, [CONTENT_LAYER])[CONTENT_LAYER]
             change = float(content_loss(of_both[:1], of_both[1:], "relative"))
-        return Judgment(errors, change, {period: grid_peak(stylized, period) for period in PERIODS})
+        grid = max(grid_peak(stylized, period) for period in PERIODS)
+        return Judgment(max(height, width), statistics.mean(errors.values()), errors, change, grid)
 
-    def _of(self, pixels: Tensor) -> dict[int, dict[str, Tensor]]:
-        """Gram matrices of the style layers at every scale."""
-        return {
-            scale: {
-                layer: gram_matrix(activation)
-                for layer, activation in self._activations(reduce_picture(pixels[None], scale), STYLE_LAYERS).items()
-            }
-            for scale in SCALES
-        }
+    def judge_sizes(
+        self, stylize: Callable[[Tensor], Tensor], photo: Tensor, sizes: Sequence[int]
+    ) -> Iterator[Judgment]:
+        """Judge what `stylize` makes of a photo (3, H, W) whose longest side is resized to each of `sizes`.
 
-    def _activations(self, batch: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        device = next(self.vgg.parameters()).device
-        return self.vgg.activations(batch.to(device).to(memory_format=torch.channels_last), layers)
+        A photo smaller than a size is judged only at the smallest size, as it is. It is left out if its short side is
+        less than `LEAST_SIDE` then.
+        """
+        for size in sizes:
+            content = fit(photo, size)
+            if (size <= max(photo.shape[-2:]) or size == min(sizes)) and min(content.shape[-2:]) >= LEAST_SIDE:
+                yield replace(self.judge(stylize(content), content), size=size)
 
 
-@dataclass(frozen=True)
-class JudgedSize:
-    """The measures of a style at one size: means over the photos; `grid` is that of the worst photo."""
+def size_with_area(pixels: Tensor, area: float) -> tuple[int, int]:
+    """Height and width of a picture (3, H, W) that is resized to about so many pixels."""
+    height, width = pixels.shape[-2:]
+    factor = math.sqrt(area / (height * width))
+    return round(height * factor), round(width * factor)
 
-    size: int
-    style_error: float
-    style_errors: dict[int, float]
-    content_change: float | None
-    grid: float
-    photos: int
+
+@torch.no_grad()
+def style_grams(pixels: Tensor, vgg: VGG, scales: Sequence[int] = SCALES) -> dict[StyleTerm, Tensor]:
+    """Gram matrices (1, C, C) of the style layers of a picture (3, H, W), at every scale."""
+    return {
+        StyleTerm(layer, scale): gram_matrix(activation)
+        for scale in scales
+        for layer, activation in _activations(reduce_picture(pixels[None], scale), vgg, STYLE_LAYERS).items()
+    }
+
+
+def style_errors(grams: Mapping[StyleTerm, Tensor], wanted: Mapping[StyleTerm, Tensor]) -> dict[int, float]:
+    """Scale to the relative style loss of Gram matrices (`style_grams`) against those of a painting."""
+    losses: dict[int, list[float]] = {}
+    for term, gram in wanted.items():
+        losses.setdefault(term.scale, []).append(float(style_loss(grams[term], gram, "relative")))
+    return {scale: statistics.mean(values) for scale, values in losses.items()}
+
+
+def _activations(batch: Tensor, vgg: VGG, layers: Sequence[str]) -> dict[str, Tensor]:
+    device = next(vgg.parameters()).device
+    return vgg.activations(batch.to(device).to(memory_format=torch.channels_last), layers)
 
 
 def judge_style(
@@ -141,40 +148,30 @@ def judge_style(
     photos: Iterable[tuple[str, Tensor]],
     judge: Judge,
     sizes: Sequence[int] = SIZES,
-) -> list[JudgedSize]:
-    """Judge the stylized pictures of photos whose longest sides are resized to each of `sizes`.
-
-    Args:
-        stylize: as `Engine.stylize`.
-        photos: name and pixels (3, H, W) in [0, 1]. A photo smaller than a size is judged only at the smallest
-            size, as it is. One whose short side is less than `LEAST_SIDE` then is left out.
-    """
-    judged: dict[int, list[Judgment]] = {size: [] for size in sizes}
-    for _, photo in photos:
-        for size in sizes:
-            if size > max(photo.shape[-2:]) and size != min(sizes):
-                continue
-            content = fit(photo, size)
-            if min(content.shape[-2:]) < LEAST_SIDE:
-                continue
-            judged[size].append(judge.judge(stylize(content), content))
-    return [together(size, judgments) for size, judgments in judged.items() if judgments]
+) -> list[Judgment]:
+    """Judge what `stylize` makes of photos, given by name and pixels (3, H, W) in [0, 1]; see `Judge.judge_sizes`."""
+    return together([each for _, photo in photos for each in judge.judge_sizes(stylize, photo, sizes)])
 
 
-def together(size: int, judgments: Sequence[Judgment]) -> JudgedSize:
-    """The measures of several pictures as one."""
+def together(judgments: Sequence[Judgment]) -> list[Judgment]:
+    """The measures of the pictures of several photos as one for each size."""
+    sizes = sorted({each.size for each in judgments})
+    return [_mean(size, [each for each in judgments if each.size == size]) for size in sizes]
+
+
+def _mean(size: int, judgments: Sequence[Judgment]) -> Judgment:
     changes = [each.content_change for each in judgments if each.content_change is not None]
-    return JudgedSize(
+    return Judgment(
         size=size,
         style_error=statistics.mean(each.style_error for each in judgments),
         style_errors={scale: statistics.mean(each.style_errors[scale] for each in judgments) for scale in SCALES},
         content_change=statistics.mean(changes) if changes else None,
-        grid=max(each.worst_grid for each in judgments),
+        grid=max(each.grid for each in judgments),
         photos=len(judgments),
     )
 
 
-def metrics(judged: Sequence[JudgedSize]) -> dict[str, float]:
+def metrics(judged: Sequence[Judgment]) -> dict[str, float]:
     """The metrics for MLflow: "eval/style_error_640", "eval/content_change_640", "eval/grid_640",
     "eval/judged_photos_640" for every size."""
     found = {}
@@ -187,7 +184,7 @@ def metrics(judged: Sequence[JudgedSize]) -> dict[str, float]:
     return found
 
 
-def table(rows: Sequence[tuple[str, JudgedSize]]) -> str:
+def table(rows: Sequence[tuple[str, Judgment]]) -> str:
     """The text of a table with a line for every name and size."""
     cells: list[tuple[str, ...]] = [
         ("picture", "size", "style error", "full", "half", "quarter", "content", "grid dB")
@@ -221,15 +218,9 @@ def grid_peak(pixels: Tensor, period: int) -> float:
         for column in range(-(period // 2) + 1, period // 2 + 1):
             if math.gcd(row, column, period) != 1:
                 continue
-            around = _around(power, row * height // period, column * width // period, SURROUNDINGS)
+            shift = (SURROUNDINGS - row * height // period, SURROUNDINGS - column * width // period)
+            around = power.roll(shift, (0, 1))[: 2 * SURROUNDINGS + 1, : 2 * SURROUNDINGS + 1]
             middle = slice(SURROUNDINGS - PEAK, SURROUNDINGS + PEAK + 1)
             peaks.append(float(around[middle, middle].mean() / around.median().clamp_min(1e-12)))
     # White noise has an exponential spectrum, whose median is ln 2 of its mean.
     return 10 * math.log10(max(max(peaks) * math.log(2), 1e-12))
-
-
-def _around(power: Tensor, row: int, column: int, radius: int) -> Tensor:
-    """(2 radius + 1, 2 radius + 1) of the spectrum, which is periodic."""
-    rows = torch.arange(row - radius, row + radius + 1) % power.shape[0]
-    columns = torch.arange(column - radius, column + radius + 1) % power.shape[1]
-    return power[rows[:, None], columns]

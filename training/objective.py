@@ -21,9 +21,6 @@ difference of its pixels to the teacher's pixels.
 pixels of one picture, so that the optimization of Gatys et al. can be compared.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -40,36 +37,23 @@ MOVED_BORDER = 12
 """Pixels along the edges that the steadiness loss leaves out; a crop has 32 at least."""
 
 
-@dataclass(frozen=True)
-class StyleTargets:
-    """The Gram matrices (1, C, C) of the style picture, for every scale and style layer."""
-
-    grams: dict[int, dict[str, Tensor]]
-
-    def terms(self) -> Iterator[tuple[int, str, Tensor]]:
-        """Scale, layer and Gram matrix of every style loss."""
-        for scale, layers in self.grams.items():
-            for layer, gram in layers.items():
-                yield scale, layer, gram
-
-
 @torch.no_grad()
-def style_targets(vgg: VGG, style: Tensor, config: TrainConfig) -> StyleTargets:
-    """Gram matrices of the style picture (3, H, W), its short side resized to `style_size` / scale."""
-    grams = {}
+def style_targets(vgg: VGG, style: Tensor, config: TrainConfig) -> dict[StyleTerm, Tensor]:
+    """Gram matrices (1, C, C) of the style picture (3, H, W), its short side resized to `style_size` / scale."""
+    targets = {}
     for scale in config.loss_scales:
         factor = config.style_size / scale / min(style.shape[-2:])
         size = (max(1, round(style.shape[-2] * factor)), max(1, round(style.shape[-1] * factor)))
-        activations = vgg.activations(resize(style, size).unsqueeze(0), config.style_layers)
-        grams[scale] = {layer: gram_matrix(activation) for layer, activation in activations.items()}
-    return StyleTargets(grams)
+        for layer, activation in vgg.activations(resize(style, size).unsqueeze(0), config.style_layers).items():
+            targets[StyleTerm(layer, scale)] = gram_matrix(activation)
+    return targets
 
 
 def training_losses(
     vgg: VGG,
     content: Tensor,
     stylized: Tensor,
-    targets: StyleTargets,
+    targets: dict[StyleTerm, Tensor],
     config: TrainConfig,
     accelerator: Accelerator,
     teacher_pixels: Tensor | None = None,
@@ -88,27 +72,22 @@ def training_losses(
         "loss/steadiness"; with a grid weight "loss/grid"; and "loss/style/<layer>" (at scale 2
         "loss/style/<layer>_scale_2"), which sum to "loss/style".
     """
+    needed = {1: [config.content_layer]}
+    for term in targets:
+        needed.setdefault(term.scale, []).append(term.layer)
     with accelerator.autocast():
         with torch.no_grad():  # no deeper than the content layer
             wanted = vgg.activations(content, [config.content_layer])[config.content_layer]
-        reduced = {
-            scale: vgg.activations(reduce_picture(stylized, scale), config.style_layers)
-            for scale in targets.grams
-            if scale != 1
+        activations = {
+            scale: vgg.activations(reduce_picture(stylized, scale), dict.fromkeys(names))
+            for scale, names in needed.items()
         }
-        activations = vgg.activations(
-            stylized, dict.fromkeys([config.content_layer, *(config.style_layers if 1 in targets.grams else ())])
-        )
-    reduced[1] = activations
-    of_content = content_loss(activations[config.content_layer], wanted, config.content_normalization)
+    of_content = content_loss(activations[1][config.content_layer], wanted, config.content_normalization)
     losses = {"loss/content": config.content_weight * of_content}
-    weights = config.style_layer_shares
-    layers = {
-        f"loss/{StyleTerm(layer, scale)}": config.style_weight
-        * weights[layer]
-        * style_loss(gram_matrix(reduced[scale][layer]), gram, config.style_normalization)
-        for scale, layer, gram in targets.terms()
-    }
+    layers = {}
+    for term, gram in targets.items():
+        of_layer = style_loss(gram_matrix(activations[term.scale][term.layer]), gram, config.style_normalization)
+        layers[f"loss/{term}"] = config.style_weight * config.style_layer_shares[term.layer] * of_layer
     losses["loss/style"] = torch.stack(list(layers.values())).sum()
     losses["loss/tv"] = config.total_variation_weight * total_variation_loss(stylized.float())
     if teacher_pixels is not None:
@@ -153,7 +132,7 @@ def grid_loss(stylized: Tensor, period: int = GRID_PERIOD) -> Tensor:
 
 
 @torch.no_grad()
-def pixel_objective(vgg: VGG, content: Tensor, targets: StyleTargets, config: TrainConfig) -> Objective:
+def pixel_objective(vgg: VGG, content: Tensor, targets: dict[StyleTerm, Tensor], config: TrainConfig) -> Objective:
     """The same losses, with their gradient, as a function of the pixels of one picture.
 
     They are in the units of this VGG's own activations, as in training; `stylecore.gatys.objective.build_objective`
@@ -167,13 +146,9 @@ def pixel_objective(vgg: VGG, content: Tensor, targets: StyleTargets, config: Tr
         f"content/{layer}": config.content_weight * float(content_factor(target, config.content_normalization))
         for layer, target in content_targets.items()
     }
-    gram_targets = {}
-    shares = config.style_layer_shares
-    for scale, layer, gram in targets.terms():
-        term = StyleTerm(layer, scale)
-        gram_targets[term] = gram
+    for term, gram in targets.items():
         factor = float(style_factor(gram, config.style_normalization))
-        weights[str(term)] = config.style_weight * shares[layer] * factor
+        weights[str(term)] = config.style_weight * config.style_layer_shares[term.layer] * factor
     if config.total_variation_weight > 0:
         weights["tv"] = config.total_variation_weight
-    return Objective(vgg, content_targets, gram_targets, weights)
+    return Objective(vgg, content_targets, targets, weights)

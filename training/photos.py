@@ -11,7 +11,8 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES, write_whole
@@ -38,8 +39,6 @@ SAMPLES = "samples"
 
 File = dict[str, Any]
 """A photo that is not decoded: {"bytes": its content or None, "path": its name or path}."""
-
-
 EMPTY: File = {"bytes": b"", "path": None}
 """Stands for a row of a dataset without a photo: it is unreadable."""
 
@@ -157,12 +156,15 @@ def batches(
     Raises:
         StylecoreError: from the iteration, when no photo can be read.
     """
-    cut = Cut(crop, smallest_crop, seed)
-    crops: Dataset[Any] = StreamedCrops(cut) if is_stream(photos) else PhotoCrops(photos, cut)
-    numbers = _Numbers(first_batch, batch_size, process, processes)
+    numbers = _numbers(first_batch, batch_size, process, processes)
+    if is_stream(photos):
+        files = _stream(photos, seed, process, processes)
+        requests: Iterator[list[Request]] = _arrivals(files, numbers, skipped=first_batch * batch_size)
+    else:
+        requests = _shuffled(len(photos), seed, numbers)
     loader = DataLoader(
-        crops,
-        batch_sampler=_Arrivals(photos, seed, numbers) if is_stream(photos) else numbers,
+        Crops(photos, crop, smallest_crop, seed),
+        batch_sampler=requests,
         collate_fn=_collate,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
@@ -184,20 +186,25 @@ def batches(
         ) from error
 
 
-class Cut(NamedTuple):
-    """Settings for cutting samples from photos; see `batches`."""
+Request = tuple[int, int | tuple[File, ...]]
+"""A sample's number, and the index of its photo. A stream has no indices: its requests have the photo itself, followed
+by those that can replace it, so that one reader can serve several decoders."""
 
-    crop: int
-    smallest_crop: float
-    seed: int
 
-    def first_readable(self, files: Iterable[File], sample: int) -> tuple[Tensor, tuple[str, ...]]:
-        """(3, crop, crop) of the first readable file, and the names of the files before it.
+class Crops(Dataset[tuple[Tensor, tuple[str, ...]]]):
+    """Random squares of photos; see `batches`. The random numbers depend only on the seed and the sample's number."""
 
-        The tensor is empty when no file is readable.
+    def __init__(self, photos: Any, crop: int, smallest_crop: float, seed: int) -> None:
+        self.photos, self.crop, self.smallest_crop, self.seed = photos, crop, smallest_crop, seed
+
+    def __getitem__(self, request: Request) -> tuple[Tensor, tuple[str, ...]]:
+        """(3, crop, crop) in [0, 1] of the first readable photo, and the names of those that were skipped.
+
+        The tensor is empty when no photo is readable.
         """
+        sample, photo = request
         unreadable: list[str] = []
-        for file in files:
+        for file in self._from(photo) if isinstance(photo, int) else photo:
             random = np.random.default_rng([self.seed, 1, sample])
             try:
                 return _random_square(file, self.crop, self.smallest_crop, random), tuple(unreadable)
@@ -205,33 +212,16 @@ class Cut(NamedTuple):
                 unreadable.append(_name(file))
         return torch.empty(0), tuple(unreadable)
 
-
-class PhotoCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
-    """Sample n is cut from photo number n of a shuffled order that is new in every epoch."""
-
-    def __init__(self, photos: Any, cut: Cut) -> None:
-        self.photos = photos
-        self.cut = cut
-        self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)
-
-    def photo_of(self, sample: int) -> int:
-        """Index of the photo that is sample number `sample`."""
-        epoch, place = divmod(sample, len(self.photos))
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self.cut.seed, 0, epoch]).permutation(len(self.photos))
-            self._epoch = epoch
-        return int(self._order[place])
-
-    def __getitem__(self, sample: int) -> tuple[Tensor, tuple[str, ...]]:
-        """(3, crop, crop) in [0, 1], and the names of unreadable files that were skipped."""
-        first, count = self.photo_of(sample), len(self.photos)
-        files = (self.photos[(first + offset) % count]["image"] or EMPTY for offset in range(count))
-        return self.cut.first_readable(files, sample)
+    def _from(self, first: int) -> Iterator[File]:
+        total = len(self.photos)
+        return (self.photos[(first + offset) % total]["image"] or EMPTY for offset in range(total))
 
 
 class UnreadablePhotos:
-    """The unreadable photos of all processes: counted, and listed in the run's folder by the first process."""
+    """The unreadable photos of all processes: counted, and listed in the run's folder by the first process.
+
+    Each process adds to `names` what it could not read.
+    """
 
     def __init__(self, folder: Path, accelerator: Accelerator) -> None:
         self.file = folder / "unreadable_photos.txt"
@@ -242,10 +232,6 @@ class UnreadablePhotos:
             self.names.update(self.file.read_text(encoding="utf-8").splitlines())
             self._listed = len(self.names)
 
-    def add(self, names: Iterable[str]) -> None:
-        """Add photos that this process could not read."""
-        self.names.update(names)
-
     def count_all(self) -> int:
         """Gather the names of all processes, which all must call it; returns their number in the first process.
 
@@ -253,9 +239,6 @@ class UnreadablePhotos:
             StylecoreError: when the list cannot be written.
         """
         if self.accelerator.num_processes > 1:
-            news = torch.tensor(len(self.names) - self._listed, device=self.accelerator.device)
-            if not self.accelerator.reduce(news, "sum"):
-                return len(self.names)
             self.names.update(gather_object(sorted(self.names)))
         if self.accelerator.is_main_process and len(self.names) > self._listed:
             write_whole(self.file, "".join(f"{name}\n" for name in sorted(self.names)).encode())
@@ -263,87 +246,66 @@ class UnreadablePhotos:
         return len(self.names)
 
 
-class _Arrived(NamedTuple):
-    """A sample of a stream: its number, and its file followed by possible replacements."""
-
-    number: int
-    files: tuple[File, ...]
-
-
-class StreamedCrops(Dataset[tuple[Tensor, tuple[str, ...]]]):
-    """Samples of a stream. The request contains the file, so that one reader can serve several decoders."""
-
-    def __init__(self, cut: Cut) -> None:
-        self.cut = cut
-
-    def __getitem__(self, sample: _Arrived) -> tuple[Tensor, tuple[str, ...]]:
-        return self.cut.first_readable(sample.files, sample.number)
-
-
-class _Numbers(Sampler[list[int]]):
-    """Endless sample numbers of one process's batches, from an iteration on.
+def _numbers(first_batch: int, batch_size: int, process: int, processes: int) -> Iterator[range]:
+    """Endless sample numbers of one process's batches.
 
     Batch b of process r, of P processes, has the samples from (b * P + r) * batch_size on: the sequence of photos does
     not depend on P, as long as P * batch_size is the same.
     """
-
-    def __init__(self, first_batch: int, batch_size: int, process: int, processes: int) -> None:
-        self.first_batch, self.batch_size = first_batch, batch_size
-        self.process, self.processes = process, processes
-
-    def __iter__(self) -> Iterator[list[int]]:
-        batch = self.first_batch
-        while True:
-            start = (batch * self.processes + self.process) * self.batch_size
-            yield list(range(start, start + self.batch_size))
-            batch += 1
+    for batch in count(first_batch):
+        start = (batch * processes + process) * batch_size
+        yield range(start, start + batch_size)
 
 
-class _Arrivals(Sampler[list[_Arrived]]):
-    """The batches of `_Numbers`, with the files of this process's part of the stream.
+def _shuffled(photos: int, seed: int, numbers: Iterable[range]) -> Iterator[list[Request]]:
+    """Sample n is photo number n of a shuffled order that is new in every epoch."""
+
+    @lru_cache(maxsize=1)
+    def order(epoch: int) -> list[int]:
+        return np.random.default_rng([seed, 0, epoch]).permutation(photos).tolist()
+
+    for samples in numbers:
+        yield [(sample, order(sample // photos)[sample % photos]) for sample in samples]
+
+
+def _arrivals(stream: Iterator[File], numbers: Iterable[range], skipped: int) -> Iterator[list[Request]]:
+    """The photos of a stream in their order, without the first ones.
 
     The training process itself reads the stream: if each worker read its own part, the order would depend on the
     number of workers.
     """
+    earlier = deque(islice(stream, skipped), maxlen=SPARE_PHOTOS)
+    for samples in numbers:
+        files = [next(stream) for _ in samples]
+        spare = [*reversed(earlier), *files]
+        yield [(sample, (file, *spare)) for sample, file in zip(samples, files, strict=True)]
+        earlier.extend(files)
 
-    def __init__(self, photos: Any, seed: int, numbers: _Numbers) -> None:
-        self.photos, self.seed, self.numbers = photos, seed, numbers
 
-    def __iter__(self) -> Iterator[list[_Arrived]]:
-        stream = self._files()
-        earlier: deque[File] = deque(maxlen=SPARE_PHOTOS)
-        for _ in range(self.numbers.first_batch * self.numbers.batch_size):
-            earlier.append(next(stream))
-        for numbers in self.numbers:
-            files = [next(stream) for _ in numbers]
-            spare = [*reversed(earlier), *files]
-            yield [_Arrived(number, (file, *spare)) for number, file in zip(numbers, files, strict=True)]
-            earlier.extend(files)
+def _stream(photos: Any, seed: int, process: int, processes: int) -> Iterator[File]:
+    """The photos of this process's part of a stream, in another order in every epoch."""
+    from datasets.distributed import split_dataset_by_node
 
-    def _files(self) -> Iterator[File]:
-        from datasets.distributed import split_dataset_by_node
-
-        process, processes = self.numbers.process, self.numbers.processes
-        for epoch in range(2**62):
-            # Not set_epoch: split_dataset_by_node forgets it.
-            seed = int(np.random.default_rng([self.seed, 0, epoch]).integers(2**31))
-            part = self.photos.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-            if processes > 1:
-                part = split_dataset_by_node(part, rank=process, world_size=processes)
-            read = 0
-            try:
-                for row in part:
-                    read += 1
-                    yield row["image"] or EMPTY
-            except Exception as error:  # of the hub's client, of parquet, of the network
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise StylecoreError(
-                    f"the stream of photos ended with an error: {reason}; start again with --resume auto."
-                ) from error
-            if not read:
-                raise StylecoreError(
-                    "the dataset has fewer photos than there are processes; launch fewer, or leave --streaming out."
-                )
+    for epoch in count():
+        # Not set_epoch: split_dataset_by_node forgets it.
+        shuffled_by = int(np.random.default_rng([seed, 0, epoch]).integers(2**31))
+        part = photos.shuffle(seed=shuffled_by, buffer_size=SHUFFLE_BUFFER)
+        if processes > 1:
+            part = split_dataset_by_node(part, rank=process, world_size=processes)
+        read = 0
+        try:
+            for row in part:
+                read += 1
+                yield row["image"] or EMPTY
+        except Exception as error:  # of the hub's client, of parquet, of the network
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise StylecoreError(
+                f"the stream of photos ended with an error: {reason}; start again with --resume auto."
+            ) from error
+        if not read:
+            raise StylecoreError(
+                "the dataset has fewer photos than there are processes; launch fewer, or leave --streaming out."
+            )
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -123,9 +123,8 @@ def read_photos(folder: Path | None) -> Photos:
         except StylecoreError as error:
             print(f"passed over: {error}", file=sys.stderr)
     if not pictures:
-        if folder is None:
-            raise StylecoreError("no installed package has photos; give a folder of them by --photos.")
-        raise StylecoreError(f"there are no photos in {folder}; give --photos another folder, or leave it out.")
+        where = folder or "the installed packages"
+        raise StylecoreError(f"there are no photos in {where}; give a folder of them by --photos.")
     if len(pictures) == wanted:
         small = [fit(picture, SIDE) for picture in pictures]
         held_out = small[:: wanted // HELD_OUT_PHOTOS][:HELD_OUT_PHOTOS]
@@ -138,21 +137,6 @@ def _quarters(picture: Tensor) -> list[Tensor]:
     height, width = (side // 2 for side in picture.shape[-2:])
     parts = [picture[:, y : y + height, x : x + width] for y in (0, height) for x in (0, width)]
     return [part for part in parts if part.numel()] or [picture]
-
-
-def find_files(reference: str) -> list[Path]:
-    """The style files of a reference: a file, a folder, or a style's name (NAME, NAME@iterations-N).
-
-    Raises:
-        StylecoreError: when there are none.
-    """
-    path = Path(reference)
-    if path.is_dir():
-        files = [style.path for style in find_styles([path])]
-        if not files:
-            raise StylecoreError(f"the folder {path} has no style files; give another one.")
-        return files
-    return [find_style(reference)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,9 +164,12 @@ def _quantize_all(options: argparse.Namespace) -> None:
         try:
             if reference.startswith("models:/"):
                 _quantize_registered(reference, photos, options.tracking_uri)
-            else:
-                for file in find_files(reference):
-                    _quantize_file(file, photos)
+                continue
+            in_folder = [style.path for style in find_styles([Path(reference)])]
+            if Path(reference).is_dir() and not in_folder:
+                raise StylecoreError(f"the folder {reference} has no style files; give another one.")
+            for file in in_folder or [find_style(reference)]:
+                _quantize_file(file, photos)
         except StylecoreError as error:
             print(f"{reference}: {error}", file=sys.stderr, flush=True)
             failed.append(reference)

@@ -91,7 +91,7 @@ class State:
     tensors: dict[str, Tensor]
 
 
-def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write state-<iteration>.safetensors into the folder and delete all but the newest two.
 
     Raises:
@@ -114,26 +114,16 @@ def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimize
         ) from error
     for old in sorted(folder.glob("state-*.safetensors"))[:-KEPT_STATES]:
         old.unlink(missing_ok=True)
-    return path
 
 
-def newest_state(folder: Path) -> Path | None:
-    """The newest readable state in the folder; damaged ones are skipped."""
+def newest_state(folder: Path) -> State | None:
+    """The newest readable state in the folder, on the CPU; damaged ones are skipped."""
     for path in sorted(folder.glob("state-*.safetensors"), reverse=True):
-        try:
-            with safe_open(path, framework="pt") as file:
-                if _PROGRESS_KEY in (file.metadata() or {}):
-                    return path
-        except (OSError, SafetensorError):
-            continue
+        with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
+            if progress := (file.metadata() or {}).get(_PROGRESS_KEY):
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return State(path, Progress(**json.loads(progress)), tensors)
     return None
-
-
-def read_state(path: Path) -> State:
-    """Read a state that `newest_state` found, to the CPU."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return State(path, Progress(**json.loads(file.metadata()[_PROGRESS_KEY])), tensors)
 
 
 def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:

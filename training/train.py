@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +24,12 @@ if __package__ in (None, ""):  # run as a file, by `accelerate launch training/t
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, add_noise
-from stylecore.pictures.read import load_picture
+from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import (
     Lesson,
@@ -38,23 +38,20 @@ from training.checkpoints import (
     evaluate_checkpoints,
     preview_photos,
     register_checkpoints,
+    style_of,
     tracker_of,
-    write_checkpoint,
 )
+from training.command import STOPPED, Stopped
 from training.config import TrainConfig, find_file, parse_config
 from training.measures import output_statistics
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
-from training.state import Clock, Progress, State, load_state, newest_state, read_state, save_state
-from training.tracking import JournaledTracker, TrackingError
+from training.state import Clock, Progress, State, load_state, newest_state, save_state
+from training.tracking import TrackingError
 from training.tracking.environment import environment_tags
 
 PRINT_EVERY = 100
-
-
-class Stopped(Exception):  # noqa: N818 (a request, not an error)
-    """The run was stopped by SIGTERM or Ctrl-C; its state has been saved."""
 
 
 class DivergedError(StylecoreError):
@@ -71,7 +68,7 @@ def main() -> int:
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":  # all of them stop
             print(f"train.py: {stopped}", file=sys.stderr)
-        return 143
+        return STOPPED
     return 0
 
 
@@ -107,7 +104,8 @@ def train(
 
     network = initial_network(config).to(accelerator.device)
     network.to(memory_format=memory_format)
-    if teacher := load_teacher(config):
+    teacher = _trained_style(config.teacher).network.requires_grad_(False) if config.teacher else None
+    if teacher:
         teacher.to(accelerator.device).to(memory_format=memory_format)
     weights = [each for each in network.parameters() if each.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
@@ -147,7 +145,8 @@ def train(
     first_iteration = logged_iteration = progress.iteration
     network.train()
     try:
-        previews = preview_photos(config) if accelerator.is_main_process else {}
+        shown = preview_photos(config) if accelerator.is_main_process else ()
+        previews = {name: fit(pixels, config.preview_size) for name, pixels in shown}
         if progress.iteration == 0:
             for name, pixels in previews.items():
                 log_preview(tracker, name, pixels, 0)
@@ -165,12 +164,13 @@ def train(
             losses: dict[str, Tensor] = {}
             for backward_pass in range(1, config.gradient_accumulation + 1):
                 batch = next(stream)
-                unreadable.add(batch.unreadable)
+                unreadable.names.update(batch.unreadable)
                 side = config.crop // 2 if over < config.small_crops else config.crop
                 pixels = batch.pixels[..., :side, :side]
                 content = pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 last = backward_pass == config.gradient_accumulation
-                with _synchronized(accelerator, trained, last):
+                # Processes exchange their gradients once per optimizer step, at its last backward pass.
+                with nullcontext() if last else accelerator.no_sync(trained):
                     # These depend only on the iteration: they are the same in all processes and after a resume.
                     given, shift = add_noise(content, config.input_noise, iteration), shift_at(iteration)
                     moved = None
@@ -229,7 +229,10 @@ def train(
                 if accelerator.is_main_process:
                     # In this order, a resumed run repeats what a kill between two of these steps left out.
                     if is_checkpoint:
-                        write_checkpoint(config, network, iteration, values, vgg_weights.source, git_commit)
+                        kept = {name: value for name, value in values.items() if name.startswith("loss/")}
+                        about = {"losses": kept, "vgg": vgg_weights.source, "git_commit": git_commit}
+                        file = config.folder / f"iterations-{iteration}.safetensors"
+                        style_of(config, network, iteration, **about).save(file)
                     if is_checkpoint and trial:
                         trial.evaluate(tracker, network, iteration)
                     save_state(config.folder, network, optimizer, progress)
@@ -256,7 +259,9 @@ def train(
     if accelerator.is_main_process and trial is None:
         if unreadable.names:
             print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
-        print(f"done; the checkpoints are in {config.folder}{_registered(config, tracker)}.")
+        versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
+        registered = f" and registered as {config.name}: {versions}" if versions else ""
+        print(f"done; the checkpoints are in {config.folder}{registered}.")
         if link := tracker.comparison_link():
             print(f"compare the runs with `make mlflow-ui`, at {link}")
 
@@ -278,13 +283,6 @@ def initial_network(config: TrainConfig) -> TransformNet:
         for parameter in network.affine_parameters():
             parameter.requires_grad_(True)
     return network
-
-
-def load_teacher(config: TrainConfig) -> TransformNet | None:
-    """The frozen network of --teacher, or None."""
-    if not config.teacher:
-        return None
-    return _trained_style(config.teacher).network.eval().requires_grad_(False)
 
 
 def _trained_style(reference: str) -> StyleModel:
@@ -319,8 +317,8 @@ def _refuse_missing_compiler(accelerator: Accelerator) -> None:
 
 def _open_folder(config: TrainConfig, resume: bool) -> State | None:
     """The newest state in the run's folder, if the run is resumed; checks that the folder can be written."""
-    saved = newest_state(config.folder)
-    if not resume and (saved or any(config.folder.glob("iterations-*.safetensors"))):
+    state = newest_state(config.folder)
+    if not resume and (state or any(config.folder.glob("iterations-*.safetensors"))):
         raise StylecoreError(
             f"{config.folder} already holds a run; continue it by --resume auto, or choose another --run-name."
         )
@@ -332,13 +330,7 @@ def _open_folder(config: TrainConfig, resume: bool) -> State | None:
         raise StylecoreError(
             f"the run's folder {config.folder} cannot be written ({error.strerror}); choose another --output-dir."
         ) from error
-    return read_state(saved) if saved else None
-
-
-def _registered(config: TrainConfig, tracker: JournaledTracker) -> str:
-    """The registered versions of the checkpoints, for the last message."""
-    versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
-    return f" and registered as {config.name}: {versions}" if versions else ""
+    return state
 
 
 def _refuse_divergence(losses: dict[str, Tensor], gradient_norm: Tensor, iteration: int, scaled: bool) -> None:
@@ -350,11 +342,6 @@ def _refuse_divergence(losses: dict[str, Tensor], gradient_norm: Tensor, iterati
             f"training diverged: {what} is no longer a number at iteration {iteration}. "
             "Earlier checkpoints and states are good; lower --learning-rate or --style-weight."
         )
-
-
-def _synchronized(accelerator: Accelerator, network: nn.Module, last: bool) -> AbstractContextManager[None]:
-    """Processes exchange their gradients once per optimizer step, at its last backward pass."""
-    return nullcontext() if last else accelerator.no_sync(network)
 
 
 def _of_first(accelerator: Accelerator, value: float) -> float:

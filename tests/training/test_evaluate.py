@@ -16,13 +16,13 @@ from tracked_runs import start_run
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import GatysConfig
 from stylecore.gatys.optimizer import Descent
-from stylecore.inference.engine import BORDER_OF_REFLECTION
+from stylecore.inference.engine import BORDER_OF_REFLECTION, Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
-from training import evaluate as evaluate_module
+from training import evaluation
 from training.config import TrainConfig
 from training.evaluate import main, photo_files
 from training.evaluation import evaluate, middle_square, training_settings
@@ -82,7 +82,7 @@ def replay(answer: Tensor) -> StyleModel:
 
 def iterates(vgg: VGG, photo: Tensor, count: int) -> tuple[list[Tensor], list[float]]:
     """The pictures of projected L-BFGS from uniform noise, and their losses."""
-    config = evaluate_module.training_settings(replay(photo).card)
+    config = training_settings(replay(photo).card)
     objective = pixel_objective(vgg, middle_square(photo, SIZE)[None], style_targets(vgg, STYLE, config), config)
     noise = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     descent = Descent(noise, objective, GatysConfig())
@@ -138,9 +138,9 @@ def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., St
     ((found,),) = (
         each.photos for each in evaluate([model], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
     )
-    config = evaluate_module.training_settings(model.card)
+    config = training_settings(model.card)
     content = middle_square(photo, SIZE)
-    stylized = evaluate_module.Engine(model, runtime="torch").stylize(content)
+    stylized = Engine(model, runtime="torch").stylize(content)
     wanted = training_losses(
         vgg, content[None], stylized[None], style_targets(vgg, STYLE, config), config, Accelerator(cpu=True)
     )
@@ -201,14 +201,14 @@ def test_the_settings_of_a_card_are_those_of_the_run(tiny_style: Callable[..., S
     saved = json.loads(json.dumps(dataclasses.asdict(config)))
     model = tiny_style()
     card = dataclasses.replace(model.card, training={**saved, "forgotten_setting": 1})
-    assert evaluate_module.training_settings(card) == config
+    assert training_settings(card) == config
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a style picture and two photos; the small VGG stands for VGG-16."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evaluate_module, "load_vgg", lambda *_, **__: vgg)
+    monkeypatch.setattr(evaluation, "load_vgg", lambda *_, **__: vgg)
     (tmp_path / "photos").mkdir()
     save_picture(STYLE, tmp_path / "style.png")
     for seed in (1, 2):

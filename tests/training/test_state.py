@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stylecore.errors import StylecoreError
-from training.state import Progress, load_state, newest_state, read_state, save_state
+from training.state import Progress, load_state, newest_state, save_state
 
 
 def trained(steps: int) -> tuple[nn.Module, torch.optim.Adam]:
@@ -27,10 +27,10 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     straight, _ = trained(6)
     save_state(tmp_path, *trained(4), Progress(4, "run", 8))
     network, optimizer = trained(1)
-    path = newest_state(tmp_path)
-    assert path is not None
-    assert read_state(path).progress == Progress(4, "run", 8)
-    load_state(read_state(path), network, optimizer)
+    state = newest_state(tmp_path)
+    assert state is not None
+    assert state.progress == Progress(4, "run", 8)
+    load_state(state, network, optimizer)
     advance(network, optimizer, 4, 2)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), network.parameters(), strict=True))
 
@@ -43,29 +43,32 @@ def test_the_newest_two_states_are_kept_and_nothing_else_lies_around(tmp_path: P
 
 
 def test_a_torn_state_is_passed_over(tmp_path: Path) -> None:
-    good = save_state(tmp_path, *trained(1), Progress(10, "", 4))
-    torn = tmp_path / "state-0000020.safetensors"
-    torn.write_bytes(good.read_bytes()[:200])
-    assert newest_state(tmp_path) == good
+    save_state(tmp_path, *trained(1), Progress(10, "", 4))
+    good = tmp_path / "state-0000010.safetensors"
+    for number, length in ((20, 200), (30, -8)):
+        (tmp_path / f"state-00000{number}.safetensors").write_bytes(good.read_bytes()[:length])
+    state = newest_state(tmp_path)
+    assert state is not None
+    assert state.path == good
     assert newest_state(tmp_path / "nowhere") is None
 
 
 def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
-    path = save_state(tmp_path, *trained(1), Progress(10, "", 4))
+    save_state(tmp_path, *trained(1), Progress(10, "", 4))
     other = nn.Conv2d(3, 5, 3)
     with pytest.raises(StylecoreError, match="another network"):
-        load_state(read_state(path), other, torch.optim.Adam(other.parameters()))
+        load_state(newest_state(tmp_path), other, torch.optim.Adam(other.parameters()))
 
 
 def test_the_state_of_other_trained_weights_is_refused(tmp_path: Path) -> None:
     network, _ = trained(0)
     part = torch.optim.Adam([network.bias])
     advance(network, part, 0, 1)
-    path = save_state(tmp_path, network, part, Progress(1, "", 4))
-    load_state(read_state(path), network, torch.optim.Adam([network.bias]))
+    save_state(tmp_path, network, part, Progress(1, "", 4))
+    load_state(newest_state(tmp_path), network, torch.optim.Adam([network.bias]))
     for weights in (network.parameters(), [network.weight]):
         with pytest.raises(StylecoreError, match="trained other weights; give --trained-weights"):
-            load_state(read_state(path), network, torch.optim.Adam(weights))
+            load_state(newest_state(tmp_path), network, torch.optim.Adam(weights))
 
 
 def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

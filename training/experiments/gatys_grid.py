@@ -14,11 +14,12 @@ from pathlib import Path
 
 from PIL import ImageOps
 from torch import Tensor
+from tqdm import tqdm
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags, read_flags
 from stylecore.gatys.config import DEFAULTS
-from stylecore.gatys.paint import GatysConfig, GatysStep, paint
+from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import choose_device
 from stylecore.pictures.read import fit, load_picture, output_format, save_picture, to_image
 from stylecore.sheet import BACKGROUND, compose
@@ -56,26 +57,35 @@ def paint_ratios(
     The content weight is 1 and the style weight is 1 / ratio, so the content losses of the runs are comparable.
 
     Args:
-        content, style: (3, H, W) in [0, 1].
+        content, style: (3, H, W) in [0, 1], as the pictures that are returned.
         config: everything but the weights of content and style.
         about: more parameters for the runs; "photo" and "style" give the runs their names.
         tracking: whether to log runs to the MLflow store.
-
-    Returns:
-        The pictures, (3, H, W).
-
-    Raises:
-        StylecoreError: when a ratio is not above 0, or as `stylecore.gatys.paint.paint`.
     """
-    configs = []
+    grid = f"{about['photo']}-{about['style']}"
+    pictures = []
     for ratio in ratios:
-        if not 0 < ratio < float("inf"):
-            raise StylecoreError(f"the ratio is {ratio:g}, and must be a number above 0.")
-        configs.append(dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio))
-    return [
-        _paint_one(content, style, vgg, ratio, each, about, tracking)
-        for ratio, each in zip(ratios, configs, strict=True)
-    ]
+        name = f"{grid}-{ratio:g}"
+        config = dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio)
+        steps = paint(content, style, vgg, config)
+        tracker = JournaledTracker.silent()
+        if tracking:
+            tracker = JournaledTracker(experiment=EXPERIMENT, run_name=name, tracking_uri=default_tracking_uri())
+            tracker.start()
+            tracker.store_init_configuration({**about, "ratio": ratio, **dataclasses.asdict(config)})
+            tracker.describe(
+                tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
+                note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
+                note_image=to_image(fit(style, STYLE_SIDE)),
+            )
+        with tracker.finishing():
+            log_preview(tracker, about["photo"], content, 0)
+            for step in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
+                losses = {f"loss/{term}": value for term, value in step.losses.items()}
+                tracker.log({**losses, "perf/seconds": step.elapsed}, step.step)
+            pictures.append(step.picture())  # there is at least one step
+            log_preview(tracker, about["photo"], pictures[-1], step.step)
+    return pictures
 
 
 def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures: Sequence[Tensor]) -> Tensor:
@@ -89,62 +99,6 @@ def grid_sheet(content: Tensor, style: Tensor, ratios: Sequence[float], pictures
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
-    return run_command(run, _parser().parse_args(arguments))
-
-
-def run(options: argparse.Namespace) -> None:
-    """Run the command; StylecoreError when it cannot be done."""
-    config = GatysConfig(**read_flags(options, GatysConfig))
-    if options.max_side < 1:
-        raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
-    output_format(options.output)
-    ratios = list(dict.fromkeys(options.ratios))
-    content = load_picture(options.photo, max_side=options.max_side).pixels
-    style = load_picture(options.style).pixels
-    vgg = load_vgg("vgg19", weights=options.vgg_weights, pooling=options.pooling).to(choose_device(options.device))
-    about = {
-        "photo": Path(options.photo).stem,
-        "style": Path(options.style).stem,
-        "max_side": str(options.max_side),
-        "pooling": options.pooling,
-    }
-    pictures = paint_ratios(content, style, vgg, ratios, config, about=about, tracking=options.log)
-    settings = {"command": "gatys_grid", **about, "ratios": ratios, **dataclasses.asdict(config)}
-    save_picture(grid_sheet(content, style, ratios, pictures), options.output, settings=settings)
-    print(f"{options.output}: {len(ratios)} ratios of content to style")
-
-
-def _paint_one(
-    content: Tensor, style: Tensor, vgg: VGG, ratio: float, config: GatysConfig, about: dict[str, str], tracking: bool
-) -> Tensor:
-    from tqdm import tqdm
-
-    grid = f"{about['photo']}-{about['style']}"
-    name = f"{grid}-{ratio:g}"
-    steps = paint(content, style, vgg, config)
-    tracker = JournaledTracker.silent()
-    if tracking:
-        tracker = JournaledTracker(experiment=EXPERIMENT, run_name=name, tracking_uri=default_tracking_uri())
-        tracker.start()
-        tracker.store_init_configuration({**about, "ratio": ratio, **dataclasses.asdict(config)})
-        tracker.describe(
-            tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
-            note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
-            note_image=to_image(fit(style, STYLE_SIDE)),
-        )
-    last: GatysStep | None = None
-    with tracker.finishing():
-        log_preview(tracker, about["photo"], content, 0)
-        for last in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
-            losses = {f"loss/{term}": value for term, value in last.losses.items()}
-            tracker.log({**losses, "perf/seconds": last.elapsed}, last.step)
-        assert last is not None  # paint yields at least one step
-        picture = last.picture()
-        log_preview(tracker, about["photo"], picture, last.step)
-    return picture
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.experiments.gatys_grid",
         description="Paint one photo at several ratios of content to style, by the method of Gatys et al.",
@@ -164,7 +118,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
     parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
     parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
-    return parser
+    return run_command(run, parser.parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command; StylecoreError when it cannot be done."""
+    config = GatysConfig(**read_flags(options, GatysConfig))
+    if options.max_side < 1:
+        raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
+    output_format(options.output)
+    ratios = list(dict.fromkeys(options.ratios))
+    if wrong := [ratio for ratio in ratios if not 0 < ratio < float("inf")]:
+        raise StylecoreError(f"the ratio is {wrong[0]:g}, and must be a number above 0.")
+    content = load_picture(options.photo, max_side=options.max_side).pixels
+    style = load_picture(options.style).pixels
+    vgg = load_vgg("vgg19", weights=options.vgg_weights, pooling=options.pooling).to(choose_device(options.device))
+    about = {
+        "photo": Path(options.photo).stem,
+        "style": Path(options.style).stem,
+        "max_side": str(options.max_side),
+        "pooling": options.pooling,
+    }
+    pictures = paint_ratios(content, style, vgg, ratios, config, about=about, tracking=options.log)
+    settings = {"command": "gatys_grid", **about, "ratios": ratios, **dataclasses.asdict(config)}
+    save_picture(grid_sheet(content, style, ratios, pictures), options.output, settings=settings)
+    print(f"{options.output}: {len(ratios)} ratios of content to style")
 
 
 if __name__ == "__main__":

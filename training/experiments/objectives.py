@@ -2,13 +2,9 @@
 
     python -m training.experiments.objectives training/recipes/starry_night.yaml --photos FOLDER --iterations 200
 
-Every combination of a normalization of the style loss, a set of scales and a content layer is trained in a separate
-run. `training.judge` measures its pictures, by measures that none of them was trained for. The content loss is always
-relative, with weight 1. The style weight gives the unchanged photos the style loss `PHOTO_LOSS`, so that no
-combination is stronger only because its numbers are larger. Weights of single layers, input noise and steadiness are
-not compared.
-
-The runs have the tag `comparison: objectives`, and the report shows them. Their networks are not registered.
+Every combination of a normalization of the style loss, a set of scales and a content layer is trained and judged. The
+content loss is always relative, with weight 1. The style weight gives the unchanged photos the style loss
+`PHOTO_LOSS`, so that no combination is stronger only because its numbers are larger. The report shows the runs.
 """
 
 import argparse
@@ -20,21 +16,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stylecore.inference.engine import Engine
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet
 from stylecore.losses import StyleNormalization
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import Trial, copy_on_cpu, preview_files
+from training.checkpoints import preview_photos
 from training.command import run_command
 from training.config import TrainConfig, find_file, parse_config
-from training.judge import SIZES, Judge, judge_style, metrics
+from training.experiments.comparison import train_and_judge
+from training.judge import Judge
 from training.objective import pixel_objective, style_targets
-from training.registry.versions import log_preview
-from training.tracking import JournaledTracker
-from training.train import Stopped, train
 
 COMPARISON = "objectives"
 """Value of the tag `comparison`."""
@@ -85,31 +76,13 @@ def compare(recipe: TrainConfig) -> None:
         Stopped: after SIGTERM or Ctrl-C.
     """
     painting = load_picture(find_file(recipe.style_image)).pixels
-    photos = {name: load_picture(file).pixels for name, file in preview_files(recipe).items()}
+    photos = dict(preview_photos(recipe))
     vgg16 = load_vgg("vgg16", weights=recipe.vgg_weights or None)
     judge = Judge(painting, load_vgg("vgg19"))
     for number, variant in enumerate(variants(recipe), 1):
         config = balanced(variant, vgg16, painting, photos)
-        done = config.folder / "judged"
-        if done.exists():
-            continue
-        print(f"{number} of {len(variants(recipe))}: {config.run_name}, style weight {config.style_weight:.3g}")
-
-        def evaluate(
-            tracker: JournaledTracker, network: TransformNet, iteration: int, config: TrainConfig = config
-        ) -> None:
-            card = StyleCard(config.name, network=network.config, iterations=iteration, training=config.for_card())
-            engine = Engine(StyleModel(copy_on_cpu(network), card), "cpu" if config.cpu else None)
-            tracker.log(metrics(judge_style(engine.paint, photos.items(), judge, SIZES[:1])), iteration)
-            for name, photo in photos.items():
-                log_preview(tracker, name, engine.paint(fit(photo, config.preview_size)), iteration)
-
-        train(
-            config,
-            resume=True,
-            trial=Trial({"comparison": COMPARISON}, "python -m training.experiments.objectives", evaluate),
-        )
-        done.touch()
+        print(f"{number} of {len(variants(recipe))}: style weight {config.style_weight:.3g}")
+        train_and_judge(config, COMPARISON, judge, {})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,11 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="the YAML file to start from")
     options, more = parser.parse_known_args(arguments)
-    try:
-        return run_command(lambda given: compare(parse_config(["--recipe", str(given.recipe), *more])[0]), options)
-    except Stopped as stopped:
-        print(f"objectives: {stopped}", file=sys.stderr)
-        return 143
+    return run_command(lambda given: compare(parse_config(["--recipe", str(given.recipe), *more])[0]), options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from stylecore.errors import StylecoreError
-from stylecore.flags import setting
+from stylecore.flags import check_limits, flag_of, setting
 from training.config import TrainConfig
 from training.tracking import database_address
 from training.tracking.environment import LOCAL_STORE, tracking_uri_of, without_password
@@ -40,7 +40,7 @@ _ELSEWHERE = {"photos", "output_dir", "workers", "cpu", "save_minutes", "vgg_wei
 class SweepConfig:
     """Every setting of a search; each field is a flag. All other settings are those of the recipe."""
 
-    trials: int = setting(20, "trials of the whole study, by all workers")
+    trials: int = setting(20, "trials of the whole study, by all workers", least=1)
     study: str = setting("", "the study's name; the style's name when left out")
     storage: str = setting("", "database of the study; $OPTUNA_STORAGE, else mlruns/sweeps.db, when left out")
     style_weights: tuple[float, ...] = setting(
@@ -57,26 +57,24 @@ class SweepConfig:
     )
     residual_blocks: tuple[int, ...] = setting((3, 5, 7), "numbers of residual blocks")
     style_sizes: tuple[int, ...] = setting((256, 384, 512), "short sides of the style picture in pixels")
-    rungs: int = setting(5, "evaluations of a trial, at equal distances along its training", f"--{EARLIER_RUNGS}")
-    size: int = setting(256, "side in pixels of the squares for the evaluations")
-    startup_trials: int = setting(5, "first trials, which are random and not ended early")
+    rungs: int = setting(
+        5, "evaluations of a trial, at equal distances along its training", f"--{EARLIER_RUNGS}", least=1
+    )
+    size: int = setting(256, "side in pixels of the squares for the evaluations", least=32)
+    startup_trials: int = setting(5, "first trials, which are random and not ended early", least=1)
     heartbeat_seconds: int = setting(
-        60, "seconds between two heartbeats of a worker; it counts as dead after three missed"
+        60, "seconds between two heartbeats of a worker; it counts as dead after three missed", least=1
     )
     retries: int = setting(2, "times that the trial of a dead worker is repeated")
 
     def check(self) -> None:
         """Raise StylecoreError for the first setting that is not valid."""
-        for name in ("trials", "rungs", "startup_trials", "heartbeat_seconds"):
-            if getattr(self, name) < 1:
-                raise StylecoreError(f"--{name.replace('_', '-')} is {getattr(self, name)}, and must be at least 1.")
+        check_limits(self)
         if len(self.style_weights) != 2 or not 0 < self.style_weights[0] <= self.style_weights[1] < float("inf"):
             raise StylecoreError("--style-weights needs two multiples above 0, the lowest and the highest.")
         for name in ("style_layers", "residual_blocks", "style_sizes"):
             if not getattr(self, name):
-                raise StylecoreError(f"--{name.replace('_', '-')} is empty; give one value to keep it fixed.")
-        if self.size < 32:
-            raise StylecoreError(f"--size is {self.size}, and must be at least 32.")
+                raise StylecoreError(f"{flag_of(name)} is empty; give one value to keep it fixed.")
 
 
 def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, bool]:
@@ -86,6 +84,7 @@ def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, 
         StylecoreError: when its database does not answer, or the study has other settings.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are still experimental
     storage = open_storage(config)
     name, settings = config.study or recipe.name, _settings(config, recipe)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=config.startup_trials)
@@ -150,21 +149,13 @@ def plain_study_errors(address: str) -> Iterator[None]:
 
 
 def _rdb_storage(address: str, connect_args: dict[str, Any], config: SweepConfig) -> RDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(
-            address,
-            engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
-            heartbeat_interval=config.heartbeat_seconds,
-            grace_period=MISSED_HEARTBEATS * config.heartbeat_seconds,
-            heartbeat_stale_trial_callback=retry(config),
-        )
-
-
-def retry(config: SweepConfig) -> RetryHeartbeatStaleTrialCallback:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RetryHeartbeatStaleTrialCallback(max_retry=config.retries)
+    return RDBStorage(
+        address,
+        engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
+        heartbeat_interval=config.heartbeat_seconds,
+        grace_period=MISSED_HEARTBEATS * config.heartbeat_seconds,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(config.retries),
+    )
 
 
 def _settings(config: SweepConfig, recipe: TrainConfig) -> dict[str, Any]:

@@ -3,18 +3,12 @@
     python -m training.experiments.sweep training/recipes/experiment.yaml --photos FOLDER --trials 40 \
         --storage postgresql://mlflow:PASSWORD@tracker.example.com/mlflow
 
-The same command on another machine, or on another GPU, is another worker: all take trials from one study. The study is
-in a PostgreSQL database, which may be that of MLflow (its tables have their own schema), or, for one machine, in a
-sqlite file. When the command is repeated, it continues the study.
+The same command elsewhere is another worker of the same study; repeated, it continues the study.
 
-A trial is a training with other weights, layers, residual blocks or sizes, so its own losses are not comparable.
-Trials are compared by the loss of the recipe's own objective (with the weights, layers and style size in the file) on
-photos that are not trained on. It is evaluated at several rungs along the training, and logged as the metrics
-`reference/...`. At each rung except the last, a trial that is worse than the median of the others is ended (Optuna's
-median pruner).
-
-In MLflow the trials are child runs of one run, which has the study's name, a table and a contact sheet. Their networks
-are not registered: train the best settings with train.py.
+A trial has other weights, layers, residual blocks or sizes, so its own losses are not comparable. Trials are compared
+by the recipe's own objective on photos that are not trained on, logged as `reference/...` at several rungs along the
+training. At each rung but the last, a trial that is worse than the median of the others is ended (Optuna's median
+pruner). In MLflow the trials are child runs of one run, with a table and a contact sheet; no network is registered.
 """
 
 import argparse
@@ -24,41 +18,40 @@ import platform
 import shlex
 import signal
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags, read_flags
 from stylecore.inference.engine import Engine
-from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import EXPERIMENT, Trial, copy_on_cpu, preview_files
-from training.command import run_command
+from training.checkpoints import EXPERIMENT, Trial, preview_photos, style_of
+from training.command import Stopped, run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
-from training.experiments.study import SweepConfig, open_study, plain_study_errors, retry, storage_address, wait_for
+from training.experiments.comparison import own_signals
+from training.experiments.study import SweepConfig, open_study, plain_study_errors, storage_address, wait_for
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking.delivery import log_params_and_tags
 from training.tracking.experiments import open_experiment
 from training.tracking.store import MlflowClient, connect, plain_errors
-from training.train import DivergedError, Stopped, train
+from training.train import DivergedError, train
 
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 
-def sweep(config: SweepConfig, recipe: TrainConfig, progress: Callable[[str], None] = lambda line: None) -> str:
+def sweep(config: SweepConfig, recipe: TrainConfig) -> str:
     """Make trials until the study is complete, by all its workers; returns the id of its MLflow run.
-
-    `progress` is called with a line at the end of every trial.
 
     Raises:
         StylecoreError: when the study's database or MLflow does not answer, the study has other settings, or
@@ -67,54 +60,50 @@ def sweep(config: SweepConfig, recipe: TrainConfig, progress: Callable[[str], No
     """
     config.check()
     with plain_study_errors(storage_address(config)):
-        return _sweep(config, recipe, progress)
+        client = connect()
+        study, is_new = open_study(config, recipe)
+        parent = _parent_run(study, is_new, client, recipe, config)
+        worker = _Worker(config, recipe, study, client, parent)
+        while worker.make_trial():
+            print(trial_line(study.trials[worker.number]), flush=True)
+            try:
+                publish(study, client, parent)
+            except (StylecoreError, TrackingError) as error:  # the next trial updates the table
+                print(f"the table is not updated: {error}", flush=True)
+        publish(study, client, parent)
+        if all(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+            with plain_errors(client.tracking_uri, "ending the sweep"):
+                client.set_terminated(parent)
+        return parent
 
 
-def _sweep(config: SweepConfig, recipe: TrainConfig, progress: Callable[[str], None]) -> str:
-    client = connect()
-    study, is_new = open_study(config, recipe)
-    parent = _parent_run(study, is_new, client, recipe, config)
-    worker = _Worker(config, recipe, study, client, parent)
-    while worker.make_trial():
-        progress(trial_line(study.trials[worker.number]))
-        try:
-            publish(study, client, parent)
-        except (StylecoreError, TrackingError) as error:  # the next trial updates the table
-            progress(f"the table is not updated: {error}")
-    publish(study, client, parent)
-    if all(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
-        with plain_errors(client.tracking_uri, "ending the sweep"):
-            client.set_terminated(parent)
-    return parent
-
-
+@dataclass
 class _Worker:
     """Makes trials, one after the other. `number`: of the last trial; -1 before the first one."""
 
-    def __init__(
-        self, config: SweepConfig, recipe: TrainConfig, study: optuna.Study, client: MlflowClient, parent: str
-    ) -> None:
-        self.number = -1
-        self._config = config
-        self._recipe = recipe
-        self._study = study
-        self._client = client
-        self._parent = parent
-        self._vgg = load_vgg("vgg16", weights=recipe.vgg_weights or None)
-        self._style = load_picture(find_file(recipe.style_image)).pixels
-        self._photos = {name: load_picture(file).pixels for name, file in preview_files(recipe).items()}
-        if not self._photos:
+    config: SweepConfig
+    recipe: TrainConfig
+    study: optuna.Study
+    client: MlflowClient
+    parent: str
+    number: int = -1
+
+    def __post_init__(self) -> None:
+        self.vgg = load_vgg("vgg16", weights=self.recipe.vgg_weights or None)
+        self.style = load_picture(find_file(self.recipe.style_image)).pixels
+        self.photos = dict(preview_photos(self.recipe))
+        if not self.photos:
             raise StylecoreError("there are no photos for the evaluations; give some by --preview-photos.")
 
     def make_trial(self) -> bool:
         """Make the next trial of the study; False when all are made or running."""
         self._put_back_stale_trials()
-        trials = self._study.get_trials(deepcopy=False)
-        if sum(trial.state in _TAKEN for trial in trials) >= self._config.trials:
+        trials = self.study.get_trials(deepcopy=False)
+        if sum(trial.state in _TAKEN for trial in trials) >= self.config.trials:
             return False
         self.number = -1
         try:
-            self._study.optimize(self._train, n_trials=1)
+            self.study.optimize(self._train, n_trials=1)
         except _Enough:
             return False
         except optuna.exceptions.UpdateFinishedTrialError:
@@ -127,30 +116,30 @@ class _Worker:
     def _put_back(self) -> bool:
         """Put the interrupted trial back into the study; False if there was none, or it had ended before."""
         # A trial with the state RUNNING is put back later, when its heartbeats are missed.
-        if self.number < 0 or self._study.trials[self.number].state != TrialState.FAIL:
+        if self.number < 0 or self.study.trials[self.number].state != TrialState.FAIL:
             return False
-        retry(self._config)(self._study, self._study.trials[self.number])
+        RetryHeartbeatStaleTrialCallback(self.config.retries)(self.study, self.study.trials[self.number])
         return True
 
     def _train(self, trial: optuna.Trial) -> float:
         self.number = trial.number
-        before = self._study.get_trials(deepcopy=False)[: trial.number]
-        if sum(each.state in _TAKEN for each in before) >= self._config.trials:
+        before = self.study.get_trials(deepcopy=False)[: trial.number]
+        if sum(each.state in _TAKEN for each in before) >= self.config.trials:
             raise _Enough  # another worker took the last trial
-        settings = suggest(trial, self._config, self._recipe)
+        settings = suggest(trial, self.config, self.recipe)
         trial.set_user_attr("worker", f"{platform.node()}:{os.getpid()}")
-        count = self._config.rungs
+        count = self.config.rungs
         rungs = sorted({max(1, settings.iterations * rung // count) for rung in range(1, count + 1)})
         settings = dataclasses.replace(
             settings,
             checkpoints=tuple(rungs),
-            run_name=f"{self._study.study_name}-{trial.number}",
-            output_dir=str(Path(settings.output_dir) / f"sweep-{self._parent[:12]}"),
+            run_name=f"{self.study.study_name}-{trial.number}",
+            output_dir=str(Path(settings.output_dir) / f"sweep-{self.parent[:12]}"),
         )
-        tags = {"mlflow.parentRunId": self._parent, "sweep": self._study.study_name, "trial": str(trial.number)}
-        part = Trial(tags, _command(settings, self._recipe), lambda *rung: self._evaluate(trial, *rung))
+        tags = {"mlflow.parentRunId": self.parent, "sweep": self.study.study_name, "trial": str(trial.number)}
+        part = Trial(tags, _command(settings, self.recipe), lambda *rung: self._evaluate(trial, *rung))
         try:
-            with _own_signals():
+            with own_signals():
                 train(settings, trial=part)
         except Pruned as pruned:
             raise optuna.TrialPruned(str(pruned)) from pruned
@@ -161,18 +150,17 @@ class _Worker:
 
     def _evaluate(self, trial: optuna.Trial, tracker: JournaledTracker, network: TransformNet, iteration: int) -> None:
         """Evaluate the network of one rung by the recipe's objective."""
-        recipe = self._recipe
-        card = StyleCard(recipe.name, network=network.config, iterations=iteration, training=recipe.for_card())
-        model = StyleModel(copy_on_cpu(network), card)
+        recipe = self.recipe
+        model = style_of(recipe, network, iteration)
         device = "cpu" if recipe.cpu else None
-        sizes = [self._config.size]
+        sizes = [self.config.size]
         (evaluation,) = evaluate(
-            [model], self._photos.items(), self._style, sizes, gatys_iterations=0, vgg=self._vgg, device=device
+            [model], self.photos.items(), self.style, sizes, gatys_iterations=0, vgg=self.vgg, device=device
         )
-        losses = evaluation.means()[self._config.size]
+        losses = evaluation.means()[self.config.size]
         reference = {f"reference/{name}": losses[name] for name in ("total", "content", "style", "tv")}
         tracker.log(reference, iteration)
-        name, photo = next(iter(self._photos.items()))
+        name, photo = next(iter(self.photos.items()))
         log_preview(tracker, name, Engine(model, device).stylize(fit(photo, recipe.preview_size)), iteration)
         trial.report(losses["total"], iteration)
         trial.set_user_attr("loss", losses["total"])
@@ -181,15 +169,13 @@ class _Worker:
 
     def _put_back_stale_trials(self) -> None:
         """Put back the trials of workers without a heartbeat, and end their runs."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(self._study)
-        with suppress(TrackingError), plain_errors(self._client.tracking_uri, "ending the runs of dead workers"):
-            for number, run in child_runs(self._client, self._parent).items():
-                trials = self._study.get_trials(deepcopy=False)
+        optuna.storages.fail_stale_trials(self.study)
+        with suppress(TrackingError), plain_errors(self.client.tracking_uri, "ending the runs of dead workers"):
+            for number, run in child_runs(self.client, self.parent).items():
+                trials = self.study.get_trials(deepcopy=False)
                 if run.info.status == "RUNNING" and trials[number].state == TrialState.FAIL:
-                    self._client.set_tag(run.info.run_id, "stop_reason", "its worker had no heartbeat")
-                    self._client.set_terminated(run.info.run_id, "KILLED")
+                    self.client.set_tag(run.info.run_id, "stop_reason", "its worker had no heartbeat")
+                    self.client.set_terminated(run.info.run_id, "KILLED")
 
 
 class Pruned(Stopped):
@@ -233,17 +219,6 @@ def _command(settings: TrainConfig, recipe: TrainConfig) -> str:
     return shlex.join(parts)
 
 
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Restore the worker's signal handlers, which `train` replaces."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 def _parent_run(
     study: optuna.Study, is_new: bool, client: MlflowClient, recipe: TrainConfig, config: SweepConfig
 ) -> str:
@@ -265,17 +240,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     options, more = _parser().parse_known_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return run_command(lambda given: _run(given, more), options)
-    except Stopped as stopped:
-        print(f"sweep: {stopped}", file=sys.stderr)
-        return 143
+    return run_command(lambda given: _run(given, more), options)
 
 
 def _run(options: argparse.Namespace, more: Sequence[str]) -> None:
     recipe, _ = parse_config(["--recipe", str(options.recipe), "--photos", options.photos, *more])
     config = SweepConfig(**read_flags(options, SweepConfig))
-    parent = sweep(config, recipe, progress=lambda line: print(line, flush=True))
+    parent = sweep(config, recipe)
     print(f"the table and the contact sheet are in the run {config.study or recipe.name} ({parent}) of MLflow.")
 
 

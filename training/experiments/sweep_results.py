@@ -27,8 +27,9 @@ def publish(study: optuna.Study, client: MlflowClient, parent: str) -> None:
         return
     with plain_errors(client.tracking_uri, "logging the results of the sweep"):
         runs = child_runs(client, parent)
-        client.log_text(parent, _csv(trials, runs), "trials.csv")
-        client.set_tag(parent, "mlflow.note.content", _note(study.study_name, trials, runs))
+        rows = _rows(trials)
+        client.log_text(parent, _csv(rows, runs), "trials.csv")
+        client.set_tag(parent, "mlflow.note.content", _note(study.study_name, rows, runs))
         best = trials[0]
         if best.state == TrialState.COMPLETE and best.value is not None:
             client.log_metric(parent, "reference/best_total", best.value, step=len(trials))
@@ -69,28 +70,27 @@ def _rows(trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
     ]
 
 
-def _csv(trials: Sequence[FrozenTrial], runs: dict[int, Run]) -> str:
-    rows = _rows(trials)
+def _csv(rows: Sequence[dict[str, str]], runs: dict[int, Run]) -> str:
     table = io.StringIO()
     writer = csv.DictWriter(table, [*rows[0], "run_id"], restval="", lineterminator="\n")
     writer.writeheader()
-    for trial, row in zip(trials, rows, strict=True):
-        writer.writerow({**row, "run_id": runs[trial.number].info.run_id if trial.number in runs else ""})
+    for row in rows:
+        run = runs.get(int(row["trial"]))
+        writer.writerow({**row, "run_id": run.info.run_id if run else ""})
     return table.getvalue()
 
 
-def _note(name: str, trials: Sequence[FrozenTrial], runs: dict[int, Run]) -> str:
+def _note(name: str, rows: Sequence[dict[str, str]], runs: dict[int, Run]) -> str:
     """The head of the table as Markdown, for the top of the run's page."""
-    rows = _rows(trials[:TABLE_TRIALS])
     lines = [
-        f"**{name}**: {len(trials)} trials, best first; all of them in `trials.csv`, pictures in `sheet.png`.",
+        f"**{name}**: {len(rows)} trials, best first; all of them in `trials.csv`, pictures in `sheet.png`.",
         "",
+        "| " + " | ".join(rows[0]) + " |",
+        "|" + " --- |" * len(rows[0]),
     ]
-    lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    for trial, row in zip(trials, rows, strict=False):
-        if trial.number in runs:
-            info = runs[trial.number].info
-            row = {**row, "trial": f"[{trial.number}](#/experiments/{info.experiment_id}/runs/{info.run_id})"}
+    for row in rows[:TABLE_TRIALS]:
+        if run := runs.get(int(row["trial"])):
+            row = {**row, "trial": f"[{row['trial']}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"}
         lines.append("| " + " | ".join(row.values()) + " |")
     return "\n".join(lines)
 

@@ -59,7 +59,7 @@ def _measured(run: ReportRun, prefix: str) -> list[tuple[int, list[float]]]:
 
 def _training(data: ReportData) -> list[Sequence[str]]:
     runs = [*data.runs.values(), *(network.run for network in data.gallery)]
-    runs += [run for pair in data.transfer_pairs for run in (pair.tuned, pair.scratch)]
+    runs += [run for pair in data.transfer_pairs for run in pair]
     rows: list[Sequence[str]] = []
     for run in {run.run_id: run for run in runs}.values():
         photos = run.number("global_batch_size")

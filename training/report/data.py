@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stylecore.johnson.style_model import EARLIER_DEFAULTS, OBJECTIVE
+from stylecore.johnson.style_model import EARLIER_DEFAULTS
 from stylecore.library import CHAMPION
 from training.checkpoints import EXPERIMENT
 from training.experiments import gatys_grid
@@ -29,8 +29,6 @@ SMOOTHING = 100
 Curve = Sequence[tuple[int, float]]
 """Steps in rising order, each with its value."""
 
-TRAINING_PICTURES = ("photos", "crop", "smallest_crop", "batch_size")
-"""The other settings that losses during training depend on."""
 BEFORE_THE_SETTING = {
     name: " ".join(map(str, value)) if isinstance(value, list) else str(value)
     for name, value in EARLIER_DEFAULTS.items()
@@ -118,18 +116,6 @@ class Network:
 
 
 @dataclass(frozen=True)
-class TransferPair:
-    """Two runs of one style: one begins with a trained network, the other with random weights."""
-
-    tuned: ReportRun
-    scratch: ReportRun
-
-    def differing(self) -> list[str]:
-        """The settings that make their losses incomparable."""
-        return self.tuned.differing(self.scratch, (*OBJECTIVE, *TRAINING_PICTURES))
-
-
-@dataclass(frozen=True)
 class ReportData:
     """Everything that the report shows.
 
@@ -137,6 +123,7 @@ class ReportData:
         runs: name to run, of the requested runs that are there.
         gallery: for each style its champion or most trained version, without the networks of the experiment.
         earlier, champions: style to network, by the aliases.
+        transfer_pairs: two runs of one style, begun with a trained network and with random weights.
         grids: name of a grid to its runs of `training.experiments.gatys_grid`, from most content to most style.
         costs: the newest run of `training.experiments.costs`.
         objectives: runs of `training.experiments.objectives`, the newest of each name.
@@ -146,7 +133,7 @@ class ReportData:
     gallery: Sequence[Network]
     earlier: Mapping[str, Network]
     champions: Mapping[str, Network]
-    transfer_pairs: Sequence[TransferPair]
+    transfer_pairs: Sequence[tuple[ReportRun, ReportRun]]
     grids: Mapping[str, Sequence[ReportRun]]
     costs: ReportRun | None
     objectives: Sequence[ReportRun]
@@ -188,7 +175,7 @@ def read_report_data(client: MlflowClient, names: Iterable[str], experiment: Ite
         earlier={v.name: network(v) for v in versions if EARLIER in v.aliases},
         champions={v.name: network(v) for v in versions if CHAMPION in v.aliases},
         transfer_pairs=[
-            TransferPair(details(tuned), details(by_name[name + FROM_SCRATCH]))
+            (details(tuned), details(by_name[name + FROM_SCRATCH]))
             for name, tuned in sorted(by_name.items())
             if tuned.data.params.get("init_from") and name + FROM_SCRATCH in by_name
         ],

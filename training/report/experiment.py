@@ -18,48 +18,36 @@ SMALL_STYLE_WEIGHT = "starry_night_small_style_weight"
 STOPPED_EARLY = "starry_night_stopped_early"
 BATCHES_OF_4 = ("starry_night_seed_0_batches_of_4", "starry_night_seed_1_batches_of_4")
 EXPERIMENT = {
-    SEEDS[0]: "five residual blocks, seed 0",
-    SEEDS[1]: "five residual blocks, seed 1",
-    ONE_BLOCK: "one residual block",
-    SMALL_STYLE_WEIGHT: "small style weight",
-    STOPPED_EARLY: "stopped early",
-    BATCHES_OF_4[0]: "batches of 4, seed 0",
-    BATCHES_OF_4[1]: "batches of 4, seed 1",
+    SEEDS[0]: ("five residual blocks, seed 0", "--seed 0"),
+    SEEDS[1]: ("five residual blocks, seed 1", "--seed 1"),
+    ONE_BLOCK: ("one residual block", "--residual-blocks 1"),
+    SMALL_STYLE_WEIGHT: ("small style weight", "--style-weight 1e9 --iterations 1000 --checkpoints 1000"),
+    STOPPED_EARLY: ("stopped early", "--schedule constant --iterations 300 --checkpoints 300"),
+    BATCHES_OF_4[0]: ("batches of 4, seed 0", "--seed 0 --batch-size 4 --checkpoints 3500"),
+    BATCHES_OF_4[1]: ("batches of 4, seed 1", "--seed 1 --batch-size 4 --checkpoints 3500"),
 }
-"""The runs of the experiment, and their names in the report."""
+"""The runs of the experiment, with their names in the report and their flags of `make train`."""
 
-FULL = "starry_night_bolder"
 ALONE = "starry_night_half_width_bold"
 DISTILLED = "starry_night_half_width_taught"
-WIDTHS = {
-    FULL: "full width",
-    ALONE: "half the width",
-    DISTILLED: "half the width, distilled",
-    "starry_night_half_width_long": "half the width, distilled for longer",
-}
-"""The network of full width and the narrow ones, of which two distill it."""
-
 _NARROW = (
     "--width 0.5 --init-from models:/starry_night@half-width --style-weight 5e10 --style-size 512 --iterations 1500 "
     "--checkpoints 1500 --warmup 50 --seed 2"
 )
-_FLAGS = {
-    SEEDS[0]: "--seed 0",
-    SEEDS[1]: "--seed 1",
-    ONE_BLOCK: "--residual-blocks 1",
-    SMALL_STYLE_WEIGHT: "--style-weight 1e9 --iterations 1000 --checkpoints 1000",
-    STOPPED_EARLY: "--schedule constant --iterations 300 --checkpoints 300",
-    BATCHES_OF_4[0]: "--seed 0 --batch-size 4 --checkpoints 3500",
-    BATCHES_OF_4[1]: "--seed 1 --batch-size 4 --checkpoints 3500",
-    FULL: "--init-from models:/starry_night@bold --style-weight 5e10 --style-size 512 --iterations 2000",
-    ALONE: _NARROW,
-    DISTILLED: f"{_NARROW} --teacher models:/starry_night@bolder",
+WIDTHS = {
+    "starry_night_bolder": (
+        "full width",
+        "--init-from models:/starry_night@bold --style-weight 5e10 --style-size 512 --iterations 2000",
+    ),
+    ALONE: ("half the width", _NARROW),
+    DISTILLED: ("half the width, distilled", f"{_NARROW} --teacher models:/starry_night@bolder"),
     "starry_night_half_width_long": (
+        "half the width, distilled for longer",
         "--width 0.5 --init-from models:/starry_night@half-width-taught --style-weight 5e10 --style-size 512 "
-        "--batch-size 4 --checkpoints 3500 --warmup 50 --seed 3 --teacher models:/starry_night@bolder"
+        "--batch-size 4 --checkpoints 3500 --warmup 50 --seed 3 --teacher models:/starry_night@bolder",
     ),
 }
-"""The flags of `make train` for each run."""
+"""The network of full width and the narrow ones, of which two distill it, likewise."""
 
 PAPER_EQUIVALENT = (50.0, 100.0)
 """The networks of Johnson et al. (2016), figure 5, have the loss of this many iterations of Gatys et al."""
@@ -282,20 +270,21 @@ def _reference_name(data: ReportData) -> str:
 
 def _experiment(data: ReportData) -> dict[str, ReportRun]:
     """The runs of the experiment by their names in the report."""
-    return {label: data.runs[name] for name, label in EXPERIMENT.items() if name in data.runs}
+    return {label: data.runs[name] for name, (label, _) in EXPERIMENT.items() if name in data.runs}
 
 
 def _label(name: str) -> str:
-    return (EXPERIMENT | WIDTHS)[name]
+    return (EXPERIMENT | WIDTHS)[name][0]
 
 
 def _missing(data: ReportData, name: str) -> str:
     """A sentence that a run, or its checkpoint, is missing, and the command that trains it."""
     if name in data.runs:
         return f"The run `{name}` has no checkpoint in this tracker yet; it is {data.runs[name].status.lower()}."
+    _, flags = (EXPERIMENT | WIDTHS)[name]
     return (
         f"The run `{name}` is not in this tracker. To train it:\n\n"
-        f'    make train PHOTOS=path/to/photos ARGS="--run-name {name} {_FLAGS[name]}"'
+        f'    make train PHOTOS=path/to/photos ARGS="--run-name {name} {flags}"'
     )
 
 

@@ -3,9 +3,10 @@
 import statistics
 from collections.abc import Sequence
 
+from stylecore.johnson.style_model import OBJECTIVE
 from stylecore.sheet import Row, contact_sheet
 from training.judge import SIZES as JUDGED_SIZES
-from training.report.data import EARLIER, SMOOTHING, Network, ReportData, TransferPair, reached_at, smoothed
+from training.report.data import EARLIER, SMOOTHING, Curve, Network, ReportData, ReportRun, reached_at, smoothed
 from training.report.experiment import figures, size_of
 from training.report.pictures import ReportPictures, file_name
 from training.report.plots import Panel
@@ -15,6 +16,8 @@ HEIGHT = 150
 """Pixels of a picture on a sheet."""
 PHOTOS = 2
 
+TRAINING_PICTURES = ("photos", "crop", "smallest_crop", "batch_size")
+"""The settings beside the objective that losses during training depend on."""
 _BOTH_WAYS = """\
     make train RECIPE=my_style.yaml PHOTOS=path/to/photos ARGS="--run-name my_style_from_scratch"
     make train RECIPE=my_style.yaml PHOTOS=path/to/photos ARGS="--init-from models:/starry_night@champion"
@@ -119,32 +122,30 @@ def from_scratch_or_not(data: ReportData, pictures: ReportPictures) -> list[str]
         "losses and photos. The table has the iterations after which their smoothed losses during training, the mean "
         f"over {SMOOTHING} iterations, are as low as that of the other run at its end."
     ]
-    comparable = []
-    for pair in data.transfer_pairs:
-        if settings := pair.differing():
-            names = f"`{pair.tuned.name}` and `{pair.scratch.name}`"
-            text.append(f"{names} cannot be compared: they differ in {in_words(settings)}.")
-        elif "loss/total" in pair.tuned.curves and "loss/total" in pair.scratch.curves:
-            comparable.append(pair)
-    if not comparable:
-        return [*text, "No style in this tracker was trained both ways. To train one so:", _BOTH_WAYS]
     panels, rows = [], []
-    for pair in comparable:
-        both = {"from scratch": pair.scratch, "from a trained network": pair.tuned}
-        single = {label: run.curves["loss/total"] for label, run in both.items()}
-        curves = {label: smoothed(curve) for label, curve in single.items()}
-        panels.append(Panel(pair.tuned.name, "total loss", curves, pale=single, logarithmic="y"))
-        rows += _reached(pair, *curves.values())
+    for tuned, scratch in data.transfer_pairs:
+        if settings := tuned.differing(scratch, (*OBJECTIVE, *TRAINING_PICTURES)):
+            text.append(
+                f"`{tuned.name}` and `{scratch.name}` cannot be compared: they differ in {in_words(settings)}."
+            )
+        elif "loss/total" in tuned.curves and "loss/total" in scratch.curves:
+            runs = {"from scratch": scratch, "from a trained network": tuned}
+            single = {label: run.curves["loss/total"] for label, run in runs.items()}
+            curves = {label: smoothed(curve) for label, curve in single.items()}
+            panels.append(Panel(tuned.name, "total loss", curves, pale=single, logarithmic="y"))
+            rows += _reached(tuned, list(curves.values()))
+    if not panels:
+        return [*text, "No style in this tracker was trained both ways. To train one so:", _BOTH_WAYS]
     plot = pictures.plot("from_scratch", "From scratch and from a trained network", panels, min(2, len(panels)))
-    return [*text, plot, table(("style", "begun with", "smoothed loss", *both), rows)]
+    return [*text, plot, table(("style", "begun with", "smoothed loss", *panels[0].lines), rows)]
 
 
-def _reached(pair: TransferPair, scratch: Sequence[tuple[int, float]], tuned: Sequence[tuple[int, float]]) -> list:
+def _reached(tuned: ReportRun, curves: Sequence[Curve]) -> list[tuple[str, ...]]:
     """A row for the last loss of each run: when both runs reach it."""
-    start = pair.tuned.params["init_from"].removeprefix("models:/")
+    start = tuned.params["init_from"].removeprefix("models:/")
     rows = []
-    for _, loss in (scratch[-1], tuned[-1]):
-        steps = [(reached_at(curve, loss), curve[-1][0]) for curve in (scratch, tuned)]
+    for _, loss in (curve[-1] for curve in curves):
+        steps = [(reached_at(curve, loss), curve[-1][0]) for curve in curves]
         reached = [str(step) if step else f"not in {last}" for step, last in steps]
-        rows.append((f"`{pair.tuned.name}`", f"`{start}`", loss_text(loss), *reached))
+        rows.append((f"`{tuned.name}`", f"`{start}`", loss_text(loss), *reached))
     return rows

@@ -27,7 +27,7 @@ from stylecore.flags import add_flags
 from stylecore.library import find_styles
 from stylecore.vgg.weights import load_vgg
 from training.checkpoints import Lesson
-from training.command import run_command
+from training.command import STOPPED, Stopped, run_command
 from training.config import NotGiven, TrainConfig, given_settings
 from training.state import ENOUGH
 from training.teach.finish import finish
@@ -37,10 +37,7 @@ from training.teach.settings import BRUSHES, DEFAULTS, content_weight, keep_orde
 from training.teach.start import nearest_start
 from training.tracking import TrackingError
 from training.tracking.environment import default_tracking_uri
-from training.train import Stopped, train
-
-STOPPED = 143
-"""Exit status after SIGTERM or Ctrl-C."""
+from training.train import train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,23 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _teach(options: argparse.Namespace) -> int:
     progress = Progress(options.progress)
     try:
-        progress.begin()
+        progress.write("beginning")
         config = _settings(options)
         if options.stdin:
             _obey(config.folder)
         command = shlex.join(["python", "-m", "training.teach", *sys.argv[1:]])
         train(config, resume=True, lesson=Lesson(command, partial(progress.learn, config)))
-        progress.finish()
-        taught = finish(config)
+        progress.write("finishing")
+        file, version, run_page = finish(config)
     except Stopped:
         print(f"stopped; the same command continues from the state in {config.folder}.", file=sys.stderr)
         return STOPPED
     except (StylecoreError, TrackingError) as error:
-        progress.failed(str(error))
+        progress.write("failed", reason=str(error))
         raise
-    progress.done(taught.file, taught.version, taught.run_page)
-    style = config.name if taught.version else taught.file
-    print(f"learned: python -m stylecore stylize photo.jpg --style {style} -o out.png")
+    progress.write("done", file=str(file.resolve()), version=version, run_page=run_page)
+    print(f"learned: python -m stylecore stylize photo.jpg --style {config.name if version else file} -o out.png")
     return 0
 
 

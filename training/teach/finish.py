@@ -1,7 +1,6 @@
 """The end of a lesson: the style is quantized to 8 bits, promoted, and its run is named."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,23 +21,12 @@ SMALLEST_CHANNELS = 0.5
 """The alias `fast` is for networks of this width or narrower."""
 
 
-@dataclass(frozen=True)
-class Taught:
-    """A style that was learned.
-
-    Attributes:
-        file: its network; the sidecar of the quantized one is beside it, if there is one.
-        version: registered number; empty if the store did not answer, or there is none.
-        run_page: address of the run below MLflow's page, or of the page itself if the store is a server.
-    """
-
-    file: Path
-    version: str = ""
-    run_page: str = ""
-
-
-def finish(config: TrainConfig) -> Taught:
+def finish(config: TrainConfig) -> tuple[Path, str, str]:
     """Quantize and promote the newest network of the run; what fails is printed, and the file is still there.
+
+    Returns:
+        The network's file; the number of its registered version, empty if the store did not answer or there is none;
+        and the address of the run below MLflow's page, or of the page itself if the store is a server.
 
     Raises:
         StylecoreError: when the run has no network.
@@ -49,7 +37,7 @@ def finish(config: TrainConfig) -> Taught:
     iterations, file = list(files.items())[-1]
     quantization = _quantized(file, config)
     if not default_tracking_uri():
-        return Taught(file)
+        return file, "", ""
     from training.registry import Registry
 
     try:
@@ -57,10 +45,10 @@ def finish(config: TrainConfig) -> Taught:
         version = registry.find(f"{config.name}@iterations-{iterations}")
         if quantization is not None:
             version = registry.add_quantization(version, quantization)
-        return Taught(file, version.version, _promote(registry, version, config))
+        return file, version.version, _promote(registry, version, config)
     except (StylecoreError, TrackingError) as error:
         print(f"the style is in {file}, but not promoted: {error}", file=sys.stderr)
-        return Taught(file)
+        return file, "", ""
 
 
 def _promote(registry: "Registry", version: "RegisteredVersion", config: TrainConfig) -> str:

@@ -1,10 +1,8 @@
 """The settings of a lesson: what is the same for every painting, and what is chosen from the painting."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,7 +81,7 @@ def keep_order(config: TrainConfig, painting: Path) -> None:
     Raises:
         StylecoreError: when it cannot be written.
     """
-    content = {"painting": file_sha256(painting), "settings": dataclasses.asdict(config)}
+    content = {"painting": file_sha256(painting), "settings": config.for_card()}
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,11 +98,8 @@ def kept_order(folder: Path, painting: Path) -> TrainConfig | None:
         StylecoreError: when the folder holds another run, or the lesson of another painting.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / ORDER).read_text(encoding="utf-8"))
-        settings: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in content["settings"].items()
-        }
-        config = TrainConfig(**settings)
+        content = json.loads((folder / ORDER).read_text(encoding="utf-8"))
+        config = TrainConfig.of_card(content["settings"])
     except FileNotFoundError:
         if any(folder.glob("*.safetensors")):
             raise StylecoreError(f"{folder} already holds a run; choose another --name.") from None

@@ -5,25 +5,22 @@ its layers, at full and at half size. Both paintings have as many pixels, so the
 """
 
 import json
-import math
 import os
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.gatys.objective import reduce_picture
+from stylecore.gatys.objective import StyleTerm
 from stylecore.johnson.style_model import StyleCard, read_card
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.library import CHAMPION, StyleFile, find_styles
-from stylecore.losses import gram_matrix, style_loss
 from stylecore.pictures.read import load_picture, resize
 from stylecore.vgg.network import VGG
 from training.config import REPOSITORY, find_file
-from training.judge import STYLE_LAYERS
+from training.judge import size_with_area, style_errors, style_grams
 
 SIDE = 224
 """The paintings are compared with as many pixels as a square of this side has."""
@@ -101,20 +98,12 @@ def reference_of(file: Path) -> str:
     return str(whole.relative_to(REPOSITORY) if whole.is_relative_to(REPOSITORY) else whole)
 
 
-@torch.no_grad()
-def grams(painting: Tensor, vgg: VGG) -> list[Tensor]:
+def grams(painting: Tensor, vgg: VGG) -> dict[StyleTerm, Tensor]:
     """The Gram matrices (1, C, C) of the judge's layers at `SCALES`."""
-    height, width = painting.shape[-2:]
-    factor = SIDE / math.sqrt(height * width)
-    batch = resize(painting, (max(64, round(height * factor)), max(64, round(width * factor))))[None]
-    found = []
-    for scale in SCALES:
-        reduced = reduce_picture(batch, scale).to(memory_format=torch.channels_last)
-        found += [gram_matrix(each) for each in vgg.activations(reduced, STYLE_LAYERS).values()]
-    return found
+    height, width = size_with_area(painting, SIDE**2)
+    return style_grams(resize(painting, (max(64, height), max(64, width))), vgg, SCALES)
 
 
-def distance(found: list[Tensor], wanted: list[Tensor]) -> float:
+def distance(found: dict[StyleTerm, Tensor], wanted: dict[StyleTerm, Tensor]) -> float:
     """The mean relative style loss: 0 for the same painting, about 1 for an unrelated picture."""
-    pairs = zip(found, wanted, strict=True)
-    return statistics.mean(float(style_loss(mine, theirs, "relative")) for mine, theirs in pairs)
+    return statistics.mean(style_errors(found, wanted).values())

@@ -20,11 +20,12 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet
 from training.checkpoints import Trial
+from training.command import Stopped
 from training.config import TrainConfig, parse_config
 from training.experiments import sweep
 from training.experiments.study import SweepConfig
 from training.tracking import JournaledTracker
-from training.train import DivergedError, Stopped
+from training.train import DivergedError
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ from stylecore.vgg.weights import find_weights
 from training import state
 from training.config import TrainConfig
 from training.registry import Registry
-from training.state import ENOUGH, ENOUGH_SHARE, LEAST_REST, Clock, newest_state, read_state
+from training.state import ENOUGH, ENOUGH_SHARE, LEAST_REST, Clock, newest_state
 from training.teach.__main__ import main
 from training.teach.painting import name_of, title_of
 from training.teach.settings import style_size
@@ -97,12 +97,12 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     assert "begins with Tiny waves, whose painting is nearest" in first.text()
     settings = json.loads((folder / "lesson.json").read_text())["settings"]
     assert settings["init_from"] == str(library / "stripes" / "checkpoints" / "iterations-10.safetensors")
-    before = read_state(newest_state(folder)).progress
+    before = newest_state(folder).progress
     assert before.seconds > 0
 
     second = forked.start(words, tmp_path / "second.txt", command="training.teach.__main__")
     assert "--style my_stripes" in second.wait()
-    after = read_state(newest_state(folder)).progress
+    after = newest_state(folder).progress
     assert after.iteration > before.iteration
     assert 6 <= after.seconds < 60
 
