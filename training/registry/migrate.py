@@ -39,9 +39,9 @@ from training.registry.records import (
     translated,
 )
 from training.tracking.delivery import log_metrics, log_params_and_tags
-from training.tracking.environment import is_server, without_password
+from training.tracking.environment import is_server, sqlite_file, without_password
 from training.tracking.experiments import open_experiment
-from training.tracking.store import all_pages, connect, one_at_a_time, plain_errors, store_exists
+from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
 
 MIGRATED = "migrated_from"
 _ENDED = {"FINISHED", "FAILED", "KILLED"}
@@ -60,7 +60,7 @@ def migrate(
     Raises:
         StylecoreError: when a store does not answer, or the two stores differ in the end.
     """
-    if not store_exists(source):
+    if folder_of_store(source) and not sqlite_file(source).is_file():  # opening it would make it
         raise StylecoreError(
             f"There is no MLflow store {source}; a path after sqlite:/// is relative to the current folder."
         )

@@ -64,14 +64,17 @@ class Sender:
 
     def wait(self, number: int, seconds: float, *, give_up_in_trouble: bool = False) -> bool:
         """Wait until all records up to this number have arrived, or the time is over; returns whether they have."""
-        until = time.monotonic() + seconds
         with self._changed:
             self._due = self._not_before = 0.0
             self._changed.notify_all()
-            while self._journal.sent < number and not (give_up_in_trouble and self.trouble):
-                if time.monotonic() >= until or not self._thread.is_alive():
-                    break
-                self._changed.wait(min(1.0, max(0.0, until - time.monotonic())))
+            self._changed.wait_for(
+                lambda: (
+                    self._journal.sent >= number
+                    or (give_up_in_trouble and self.trouble)
+                    or not self._thread.is_alive()
+                ),
+                seconds,
+            )
         return self._journal.sent >= number
 
     def stop(self) -> None:
