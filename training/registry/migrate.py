@@ -15,16 +15,15 @@ MLflow does not allow another one.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, LoggedModel, LoggedModelOutput, Metric, Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from stylecore.errors import StylecoreError
-from training.registry.errors import as_stylecore_errors
+from training.registry import as_stylecore_errors
 from training.registry.records import (
     ModelRecord,
     Point,
@@ -49,10 +48,8 @@ _SET_BY_A_SERVER = {"mlflow.modelVersions"}
 
 
 @as_stylecore_errors()
-def migrate(
-    source: str, target: str, *, unfinished: bool = False, progress: Callable[[str], None] = lambda line: None
-) -> Summary:
-    """Copy everything from one store to the other; `progress` is called with a line for every run and version.
+def migrate(source: str, target: str, *, unfinished: bool) -> Summary:
+    """Copy everything from one store to the other, and print a line for every run and version.
 
     Runs with the status RUNNING are left for a later migration. With `unfinished` they are copied too: a run keeps
     that status when its machine was switched off.
@@ -68,19 +65,14 @@ def migrate(
     if old.tracking_uri == new.tracking_uri:
         raise StylecoreError(f"{without_password(source)} cannot be migrated to itself; give another --to.")
     with one_at_a_time(old.tracking_uri, "migrating"):
-        return _Migration(old, new, unfinished, progress).all()
+        return _Migration(old, new, unfinished).all()
 
 
 class _Migration:
     """The two stores. `_runs` and `_models` map ids of the target to ids of the source."""
 
-    def __init__(
-        self, source: MlflowClient, target: MlflowClient, unfinished: bool, progress: Callable[[str], None]
-    ) -> None:
-        self._source = source
-        self._target = target
-        self._unfinished = unfinished
-        self._progress = progress
+    def __init__(self, source: MlflowClient, target: MlflowClient, unfinished: bool) -> None:
+        self._source, self._target, self._unfinished = source, target, unfinished
         self._runs: dict[str, str] = {}
         self._models: dict[str, str] = {}
         self._addresses: dict[str, str] = {}  # at the source: address of a model's files, or models:/..., to its id
@@ -144,13 +136,18 @@ class _Migration:
                 self._complete_run(moved, wanted, found, folder)
                 moved = self._target.get_run(moved.info.run_id)
                 found = self._read_run(self._target, moved, folder / "after")
-                _refuse_difference(f"The run {name} ({run.info.run_id})", wanted, found)
+                if found != wanted:
+                    different = [field for field in vars(wanted) if getattr(wanted, field) != getattr(found, field)]
+                    raise StylecoreError(
+                        f"The run {name} ({run.info.run_id}) and its copy differ in {', '.join(different)}; another "
+                        "program may write to it. Migrate again."
+                    )
                 self._summary.changed += 1
         self._summary.runs += 1
         self._summary.metric_values += sum(map(len, wanted.metrics.values()))
         self._summary.files += len(wanted.files) + sum(len(model.files) for model in wanted.models.values())
         self._summary.models += len(wanted.models)
-        self._progress(f"{name}: {len(wanted.metrics)} curves, {len(wanted.files)} files, {len(wanted.models)} models")
+        print(f"{name}: {len(wanted.metrics)} curves, {len(wanted.files)} files, {len(wanted.models)} models")
 
     def _complete_run(self, moved: Run, wanted: RunRecord, found: RunRecord, folder: Path) -> None:
         run_id = moved.info.run_id
@@ -291,7 +288,7 @@ class _Migration:
                 if made is None:
                     made = self._make_version(version, source, alone)
                     self._summary.changed += 1
-                    self._progress(f"{name}/{version.version}: version {made.version} there")
+                    print(f"{name}/{version.version}: version {made.version} there")
                 if {key: value for key, value in made.tags.items() if key != MIGRATED} != version.tags:
                     for key, value in version.tags.items():
                         self._target.set_model_version_tag(name, str(made.version), key, value)
@@ -361,11 +358,3 @@ class _Migration:
             tags = {key: value for key, value in made.tags.items() if key != MIGRATED} if made else {}
             if made is None or tags != version.tags or self._runs.get(made.run_id, "") != (version.run_id or ""):
                 raise StylecoreError(f"{name}/{version.version} differs from its copy {name}/{number}; migrate again.")
-
-
-def _refuse_difference(what: str, wanted: Any, found: Any) -> None:
-    if found != wanted:
-        different = [name for name in vars(wanted) if getattr(wanted, name) != getattr(found, name)]
-        raise StylecoreError(
-            f"{what} and its copy differ in {', '.join(different)}; another program may write to it. Migrate again."
-        )

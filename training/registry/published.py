@@ -51,7 +51,7 @@ from stylecore.files import file_sha256, write_whole
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleModel, read_card
 from stylecore.library import ALIASES_FILE, write_alias
-from training.registry.errors import as_stylecore_errors
+from training.registry import as_stylecore_errors
 from training.registry.versions import INT8_TAG
 from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, newest, words_of
 from training.tracking.environment import LOCAL_STORE, environment_tags

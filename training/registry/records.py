@@ -1,8 +1,9 @@
 """Runs, models and files of an MLflow store as plain records, which can be compared and written elsewhere."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +74,15 @@ class Summary:
         )
 
 
-def parents_first(runs: Sequence[Run]) -> list[Run]:
-    """Runs sorted by time, but each after its parent, whose new id it needs."""
-    ordered: dict[str, Run] = {}
-    by_id = {run.info.run_id: run for run in runs}
-
-    def add(run: Run) -> None:
-        parent = by_id.pop(run.data.tags.get("mlflow.parentRunId", ""), None)
-        if parent is not None and parent is not run:
-            add(parent)
-        ordered.setdefault(run.info.run_id, run)
-
-    for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
-        add(run)
-    return list(ordered.values())
+def parents_first(runs: Iterable[Run]) -> list[Run]:
+    """Runs by time, but each after its parent, whose new id it needs."""
+    by_id = {run.info.run_id: run for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))}
+    sorter = TopologicalSorter[str](dict.fromkeys(by_id, ()))
+    for run_id, run in by_id.items():
+        parent = run.data.tags.get("mlflow.parentRunId")
+        if parent in by_id and parent != run_id:
+            sorter.add(run_id, parent)
+    return [by_id[run_id] for run_id in sorter.static_order()]
 
 
 def inverted(ids: dict[str, str]) -> dict[str, str]:
