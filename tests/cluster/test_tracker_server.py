@@ -47,7 +47,7 @@ def test_every_variable_of_the_example_can_be_uncommented(tmp_path: Path) -> Non
     (tmp_path / "tracker.env").write_text("\n".join(lines))
     settings = read_settings(tmp_path / "tracker.env")
     assert settings["TRACKER_URL"] == "https://tracker.example.com"
-    environment = prepare({**settings, **SECRETS, "AWS_PROFILE": "x"}, tmp_path)
+    environment = prepare({**settings, **SECRETS}, tmp_path)
     assert environment["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql+psycopg2://mlflow:")
     assert environment.items() >= CONNECTIONS.items()
     assert environment["MLFLOW_SERVER_ALLOWED_HOSTS"].startswith("tracker.example.com,127.0.0.1:5000")

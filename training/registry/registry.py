@@ -127,19 +127,16 @@ class Registry:
             StylecoreError: when there is none; it lists those that exist.
         """
         parsed = parse_reference(reference)
-        name, alias, number = parsed.name, parsed.alias, parsed.version
+        name, alias, number = parsed.name, parsed.alias or CHAMPION, parsed.version
         versions = self.versions(name)
         if not versions:
             raise self.unknown_style(name)
-        if number:
-            chosen = [v for v in versions if v.version == number]
-        else:
-            chosen = [v for v in versions if (alias or CHAMPION) in v.aliases]
-        if not chosen:
-            asked = f"version {number}" if number else f"alias {alias or CHAMPION!r}"
-            there = "; ".join(f"version {v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions)
-            raise StylecoreError(f"The style {name!r} has no {asked}; it has {there}.")
-        return chosen[-1]
+        for version in versions:
+            if version.version == number or (not number and alias in version.aliases):
+                return version
+        asked = f"version {number}" if number else f"alias {alias!r}"
+        there = "; ".join(f"version {v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions)
+        raise StylecoreError(f"The style {name!r} has no {asked}; it has {there}.")
 
     def resolve(self, reference: str) -> Path:
         """The local `.safetensors` of a reference such as `models:/starry_night@champion`, fetched at most once."""
@@ -202,6 +199,27 @@ class Registry:
         """
         return self._measured(version, LOSSES, required=LOSSES)
 
+    def judged(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
+        """The same for the judge (training/judge.py) and its `JUDGED` measures; some of them may be missing."""
+        return self._measured(version, JUDGED, required=("style_error",))
+
+    def _measured(
+        self, version: RegisteredVersion, names: Sequence[str], required: Sequence[str]
+    ) -> tuple[int, dict[str, float]]:
+        """The smallest size with the metrics `eval/NAME_SIZE` of all required names, and those of `names` there."""
+        if not version.run_id:
+            return 0, {}
+        with self._errors(f"reading the run {version.run_id}"):
+            measured = self._client.get_run(version.run_id).data.metrics
+        prefix = f"eval/{required[0]}_"
+        sizes = (key.removeprefix(prefix) for key in measured if key.startswith(prefix))
+        for size in sorted(int(size) for size in sizes if size.isdigit()):
+            found = {name: self.metric(version, f"eval/{name}_{size}") for name in names}
+            values = {name: value for name, value in found.items() if value is not None}
+            if values.keys() >= set(required):
+                return size, values
+        return 0, {}
+
     def run_page(self, version: RegisteredVersion, page: str = "") -> str:
         """Address of the version's run on MLflow's page: below `page`, or below the store if it is a server, or ""."""
         if not page and is_server(self._client.tracking_uri):
@@ -228,32 +246,6 @@ class Registry:
         if folder := folder_of_store(self._client.tracking_uri):
             write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
         return self.find(f"{name}/{version.version}")
-
-    def judged(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
-        """The smallest size in pixels at which the judge (training/judge.py) measured the version, and its `JUDGED`
-        measures there; those that are missing are left out.
-
-        Without a judgment: 0 and an empty dict.
-        """
-        return self._measured(version, JUDGED, required=("style_error",))
-
-    def _measured(
-        self, version: RegisteredVersion, names: Sequence[str], required: Sequence[str]
-    ) -> tuple[int, dict[str, float]]:
-        """The smallest size at which the version has the metrics `eval/NAME_SIZE` of all required names, and those of
-        `names` there; 0 and an empty dict if there is none."""
-        if not version.run_id:
-            return 0, {}
-        with self._errors(f"reading the run {version.run_id}"):
-            measured = self._client.get_run(version.run_id).data.metrics
-        prefix = f"eval/{required[0]}_"
-        sizes = (key.removeprefix(prefix) for key in measured if key.startswith(prefix))
-        for size in sorted(int(size) for size in sizes if size.isdigit()):
-            found = {name: self.metric(version, f"eval/{name}_{size}") for name in names}
-            values = {name: value for name, value in found.items() if value is not None}
-            if values.keys() >= set(required):
-                return size, values
-        return 0, {}
 
     def _judged(self, version: RegisteredVersion) -> str:
         """What the judge says of a version, as a sentence; "" where it was not asked."""

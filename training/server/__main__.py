@@ -133,11 +133,6 @@ def prepare(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
         raise StylecoreError("MLFLOW_FLASK_SERVER_SECRET_KEY is empty; set it in tracker.env to a random text.")
     database = backend_store(settings, folder)
     artifacts = settings.get("MLFLOW_ARTIFACTS_DESTINATION") or (folder / "artifacts").as_uri()
-    if artifacts.startswith("s3:") and not _has_s3_keys(settings):
-        raise StylecoreError(
-            "MLFLOW_ARTIFACTS_DESTINATION is in S3, and its keys are missing; "
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in tracker.env."
-        )
     port = settings.get("MLFLOW_PORT") or PORT
     address = urlsplit(public_address(settings))
     if address.scheme not in ("http", "https") or not address.netloc:
@@ -232,7 +227,8 @@ def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
             store.create_bucket(Bucket=bucket, **where)
     except (BotoCoreError, ClientError) as error:
         raise StylecoreError(
-            f"the bucket {bucket} of MLFLOW_ARTIFACTS_DESTINATION cannot be used: {error}."
+            f"the bucket {bucket} of MLFLOW_ARTIFACTS_DESTINATION cannot be used with the keys AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY in tracker.env: {str(error).rstrip('.')}."
         ) from error
 
 
@@ -245,14 +241,6 @@ def public_address(settings: Mapping[str, str]) -> str:
 def _reason(error: Exception) -> str:
     """The first line of a database's error."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
-
-
-def _has_s3_keys(settings: Mapping[str, str]) -> bool:
-    """Whether there are keys, or a setting for another way of authentication of AWS."""
-    others = ("AWS_PROFILE", "AWS_ROLE_ARN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_SHARED_CREDENTIALS_FILE")
-    if settings.get("AWS_ACCESS_KEY_ID") and settings.get("AWS_SECRET_ACCESS_KEY"):
-        return True
-    return any(settings.get(name) for name in others) or (Path.home() / ".aws").is_dir()
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -64,7 +64,6 @@ def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int
         from training.tracking.sender import Sender
 
         sender = Sender(journal, uri)
-        sender.start()
         try:
             while journal.sent < last:
                 arrived = sender.wait(journal.sent + 1, SYNC_SECONDS)

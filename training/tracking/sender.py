@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Sender:
-    """The sending thread and its state."""
+    """The sending thread, which starts at once, and its state."""
 
     answers: Answers
     trouble: str
@@ -49,9 +49,6 @@ class Sender:
         self._not_before = 0.0
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def notice(self, *, at_once: bool) -> None:
@@ -146,7 +143,6 @@ def begin_sending(journal: Journal, uri: str, began: int) -> Sender:
         TrackingError: when the store refuses the run.
     """
     sender = Sender(journal, uri)
-    sender.start()
     sender.wait(began, START_SECONDS, give_up_in_trouble=True)
     if sender.is_lost:
         sender.stop()

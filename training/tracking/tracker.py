@@ -55,7 +55,7 @@ from training.tracking.folders import (
 )
 from training.tracking.journal import END_SECONDS, Journal
 from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers, whole_step
-from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, jpeg, numbers_and_texts, param_text, png
+from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, encoded, numbers_and_texts, param_text
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
@@ -236,7 +236,7 @@ class JournaledTracker(GeneralTracker):
             about |= {"dataset": {name: str(value) for name, value in (dataset or {}).items()}}
         self._record("about", about)
         if note_image is not None and not self._is_continued:
-            self._record("file", {"file": journal.stage(jpeg(note_image), ".jpg"), "path": NOTE_IMAGE})
+            self._record("file", {"file": journal.stage(encoded(note_image, "JPEG"), ".jpg"), "path": NOTE_IMAGE})
 
     def log(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
         """Log numbers of a step as metrics, and texts as tags; `accelerator.log` calls it.
@@ -266,7 +266,7 @@ class JournaledTracker(GeneralTracker):
             for index, image in enumerate(images):
                 key = name if len(images) == 1 else f"{name}/{index}"
                 about = {"key": key, "step": whole_step(step), "time": milliseconds(), "code": str(uuid.uuid4())}
-                self._record("picture", {**about, "file": journal.stage(png(image), ".png")})
+                self._record("picture", {**about, "file": journal.stage(encoded(image, "PNG"), ".png")})
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Log a file as it is now, in the folder `artifact_path` of the run's artifacts."""
