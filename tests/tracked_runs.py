@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
+
 from training.tracking import JournaledTracker, sender, tracker
 
 # A wait ends with what it waits for. On a busy machine that may take minutes.
@@ -43,3 +45,10 @@ def start_run(
 def away(run_folder: Path, **settings: Any) -> JournaledTracker:
     """A run whose server is not there."""
     return start_run(tracking_uri="http://127.0.0.1:9", folder=run_folder, end_seconds=0.1, **settings)
+
+
+def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:
+    """The paths of all artifacts of a run."""
+    entries = client.list_artifacts(run_id, folder)
+    inside = [path for entry in entries if entry.is_dir for path in files_of(client, run_id, entry.path)]
+    return [entry.path for entry in entries if not entry.is_dir] + inside

@@ -30,7 +30,6 @@ def tiny_style(iterations: int) -> StyleModel:
 def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
     """A run as training leaves it; returns its id."""
     tracker = start_run(
-        experiment="johnson",
         run_name=name,
         params={"style_weight": 5e9, "name": name},
         tags={"mlflow.parentRunId": parent} if parent else {"kept": "yes"},
@@ -38,7 +37,6 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
         note_image=to_image(torch.rand(3, 16, 16)),
         dataset={"name": "photos", "source": "/data/photos", "digest": "abc"},
         tracking_uri=store,
-        system_metrics=False,
     )
     log_preview(tracker, "tower", torch.rand(3, 16, 16), 0)
     for step in range(1, 1201):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from outages import check_that_all_is_there_once, impatient, photos, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
+from outages import check_that_all_is_there_once, impatient, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
 from PIL import Image
 from servers import S3, MLflowServer, Postgres
 from tracked_runs import start_run
@@ -37,7 +37,6 @@ def tiny_style(iterations: int, name: str = "stripes") -> StyleModel:
 def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
     """A run that says something of every kind for so long; returns how long each step's metrics took to say."""
     run = start_run(
-        experiment="johnson",
         run_name=folder.name,
         params={"seed": 1, "width": 0.25},
         tags={"device": "cpu"},
@@ -45,7 +44,6 @@ def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
         note_image=to_image(torch.rand(3, 16, 16)),
         dataset={"name": "photos"},
         folder=folder,
-        system_metrics=False,
         end_seconds=0.5,
         **settings,  # type: ignore[arg-type]
     )
@@ -124,7 +122,7 @@ def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_
     from training.registry import Registry
 
     server = serve()
-    run = start_run(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
+    run = start_run()
     for step in (10, 20, 30):
         log_style(run, tiny_style(step), step, {"loss/total": 1.0})
     run.finish()
