@@ -2,16 +2,14 @@
 
     python -m training.registry migrate --from sqlite:///mlruns/mlflow.db --to https://tracker.example.com
 
-It copies the active experiments with their runs (parameters, tags, every metric value with its time, datasets,
-artifacts), their LoggedModels, the registered models with their versions in order, and the aliases. Runs and
-LoggedModels get new ids at the target; their tag `migrated_from` holds the old id, and ids in other tags are
-translated. The source is only read.
+It copies the active experiments with their runs, their LoggedModels, the registered models with their versions in
+order, and the aliases. Runs and LoggedModels get new ids at the target; their tag `migrated_from` holds the old id,
+and ids in other tags are translated. The source is only read.
 
 Both sides are read into the same records. What a record lacks at the target is added; then the record is read again
-(files by their SHA-256) and must be equal. So an interrupted migration continues when it is repeated, a complete one
-changes nothing, and later additions to the source are added at the target. Nothing is removed at the target, and no
-alias is taken from a version that has it. Models and versions get the time of the migration as their creation time:
-MLflow does not allow another one.
+(files by their SHA-256) and must be equal. So an interrupted migration continues when it is repeated, and later
+additions to the source are added at the target. Nothing is removed at the target, and no alias is taken from a version
+that has it. The creation time of models and versions is that of the migration: MLflow does not allow another one.
 """
 
 import tempfile
@@ -44,7 +42,7 @@ from training.tracking.store import all_pages, connect, folder_of_store, one_at_
 
 MIGRATED = "migrated_from"
 _ENDED = {"FINISHED", "FAILED", "KILLED"}
-_SET_BY_A_SERVER = {"mlflow.modelVersions"}
+_NOT_COPIED = {MIGRATED, "mlflow.modelVersions"}  # the second is set by a server
 
 
 @as_stylecore_errors()
@@ -255,7 +253,7 @@ class _Migration:
             model_type=whole.model_type or "",
             step=step,
             params=dict(whole.params),
-            tags={key: value for key, value in whole.tags.items() if key not in {MIGRATED, *_SET_BY_A_SERVER}},
+            tags={key: value for key, value in whole.tags.items() if key not in _NOT_COPIED},
             metrics={key: metric_points(points) for key, points in metrics.items()},
             files=stored_files(
                 client,
@@ -270,8 +268,8 @@ class _Migration:
     def _move_registered_model(self, model: RegisteredModel, versions: Sequence[ModelVersion]) -> None:
         name = model.name
         with plain_errors(self._target.tracking_uri, f"moving the registered model {name}"):
-            there = {each.name: each for each in all_pages(self._target.search_registered_models, f"name='{name}'")}
-            if name not in there:
+            there = all_pages(self._target.search_registered_models, f"name='{name}'")
+            if not there:
                 self._target.create_registered_model(name, tags=model.tags, description=model.description)
             present = all_pages(self._target.search_model_versions, f"name='{name}'")
             known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags}
@@ -289,11 +287,11 @@ class _Migration:
                     made = self._make_version(version, source, alone)
                     self._summary.changed += 1
                     print(f"{name}/{version.version}: version {made.version} there")
-                if {key: value for key, value in made.tags.items() if key != MIGRATED} != version.tags:
-                    for key, value in version.tags.items():
+                for key, value in _tags_there(version).items():
+                    if made.tags.get(key) != value:
                         self._target.set_model_version_tag(name, str(made.version), key, value)
                 numbers[str(version.version)] = str(made.version)
-            taken = there[name].aliases if name in there else {}
+            taken = there[0].aliases if there else {}
             for alias, number in model.aliases.items():
                 if str(number) not in numbers:
                     continue
@@ -345,16 +343,20 @@ class _Migration:
 
     def _check_versions(self, name: str, versions: Sequence[ModelVersion], numbers: dict[str, str]) -> None:
         there = {str(each.version): each for each in all_pages(self._target.search_model_versions, f"name='{name}'")}
-        order = [int(numbers[str(version.version)]) for version in versions if str(version.version) in numbers]
+        moved = [version for version in versions if str(version.version) in numbers]
+        order = [int(numbers[str(version.version)]) for version in moved]
         if order != sorted(order):
             raise StylecoreError(
                 f"The versions of {name} are in another order at the target: {order}; migrate to an empty store."
             )
-        for version in versions:
-            number = numbers.get(str(version.version))
-            if number is None:
-                continue
+        for version in moved:
+            number = numbers[str(version.version)]
             made = there.get(number)
-            tags = {key: value for key, value in made.tags.items() if key != MIGRATED} if made else {}
-            if made is None or tags != version.tags or self._runs.get(made.run_id, "") != (version.run_id or ""):
+            has_run = made is not None and self._runs.get(made.run_id, "") == (version.run_id or "")
+            if made is None or not has_run or made.tags != _tags_there(version):
                 raise StylecoreError(f"{name}/{version.version} differs from its copy {name}/{number}; migrate again.")
+
+
+def _tags_there(version: ModelVersion) -> dict[str, str]:
+    """The tags of the copy of a version."""
+    return {**version.tags, MIGRATED: str(version.version)}

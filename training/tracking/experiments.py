@@ -1,13 +1,9 @@
 """Experiments as MLflow's page shows them: their descriptions, and a saved view of the project's own.
 
-The page keeps nothing on the server but tags of the experiment. Two kinds of them are written here:
-
-- `mlflow.experimentKind` and `mlflow.note.content`, the kind and the description in Markdown
-- `mlflow.sharedViewState.<key>`, a view in the menu "Views" of the runs: the columns of the table, and the charts. The
-  page opens it by the address `#/experiments/<id>/runs?viewStateShareKey=<key>`.
-
-The page of MLflow 3.17 takes everything else from the address or from what the browser has stored: above all whether
-it shows the runs or the page for language models, which is its default (`workflowType`). So the description has links.
+The page keeps nothing on the server but tags of the experiment: its kind, its description in Markdown, and views in
+the menu "Views" of the runs, with the columns of the table and the charts. It takes everything else from the address
+or the browser, above all whether it shows the runs or the page for language models, its default. So the description
+has links.
 """
 
 import json

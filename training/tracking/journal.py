@@ -9,9 +9,6 @@ A journal is the folder `journal/` in the run's folder:
     lock            locked while the journal is open; names the machine and the process that has it
     reserve         reserved space, freed when the disk is full, so that the end can still be written
 
-The journal knows nothing about sending (see sender.py): a record is a kind and its data, and `sent.json` has whatever
-the sender needs.
-
 A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
 disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
 wait in memory, in their order, for the disk or the store. A journal at its limit of bytes behaves like a full disk.
@@ -145,10 +142,7 @@ class Journal:
         return number <= min(self.sent, self._sent_to_others) and not self._keep_files
 
     def append(self, kind: str, data: Mapping[str, Any]) -> int:
-        """Add a record; returns its number. A full disk raises nothing: see the module's description.
-
-        A closed journal adds nothing.
-        """
+        """Add a record; returns its number. A full disk raises nothing, and a closed journal adds nothing."""
         with self._guard:
             if self._file < 0:
                 return self.last

@@ -4,17 +4,13 @@
     accelerator = Accelerator(log_with=tracker)
     accelerator.init_trackers("my_run", config={"learning_rate": 1e-3})
 
-Every process makes the tracker. As with Accelerate's own trackers, only the main process has an effect: the others
-accept the same calls and do nothing. So the training loop needs no "if main process".
-
-Logging does not wait for the store. Records are written to a journal on this machine's disk (journal.py), and a thread
-sends them (sender.py). So a store that is missing, slow or broken costs no record and no step.
+Every process makes the tracker; in all but the main process its calls do nothing. Logging does not wait for the store:
+records are written to a journal on this machine's disk (journal.py), and a thread sends them (sender.py).
 
 Names: MLflow's page groups metrics and images by the part of their name before the slash, such as `loss/` in
-`loss/total`. A checkpoint is a LoggedModel of its step and a version of a registered model. The version has the tags
-`iterations` (the step) and `run_name`, and the aliases `iterations-<step>` and `champion`. It consists of plain files:
-the weights, the texts beside them, and an `MLmodel` that lists them. None of them is executable, so nothing that comes
-from a store is ever run.
+`loss/total`. A checkpoint is a LoggedModel of its step and a version of a registered model, with the tags `iterations`
+(the step) and `run_name` and the aliases `iterations-<step>` and `champion`. It consists of plain files, of which none
+is executable: the weights, the texts beside them, and an `MLmodel` that lists them.
 """
 
 import atexit
