@@ -16,10 +16,8 @@ from mlflow import MlflowClient
 from outages import check_that_all_is_there_once, impatient, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
 from PIL import Image
 from servers import S3, MLflowServer, Postgres
-from tracked_runs import start_run
+from tracked_runs import start_run, tiny_style
 
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
 
@@ -27,11 +25,6 @@ RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "4"))
 SECONDS = float(os.environ.get("STYLECORE_TEST_SECONDS", "6"))
 STEP_SECONDS = float(os.environ.get("STYLECORE_TEST_STEP_SECONDS", "0.05"))
 """Of many runs at once; 32 runs, 300 seconds and 1 second a step are the long form, with S3 away for a minute."""
-
-
-def tiny_style(iterations: int, name: str = "stripes") -> StyleModel:
-    config = TransformNetConfig(residual_blocks=1, width=0.25)
-    return StyleModel(TransformNet(config), StyleCard(name=name, network=config, iterations=iterations))
 
 
 def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
@@ -58,7 +51,7 @@ def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
         if step % 20 == 0:
             log_preview(run, "amber", torch.rand(3, 32, 48), step)
         if step % 100 == 10:
-            log_style(run, tiny_style(step, folder.name), step, values)
+            log_style(run, tiny_style(folder.name, step), step, values)
             run.log_evaluation({"eval/total": 1.0}, step)
         step += 1
         time.sleep(STEP_SECONDS)
@@ -124,7 +117,7 @@ def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_
     server = serve()
     run = start_run()
     for step in (10, 20, 30):
-        log_style(run, tiny_style(step), step, {"loss/total": 1.0})
+        log_style(run, tiny_style("stripes", step), step, {"loss/total": 1.0})
     run.finish()
     assert run.versions == {10: "1", 20: "2", 30: "3"}
     stylizer = Stylizer(RegistryCatalogue(server.url, seconds_between_reads=0), Limits())

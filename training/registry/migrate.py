@@ -23,8 +23,8 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from stylecore.errors import StylecoreError
 from training.registry import as_stylecore_errors
 from training.registry.records import (
+    Curves,
     ModelRecord,
-    Point,
     RunRecord,
     Summary,
     dataset_input,
@@ -195,13 +195,7 @@ class _Migration:
             self._target.log_outputs(run_id, [LoggedModelOutput(new, wanted.step)])
         self._add_metrics(run_id, wanted.metrics, found.metrics if found else {}, new)
 
-    def _add_metrics(
-        self,
-        run_id: str,
-        wanted: dict[str, frozenset[Point]],
-        found: dict[str, frozenset[Point]],
-        model_id: str | None = None,
-    ) -> None:
+    def _add_metrics(self, run_id: str, wanted: Curves, found: Curves, model_id: str | None = None) -> None:
         missing = [
             Metric(key, float(value), timestamp, step, model_id=model_id, run_id=run_id)
             for key, points in wanted.items()

@@ -15,9 +15,10 @@ from training.tracking.store import fetch
 
 _DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
 
-
 Point = tuple[int, int, float | str]
 """Step, timestamp in ms, and value. NaN is the text "nan", because NaN does not equal itself."""
+Curves = dict[str, frozenset[Point]]
+"""The values of metrics by their names."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ModelRecord:
     step: int | None
     params: dict[str, str]
     tags: dict[str, str]
-    metrics: dict[str, frozenset[Point]]
+    metrics: Curves
     files: dict[str, str]
 
 
@@ -44,7 +45,7 @@ class RunRecord:
     end_time: int | None
     params: dict[str, str]
     tags: dict[str, str]
-    metrics: dict[str, frozenset[Point]]
+    metrics: Curves
     datasets: frozenset[tuple[str, ...]]
     files: dict[str, str]
     models: dict[str, ModelRecord]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from training.tracking import TrackingError
@@ -97,15 +98,12 @@ def open_experiment(client: MlflowClient, name: str) -> str:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             folder = artifact_folder(client.tracking_uri)
-            location = (folder / name).as_uri() if folder else None
             try:
-                created = client.create_experiment(name, artifact_location=location)
-                describe_experiment(client, created, name)
-                return created
-            except MlflowException:
-                experiment = client.get_experiment_by_name(name)  # another process made it first
-                if experiment is None:
+                client.create_experiment(name, artifact_location=(folder / name).as_uri() if folder else None)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process made it first
                     raise
+            experiment = client.get_experiment_by_name(name)
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"The experiment {name!r} was deleted in MLflow; restore it with "
@@ -117,20 +115,19 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             "set MLFLOW_TRACKING_URI to that server's address."
         )
     with plain_errors(client.tracking_uri, f"describing the experiment {name!r}"):
-        describe_experiment(client, experiment.experiment_id, name)
+        _describe(client, experiment)
     return experiment.experiment_id
 
 
-def describe_experiment(client: MlflowClient, experiment_id: str, name: str) -> None:
+def _describe(client: MlflowClient, experiment: Experiment) -> None:
     """Say what the experiment is for, and save its view. A kind and a description that somebody has set stay."""
-    there = client.get_experiment(experiment_id).tags
-    wanted = {KIND_TAG: there.get(KIND_TAG, KIND)}
-    if name in ABOUT:
-        wanted[NOTE_TAG] = there.get(NOTE_TAG, _note(ABOUT[name], experiment_id))
-        wanted[VIEW_TAG] = _view(ABOUT[name])
+    wanted = {KIND_TAG: experiment.tags.get(KIND_TAG, KIND)}
+    if about := ABOUT.get(experiment.name):
+        wanted[NOTE_TAG] = experiment.tags.get(NOTE_TAG, _note(about, experiment.experiment_id))
+        wanted[VIEW_TAG] = _view(about)
     for key, value in wanted.items():
-        if there.get(key) != value:
-            client.set_experiment_tag(experiment_id, key, value)
+        if experiment.tags.get(key) != value:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 def _note(about: About, experiment_id: str) -> str:
