@@ -27,6 +27,7 @@ from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos
 from stylecore.vgg.weights import write_weights
 from training.registry import Registry, restore_published
+from training.registry.bundle import write_bundle
 from training.registry.published import commit_of_the_code, replaced_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -110,7 +111,7 @@ def _write_into(folder: Path, hardware: str, tracking_uri: str | None, teach: bo
     for package in ("stylecore", "demo", "training") if teach else ("stylecore", "demo"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=_left_out)
     restore_published(tracking_uri=tracking_uri)
-    Registry(tracking_uri).export(folder / "bundle", all_versions=True)
+    write_bundle(Registry(tracking_uri), folder / "bundle", all_versions=True)
     for network in ("vgg16", "vgg19") if teach else ("vgg19",):  # 16 teaches, 19 finds the nearest painting and paints
         write_weights(network, folder / "cache")
     (folder / "photos").mkdir()

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
+
+from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from training.tracking import JournaledTracker, sender, tracker
 
 # A wait ends with what it waits for. On a busy machine that may take minutes.
@@ -43,3 +47,17 @@ def start_run(
 def away(run_folder: Path, **settings: Any) -> JournaledTracker:
     """A run whose server is not there."""
     return start_run(tracking_uri="http://127.0.0.1:9", folder=run_folder, end_seconds=0.1, **settings)
+
+
+def tiny_style(name: str = "tiny_waves", iterations: int = 10) -> StyleModel:
+    """An untrained style of a few thousand weights."""
+    network = TransformNetConfig(residual_blocks=1, width=0.25)
+    about = {"title": "Tiny waves", "artist": "Nobody", "year": "1900"}
+    return StyleModel(TransformNet(network), StyleCard(name=name, network=network, iterations=iterations, **about))
+
+
+def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:
+    """The paths of all artifacts of a run."""
+    entries = client.list_artifacts(run_id, folder)
+    inside = [path for entry in entries if entry.is_dir for path in files_of(client, run_id, entry.path)]
+    return [entry.path for entry in entries if not entry.is_dir] + inside

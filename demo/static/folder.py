@@ -18,6 +18,7 @@ from stylecore.johnson.instance_norm import InstanceNorm
 from stylecore.pictures.read import encode_picture, load_picture
 from stylecore.samples import sample_photos
 from training.registry import Registry, restore_published
+from training.registry.bundle import write_bundle
 from training.registry.published import commit_of_the_code
 
 WEB = Path(__file__).parent / "web"
@@ -41,7 +42,7 @@ def write_static(folder: Path = FOLDER, *, tracking_uri: str | None = None, styl
     restore_published(tracking_uri=tracking_uri)
     with tempfile.TemporaryDirectory() as temporary:
         bundle = Path(temporary) / "bundle"
-        Registry(tracking_uri).export(bundle, all_versions=False)
+        write_bundle(Registry(tracking_uri), bundle)
         return write_page(folder, BundleCatalogue(bundle), styles)
 
 

@@ -4,11 +4,31 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
+from forked import VGG_CACHE
 from forked_server import forked_mlflow_server
+from PIL import Image
 from servers import BUCKET, S3, TEMPLATE, MLflowServer, Postgres, postgres_cluster, s3_store
 
+from stylecore.errors import StylecoreError
+from stylecore.vgg.weights import find_weights
 from training.tracking.store import connect
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of four photos, 0.png to 3.png, for a training: it skips without VGG-16's weights."""
+    try:
+        find_weights("vgg16", cache_dir=VGG_CACHE)
+    except StylecoreError as error:
+        pytest.skip(f"VGG-16's weights are not here: {error}")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 from mlflow import MlflowClient
-from PIL import Image
 
 from training.tracking import TrackingError, sender
 from training.tracking.folders import sync
@@ -112,16 +110,6 @@ def replay_until_all_is_sent(folder: Path, url: str | None = None) -> None:
             if "has not received" not in str(error):
                 raise
     pytest.fail("a replay gets nowhere")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(4):
-        pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index}.png")
-    return folder
 
 
 class Proxy(ThreadingHTTPServer):

@@ -9,11 +9,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from servers import MLflowServer
-from tracked_runs import start_run
+from tracked_runs import start_run, tiny_style
 
 from stylecore.files import file_sha256
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import to_image
 from training.registry import Registry
 from training.registry.__main__ import main
@@ -22,15 +20,9 @@ from training.registry.versions import log_preview, log_style
 from training.tracking.store import connect
 
 
-def tiny_style(iterations: int) -> StyleModel:
-    network = TransformNetConfig(residual_blocks=1, width=0.25)
-    return StyleModel(TransformNet(network), StyleCard(name="waves", network=network, iterations=iterations))
-
-
 def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
     """A run as training leaves it; returns its id."""
     tracker = start_run(
-        experiment="johnson",
         run_name=name,
         params={"style_weight": 5e9, "name": name},
         tags={"mlflow.parentRunId": parent} if parent else {"kept": "yes"},
@@ -38,7 +30,6 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
         note_image=to_image(torch.rand(3, 16, 16)),
         dataset={"name": "photos", "source": "/data/photos", "digest": "abc"},
         tracking_uri=store,
-        system_metrics=False,
     )
     log_preview(tracker, "tower", torch.rand(3, 16, 16), 0)
     for step in range(1, 1201):
@@ -46,7 +37,7 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
     tracker.log({"odd": math.nan}, 1)
     tracker.log({"odd": math.inf}, 2)
     for step in range(600, 600 * checkpoints + 1, 600):
-        log_style(tracker, tiny_style(step), step, {"loss/total": 1 / step})
+        log_style(tracker, tiny_style("waves", step), step, {"loss/total": 1 / step})
     tracker.finish()
     return tracker.run_id
 

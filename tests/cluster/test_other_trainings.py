@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from other_trainings import run
 from outages import Proxy, check_that_all_is_there_once, impatient, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
 from servers import MLflowServer
+from tracked_runs import files_of
 
 from training.tracking.journal_files import all_sent
 
@@ -140,15 +141,9 @@ def contents(client: MlflowClient, run_id: str) -> dict[str, Any]:
     run = client.get_run(run_id)
     values = {key: client.get_metric_history(run_id, key) for key in run.data.metrics}
     files: list[tuple[str, str]] = []
-    folders: list[str | None] = [None]
-    while folders:
-        for entry in client.list_artifacts(run_id, folders.pop()):
-            if entry.is_dir:
-                folders.append(entry.path)
-            else:
-                name = re.sub(r"\+timestamp.*?(\+compressed)?(\.\w+)$", r"\1\2", entry.path)
-                content = Path(client.download_artifacts(run_id, entry.path)).read_bytes()
-                files.append((name, sha256(content).hexdigest()))
+    for path in files_of(client, run_id):
+        name = re.sub(r"\+timestamp.*?(\+compressed)?(\.\w+)$", r"\1\2", path)
+        files.append((name, sha256(Path(client.download_artifacts(run_id, path)).read_bytes()).hexdigest()))
     versions = client.search_model_versions(f"run_id='{run_id}'")
     return {
         "run": (run.info.status, run.info.run_name, run.data.params),

@@ -13,15 +13,13 @@ from pathlib import Path
 import forked
 import pytest
 import torch
-from forked import VGG_CACHE, Running
+from forked import Running
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from outages import check_that_all_is_there_once, impatient, photos, replay_until_all_is_sent  # noqa: F401 - fixtures
+from outages import check_that_all_is_there_once, impatient, replay_until_all_is_sent  # noqa: F401 - fixtures
 from servers import S3, MLflowServer, Postgres
 
-from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
-from stylecore.vgg.weights import find_weights
 from training.tracking import TrackingError
 from training.tracking.folders import sync
 
@@ -73,10 +71,6 @@ def test_a_training_whose_servers_fail_all_the_time_ends_as_an_undisturbed_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    try:
-        find_weights("vgg16", cache_dir=VGG_CACHE)
-    except StylecoreError as error:
-        pytest.skip(f"VGG-16's weights are not here: {error}")
     server = serve()
     server.kill()  # away at the start
     with monkeypatch.context() as patched:

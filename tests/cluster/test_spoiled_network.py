@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from outages import check_that_all_is_there_once, impatient, photos, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
+from outages import check_that_all_is_there_once, impatient, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
 from PIL import Image
 from servers import S3, MLflowServer, Postgres
-from tracked_runs import start_run
+from tracked_runs import start_run, tiny_style
 
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
 
@@ -29,15 +27,9 @@ STEP_SECONDS = float(os.environ.get("STYLECORE_TEST_STEP_SECONDS", "0.05"))
 """Of many runs at once; 32 runs, 300 seconds and 1 second a step are the long form, with S3 away for a minute."""
 
 
-def tiny_style(iterations: int, name: str = "stripes") -> StyleModel:
-    config = TransformNetConfig(residual_blocks=1, width=0.25)
-    return StyleModel(TransformNet(config), StyleCard(name=name, network=config, iterations=iterations))
-
-
 def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
     """A run that says something of every kind for so long; returns how long each step's metrics took to say."""
     run = start_run(
-        experiment="johnson",
         run_name=folder.name,
         params={"seed": 1, "width": 0.25},
         tags={"device": "cpu"},
@@ -45,7 +37,6 @@ def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
         note_image=to_image(torch.rand(3, 16, 16)),
         dataset={"name": "photos"},
         folder=folder,
-        system_metrics=False,
         end_seconds=0.5,
         **settings,  # type: ignore[arg-type]
     )
@@ -60,7 +51,7 @@ def a_run(folder: Path, seconds: float, **settings: object) -> list[float]:
         if step % 20 == 0:
             log_preview(run, "amber", torch.rand(3, 32, 48), step)
         if step % 100 == 10:
-            log_style(run, tiny_style(step, folder.name), step, values)
+            log_style(run, tiny_style(folder.name, step), step, values)
             run.log_evaluation({"eval/total": 1.0}, step)
         step += 1
         time.sleep(STEP_SECONDS)
@@ -124,9 +115,9 @@ def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_
     from training.registry import Registry
 
     server = serve()
-    run = start_run(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
+    run = start_run()
     for step in (10, 20, 30):
-        log_style(run, tiny_style(step), step, {"loss/total": 1.0})
+        log_style(run, tiny_style("stripes", step), step, {"loss/total": 1.0})
     run.finish()
     assert run.versions == {10: "1", 20: "2", 30: "3"}
     stylizer = Stylizer(RegistryCatalogue(server.url, seconds_between_reads=0), Limits())

@@ -17,8 +17,6 @@ from optuna.trial import TrialState
 from PIL import Image
 from servers import Postgres
 
-from stylecore.errors import StylecoreError
-from stylecore.vgg.weights import find_weights
 from training.experiments import sweep
 from training.experiments.study import SCHEMA, open_storage
 
@@ -40,25 +38,19 @@ def work(kind: str, folder: Path, arguments: list[str]) -> None:
 
 
 @pytest.fixture
-def arguments(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def arguments(
+    photos: Path, new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
     """The flags of a search whose trials take a second."""
-    try:
-        find_weights("vgg16", cache_dir=VGG_CACHE)
-    except StylecoreError as error:
-        pytest.skip(f"VGG-16's weights are not here: {error}")
     monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "store"))
-    (tmp_path / "photos").mkdir()
-    for index in range(4):
-        pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{index}.png")
-    photo = tmp_path / "photos" / "0.png"
+    photo = photos / "0.png"
     (tmp_path / "recipe.yaml").write_text(f"name: stripes\nstyle_image: {photo}\nwidth: 0.25\niterations: 4\n")
     flags = ["--crop", 32, "--batch-size", 2, "--workers", 0, "--log-every", 1, "--cpu", "--preview-photos", photo]
     flags += ["--residual-blocks", 1, 2, "--style-sizes", 48, 64, "--rungs", 2, "--size", 32, "--trials", 4]
     flags += ["--output-dir", tmp_path / "runs", "--startup-trials", 2]
-    return [str(part) for part in [tmp_path / "recipe.yaml", "--photos", tmp_path / "photos", *flags]]
+    return [str(part) for part in [tmp_path / "recipe.yaml", "--photos", photos, *flags]]
 
 
 @pytest.fixture

@@ -9,17 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
+from forked import VGG_CACHE
 from mlflow import MlflowClient
-from PIL import Image
 
-from stylecore.errors import StylecoreError
-from stylecore.files import default_cache
-from stylecore.vgg.weights import find_weights
 from training.config import REPOSITORY
 
-VGG_CACHE = default_cache()
 ADDRESSES = ("10.213.7.1", "10.213.7.2")
 
 
@@ -53,18 +48,10 @@ def nodes() -> Iterator[list[list[str]]]:
 
 
 def test_two_nodes_train_one_network_and_leave_one_run(
-    nodes: list[list[str]], new_store: Callable[[Path], str], tmp_path: Path
+    nodes: list[list[str]], photos: Path, new_store: Callable[[Path], str], tmp_path: Path
 ) -> None:
-    try:
-        find_weights("vgg16", cache_dir=VGG_CACHE)
-    except StylecoreError as error:
-        pytest.skip(f"VGG-16's weights are not here: {error}")
-    (tmp_path / "photos").mkdir()
-    for index in range(4):
-        pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{index}.png")
-    flags = ["--name", "stripes", "--style-image", tmp_path / "photos" / "0.png", "--photos", tmp_path / "photos"]
-    flags += ["--preview-photos", tmp_path / "photos" / "1.png", "--style-size", 48, "--crop", 32, "--width", 0.25]
+    flags = ["--name", "stripes", "--style-image", photos / "0.png", "--photos", photos]
+    flags += ["--preview-photos", photos / "1.png", "--style-size", 48, "--crop", 32, "--width", 0.25]
     flags += ["--residual-blocks", 1, "--batch-size", 1, "--workers", 0, "--iterations", 3, "--log-every", 1, "--cpu"]
     flags += ["--evaluate-sizes"]  # none
     running = []
@@ -74,15 +61,9 @@ def test_two_nodes_train_one_network_and_leave_one_run(
         launch += ["--num_machines", 2, "--num_processes", 2, "--machine_rank", rank, "--main_process_port", 29500]
         launch += ["--main_process_ip", ADDRESSES[0], "--rdzv_backend", "c10d", "--mixed_precision", "no"]
         launch += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", 1]
+        launch += [REPOSITORY / "training" / "train.py", *flags]
         # A folder of its own: only the first process writes, so the nodes need share none.
-        command = [
-            *inside,
-            *launch,
-            REPOSITORY / "training" / "train.py",
-            *flags,
-            "--output-dir",
-            tmp_path / str(rank),
-        ]
+        command = [*inside, *launch, "--output-dir", tmp_path / str(rank)]
         environment = {**os.environ, "STYLECORE_CACHE": str(VGG_CACHE), "MLFLOW_TRACKING_URI": store}
         running.append(
             subprocess.Popen(

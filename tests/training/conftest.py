@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from stylecore.johnson.style_model import StyleModel
 
 
 @pytest.fixture
@@ -21,11 +20,7 @@ def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture(scope="session")
 def tiny_style() -> Callable[..., StyleModel]:
-    """Makes an untrained style of a few thousand weights: `tiny_style(name=..., iterations=...)`."""
+    """Makes an untrained style: `tiny_style(name=..., iterations=...)`."""
+    from tracked_runs import tiny_style  # it imports Accelerate
 
-    def make(name: str = "tiny_waves", iterations: int = 10) -> StyleModel:
-        network = TransformNetConfig(residual_blocks=1, width=0.25)
-        about = {"title": "Tiny waves", "artist": "Nobody", "year": "1900"}
-        return StyleModel(TransformNet(network), StyleCard(name=name, network=network, iterations=iterations, **about))
-
-    return make
+    return tiny_style

@@ -17,6 +17,7 @@ from stylecore.pictures.read import save_picture, to_image
 from training import quantize as quantize_module
 from training.quantize import choices, main, read_photos
 from training.registry import Registry
+from training.registry.bundle import write_bundle
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import log_style
@@ -169,7 +170,7 @@ def test_the_8_bit_form_travels(
     assert restored.find("tiny_waves@iterations-20").int8 == ""
 
     restored.promote("tiny_waves", "iterations-10")
-    restored.export(tmp_path / "bundle")
+    write_bundle(restored, tmp_path / "bundle")
     assert BundleCatalogue(tmp_path / "bundle").open("tiny_waves").quantization == form
 
 

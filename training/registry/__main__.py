@@ -12,6 +12,7 @@ from pathlib import Path
 from stylecore.library import CHAMPION
 from training.command import run_command, text_table
 from training.registry import Registry
+from training.registry.bundle import write_bundle
 from training.registry.published import PUBLISHED, publish_run
 from training.registry.restoring import restore_published
 from training.tracking.environment import LOCAL_STORE, comparison_page
@@ -61,9 +62,8 @@ def _promote(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    manifest = Registry(options.tracking_uri).export(
-        options.folder, options.names, options.alias, all_versions=options.all_versions
-    )
+    registry = Registry(options.tracking_uri)
+    manifest = write_bundle(registry, options.folder, options.names, options.alias, all_versions=options.all_versions)
     versions = json.loads(manifest.read_text(encoding="utf-8"))["styles"]
     megabytes = sum(version["bytes"] for version in versions) / 1e6
     styles = len({version["name"] for version in versions})
@@ -78,7 +78,7 @@ def _publish(options: argparse.Namespace) -> None:
 def _migrate(options: argparse.Namespace) -> None:
     from training.registry.migrate import migrate
 
-    summary = migrate(options.source, options.target, unfinished=options.unfinished, progress=print)
+    summary = migrate(options.source, options.target, unfinished=options.unfinished)
     for sentence in summary.skipped:
         print(sentence, file=sys.stderr)
     print(f"{summary}.")

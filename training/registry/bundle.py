@@ -5,16 +5,14 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.library import CHAMPION
 from training.registry.published import replaced_folder
-
-if TYPE_CHECKING:
-    from training.registry.registry import RegisteredVersion, Registry
+from training.registry.registry import RegisteredVersion, Registry
 
 BUNDLE_FORMAT = "stylecore.bundle/1"
 MANIFEST = "manifest.json"
@@ -23,7 +21,7 @@ GATYS_METRIC = "eval/equivalent_gatys_iterations"
 
 
 def write_bundle(
-    registry: "Registry",
+    registry: Registry,
     out_dir: Path,
     names: Sequence[str] | None = None,
     alias: str = CHAMPION,
@@ -63,7 +61,7 @@ def write_bundle(
     return out_dir / MANIFEST
 
 
-def _with_alias(registry: "Registry", names: Sequence[str] | None, alias: str) -> list["RegisteredVersion"]:
+def _with_alias(registry: Registry, names: Sequence[str] | None, alias: str) -> list[RegisteredVersion]:
     if names is None:
         chosen = [v for v in registry.versions() if alias in v.aliases]
     else:
@@ -73,7 +71,7 @@ def _with_alias(registry: "Registry", names: Sequence[str] | None, alias: str) -
     return chosen
 
 
-def _every_version(registry: "Registry", names: Sequence[str] | None) -> list["RegisteredVersion"]:
+def _every_version(registry: Registry, names: Sequence[str] | None) -> list[RegisteredVersion]:
     versions = registry.versions()
     there = {v.name for v in versions}
     for name in names or ():
@@ -85,7 +83,7 @@ def _every_version(registry: "Registry", names: Sequence[str] | None) -> list["R
     return [v for v in versions if v.name in wanted]
 
 
-def _export_version(registry: "Registry", version: "RegisteredVersion", folder: Path, stem: str) -> dict[str, Any]:
+def _export_version(registry: Registry, version: RegisteredVersion, folder: Path, stem: str) -> dict[str, Any]:
     file = folder / f"{stem}.safetensors"
     weights = registry.weights(version)
     evaluated_size, evaluated_losses = registry.evaluated_losses(version)
@@ -114,7 +112,7 @@ def _export_version(registry: "Registry", version: "RegisteredVersion", folder: 
     }
 
 
-def _export_picture(registry: "Registry", version: "RegisteredVersion", folder: Path) -> str:
+def _export_picture(registry: Registry, version: RegisteredVersion, folder: Path) -> str:
     """The name of the style picture's file; versions that were trained on the same picture share it."""
     try:
         picture = registry.style_picture(version)

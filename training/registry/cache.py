@@ -3,13 +3,14 @@
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 from mlflow import MlflowClient
 
 from stylecore.files import default_cache, file_sha256, replaced_whole
-from training.registry.errors import as_stylecore_errors
+from training.registry import as_stylecore_errors
 from training.tracking.store import fetch, plain_errors
 
 
@@ -23,39 +24,36 @@ class VersionFiles:
         self._client = client
         self._folder = default_cache() / "registry"
         self._guard = threading.Lock()
-        self._locks: dict[tuple[str, str], threading.Lock] = {}
-        self._addresses: dict[tuple[str, str], str] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._addresses: dict[str, str] = {}
 
-    @as_stylecore_errors()
     def fetch(self, name: str, version: str, file: str, digest: str = "") -> Path:
         """The local path of a version's file. With a `digest` (SHA-256), a file of other content is fetched again.
 
         Raises:
             StylecoreError: when the version does not have the file, or the store does not answer.
         """
-        with self._guard:
-            lock = self._locks.setdefault((name, version), threading.Lock())
-        with lock:
-            folder = self._addresses.get((name, version))
-            if folder is None:
-                with plain_errors(self._client.tracking_uri, f"locating {name}/{version}"):
-                    folder = str(self._client.get_model_version_download_uri(name, version)).rstrip("/")
-                self._addresses[name, version] = folder
-            return self._kept(folder, file, digest)
+        return self._fetch(
+            f"{name}/{version}", lambda: self._client.get_model_version_download_uri(name, version), file, digest
+        )
 
-    @as_stylecore_errors()
     def fetch_of_run(self, run_id: str, file: str) -> Path:
         """The local path of a run's artifact, one that is written once.
 
         Raises:
             StylecoreError: as `fetch`.
         """
-        with plain_errors(self._client.tracking_uri, f"locating the run {run_id}"):
-            folder = str(self._client.get_run(run_id).info.artifact_uri).rstrip("/")
+        return self._fetch(f"the run {run_id}", lambda: self._client.get_run(run_id).info.artifact_uri, file, "")
+
+    @as_stylecore_errors()
+    def _fetch(self, what: str, locate: Callable[[], str], file: str, digest: str) -> Path:
         with self._guard:
-            lock = self._locks.setdefault((run_id, ""), threading.Lock())
+            lock = self._locks.setdefault(what, threading.Lock())
         with lock:
-            return self._kept(folder, file, "")
+            if what not in self._addresses:
+                with plain_errors(self._client.tracking_uri, f"locating {what}"):
+                    self._addresses[what] = locate().rstrip("/")
+            return self._kept(self._addresses[what], file, digest)
 
     def _kept(self, folder: str, file: str, digest: str) -> Path:
         # The address has a random id, so its content does not change, except for files that have a digest.

@@ -2,32 +2,29 @@
 
     python -m training.registry migrate --from sqlite:///mlruns/mlflow.db --to https://tracker.example.com
 
-It copies the active experiments with their runs (parameters, tags, every metric value with its time, datasets,
-artifacts), their LoggedModels, the registered models with their versions in order, and the aliases. Runs and
-LoggedModels get new ids at the target; their tag `migrated_from` holds the old id, and ids in other tags are
-translated. The source is only read.
+It copies the active experiments with their runs, their LoggedModels, the registered models with their versions in
+order, and the aliases. Runs and LoggedModels get new ids at the target; their tag `migrated_from` holds the old id,
+and ids in other tags are translated. The source is only read.
 
 Both sides are read into the same records. What a record lacks at the target is added; then the record is read again
-(files by their SHA-256) and must be equal. So an interrupted migration continues when it is repeated, a complete one
-changes nothing, and later additions to the source are added at the target. Nothing is removed at the target, and no
-alias is taken from a version that has it. Models and versions get the time of the migration as their creation time:
-MLflow does not allow another one.
+(files by their SHA-256) and must be equal. So an interrupted migration continues when it is repeated, and later
+additions to the source are added at the target. Nothing is removed at the target, and no alias is taken from a version
+that has it. The creation time of models and versions is that of the migration: MLflow does not allow another one.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, LoggedModel, LoggedModelOutput, Metric, Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from stylecore.errors import StylecoreError
-from training.registry.errors import as_stylecore_errors
+from training.registry import as_stylecore_errors
 from training.registry.records import (
+    Curves,
     ModelRecord,
-    Point,
     RunRecord,
     Summary,
     dataset_input,
@@ -39,20 +36,18 @@ from training.registry.records import (
     translated,
 )
 from training.tracking.delivery import log_metrics, log_params_and_tags
-from training.tracking.environment import is_server, without_password
+from training.tracking.environment import is_server, sqlite_file, without_password
 from training.tracking.experiments import open_experiment
-from training.tracking.store import all_pages, connect, one_at_a_time, plain_errors, store_exists
+from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
 
 MIGRATED = "migrated_from"
 _ENDED = {"FINISHED", "FAILED", "KILLED"}
-_SET_BY_A_SERVER = {"mlflow.modelVersions"}
+_NOT_COPIED = {MIGRATED, "mlflow.modelVersions"}  # the second is set by a server
 
 
 @as_stylecore_errors()
-def migrate(
-    source: str, target: str, *, unfinished: bool = False, progress: Callable[[str], None] = lambda line: None
-) -> Summary:
-    """Copy everything from one store to the other; `progress` is called with a line for every run and version.
+def migrate(source: str, target: str, *, unfinished: bool) -> Summary:
+    """Copy everything from one store to the other, and print a line for every run and version.
 
     Runs with the status RUNNING are left for a later migration. With `unfinished` they are copied too: a run keeps
     that status when its machine was switched off.
@@ -60,7 +55,7 @@ def migrate(
     Raises:
         StylecoreError: when a store does not answer, or the two stores differ in the end.
     """
-    if not store_exists(source):
+    if folder_of_store(source) and not sqlite_file(source).is_file():  # opening it would make it
         raise StylecoreError(
             f"There is no MLflow store {source}; a path after sqlite:/// is relative to the current folder."
         )
@@ -68,19 +63,14 @@ def migrate(
     if old.tracking_uri == new.tracking_uri:
         raise StylecoreError(f"{without_password(source)} cannot be migrated to itself; give another --to.")
     with one_at_a_time(old.tracking_uri, "migrating"):
-        return _Migration(old, new, unfinished, progress).all()
+        return _Migration(old, new, unfinished).all()
 
 
 class _Migration:
     """The two stores. `_runs` and `_models` map ids of the target to ids of the source."""
 
-    def __init__(
-        self, source: MlflowClient, target: MlflowClient, unfinished: bool, progress: Callable[[str], None]
-    ) -> None:
-        self._source = source
-        self._target = target
-        self._unfinished = unfinished
-        self._progress = progress
+    def __init__(self, source: MlflowClient, target: MlflowClient, unfinished: bool) -> None:
+        self._source, self._target, self._unfinished = source, target, unfinished
         self._runs: dict[str, str] = {}
         self._models: dict[str, str] = {}
         self._addresses: dict[str, str] = {}  # at the source: address of a model's files, or models:/..., to its id
@@ -144,13 +134,18 @@ class _Migration:
                 self._complete_run(moved, wanted, found, folder)
                 moved = self._target.get_run(moved.info.run_id)
                 found = self._read_run(self._target, moved, folder / "after")
-                _refuse_difference(f"The run {name} ({run.info.run_id})", wanted, found)
+                if found != wanted:
+                    different = [field for field in vars(wanted) if getattr(wanted, field) != getattr(found, field)]
+                    raise StylecoreError(
+                        f"The run {name} ({run.info.run_id}) and its copy differ in {', '.join(different)}; another "
+                        "program may write to it. Migrate again."
+                    )
                 self._summary.changed += 1
         self._summary.runs += 1
         self._summary.metric_values += sum(map(len, wanted.metrics.values()))
         self._summary.files += len(wanted.files) + sum(len(model.files) for model in wanted.models.values())
         self._summary.models += len(wanted.models)
-        self._progress(f"{name}: {len(wanted.metrics)} curves, {len(wanted.files)} files, {len(wanted.models)} models")
+        print(f"{name}: {len(wanted.metrics)} curves, {len(wanted.files)} files, {len(wanted.models)} models")
 
     def _complete_run(self, moved: Run, wanted: RunRecord, found: RunRecord, folder: Path) -> None:
         run_id = moved.info.run_id
@@ -200,13 +195,7 @@ class _Migration:
             self._target.log_outputs(run_id, [LoggedModelOutput(new, wanted.step)])
         self._add_metrics(run_id, wanted.metrics, found.metrics if found else {}, new)
 
-    def _add_metrics(
-        self,
-        run_id: str,
-        wanted: dict[str, frozenset[Point]],
-        found: dict[str, frozenset[Point]],
-        model_id: str | None = None,
-    ) -> None:
+    def _add_metrics(self, run_id: str, wanted: Curves, found: Curves, model_id: str | None = None) -> None:
         missing = [
             Metric(key, float(value), timestamp, step, model_id=model_id, run_id=run_id)
             for key, points in wanted.items()
@@ -258,7 +247,7 @@ class _Migration:
             model_type=whole.model_type or "",
             step=step,
             params=dict(whole.params),
-            tags={key: value for key, value in whole.tags.items() if key not in {MIGRATED, *_SET_BY_A_SERVER}},
+            tags={key: value for key, value in whole.tags.items() if key not in _NOT_COPIED},
             metrics={key: metric_points(points) for key, points in metrics.items()},
             files=stored_files(
                 client,
@@ -273,8 +262,8 @@ class _Migration:
     def _move_registered_model(self, model: RegisteredModel, versions: Sequence[ModelVersion]) -> None:
         name = model.name
         with plain_errors(self._target.tracking_uri, f"moving the registered model {name}"):
-            there = {each.name: each for each in all_pages(self._target.search_registered_models, f"name='{name}'")}
-            if name not in there:
+            there = all_pages(self._target.search_registered_models, f"name='{name}'")
+            if not there:
                 self._target.create_registered_model(name, tags=model.tags, description=model.description)
             present = all_pages(self._target.search_model_versions, f"name='{name}'")
             known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags}
@@ -291,12 +280,12 @@ class _Migration:
                 if made is None:
                     made = self._make_version(version, source, alone)
                     self._summary.changed += 1
-                    self._progress(f"{name}/{version.version}: version {made.version} there")
-                if {key: value for key, value in made.tags.items() if key != MIGRATED} != version.tags:
-                    for key, value in version.tags.items():
+                    print(f"{name}/{version.version}: version {made.version} there")
+                for key, value in _tags_there(version).items():
+                    if made.tags.get(key) != value:
                         self._target.set_model_version_tag(name, str(made.version), key, value)
                 numbers[str(version.version)] = str(made.version)
-            taken = there[name].aliases if name in there else {}
+            taken = there[0].aliases if there else {}
             for alias, number in model.aliases.items():
                 if str(number) not in numbers:
                     continue
@@ -348,24 +337,20 @@ class _Migration:
 
     def _check_versions(self, name: str, versions: Sequence[ModelVersion], numbers: dict[str, str]) -> None:
         there = {str(each.version): each for each in all_pages(self._target.search_model_versions, f"name='{name}'")}
-        order = [int(numbers[str(version.version)]) for version in versions if str(version.version) in numbers]
+        moved = [version for version in versions if str(version.version) in numbers]
+        order = [int(numbers[str(version.version)]) for version in moved]
         if order != sorted(order):
             raise StylecoreError(
                 f"The versions of {name} are in another order at the target: {order}; migrate to an empty store."
             )
-        for version in versions:
-            number = numbers.get(str(version.version))
-            if number is None:
-                continue
+        for version in moved:
+            number = numbers[str(version.version)]
             made = there.get(number)
-            tags = {key: value for key, value in made.tags.items() if key != MIGRATED} if made else {}
-            if made is None or tags != version.tags or self._runs.get(made.run_id, "") != (version.run_id or ""):
+            has_run = made is not None and self._runs.get(made.run_id, "") == (version.run_id or "")
+            if made is None or not has_run or made.tags != _tags_there(version):
                 raise StylecoreError(f"{name}/{version.version} differs from its copy {name}/{number}; migrate again.")
 
 
-def _refuse_difference(what: str, wanted: Any, found: Any) -> None:
-    if found != wanted:
-        different = [name for name in vars(wanted) if getattr(wanted, name) != getattr(found, name)]
-        raise StylecoreError(
-            f"{what} and its copy differ in {', '.join(different)}; another program may write to it. Migrate again."
-        )
+def _tags_there(version: ModelVersion) -> dict[str, str]:
+    """The tags of the copy of a version."""
+    return {**version.tags, MIGRATED: str(version.version)}

@@ -11,21 +11,18 @@ An MLflow store cannot be committed: its database has absolute paths. So a run f
     checkpoints/iterations-<step>.int8.json      sidecars of the quantized networks, if any
     previews/<photo>/<step>.jpg              the sample pictures
 
-The photos themselves (the previews of step 0) are common to most runs and lie beside the runs:
+Beside the runs are the photos themselves (the previews of step 0), which most runs share, and the aliases, which
+`stylecore` reads (library.py):
 
     mlruns/published/photos/<photo>-<first 8 digits of its SHA-256>.jpg
-
-The aliases have one more file, which `stylecore` reads (library.py):
-
     mlruns/published/aliases.json
 
 In run.json a checkpoint is {step, sha256, aliases, description, metrics: [{key, value, step, timestamp}]}; a preview
 is {photo, step, timestamp}, with {sha256} where its file is among the photos. Their files follow from these names.
 
-`restore_published` (restoring.py) makes real runs of them: parameters, every metric value at its original time, image
-charts, LoggedModels, registered versions and aliases. A restored run has the tags `published_as` (the folder) and
-`restored`, and at the end gets `published_digest` (of the folder's contents). A run without the last tag is the rest
-of an interrupted restore; it is removed and restored again.
+A run that `restore_published` (restoring.py) made of them has the tags `published_as` (the folder) and `restored`, and
+at the end gets `published_digest` (of the folder's contents). Without the last tag it is the rest of an interrupted
+restore, and is restored again.
 """
 
 import csv
@@ -51,7 +48,7 @@ from stylecore.files import file_sha256, write_whole
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleModel, read_card
 from stylecore.library import ALIASES_FILE, write_alias
-from training.registry.errors import as_stylecore_errors
+from training.registry import as_stylecore_errors
 from training.registry.versions import INT8_TAG
 from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, newest, words_of
 from training.tracking.environment import LOCAL_STORE, environment_tags
@@ -288,14 +285,13 @@ def _share(photo: Image.Image, name: str, photos: Path) -> str:
 
 
 def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
-    path = Path(NOTE_IMAGE)
+    target = folder / NOTE_IMAGE
     with plain_errors(client.tracking_uri, "looking for the style picture"):
-        kept = {file.path for file in client.list_artifacts(run.info.run_id, str(path.parent))}
+        kept = {file.path for file in client.list_artifacts(run.info.run_id, target.parent.name)}
     if NOTE_IMAGE in kept:
-        (folder / path.parent).mkdir()
+        target.parent.mkdir()
         with tempfile.TemporaryDirectory() as temporary:
-            picture = fetch(client, f"{run.info.artifact_uri}/{NOTE_IMAGE}", Path(temporary))
-            shutil.copyfile(picture, folder / NOTE_IMAGE)
+            shutil.copyfile(fetch(client, f"{run.info.artifact_uri}/{NOTE_IMAGE}", Path(temporary)), target)
 
 
 def preview_file(folder: Path, preview: Mapping[str, Any]) -> Path:

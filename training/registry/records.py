@@ -1,8 +1,9 @@
 """Runs, models and files of an MLflow store as plain records, which can be compared and written elsewhere."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from training.tracking.store import fetch
 
 _DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
 
-
 Point = tuple[int, int, float | str]
 """Step, timestamp in ms, and value. NaN is the text "nan", because NaN does not equal itself."""
+Curves = dict[str, frozenset[Point]]
+"""The values of metrics by their names."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ModelRecord:
     step: int | None
     params: dict[str, str]
     tags: dict[str, str]
-    metrics: dict[str, frozenset[Point]]
+    metrics: Curves
     files: dict[str, str]
 
 
@@ -43,7 +45,7 @@ class RunRecord:
     end_time: int | None
     params: dict[str, str]
     tags: dict[str, str]
-    metrics: dict[str, frozenset[Point]]
+    metrics: Curves
     datasets: frozenset[tuple[str, ...]]
     files: dict[str, str]
     models: dict[str, ModelRecord]
@@ -73,20 +75,15 @@ class Summary:
         )
 
 
-def parents_first(runs: Sequence[Run]) -> list[Run]:
-    """Runs sorted by time, but each after its parent, whose new id it needs."""
-    ordered: dict[str, Run] = {}
-    by_id = {run.info.run_id: run for run in runs}
-
-    def add(run: Run) -> None:
-        parent = by_id.pop(run.data.tags.get("mlflow.parentRunId", ""), None)
-        if parent is not None and parent is not run:
-            add(parent)
-        ordered.setdefault(run.info.run_id, run)
-
-    for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
-        add(run)
-    return list(ordered.values())
+def parents_first(runs: Iterable[Run]) -> list[Run]:
+    """Runs by time, but each after its parent, whose new id it needs."""
+    by_id = {run.info.run_id: run for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))}
+    sorter = TopologicalSorter[str](dict.fromkeys(by_id, ()))
+    for run_id, run in by_id.items():
+        parent = run.data.tags.get("mlflow.parentRunId")
+        if parent in by_id and parent != run_id:
+            sorter.add(run_id, parent)
+    return [by_id[run_id] for run_id in sorter.static_order()]
 
 
 def inverted(ids: dict[str, str]) -> dict[str, str]:

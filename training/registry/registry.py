@@ -12,7 +12,8 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,9 +24,8 @@ from stylecore.files import file_sha256
 from stylecore.johnson.quantization import Quantization, sidecar_of, write_quantization
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
-from training.registry.bundle import write_bundle
+from training.registry import as_stylecore_errors
 from training.registry.cache import VersionFiles
-from training.registry.errors import as_stylecore_errors
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG
@@ -87,10 +87,15 @@ class Registry:
         """The store's address, without its password."""
         return without_password(self._client.tracking_uri)
 
-    @as_stylecore_errors()
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        """Turn errors of the store into a StylecoreError."""
+        with as_stylecore_errors(), plain_errors(self._client.tracking_uri, doing):
+            yield
+
     def versions(self, name: str | None = None) -> list[RegisteredVersion]:
         """Every version of a style, or of all styles, sorted by name and number, without models that are no styles."""
-        with plain_errors(self._client.tracking_uri, "listing the styles"):
+        with self._errors("listing the styles"):
             condition = None if name is None else f"name='{_checked_name(name)}'"
             models = all_pages(self._client.search_registered_models, condition)
             found = all_pages(self._client.search_model_versions, condition)
@@ -122,19 +127,16 @@ class Registry:
             StylecoreError: when there is none; it lists those that exist.
         """
         parsed = parse_reference(reference)
-        name, alias, number = parsed.name, parsed.alias, parsed.version
+        name, alias, number = parsed.name, parsed.alias or CHAMPION, parsed.version
         versions = self.versions(name)
         if not versions:
             raise self.unknown_style(name)
-        if number:
-            chosen = [v for v in versions if v.version == number]
-        else:
-            chosen = [v for v in versions if (alias or CHAMPION) in v.aliases]
-        if not chosen:
-            asked = f"version {number}" if number else f"alias {alias or CHAMPION!r}"
-            there = "; ".join(f"version {v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions)
-            raise StylecoreError(f"The style {name!r} has no {asked}; it has {there}.")
-        return chosen[-1]
+        for version in versions:
+            if version.version == number or (not number and alias in version.aliases):
+                return version
+        asked = f"version {number}" if number else f"alias {alias!r}"
+        there = "; ".join(f"version {v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions)
+        raise StylecoreError(f"The style {name!r} has no {asked}; it has {there}.")
 
     def resolve(self, reference: str) -> Path:
         """The local `.safetensors` of a reference such as `models:/starry_night@champion`, fetched at most once."""
@@ -150,11 +152,10 @@ class Registry:
                 _log.warning("%s/%s is used without its quantized network: %s", version.name, version.version, error)
         return path
 
-    @as_stylecore_errors()
     def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
         """Store the sidecar of a version's quantized network beside its weights, in the place of an older one."""
         reference = f"{version.name}/{version.version}"
-        with plain_errors(self._client.tracking_uri, f"storing the quantized network of {reference}"):
+        with self._errors(f"storing the quantized network of {reference}"):
             outputs = self._client.get_run(version.run_id).outputs if version.run_id else None
             models = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
             if version.iterations not in models:
@@ -182,12 +183,11 @@ class Registry:
             raise StylecoreError(f"{version.name}/{version.version} has no run, so its style picture is not known.")
         return self._files.fetch_of_run(version.run_id, NOTE_IMAGE)
 
-    @as_stylecore_errors()
     def metric(self, version: RegisteredVersion, key: str) -> float | None:
         """The newest value of a metric of the version's run at the version's iteration, or None."""
         if not version.run_id:
             return None
-        with plain_errors(self._client.tracking_uri, f"reading the metric {key!r}"):
+        with self._errors(f"reading the metric {key!r}"):
             history = self._client.get_metric_history(version.run_id, key)
         values = [metric for metric in history if metric.step == version.iterations]
         return max(values, key=lambda metric: metric.timestamp).value if values else None
@@ -199,52 +199,17 @@ class Registry:
         """
         return self._measured(version, LOSSES, required=LOSSES)
 
-    @as_stylecore_errors()
-    def run_page(self, version: RegisteredVersion, page: str = "") -> str:
-        """Address of the version's run on MLflow's page: below `page`, or below the store if it is a server, or ""."""
-        if not page and is_server(self._client.tracking_uri):
-            page = self.tracking_uri
-        if not page or not version.run_id:
-            return ""
-        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
-            experiment = self._client.get_run(version.run_id).info.experiment_id
-        return f"{page.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
-
-    @as_stylecore_errors()
-    def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION, reason: str = "") -> RegisteredVersion:
-        """Give the alias to a version, and take it from the version that has it.
-
-        For a store on this machine the alias is also written to a file, which the command line of stylecore reads.
-        The reason and the judge's figures, if there are any, become the words of the version's description.
-        """
-        separator = "/" if version_or_alias.isdigit() else "@"
-        version = self.find(f"{name}{separator}{version_or_alias}")
-        with plain_errors(self._client.tracking_uri, f"giving {name}/{version.version} the alias {alias!r}"):
-            self._client.set_registered_model_alias(name, alias, version.version)
-            if reason:
-                description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
-                describe_version(self._client, name, version.version, description)
-        if folder := folder_of_store(self._client.tracking_uri):
-            write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
-        return self.find(f"{name}/{version.version}")
-
     def judged(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
-        """The smallest size in pixels at which the judge (training/judge.py) measured the version, and its `JUDGED`
-        measures there; those that are missing are left out.
-
-        Without a judgment: 0 and an empty dict.
-        """
+        """The same for the judge (training/judge.py) and its `JUDGED` measures; some of them may be missing."""
         return self._measured(version, JUDGED, required=("style_error",))
 
-    @as_stylecore_errors()
     def _measured(
         self, version: RegisteredVersion, names: Sequence[str], required: Sequence[str]
     ) -> tuple[int, dict[str, float]]:
-        """The smallest size at which the version has the metrics `eval/NAME_SIZE` of all required names, and those of
-        `names` there; 0 and an empty dict if there is none."""
+        """The smallest size with the metrics `eval/NAME_SIZE` of all required names, and those of `names` there."""
         if not version.run_id:
             return 0, {}
-        with plain_errors(self._client.tracking_uri, f"reading the run {version.run_id}"):
+        with self._errors(f"reading the run {version.run_id}"):
             measured = self._client.get_run(version.run_id).data.metrics
         prefix = f"eval/{required[0]}_"
         sizes = (key.removeprefix(prefix) for key in measured if key.startswith(prefix))
@@ -255,18 +220,39 @@ class Registry:
                 return size, values
         return 0, {}
 
+    def run_page(self, version: RegisteredVersion, page: str = "") -> str:
+        """Address of the version's run on MLflow's page: below `page`, or below the store if it is a server, or ""."""
+        if not page and is_server(self._client.tracking_uri):
+            page = self.tracking_uri
+        if not page or not version.run_id:
+            return ""
+        with self._errors(f"reading the run {version.run_id}"):
+            experiment = self._client.get_run(version.run_id).info.experiment_id
+        return f"{page.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
+
+    def promote(self, name: str, version_or_alias: str, alias: str = CHAMPION, reason: str = "") -> RegisteredVersion:
+        """Give the alias to a version, and take it from the version that has it.
+
+        For a store on this machine the alias is also written to a file, which the command line of stylecore reads.
+        The reason and the judge's figures, if there are any, become the words of the version's description.
+        """
+        separator = "/" if version_or_alias.isdigit() else "@"
+        version = self.find(f"{name}{separator}{version_or_alias}")
+        with self._errors(f"giving {name}/{version.version} the alias {alias!r}"):
+            self._client.set_registered_model_alias(name, alias, version.version)
+            if reason:
+                description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
+                describe_version(self._client, name, version.version, description)
+        if folder := folder_of_store(self._client.tracking_uri):
+            write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
+        return self.find(f"{name}/{version.version}")
+
     def _judged(self, version: RegisteredVersion) -> str:
         """What the judge says of a version, as a sentence; "" where it was not asked."""
         size, values = self.judged(version)
         photos = f" on {values.pop('judged_photos'):.0f} photos" if "judged_photos" in values else ""
         figures = ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in values.items())
         return f"The judge, at {size} pixels{photos}: {figures}." if figures else ""
-
-    def export(
-        self, out_dir: Path, names: Sequence[str] | None = None, alias: str = CHAMPION, *, all_versions: bool = False
-    ) -> Path:
-        """Write a bundle, the styles' files and a manifest, that can be served without MLflow (bundle.py)."""
-        return write_bundle(self, out_dir, names, alias, all_versions=all_versions)
 
     def unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
         """The error for a name that no style has, or for a description `which` that fits none; it lists the styles."""

@@ -17,7 +17,7 @@ from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import read_card
 from stylecore.library import ALIASES_FILE, CHAMPION, read_aliases
-from training.registry.errors import as_stylecore_errors
+from training.registry import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
 from training.tracking.delivery import log_datasets, log_metrics, log_params_and_tags, register_checkpoint
@@ -97,16 +97,16 @@ def _restore_run(client: MlflowClient, folder: Path, aliases: Aliases) -> bool:
         known = client.search_runs([experiment_id], f"tags.published_as = '{folder.name}'")
         if any(run.data.tags.get("published_digest") == digest for run in known):
             return False
-        for run in known:
-            if run.data.tags.get("restored") == "true":
-                _remove_run(client, run, folder.name, record)
-        created = client.create_run(
+        for older in known:
+            if older.data.tags.get("restored") == "true":
+                _remove_run(client, older, folder.name, record)
+        run = client.create_run(
             experiment_id,
             start_time=record["start_time"],
             tags={"published_as": folder.name, "restored": "true"},
             run_name=record["run_name"],
         )
-        run_id = created.info.run_id
+        run_id = run.info.run_id
         note = {"mlflow.note.content": record["note"].replace(RUN_ID, run_id)} if record["note"] else {}
         log_params_and_tags(client, run_id, record["params"], {**record["tags"], **note})
         log_datasets(client, run_id, record["datasets"])
@@ -124,28 +124,22 @@ def _restore_run(client: MlflowClient, folder: Path, aliases: Aliases) -> bool:
                     synchronous=True,
                 )
         for checkpoint in record["checkpoints"]:
-            _restore_checkpoint(client, folder, record["run_name"], run_id, experiment_id, checkpoint, aliases)
+            _restore_checkpoint(client, folder, run, checkpoint, aliases)
         client.set_terminated(run_id, record["status"], record["end_time"])
         client.set_tag(run_id, "published_digest", digest)
     return True
 
 
 def _restore_checkpoint(
-    client: MlflowClient,
-    folder: Path,
-    run_name: str,
-    run_id: str,
-    experiment_id: str,
-    checkpoint: Mapping[str, Any],
-    aliases: Aliases,
+    client: MlflowClient, folder: Path, run: Run, checkpoint: Mapping[str, Any], aliases: Aliases
 ) -> None:
     weights = _checkpoint_file(folder, checkpoint)
     card = read_card(weights)
     number = register_checkpoint(
         client,
-        run_id=run_id,
-        run_name=run_name,
-        experiment_id=experiment_id,
+        run_id=run.info.run_id,
+        run_name=run.info.run_name,
+        experiment_id=run.info.experiment_id,
         weights=weights,
         model=description_of(card, checkpoint.get("description", "")),
         step=checkpoint["step"],

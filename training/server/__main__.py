@@ -18,9 +18,7 @@ import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 from stylecore.errors import StylecoreError
@@ -51,14 +49,6 @@ auth_cache_ttl_seconds = 60
 """
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A command, and its additional environment variables."""
-
-    command: list[str]
-    environment: dict[str, str]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training.server", description="An MLflow server for a team.")
@@ -74,14 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.do == "upgrade":
             upgrade(backend_store(settings, folder))
             return 0
-        launch = prepare(settings, folder)
-        open_database(launch.environment["MLFLOW_BACKEND_STORE_URI"])
-        open_bucket(launch.environment["MLFLOW_ARTIFACTS_DESTINATION"], settings)
+        settings |= prepare(settings, folder)
+        open_database(settings["MLFLOW_BACKEND_STORE_URI"])
+        open_bucket(settings["MLFLOW_ARTIFACTS_DESTINATION"], settings)
     except StylecoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"The tracker runs at {public_address(settings)}; accounts are made at /signup.", flush=True)
-    return _become([*launch.command, *more], {**settings, **launch.environment})
+    # It becomes the server, which then gets its signals. Everybody can list processes: no secrets on the command line.
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", *more]
+    return os.execve(command[0], command, settings)
 
 
 def read_settings(path: Path) -> dict[str, str]:
@@ -123,8 +115,8 @@ def make_settings(path: Path) -> None:
     print(f"{path} is made; it has the password of the user admin.", file=sys.stderr)
 
 
-def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
-    """The command that starts the server with these settings. It has no secrets: everybody can list processes.
+def prepare(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment variables that these settings mean for `mlflow server`.
 
     Args:
         folder: for the files that the server needs, and for everything that the settings put in no other place.
@@ -141,11 +133,6 @@ def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
         raise StylecoreError("MLFLOW_FLASK_SERVER_SECRET_KEY is empty; set it in tracker.env to a random text.")
     database = backend_store(settings, folder)
     artifacts = settings.get("MLFLOW_ARTIFACTS_DESTINATION") or (folder / "artifacts").as_uri()
-    if artifacts.startswith("s3:") and not _has_s3_keys(settings):
-        raise StylecoreError(
-            "MLFLOW_ARTIFACTS_DESTINATION is in S3, and its keys are missing; "
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in tracker.env."
-        )
     port = settings.get("MLFLOW_PORT") or PORT
     address = urlsplit(public_address(settings))
     if address.scheme not in ("http", "https") or not address.netloc:
@@ -174,7 +161,7 @@ def prepare(settings: Mapping[str, str], folder: Path) -> Launch:
     }
     if database.startswith("postgresql"):
         environment |= {name: settings.get(name) or value for name, value in CONNECTIONS.items()}
-    return Launch([sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"], environment)
+    return environment
 
 
 def backend_store(settings: Mapping[str, str], folder: Path) -> str:
@@ -240,7 +227,8 @@ def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
             store.create_bucket(Bucket=bucket, **where)
     except (BotoCoreError, ClientError) as error:
         raise StylecoreError(
-            f"the bucket {bucket} of MLFLOW_ARTIFACTS_DESTINATION cannot be used: {error}."
+            f"the bucket {bucket} of MLFLOW_ARTIFACTS_DESTINATION cannot be used with the keys AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY in tracker.env: {str(error).rstrip('.')}."
         ) from error
 
 
@@ -253,19 +241,6 @@ def public_address(settings: Mapping[str, str]) -> str:
 def _reason(error: Exception) -> str:
     """The first line of a database's error."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
-
-
-def _has_s3_keys(settings: Mapping[str, str]) -> bool:
-    """Whether there are keys, or a setting for another way of authentication of AWS."""
-    others = ("AWS_PROFILE", "AWS_ROLE_ARN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_SHARED_CREDENTIALS_FILE")
-    if settings.get("AWS_ACCESS_KEY_ID") and settings.get("AWS_SECRET_ACCESS_KEY"):
-        return True
-    return any(settings.get(name) for name in others) or (Path.home() / ".aws").is_dir()
-
-
-def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
-    """Replace this process by another program, which then gets its signals."""
-    os.execve(command[0], command, environment)
 
 
 def _write_private(path: Path, text: str) -> None:

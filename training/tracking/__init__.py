@@ -4,6 +4,7 @@ tracker = JournaledTracker("runs/my_run")
 accelerator = Accelerator(log_with=tracker)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,12 +29,7 @@ def database_address(address: str) -> str:
 
 def __getattr__(name: str) -> Any:
     """Import Accelerate and MLflow, which takes seconds, only for those who ask for the tracker."""
-    if name == "JournaledTracker":
-        from training.tracking.tracker import JournaledTracker
-
-        return JournaledTracker
-    if name == "ModelDescription":
-        from training.tracking.values import ModelDescription
-
-        return ModelDescription
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    modules = {"JournaledTracker": "tracker", "ModelDescription": "values"}
+    if name not in modules:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{modules[name]}"), name)

@@ -16,25 +16,23 @@ from training.tracking.folders import in_order, journals, status, sync
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training.tracking", description="Runs in folders.")
-    commands = parser.add_subparsers(required=True)
-    folder = "a run's folder, such as runs/my_run, or a folder of runs"
-    command = commands.add_parser("sync", help="send runs to MLflow")
-    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
-    command.add_argument("--to", default=None, metavar="URI", help="by default $MLFLOW_TRACKING_URI, or a run's own")
-    command.add_argument("--remove-files", action="store_true", help="remove the files that have arrived")
-    command.set_defaults(action=_sync)
-    command = commands.add_parser("status", help="say what is there, what is sent and what is missing")
-    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
-    command.set_defaults(action=lambda options, each: print(status(each)))
-    command = commands.add_parser("replay", help="the old name of sync --remove-files, for one folder")
-    command.add_argument("folders", type=Path, nargs=1, metavar="RUN_DIR", help=folder)
-    command.add_argument("--tracking-uri", dest="to", default=None, metavar="URI")
-    command.set_defaults(action=_sync, remove_files=True)
+    commands = parser.add_subparsers(dest="command", required=True)
+    send = commands.add_parser("sync", aliases=["replay"], help="send runs to MLflow; replay also removes the files")
+    where = "by default $MLFLOW_TRACKING_URI, or a run's own"
+    send.add_argument("--to", "--tracking-uri", dest="to", metavar="URI", help=where)
+    send.add_argument("--remove-files", action="store_true", help="remove the files that have arrived")
+    for command in (send, commands.add_parser("status", help="say what is there, what is sent and what is missing")):
+        folder = "a run's folder, such as runs/my_run, or a folder of runs"
+        command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
     options = parser.parse_args(arguments)
     mistakes = 0
     for each in in_order(runs_in(options.folders)):
         try:
-            options.action(options, each)
+            if options.command == "status":
+                print(status(each))
+            else:
+                sent = sync(each, options.to, remove_files=options.remove_files or options.command == "replay")
+                print(f"{each}: {sent} records sent; everything is in MLflow.", flush=True)
         except TrackingError as error:
             mistakes += 1
             print(f"error: {error}", file=sys.stderr)
@@ -45,11 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("error: interrupted", file=sys.stderr)
             return 130
     return 2 if mistakes else 0
-
-
-def _sync(options: argparse.Namespace, folder: Path) -> None:
-    sent = sync(folder, options.to, remove_files=options.remove_files)
-    print(f"{folder}: {sent} records sent; everything is in MLflow.", flush=True)
 
 
 def runs_in(folders: Sequence[Path]) -> list[Path]:

@@ -54,19 +54,6 @@ JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
 
 
-def find_or_create_run(
-    client: MlflowClient, experiment_id: str, key: str, *, run_name: str, start_time: int
-) -> tuple[str, bool]:
-    """The id of the run with this key in its tag `journal`, and whether it is new."""
-    with plain_errors(client.tracking_uri, "beginning a run"):
-        found = runs_of(client, experiment_id, key)
-        if found:
-            return found[0], False
-        tags = {JOURNAL_TAG: key}
-        created = client.create_run(experiment_id, start_time=start_time, tags=tags, run_name=run_name)
-        return created.info.run_id, True
-
-
 def runs_of(client: MlflowClient, experiment_id: str, key: str) -> list[str]:
     """The ids of all runs with this key in their tag `journal`, including deleted ones: normally one or none."""
     found = client.search_runs([experiment_id], f"tags.{JOURNAL_TAG} = '{key}'", run_view_type=ViewType.ALL)
@@ -83,31 +70,28 @@ def remove_other_runs(client: MlflowClient, experiment_id: str, key: str, run_id
 
 def continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]]:
     """Give a run the status RUNNING again; returns its experiment and its parameters."""
-    with plain_errors(client.tracking_uri, f"continuing the run {run_id}"):
-        try:
-            run = client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
-            raise TrackingError(
-                f"The MLflow store at {without_password(client.tracking_uri)} has no run {run_id!r} to continue; "
-                "set MLFLOW_TRACKING_URI to the store that the interrupted training wrote to."
-            ) from error
-        if run.info.lifecycle_stage != "active":
-            raise TrackingError(
-                f"The run {run_id} was deleted in MLflow and cannot be continued; "
-                f"restore it with `mlflow runs restore --run-id {run_id}`."
-            )
-        client.update_run(run_id, status="RUNNING")
-        return run.info.experiment_id, dict(run.data.params)
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise
+        raise TrackingError(
+            f"The MLflow store at {without_password(client.tracking_uri)} has no run {run_id!r} to continue; "
+            "set MLFLOW_TRACKING_URI to the store that the interrupted training wrote to."
+        ) from error
+    if run.info.lifecycle_stage != "active":
+        raise TrackingError(
+            f"The run {run_id} was deleted in MLflow and cannot be continued; "
+            f"restore it with `mlflow runs restore --run-id {run_id}`."
+        )
+    client.update_run(run_id, status="RUNNING")
+    return run.info.experiment_id, dict(run.data.params)
 
 
-def registered_steps(client: MlflowClient, run_id: str) -> dict[int, str]:
+def registered_steps(client: MlflowClient, run_id: str) -> dict[str, str]:
     """Step to version number of the registered checkpoints of a run."""
-    with plain_errors(client.tracking_uri, f"listing the versions of the run {run_id}"):
-        found = client.search_model_versions(f"run_id='{run_id}'")
-    steps = {int(entry.tags["iterations"]): str(entry.version) for entry in found if "iterations" in entry.tags}
-    return dict(sorted(steps.items()))
+    found = client.search_model_versions(f"run_id='{run_id}'")
+    return {entry.tags["iterations"]: str(entry.version) for entry in found if "iterations" in entry.tags}
 
 
 def register_checkpoint(
@@ -133,45 +117,45 @@ def register_checkpoint(
         sidecars: name to path of files that are stored with the weights.
     """
     name, uri = model.name, client.tracking_uri
-    with plain_errors(uri, f"storing the checkpoint of step {step}"), tempfile.TemporaryDirectory() as folder:
-        logged = find_logged_model(client, experiment_id, run_id, step) or client.create_logged_model(
-            experiment_id,
-            name=name,
-            source_run_id=run_id,
-            params={"iterations": str(step), **model.params},
-            tags={"iterations": str(step), "run_name": run_name},
-            model_type=model.kind,
-        )
+    logged = find_logged_model(client, experiment_id, run_id, step) or client.create_logged_model(
+        experiment_id,
+        name=name,
+        source_run_id=run_id,
+        params={"iterations": str(step), **model.params},
+        tags={"iterations": str(step), "run_name": run_name},
+        model_type=model.kind,
+    )
+    with tempfile.TemporaryDirectory() as folder:
         for file_name, sidecar in (sidecars or {}).items():
             shutil.copyfile(sidecar, Path(folder) / file_name)
         _write_model_folder(Path(folder), weights, model, logged.model_id, run_id)
         client.log_model_artifacts(logged.model_id, folder)
-        client.finalize_logged_model(logged.model_id, "READY")
-        outputs = client.get_run(run_id).outputs
-        if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
-            client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
-        log_model_metrics(client, run_id, logged.model_id, metrics)
+    client.finalize_logged_model(logged.model_id, "READY")
+    outputs = client.get_run(run_id).outputs
+    if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
+    log_model_metrics(client, run_id, logged.model_id, metrics)
 
-        _ensure_registered_model(client, model)
-        number = find_version(client, run_id, name, step)
-        if number is None:
-            # Without a server, MLflow looks for a `models:/` source in the global store, which may be another one.
-            source = f"models:/{logged.model_id}" if is_server(uri) else logged.artifact_location
-            registered = client.create_model_version(
-                name,
-                source,
-                run_id=run_id,
-                tags={"iterations": step, "run_name": run_name, "sha256": file_digest(weights), **(tags or {})},
-                description=_version_text(model.about_version, _picture_of_step(client, run_id, step), metrics),
-                await_creation_for=0,
-                model_id=logged.model_id,
-            )
-            number = str(registered.version)
-        if not is_server(uri):  # a server sets this link itself
-            client.set_logged_model_tags(
-                logged.model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
-            )
-        return number
+    _ensure_registered_model(client, model)
+    number = find_version(client, run_id, name, step)
+    if number is None:
+        # Without a server, MLflow looks for a `models:/` source in the global store, which may be another one.
+        source = f"models:/{logged.model_id}" if is_server(uri) else logged.artifact_location
+        registered = client.create_model_version(
+            name,
+            source,
+            run_id=run_id,
+            tags={"iterations": step, "run_name": run_name, "sha256": file_digest(weights), **(tags or {})},
+            description=_version_text(model.about_version, _picture_of_step(client, run_id, step), metrics),
+            await_creation_for=0,
+            model_id=logged.model_id,
+        )
+        number = str(registered.version)
+    if not is_server(uri):  # a server sets this link itself
+        client.set_logged_model_tags(
+            logged.model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": number}])}
+        )
+    return number
 
 
 def describe_version(client: MlflowClient, name: str, number: str, words: str | None = None) -> None:
@@ -235,14 +219,13 @@ def find_version(client: MlflowClient, run_id: str, name: str, step: int) -> str
 
 def name_version(client: MlflowClient, run_id: str, name: str, step: int, number: str) -> None:
     """Give a version the alias `iterations-<step>`, and `champion` unless another run or a later step has it."""
-    with plain_errors(client.tracking_uri, "giving aliases to the new version"):
-        client.set_registered_model_alias(name, f"iterations-{step}", number)
-        champion = client.get_registered_model(name).aliases.get(CHAMPION)
-        if champion is not None:
-            version = client.get_model_version(name, champion)
-            if version.run_id != run_id or int(version.tags.get("iterations", 0)) >= step:
-                return
-        client.set_registered_model_alias(name, CHAMPION, number)
+    client.set_registered_model_alias(name, f"iterations-{step}", number)
+    champion = client.get_registered_model(name).aliases.get(CHAMPION)
+    if champion is not None:
+        version = client.get_model_version(name, champion)
+        if version.run_id != run_id or int(version.tags.get("iterations", 0)) >= step:
+            return
+    client.set_registered_model_alias(name, CHAMPION, number)
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
@@ -258,25 +241,22 @@ def log_model_metrics(client: MlflowClient, run_id: str, model_id: str, metrics:
     log_metrics(client, run_id, linked)
 
 
-def log_picture(client: MlflowClient, run_id: str, picture: Path, key: str, step: int, time: int, code: str) -> None:
-    """Log a PNG as image `key` of a step, like `MlflowClient.log_image`.
-
-    `code` is a part of the file's name, so that a repeated request overwrites the first.
-    """
-    name = Path(picture_path(key, step, time, code)).stem
-    with plain_errors(client.tracking_uri, f"storing the picture {key!r}"), tempfile.TemporaryDirectory() as folder:
-        whole, small = Path(folder) / f"{name}.png", Path(folder) / f"{name}+compressed.webp"
-        whole.write_bytes(picture.read_bytes())
+def log_picture(client: MlflowClient, run_id: str, picture: Path, path: str) -> None:
+    """Log a PNG at its `picture_path`, like `MlflowClient.log_image`."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = (Path(folder) / f"{Path(path).stem}{ending}" for ending in (".png", "+compressed.webp"))
+        shutil.copyfile(picture, whole)
         with Image.open(picture) as image:
             compress_image_size(image).save(small)
         for file in (whole, small):
             client.log_artifact(run_id, str(file), "images")
-        client.set_tag(run_id, "mlflow.loggedImages", True)
+    client.set_tag(run_id, "mlflow.loggedImages", True)
 
 
-def picture_path(key: str, step: int, time: int, code: str) -> str:
-    """The artifact path of a picture, as MLflow's page expects it."""
-    return f"images/{key.replace('/', '~')}+step+{step}+timestamp+{time}+{code}.png"
+def picture_path(record: Mapping[str, Any]) -> str:
+    """The artifact path of a picture, as MLflow's page expects it. With its `code`, a repetition overwrites it."""
+    name = record["key"].replace("/", "~")
+    return f"images/{name}+step+{record['step']}+timestamp+{record['time']}+{record['code']}.png"
 
 
 def note_of_image(run_id: str) -> str:
@@ -294,18 +274,16 @@ def log_params_and_tags(client: MlflowClient, run_id: str, params: Mapping[str, 
     all_params = [Param(key, param_text(value)[:6000]) for key, value in params.items()]
     all_tags = [RunTag(key, str(value)[:8000]) for key, value in tags.items()]
     with plain_errors(client.tracking_uri, "logging the parameters"):
-        for first in range(0, len(all_params), PARAMS_A_CALL):
-            client.log_batch(run_id, params=all_params[first : first + PARAMS_A_CALL], synchronous=True)
-        for first in range(0, len(all_tags), PARAMS_A_CALL):
-            client.log_batch(run_id, tags=all_tags[first : first + PARAMS_A_CALL], synchronous=True)
+        for first in range(0, max(len(all_params), len(all_tags)), PARAMS_A_CALL):
+            part = slice(first, first + PARAMS_A_CALL)
+            client.log_batch(run_id, params=all_params[part], tags=all_tags[part], synchronous=True)
 
 
 def log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
     """Log the datasets of a run, by the fields of MLflow's Dataset; the data is not read."""
     inputs = [DatasetInput(Dataset(**fields), [InputTag("mlflow.data.context", "training")]) for fields in datasets]
     if inputs:
-        with plain_errors(client.tracking_uri, "recording the dataset"):
-            client.log_inputs(run_id, datasets=inputs)
+        client.log_inputs(run_id, datasets=inputs)
 
 
 def dataset_fields(dataset: Mapping[str, str]) -> dict[str, str]:

@@ -1,13 +1,9 @@
 """Experiments as MLflow's page shows them: their descriptions, and a saved view of the project's own.
 
-The page keeps nothing on the server but tags of the experiment. Two kinds of them are written here:
-
-- `mlflow.experimentKind` and `mlflow.note.content`, the kind and the description in Markdown
-- `mlflow.sharedViewState.<key>`, a view in the menu "Views" of the runs: the columns of the table, and the charts. The
-  page opens it by the address `#/experiments/<id>/runs?viewStateShareKey=<key>`.
-
-The page of MLflow 3.17 takes everything else from the address or from what the browser has stored: above all whether
-it shows the runs or the page for language models, which is its default (`workflowType`). So the description has links.
+The page keeps nothing on the server but tags of the experiment: its kind, its description in Markdown, and views in
+the menu "Views" of the runs, with the columns of the table and the charts. It takes everything else from the address
+or the browser, above all whether it shows the runs or the page for language models, its default. So the description
+has links.
 """
 
 import json
@@ -16,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from training.tracking import TrackingError
@@ -101,15 +98,12 @@ def open_experiment(client: MlflowClient, name: str) -> str:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             folder = artifact_folder(client.tracking_uri)
-            location = (folder / name).as_uri() if folder else None
             try:
-                created = client.create_experiment(name, artifact_location=location)
-                describe_experiment(client, created, name)
-                return created
-            except MlflowException:
-                experiment = client.get_experiment_by_name(name)  # another process made it first
-                if experiment is None:
+                client.create_experiment(name, artifact_location=(folder / name).as_uri() if folder else None)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process made it first
                     raise
+            experiment = client.get_experiment_by_name(name)
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"The experiment {name!r} was deleted in MLflow; restore it with "
@@ -121,20 +115,19 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             "set MLFLOW_TRACKING_URI to that server's address."
         )
     with plain_errors(client.tracking_uri, f"describing the experiment {name!r}"):
-        describe_experiment(client, experiment.experiment_id, name)
+        _describe(client, experiment)
     return experiment.experiment_id
 
 
-def describe_experiment(client: MlflowClient, experiment_id: str, name: str) -> None:
+def _describe(client: MlflowClient, experiment: Experiment) -> None:
     """Say what the experiment is for, and save its view. A kind and a description that somebody has set stay."""
-    there = client.get_experiment(experiment_id).tags
-    wanted = {KIND_TAG: there.get(KIND_TAG, KIND)}
-    if name in ABOUT:
-        wanted[NOTE_TAG] = there.get(NOTE_TAG, _note(ABOUT[name], experiment_id))
-        wanted[VIEW_TAG] = _view(ABOUT[name])
+    wanted = {KIND_TAG: experiment.tags.get(KIND_TAG, KIND)}
+    if about := ABOUT.get(experiment.name):
+        wanted[NOTE_TAG] = experiment.tags.get(NOTE_TAG, _note(about, experiment.experiment_id))
+        wanted[VIEW_TAG] = _view(about)
     for key, value in wanted.items():
-        if there.get(key) != value:
-            client.set_experiment_tag(experiment_id, key, value)
+        if experiment.tags.get(key) != value:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 def _note(about: About, experiment_id: str) -> str:

@@ -7,8 +7,10 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import closing
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
@@ -39,11 +41,8 @@ def sync(folder: Path, tracking_uri: str | None = None, *, remove_files: bool = 
     Raises:
         TrackingError: when there is no journal, a run is still being written, or the store does not accept all.
     """
-    folders = journals(folder)
-    if not folders:
-        raise TrackingError(f"{folder} has no journal; give the folder of a run, such as runs/my_run.")
     sent = 0
-    for each in folders:
+    for each in _some_journals(folder):
         sent += _sync_one(each, tracking_uri, remove_files)
         if each != folder and remove_files:  # a journal that was set aside
             shutil.rmtree(each, ignore_errors=True)
@@ -57,15 +56,14 @@ def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int
         raise TrackingError(f"the run in {folder} was started without a store; say where to send it: --to URI.")
     uri = tracking_uri_of(address)
     is_own = without_password(uri) == run.data["tracking_uri"] and not run.data.get("keep_files")
-    journal = Journal(folder, store=without_password(uri), keep_files=not (is_own or remove_files))
-    try:
+    keep_files = not (is_own or remove_files)
+    with closing(Journal(folder, store=without_password(uri), keep_files=keep_files)) as journal:
         before, last = journal.sent, journal.last
         if before >= last:
             return 0
         from training.tracking.sender import Sender
 
         sender = Sender(journal, uri)
-        sender.start()
         try:
             while journal.sent < last:
                 arrived = sender.wait(journal.sent + 1, SYNC_SECONDS)
@@ -74,28 +72,21 @@ def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int
         finally:
             sender.stop()
         return last - before
-    finally:
-        journal.close()
 
 
 def in_order(folders: Iterable[Path]) -> list[Path]:
     """The folders of runs, each parent run before its children."""
-    found: dict[Path, tuple[str, str]] = {}
+    newest: dict[Path, dict[str, Any]] = {}
     for folder in folders:
         runs = [run.data for each in journals(folder) for run in records_in(each / FOLDER, "run")]
-        found[folder] = (str(runs[-1]["key"]), str(runs[-1].get("parent", ""))) if runs else ("", "")
-    by_key = {key: folder for folder, (key, _) in found.items() if key}
-    ordered: dict[Path, None] = {}
-
-    def add(folder: Path) -> None:
-        parent = by_key.get(found[folder][1])
-        if parent is not None and parent != folder and parent not in ordered:
-            add(parent)
-        ordered[folder] = None
-
-    for folder in found:
-        add(folder)
-    return list(ordered)
+        newest[folder] = runs[-1] if runs else {}
+    by_key = {run["key"]: folder for folder, run in newest.items() if run}
+    sorter = TopologicalSorter[Path](dict.fromkeys(newest, ()))
+    for folder, run in newest.items():
+        parent = by_key.get(run.get("parent", ""))
+        if parent and parent != folder:
+            sorter.add(folder, parent)
+    return list(sorter.static_order())
 
 
 def status(folder: Path) -> str:
@@ -104,36 +95,32 @@ def status(folder: Path) -> str:
     Raises:
         TrackingError: when there is no journal.
     """
-    folders = journals(folder)
-    if not folders:
-        raise TrackingError(f"{folder} has no journal; give the folder of a run, such as runs/my_run.")
-    return "\n".join(_status_of_one(each) for each in folders)
+    return "\n".join(line for each in _some_journals(folder) for line in _status_of_one(each))
 
 
-def _status_of_one(folder: Path) -> str:
+def _status_of_one(folder: Path) -> list[str]:
     journal = folder / FOLDER
-    kinds, last, ends = Counter[str](), 0, ""
-    first: Record | None = None
+    kinds, last, ends = Counter[str](), 0, "not ended"
+    first: dict[str, Any] = {}
     for record in records_in(journal):
         kinds[record.kind] += 1
         last = record.number
         if record.kind == "run":
-            first, ends = first or record, ""
+            first, ends = first or record.data, "not ended"
         elif record.kind == "end":
             ends = record.data["status"]
-    about = f"run {first.data['run_name']} of the experiment {first.data['experiment']}" if first else "no run"
-    limit = first.data.get("disk_bytes", DISK_BYTES) if first else DISK_BYTES
+    about = f"run {first['run_name']} of the experiment {first['experiment']}" if first else "no run"
+    limit = first.get("disk_bytes", DISK_BYTES)
     used = (journal / RECORDS).stat().st_size + sum(path.stat().st_size for path in (journal / FILES).iterdir())
-    lines = [f"{folder}: {about}, {ends or 'not ended'}"]
-    lines += [f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))]
-    lines += [f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB"]
+    lines = [
+        f"{folder}: {about}, {ends}",
+        f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
+        f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB",
+    ]
     for sent in all_sent(journal):
-        missing = last - sent.number
-        refused = len(sent.answers.get("refused", []))
-        lines += [f"  {sent.store or 'a store'}: {sent.number} sent, {missing} missing, {refused} refused"]
-    if len(lines) == 3:
-        lines += [f"  sent nowhere, {last} missing"]
-    return "\n".join(lines)
+        missing, refused = last - sent.number, len(sent.answers.get("refused", []))
+        lines.append(f"  {sent.store or 'a store'}: {sent.number} sent, {missing} missing, {refused} refused")
+    return lines if len(lines) > 3 else [*lines, f"  sent nowhere, {last} missing"]
 
 
 def journals(folder: Path) -> list[Path]:
@@ -144,16 +131,17 @@ def journals(folder: Path) -> list[Path]:
     return [each for each in folders if (each / FOLDER / RECORDS).exists()]
 
 
-def run_key(folder: Path) -> str:
-    """The key of the newest run in a folder.
-
-    Raises:
-        TrackingError: when there is none.
-    """
+def _some_journals(folder: Path, advice: str = "give the folder of a run, such as runs/my_run") -> list[Path]:
+    """`journals`, or TrackingError when there is none."""
     found = journals(folder)
     if not found:
-        raise TrackingError(f"{folder} has no journal; the parent of a run must begin before it.")
-    return str(_run_of(found[-1]).data["key"])
+        raise TrackingError(f"{folder} has no journal; {advice}.")
+    return found
+
+
+def run_key(folder: Path) -> str:
+    """The key of the newest run in a folder; TrackingError when there is none."""
+    return str(_run_of(_some_journals(folder, "the parent of a run must begin before it")[-1]).data["key"])
 
 
 def _run_of(folder: Path) -> Record:
@@ -178,13 +166,10 @@ def set_aside(folder: Path) -> Path | None:
     at = Path(folder) / FOLDER
     if not (at / RECORDS).exists():
         return None
-    journal = Journal(folder, keep_files=True)
-    try:
-        known = all_sent(at)
+    with closing(Journal(folder, keep_files=True)) as journal:
+        sent_everywhere = min((sent.number for sent in all_sent(at)), default=0)
         keeps = any(record.data.get("keep_files") for record in records_in(at, "run"))
-        needed = bool(journal.last) and (keeps or not known or min(sent.number for sent in known) < journal.last)
-    finally:
-        journal.close()
+        needed = sent_everywhere < journal.last or (keeps and journal.last > 0)
     try:
         if not needed:
             shutil.rmtree(at)

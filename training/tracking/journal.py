@@ -9,9 +9,6 @@ A journal is the folder `journal/` in the run's folder:
     lock            locked while the journal is open; names the machine and the process that has it
     reserve         reserved space, freed when the disk is full, so that the end can still be written
 
-The journal knows nothing about sending (see sender.py): a record is a kind and its data, and `sent.json` has whatever
-the sender needs.
-
 A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
 disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
 wait in memory, in their order, for the disk or the store. A journal at its limit of bytes behaves like a full disk.
@@ -19,6 +16,7 @@ wait in memory, in their order, for the disk or the store. A journal at its limi
 
 import errno
 import logging
+import math
 import os
 import shutil
 import threading
@@ -63,6 +61,8 @@ class Journal:
     """The journal of one run, open in this process alone. Safe to share between threads."""
 
     folder: Path
+    last: int
+    """Number of the last record."""
     sent: int
     """Number of the last record that has arrived."""
     answers: dict[str, Any]
@@ -88,25 +88,23 @@ class Journal:
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder / LOCK, Path(run_folder))
+            try:
+                self._open(store)
+            except OSError:
+                self._lock.release()
+                raise
         except OSError as error:
             raise TrackingError(
                 f"the journal of the run, {self.folder}, cannot be written ({error.strerror}); choose another folder."
-            ) from error
-        try:
-            self._open(store)
-        except OSError as error:
-            self._lock.release()
-            raise TrackingError(
-                f"the journal of the run, {self.folder}, cannot be read ({error.strerror}); choose another folder."
             ) from error
 
     def _open(self, store: str | None) -> None:
         mine = sent_to(self.folder, store)
         self.sent, self.answers, self._store, self._sent_path = mine.number, mine.answers, mine.store, mine.path
-        others = [sent.number for sent in all_sent(self.folder) if sent.path != mine.path]
-        self._sent_to_others = min(others) if others else None
+        others = (sent.number for sent in all_sent(self.folder) if sent.path != mine.path)
+        self._sent_to_others = min(others, default=math.inf)
         self._file = os.open(self.folder / RECORDS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._end = self._last = self._read_to = damaged = 0
+        self._end = self.last = self._read_to = damaged = 0
         self._is_full = False
         self._newest = (0, 0)
         needed: set[str] = set()
@@ -119,13 +117,13 @@ class Journal:
                 if record is None:
                     damaged += 1
                     continue
-                self._last = record.number
+                self.last = record.number
                 if record.number <= self.sent:
                     self._read_to = self._end
                 if not self._is_done_with(record.number):
                     needed |= files_of(record)
         os.ftruncate(self._file, self._end)
-        self._last = max(self._last, self.sent)
+        self.last = max(self.last, self.sent)
         self._synced = self._end
         if damaged:
             _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
@@ -135,28 +133,21 @@ class Journal:
                 self._file_bytes += path.stat().st_size
             else:  # also a staged file whose record was never written
                 path.unlink()
-        self._reserve()
+        if not (self.folder / RESERVE).exists():
+            with suppress(OSError):  # an almost full disk gives a part of it
+                (self.folder / RESERVE).write_bytes(bytes(RESERVE_BYTES))
 
     def _is_done_with(self, number: int) -> bool:
         """Whether no store needs the files of this record any more."""
-        arrived = self.sent if self._sent_to_others is None else min(self.sent, self._sent_to_others)
-        return number <= arrived and not self._keep_files
-
-    @property
-    def last(self) -> int:
-        """Number of the last record."""
-        return self._last
+        return number <= min(self.sent, self._sent_to_others) and not self._keep_files
 
     def append(self, kind: str, data: Mapping[str, Any]) -> int:
-        """Add a record; returns its number. A full disk raises nothing: see the module's description.
-
-        A closed journal adds nothing.
-        """
+        """Add a record; returns its number. A full disk raises nothing, and a closed journal adds nothing."""
         with self._guard:
             if self._file < 0:
-                return self._last
-            record = Record(self._last + 1, kind, dict(data))
-            self._last = record.number
+                return self.last
+            record = Record(self.last + 1, kind, dict(data))
+            self.last = record.number
             line = record.line()
             self._newest = (record.number, self._end)
             self._write_waiting()
@@ -170,28 +161,19 @@ class Journal:
         """Remove the last record, if it has this number and has not arrived."""
         with self._guard:
             record, start = self._newest
-            if record == number == self._last and self.sent < number:
+            if record == number == self.last and self.sent < number:
                 self._memory.lines.clear()
                 with suppress(OSError):
                     os.ftruncate(self._file, start)
                     self._end = start
-                self._last -= 1
+                self.last -= 1
 
     def stage(self, content: bytes, suffix: str) -> str:
         """Store the content of a file for one record; returns its name, which contains its SHA-256."""
         name = file_name(sha256(content).hexdigest(), suffix)
-        path = self.folder / FILES / name
-        try:
-            self._check_room(len(content))
-            path.write_bytes(content)
-            self._count_file(len(content))
-        except OSError as error:
-            with suppress(OSError):
-                path.unlink()
-            with self._guard:
-                self._say_full(error)
-                if self._memory.bytes() + len(content) <= MEMORY_BYTES:
-                    self._memory.files[name] = content
+        with self._guard:
+            if not self._write_file(name, content) and self._memory.bytes() + len(content) <= MEMORY_BYTES:
+                self._memory.files[name] = content
         return name
 
     def stage_file(self, path: Path, *, link: bool) -> str:
@@ -206,7 +188,8 @@ class Journal:
             try:
                 self._check_room(size)
                 copy_or_link(path, staged, link)
-                self._count_file(size)
+                with self._guard:
+                    self._file_bytes += size
                 return staged.rename(staged.with_name(file_name(file_digest(staged), path.suffix))).name
             except OSError:
                 with suppress(OSError):
@@ -248,9 +231,11 @@ class Journal:
             with (self.folder / RECORDS).open("rb") as file:
                 file.seek(self._read_to)
                 while len(found) < most and file.tell() < self._end:
-                    record = read_line(file.readline())
+                    record = read_line(line := file.readline())
                     if record is not None and record.number > self.sent:
                         found.append(record)
+                    elif not found:  # what has arrived need not be read again
+                        self._read_to += len(line)
             waiting = (record for record, _ in self._memory.lines if record.number > self.sent)
             return found + [record for record, _ in zip(waiting, range(most - len(found)), strict=False)]
 
@@ -271,7 +256,6 @@ class Journal:
             self.answers = dict(answers)
             if done:
                 self.sent = done[-1].number
-            self._advance()
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
             self._write_sent()
@@ -311,10 +295,6 @@ class Journal:
                 (self.folder / RESERVE).unlink()
         self._lock.release()
 
-    def _count_file(self, size: int) -> None:
-        with self._guard:
-            self._file_bytes += size
-
     # The methods below are called with the guard held.
 
     def _write_sent(self) -> None:
@@ -336,16 +316,24 @@ class Journal:
         self._end += len(line)
         return True
 
+    def _write_file(self, name: str, content: bytes) -> bool:
+        path = self.folder / FILES / name
+        try:
+            self._check_room(len(content))
+            path.write_bytes(content)
+        except OSError as error:
+            with suppress(OSError):
+                path.unlink()
+            self._say_full(error)
+            return False
+        self._file_bytes += len(content)
+        return True
+
     def _write_waiting(self) -> None:
         for name in list(self._memory.files):
-            try:
-                self._check_room(len(self._memory.files[name]))
-                (self.folder / FILES / name).write_bytes(self._memory.files[name])
-            except OSError:
-                with suppress(OSError):
-                    (self.folder / FILES / name).unlink()
+            if not self._write_file(name, self._memory.files[name]):
                 return
-            self._file_bytes += len(self._memory.files.pop(name))
+            del self._memory.files[name]
         while self._memory.lines:
             if not self._write(self._memory.lines[0][1]):
                 return
@@ -360,7 +348,7 @@ class Journal:
         words = self._memory.in_words()
         if words:
             _log.warning("The disk of %s was full to the end; lost are %s.", self.folder, words)
-            number = waiting[0].number if waiting else self._last + 1
+            number = waiting[0].number if waiting else self.last + 1
             self._write(Record(number, "missing", {"what": words}).line(), beyond_limit=True)
         for record in waiting:
             if record.kind == "end":
@@ -379,22 +367,3 @@ class Journal:
             self.folder,
             error.strerror,
         )
-
-    def _reserve(self) -> None:
-        try:
-            if not (self.folder / RESERVE).exists():
-                (self.folder / RESERVE).write_bytes(bytes(RESERVE_BYTES))
-        except OSError:
-            with suppress(OSError):
-                (self.folder / RESERVE).unlink()
-
-    def _advance(self) -> None:
-        """Move the reading position behind the arrived records."""
-        with (self.folder / RECORDS).open("rb") as file:
-            file.seek(self._read_to)
-            while self._read_to < self._end:
-                line = file.readline()
-                record = read_line(line)
-                if record is not None and record.number > self.sent:
-                    return
-                self._read_to += len(line)

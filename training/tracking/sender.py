@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Sender:
-    """The sending thread and its state."""
+    """The sending thread, which starts at once, and its state."""
 
     answers: Answers
     trouble: str
@@ -49,9 +49,6 @@ class Sender:
         self._not_before = 0.0
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def notice(self, *, at_once: bool) -> None:
@@ -64,14 +61,17 @@ class Sender:
 
     def wait(self, number: int, seconds: float, *, give_up_in_trouble: bool = False) -> bool:
         """Wait until all records up to this number have arrived, or the time is over; returns whether they have."""
-        until = time.monotonic() + seconds
         with self._changed:
             self._due = self._not_before = 0.0
             self._changed.notify_all()
-            while self._journal.sent < number and not (give_up_in_trouble and self.trouble):
-                if time.monotonic() >= until or not self._thread.is_alive():
-                    break
-                self._changed.wait(min(1.0, max(0.0, until - time.monotonic())))
+            self._changed.wait_for(
+                lambda: (
+                    self._journal.sent >= number
+                    or (give_up_in_trouble and self.trouble)
+                    or not self._thread.is_alive()
+                ),
+                seconds,
+            )
         return self._journal.sent >= number
 
     def stop(self) -> None:
@@ -143,7 +143,6 @@ def begin_sending(journal: Journal, uri: str, began: int) -> Sender:
         TrackingError: when the store refuses the run.
     """
     sender = Sender(journal, uri)
-    sender.start()
     sender.wait(began, START_SECONDS, give_up_in_trouble=True)
     if sender.is_lost:
         sender.stop()

@@ -33,32 +33,12 @@ from requests import HTTPError
 from safetensors import SafetensorError, safe_open
 from sqlalchemy.exc import DatabaseError
 
-from training.tracking import TrackingError
-from training.tracking.delivery import (
-    ModelDescription,
-    continue_run,
-    dataset_fields,
-    describe_version,
-    find_logged_model,
-    find_or_create_run,
-    find_version,
-    log_datasets,
-    log_metrics,
-    log_model_metrics,
-    log_params_and_tags,
-    log_picture,
-    name_version,
-    note_of_image,
-    picture_path,
-    register_checkpoint,
-    registered_steps,
-    remove_other_runs,
-    runs_of,
-)
+from training.tracking import TrackingError, delivery
 from training.tracking.experiments import open_experiment
 from training.tracking.journal import Journal
 from training.tracking.journal_files import Record
 from training.tracking.store import all_pages, connect, plain_errors
+from training.tracking.values import ModelDescription
 
 _Part = TypeVar("_Part")
 _REFUSALS = frozenset(
@@ -173,15 +153,18 @@ class Store:
             tags["mlflow.parentRunId"] = self._run_with(parent)
         if not run_id:
             answers.experiment_id = open_experiment(client, data["experiment"])
-            run_id, new = find_or_create_run(
-                client, answers.experiment_id, answers.key, run_name=data["run_name"], start_time=data["time"]
-            )
+            there = delivery.runs_of(client, answers.experiment_id, answers.key)
+            new = not there
+            if new:
+                tag = {delivery.JOURNAL_TAG: answers.key}
+                made = client.create_run(answers.experiment_id, data["time"], tag, data["run_name"])
+            run_id = made.info.run_id if new else there[0]
         answers.run_id = run_id
         if not new:
-            answers.experiment_id, known = continue_run(client, run_id)
+            answers.experiment_id, known = delivery.continue_run(client, run_id)
         about = {**data, "tags": tags}
         if data["continued"] and not new:
-            answers.versions = {str(k): v for k, v in registered_steps(client, run_id).items()} | answers.versions
+            answers.versions = delivery.registered_steps(client, run_id) | answers.versions
             about |= {"note": "", "dataset": {}}
         self._describe(about, known)
 
@@ -190,28 +173,29 @@ class Store:
         client, run_id, params = self._client, self._answers.run_id, data.get("params", {})
         tags = dict(data.get("tags", {}))
         if note := data.get("note"):
-            tags["mlflow.note.content"] = note + (note_of_image(run_id) if data["style_picture"] else "")
+            tags["mlflow.note.content"] = note + (delivery.note_of_image(run_id) if data["style_picture"] else "")
         tags |= {f"resumed/{k}": v for k, v in params.items() if k in known and known[k] != v[:6000]}
-        log_params_and_tags(client, run_id, {}, tags)
+        delivery.log_params_and_tags(client, run_id, {}, tags)
         if dataset := data.get("dataset"):
-            log_datasets(client, run_id, [dataset_fields(dataset)])
+            delivery.log_datasets(client, run_id, [delivery.dataset_fields(dataset)])
         new_params = [[(key, value)] for key, value in params.items() if key not in known]
-        _all_or_each(new_params, lambda pairs: log_params_and_tags(client, run_id, dict(pairs), {}))
+        _all_or_each(new_params, lambda pairs: delivery.log_params_and_tags(client, run_id, dict(pairs), {}))
 
     def _run_with(self, key: str) -> str:
         """The id of the run with this key, in any experiment."""
         experiments = [each.experiment_id for each in all_pages(self._client.search_experiments)]
-        found = [run_id for each in experiments for run_id in runs_of(self._client, each, key)]
+        found = [run_id for each in experiments for run_id in delivery.runs_of(self._client, each, key)]
         if not found:
             raise NotYet("its parent run is not in the store; the folder of the parent must be sent before.")
         return found[0]
 
     def _send_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
+        client, run_id = self._client, self._answers.run_id
         by_name: dict[str, list[Metric]] = {}
         for data in records:
             for name, value in data["values"].items():
                 by_name.setdefault(name, []).append(Metric(name, float(value), data["time"], data["step"]))
-        _all_or_each(list(by_name.values()), lambda metrics: log_metrics(self._client, self._answers.run_id, metrics))
+        _all_or_each(list(by_name.values()), lambda metrics: delivery.log_metrics(client, run_id, metrics))
 
     def _send_file(self, kind: str, data: Mapping[str, Any], folder: Path) -> None:
         client, run_id, step = self._client, self._answers.run_id, data.get("step", 0)
@@ -226,10 +210,10 @@ class Store:
             parent = Path(data["path"]).parent.as_posix()
             client.log_artifact(run_id, str(file), None if parent == "." else parent)
         elif kind == "picture":
-            log_picture(client, run_id, file, data["key"], step, data["time"], data["code"])
+            delivery.log_picture(client, run_id, file, delivery.picture_path(data))
         else:
             model = _description(data, file)
-            number = register_checkpoint(
+            number = delivery.register_checkpoint(
                 client,
                 run_id=run_id,
                 run_name=data["run_name"],
@@ -239,27 +223,26 @@ class Store:
                 step=step,
                 metrics=[Metric(name, float(value), at, step) for name, value, at in data["metrics"]],
             )
-            name_version(client, run_id, model.name, step, number)
+            delivery.name_version(client, run_id, model.name, step, number)
             self._answers.versions[str(step)] = number
 
     def _has_file(self, kind: str, data: Mapping[str, Any]) -> bool:
         client, run_id = self._client, self._answers.run_id
         if kind == "checkpoint":
-            return str(data["step"]) in {str(step) for step in registered_steps(client, run_id)}
-        name = data["path"] if kind == "file" else picture_path(data["key"], data["step"], data["time"], data["code"])
-        path = Path(name)
+            return str(data["step"]) in delivery.registered_steps(client, run_id)
+        path = Path(data["path"] if kind == "file" else delivery.picture_path(data))
         entries = client.list_artifacts(run_id, None if path.parent == Path() else path.parent.as_posix())
         return path.as_posix() in {entry.path for entry in entries}
 
     def _send_evaluation(self, data: Mapping[str, Any]) -> None:
         client, run_id, step = self._client, self._answers.run_id, data["step"]
-        model = find_logged_model(client, self._answers.experiment_id, run_id, step)
+        model = delivery.find_logged_model(client, self._answers.experiment_id, run_id, step)
         if model is None:
             raise Refused(f"the checkpoint of step {step} was deleted in MLflow.")
         metrics = [Metric(name, float(value), data["time"], step) for name, value in data["values"].items()]
-        log_model_metrics(client, run_id, model.model_id, metrics)
-        if number := find_version(client, run_id, model.name, step):
-            describe_version(client, model.name, number)
+        delivery.log_model_metrics(client, run_id, model.model_id, metrics)
+        if number := delivery.find_version(client, run_id, model.name, step):
+            delivery.describe_version(client, model.name, number)
 
     def _send_end(self, data: Mapping[str, Any]) -> None:
         client, answers = self._client, self._answers
@@ -270,9 +253,9 @@ class Store:
             tags["refused"] = "; ".join(answers.refused)[:5000]
         if answers.lost:
             tags["lost"] = f"{answers.lost} records of the run's journal were damaged or found no room on the disk"
-        log_params_and_tags(client, answers.run_id, {}, tags)
+        delivery.log_params_and_tags(client, answers.run_id, {}, tags)
         if answers.key:
-            remove_other_runs(client, answers.experiment_id, answers.key, answers.run_id)
+            delivery.remove_other_runs(client, answers.experiment_id, answers.key, answers.run_id)
         client.set_terminated(answers.run_id, data["status"], data["time"])
 
     def _run_is_there(self) -> bool:

@@ -127,14 +127,8 @@ def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
 
 
 def folder_of_store(tracking_uri: str) -> Path | None:
-    """The folder of a store that is a file on this machine; None for servers."""
+    """The folder of a store that is a file on this machine; None for servers and other databases."""
     return sqlite_file(tracking_uri).parent if urlsplit(tracking_uri).scheme.startswith("sqlite") else None
-
-
-def store_exists(tracking_uri: str) -> bool:
-    """False for a sqlite address whose file is missing; opening it would create the file."""
-    is_file = urlsplit(tracking_uri).scheme.partition("+")[0] == "sqlite"
-    return not is_file or sqlite_file(tracking_uri).is_file()
 
 
 def artifact_folder(tracking_uri: str) -> Path | None:
@@ -143,8 +137,4 @@ def artifact_folder(tracking_uri: str) -> Path | None:
     It is beside a sqlite database, and in the repository's `mlruns` for another database. Every experiment gets it
     explicitly, because MLflow's default is relative to the current folder.
     """
-    if is_server(tracking_uri):
-        return None
-    if urlsplit(tracking_uri).scheme.partition("+")[0] == "sqlite":
-        return sqlite_file(tracking_uri).parent / "artifacts"
-    return LOCAL_STORE / "artifacts"
+    return None if is_server(tracking_uri) else (folder_of_store(tracking_uri) or LOCAL_STORE) / "artifacts"

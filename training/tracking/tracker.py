@@ -4,17 +4,13 @@
     accelerator = Accelerator(log_with=tracker)
     accelerator.init_trackers("my_run", config={"learning_rate": 1e-3})
 
-Every process makes the tracker. As with Accelerate's own trackers, only the main process has an effect: the others
-accept the same calls and do nothing. So the training loop needs no "if main process".
-
-Logging does not wait for the store. Records are written to a journal on this machine's disk (journal.py), and a thread
-sends them (sender.py). So a store that is missing, slow or broken costs no record and no step.
+Every process makes the tracker; in all but the main process its calls do nothing. Logging does not wait for the store:
+records are written to a journal on this machine's disk (journal.py), and a thread sends them (sender.py).
 
 Names: MLflow's page groups metrics and images by the part of their name before the slash, such as `loss/` in
-`loss/total`. A checkpoint is a LoggedModel of its step and a version of a registered model. The version has the tags
-`iterations` (the step) and `run_name`, and the aliases `iterations-<step>` and `champion`. It consists of plain files:
-the weights, the texts beside them, and an `MLmodel` that lists them. None of them is executable, so nothing that comes
-from a store is ever run.
+`loss/total`. A checkpoint is a LoggedModel of its step and a version of a registered model, with the tags `iterations`
+(the step) and `run_name` and the aliases `iterations-<step>` and `champion`. It consists of plain files, of which none
+is executable: the weights, the texts beside them, and an `MLmodel` that lists them.
 """
 
 import atexit
@@ -55,7 +51,7 @@ from training.tracking.folders import (
 )
 from training.tracking.journal import END_SECONDS, Journal
 from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers, whole_step
-from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, jpeg, numbers_and_texts, param_text, png
+from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, encoded, numbers_and_texts, param_text
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
@@ -236,7 +232,7 @@ class JournaledTracker(GeneralTracker):
             about |= {"dataset": {name: str(value) for name, value in (dataset or {}).items()}}
         self._record("about", about)
         if note_image is not None and not self._is_continued:
-            self._record("file", {"file": journal.stage(jpeg(note_image), ".jpg"), "path": NOTE_IMAGE})
+            self._record("file", {"file": journal.stage(encoded(note_image, "JPEG"), ".jpg"), "path": NOTE_IMAGE})
 
     def log(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
         """Log numbers of a step as metrics, and texts as tags; `accelerator.log` calls it.
@@ -266,7 +262,7 @@ class JournaledTracker(GeneralTracker):
             for index, image in enumerate(images):
                 key = name if len(images) == 1 else f"{name}/{index}"
                 about = {"key": key, "step": whole_step(step), "time": milliseconds(), "code": str(uuid.uuid4())}
-                self._record("picture", {**about, "file": journal.stage(png(image), ".png")})
+                self._record("picture", {**about, "file": journal.stage(encoded(image, "PNG"), ".png")})
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Log a file as it is now, in the folder `artifact_path` of the run's artifacts."""

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -106,16 +106,8 @@ def _as_image(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array)
 
 
-def png(image: Image.Image) -> bytes:
-    """The file of an image, without loss."""
-    return _encoded(image, "PNG", compress_level=PNG_COMPRESSION)
-
-
-def jpeg(image: Image.Image) -> bytes:
-    return _encoded(image, "JPEG")
-
-
-def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+def encoded(image: Image.Image, form: Literal["PNG", "JPEG"]) -> bytes:
+    """The file of an image."""
     buffer = io.BytesIO()
-    image.save(buffer, form, **options)
+    image.save(buffer, form, compress_level=PNG_COMPRESSION)  # which JPEG does not have
     return buffer.getvalue()

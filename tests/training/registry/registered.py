@@ -18,7 +18,6 @@ def train(
 ) -> JournaledTracker:
     """What a training run leaves behind, without training."""
     run = start_run(
-        experiment="johnson",
         run_name=run_name,
         params={"style_weight": 1e10, "seed": 7},
         tags={"git_commit": "abc"},
@@ -26,7 +25,6 @@ def train(
         note_image=to_image(torch.rand(3, 8, 12)),
         dataset={"name": "photos", "source": "/data/photos"},
         tracking_uri=uri,
-        system_metrics=False,
     )
     for step in range(max(steps) + 1):
         run.log({"loss/total": 1 / (step + 3), "opt/lr": 1e-3}, step)

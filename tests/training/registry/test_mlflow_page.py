@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from forked import free_port
 from tracked_runs import start_run
 
 from stylecore.pictures.read import to_image
@@ -29,7 +29,6 @@ def address(new_store: Callable[[Path], str], tiny_style, tmp_path_factory: pyte
     store = new_store(folder)
     for number, name in enumerate(("calm", "wild")):
         run = start_run(
-            experiment="johnson",
             run_name=name,
             params={"title": f"The {name} waves", "iterations": 10, "width": 0.5},
             note="why",
@@ -42,9 +41,7 @@ def address(new_store: Callable[[Path], str], tiny_style, tmp_path_factory: pyte
         log_style(run, tiny_style("tiny_waves", 10), 10, {"loss/total": 0.5})
         run.log_evaluation({"eval/style_error_640": 0.25 + number}, 10)
         run.finish()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
     server = subprocess.Popen([*command, "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL)
     try:

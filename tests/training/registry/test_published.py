@@ -259,7 +259,7 @@ def test_damaged_published_runs_are_refused_before_the_store_changes(store, othe
 
 
 def test_the_load_of_the_machine_is_not_published(store: str, tmp_path: Path):
-    run = start_run(experiment="gatys", run_name="town", params={}, tags={}, system_metrics=False)
+    run = start_run(experiment="gatys", run_name="town")
     run.log({"system/cpu_utilization_percentage": 50.0, "loss/total": 2.0}, 1)
     run.finish()
     lines = (publish_run(run.run_id, tmp_path) / "metrics.csv").read_text().splitlines()
@@ -267,7 +267,7 @@ def test_the_load_of_the_machine_is_not_published(store: str, tmp_path: Path):
 
 
 def test_a_running_run_is_not_published(store: str, tmp_path: Path):
-    run = start_run(experiment="johnson", run_name="r", params={}, tags={}, system_metrics=False)
+    run = start_run()
     with pytest.raises(StylecoreError, match="is running"):
         publish_run(run.run_id, tmp_path)
     run.finish()

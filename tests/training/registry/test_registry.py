@@ -19,6 +19,7 @@ from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
 from training.registry import Registry, cache
 from training.registry import registry as registry_module
+from training.registry.bundle import write_bundle
 from training.registry.published import folder_digest
 from training.tracking.delivery import words_of
 from training.tracking.store import connect, fetch, folder_of_store
@@ -140,14 +141,14 @@ def test_promoting_moves_the_alias(own_registry: Registry):
 
 def test_a_bundle_is_complete_and_replaces_another(registry: Registry, tmp_path: Path):
     out = tmp_path / "deep" / "bundle"
-    manifest = json.loads(registry.export(out).read_text())
+    manifest = json.loads(write_bundle(registry, out).read_text())
     assert manifest["format"] == "stylecore.bundle/1"
     assert [style["name"] for style in manifest["styles"]] == ["tiny_stars", "tiny_waves"]
     for style in manifest["styles"]:
         model = StyleModel.load(out / style["file"])
         assert json.loads(model.card.to_json()) == style["card"]
         assert style["iterations"] == model.card.iterations
-    registry.export(out, names=["tiny_waves"], alias="iterations-20")
+    write_bundle(registry, out, names=["tiny_waves"], alias="iterations-20")
     (style,) = json.loads((out / "manifest.json").read_text())["styles"]
     assert {path.name for path in out.iterdir()} == {"manifest.json", "tiny_waves.safetensors", style["picture"]}
     assert StyleModel.load(out / "tiny_waves.safetensors").card.iterations == 20
@@ -163,7 +164,7 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
     client.log_metric(run_id, "eval/total_64", 9.0, step=20)  # without its parts
     client.create_registered_model("nameless")  # no alias: not meant to be shown
     client.create_model_version("nameless", client.get_model_version_download_uri("tiny_stars", "1"))
-    manifest = json.loads(own_registry.export(tmp_path / "bundle", all_versions=True).read_text())
+    manifest = json.loads(write_bundle(own_registry, tmp_path / "bundle", all_versions=True).read_text())
     assert [(v["name"], v["version"], v["aliases"], v["run_name"]) for v in manifest["styles"]] == [
         ("tiny_stars", "1", ["champion", "iterations-10"], "stars-a"),
         ("tiny_waves", "1", ["champion", "iterations-10"], "waves-a"),
@@ -186,10 +187,12 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
     assert served.record("tiny_waves", "2") == record
     assert catalogue.record("tiny_waves", "1") == RunRecord()
 
-    manifest = json.loads(own_registry.export(tmp_path / "bundle", ["tiny_waves"], all_versions=True).read_text())
+    manifest = json.loads(
+        write_bundle(own_registry, tmp_path / "bundle", ["tiny_waves"], all_versions=True).read_text()
+    )
     assert {v["name"] for v in manifest["styles"]} == {"tiny_waves"}
     with pytest.raises(StylecoreError, match="no style 'missing'"):
-        own_registry.export(tmp_path / "bundle", ["missing"], all_versions=True)
+        write_bundle(own_registry, tmp_path / "bundle", ["missing"], all_versions=True)
 
 
 def test_an_export_touches_no_foreign_folder_and_leaves_the_old_bundle_on_failure(registry: Registry, tmp_path: Path):
@@ -197,14 +200,14 @@ def test_an_export_touches_no_foreign_folder_and_leaves_the_old_bundle_on_failur
     precious.mkdir()
     (precious / "thesis.txt").write_text("mine")
     with pytest.raises(StylecoreError, match="is not a bundle"):
-        registry.export(precious)
+        write_bundle(registry, precious)
     bundle = tmp_path / "bundle"
-    registry.export(bundle)
+    write_bundle(registry, bundle)
     before = folder_digest(bundle)
     with pytest.raises(StylecoreError, match="no alias 'best'"):
-        registry.export(bundle, names=["tiny_stars"], alias="best")
+        write_bundle(registry, bundle, names=["tiny_stars"], alias="best")
     with pytest.raises(StylecoreError, match="with the alias 'best'"):
-        registry.export(bundle, alias="best")
+        write_bundle(registry, bundle, alias="best")
     assert folder_digest(bundle) == before
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from tracked_runs import away, start_run
+from tracked_runs import away, files_of, start_run
 
 from stylecore.pictures.read import to_image
 from training.registry.versions import log_preview, log_style
@@ -119,7 +119,7 @@ def all_of(uri: str) -> dict[str, Any]:
     histories = {key: client.get_metric_history(run_id, key) for key in run.data.metrics}
     (model,) = client.search_logged_models([run.info.experiment_id])
     (version,) = client.search_model_versions("name='tiny_waves'")
-    pictures = [re.sub(r"timestamp.*?(\+compressed)?(\.\w+)$", r"\1\2", f.path) for f in files_below(client, run_id)]
+    pictures = [re.sub(r"timestamp.*?(\+compressed)?(\.\w+)$", r"\1\2", path) for path in files_of(client, run_id)]
     return {
         "status": (run.info.status, run.info.run_name, run.data.params),
         "tags": {k: v.replace(run_id, "") for k, v in run.data.tags.items() if k != "journal"},
@@ -132,12 +132,6 @@ def all_of(uri: str) -> dict[str, Any]:
         "words": words_of(version.description),
         "pictures": sorted(pictures),
     }
-
-
-def files_below(client: MlflowClient, run_id: str, folder: str | None = None) -> list[Any]:
-    entries = client.list_artifacts(run_id, folder)
-    inside = [each for entry in entries if entry.is_dir for each in files_below(client, run_id, entry.path)]
-    return [entry for entry in entries if not entry.is_dir] + inside
 
 
 @pytest.mark.parametrize("done", [False, True])
