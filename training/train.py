@@ -191,7 +191,7 @@ def train(
                     share = value.detach() / config.gradient_accumulation
                     losses[name] = losses[name] + share if name in losses else share
             gradient_norm = accelerator.clip_grad_norm_(trained.parameters(), config.gradient_clip or math.inf)
-            _refuse_divergence(losses, gradient_norm, iteration, scaled=accelerator.scaler is not None)
+            _refuse_divergence(accelerator, losses, gradient_norm, iteration)
             optimizer.step()
 
             if lesson and accelerator.is_main_process:
@@ -333,10 +333,16 @@ def _open_folder(config: TrainConfig, resume: bool) -> State | None:
     return state
 
 
-def _refuse_divergence(losses: dict[str, Tensor], gradient_norm: Tensor, iteration: int, scaled: bool) -> None:
+def _refuse_divergence(
+    accelerator: Accelerator, losses: dict[str, Tensor], gradient_norm: Tensor, iteration: int
+) -> None:
     """Raise DivergedError before a step that spoils the weights, in all processes: they have the same gradient.
-    With float16 (`scaled`) an infinite gradient is usual, and the scaler leaves its step out."""
-    if not math.isfinite(gradient_norm) and not (scaled and math.isfinite(losses["loss/total"])):
+    With float16 an infinite gradient is usual, and the scaler leaves its step out, unless a process has lost its loss.
+    """
+    if math.isfinite(gradient_norm):
+        return
+    (lost,) = _agreed(accelerator, not math.isfinite(losses["loss/total"]))
+    if lost or accelerator.scaler is None:
         what = next((name for name, loss in losses.items() if not math.isfinite(loss)), "the gradient")
         raise DivergedError(
             f"training diverged: {what} is no longer a number at iteration {iteration}. "

@@ -4,7 +4,9 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked
 import numpy as np
@@ -24,7 +26,7 @@ from training import objective
 from training.checkpoints import Trial
 from training.tracking import JournaledTracker
 from training.tracking.folders import sync
-from training.train import DivergedError
+from training.train import DivergedError, _refuse_divergence
 
 pytestmark = pytest.mark.slow
 
@@ -139,6 +141,19 @@ def test_an_infinite_gradient_with_a_finite_loss_ends_the_run_before_the_step(
     states = sorted(path.name for path in (folder / "runs" / "stripes").glob("state-*"))
     assert states[-1] == "state-0000002.safetensors"
     assert only_run(store)[1].info.status == "FAILED"
+
+
+def test_with_float16_all_processes_end_when_one_has_lost_its_loss() -> None:
+    losses, infinite = {"loss/total": torch.tensor(1.0)}, torch.tensor(math.inf)
+    for others in (0, 1):
+        two = SimpleNamespace(
+            num_processes=2,
+            scaler=object(),
+            device="cpu",
+            reduce=lambda votes, _, others=others: votes + others,  # as if the other process had voted so
+        )
+        with pytest.raises(DivergedError) if others else nullcontext():
+            _refuse_divergence(two, losses, infinite, 3)  # type: ignore[arg-type]
 
 
 def test_a_full_disk_is_one_sentence_and_fails_the_run(
