@@ -143,6 +143,19 @@ def test_everything_arrives_however_often_it_is_interrupted(
     assert len(points(new, after["first"].info.run_id, "late")) == 1
 
 
+def test_versions_of_a_run_that_ends_later_come_later(new_store: Callable[[Path], str], tmp_path: Path) -> None:
+    source, target = new_store(tmp_path / "local"), new_store(tmp_path / "other")
+    first, client = train(source, "first", checkpoints=1), MlflowClient(source)
+    train(source, "second", checkpoints=1)
+    command = ["migrate", "--from", source, "--to", target]
+    for status, numbers in (("RUNNING", ["2"]), ("FINISHED", ["2", "1"]), ("FINISHED", ["2", "1"])):
+        client.update_run(first, status)
+        assert main(command) == 0
+        found = MlflowClient(target).search_model_versions("name='waves'")
+        there = sorted(found, key=lambda version: int(version.version))
+        assert [version.tags[MIGRATED] for version in there] == numbers
+
+
 def test_a_source_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "missing.db"
     assert main(["migrate", "--from", f"sqlite:///{missing}", "--to", "http://127.0.0.1:9"]) == 2

@@ -3,8 +3,9 @@
     python -m training.registry migrate --from sqlite:///mlruns/mlflow.db --to https://tracker.example.com
 
 It copies the active experiments with their runs, their LoggedModels, the registered models with their versions in
-order, and the aliases. Runs and LoggedModels get new ids at the target; their tag `migrated_from` holds the old id,
-and ids in other tags are translated. The source is only read.
+order, and the aliases. The versions of a run that has not ended follow when it has, with higher numbers. Runs and
+LoggedModels get new ids at the target; their tag `migrated_from` holds the old id, and ids in other tags are
+translated. The source is only read.
 
 Both sides are read into the same records. What a record lacks at the target is added; then the record is read again
 (files by their SHA-256) and must be equal. So an interrupted migration continues when it is repeated, and later
@@ -337,14 +338,10 @@ class _Migration:
 
     def _check_versions(self, name: str, versions: Sequence[ModelVersion], numbers: dict[str, str]) -> None:
         there = {str(each.version): each for each in all_pages(self._target.search_model_versions, f"name='{name}'")}
-        moved = [version for version in versions if str(version.version) in numbers]
-        order = [int(numbers[str(version.version)]) for version in moved]
-        if order != sorted(order):
-            raise StylecoreError(
-                f"The versions of {name} are in another order at the target: {order}; migrate to an empty store."
-            )
-        for version in moved:
-            number = numbers[str(version.version)]
+        for version in versions:
+            number = numbers.get(str(version.version))
+            if number is None:  # it was skipped
+                continue
             made = there.get(number)
             has_run = made is not None and self._runs.get(made.run_id, "") == (version.run_id or "")
             if made is None or not has_run or made.tags != _tags_there(version):
