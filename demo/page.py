@@ -225,19 +225,18 @@ def run_in_batch(
         outputs: of `run`; the first is the line of status.
     """
     status, stop = outputs[0], buttons[1]
-    free = gr.Button(interactive=True), gr.Button(interactive=False)
 
     def begun() -> tuple[gr.Button, gr.Button]:
-        return free[1], free[0]
+        return gr.Button(interactive=False), gr.Button(interactive=True)
 
     def ended() -> tuple[gr.Button, gr.Button]:
-        return free
+        return gr.Button(interactive=True), gr.Button(interactive=False)
 
     def failed() -> tuple[Any, ...]:
-        return *free, status_line("Nothing was painted.")
+        return *ended(), status_line("Nothing was painted.")
 
     def stopped() -> tuple[Any, ...]:
-        return *free, status_line("Stopped.")
+        return *ended(), status_line("Stopped.")
 
     running = gr.on(triggers, begun, None, buttons, queue=False, **QUIET).then(
         told_in(status)(run),

@@ -101,6 +101,8 @@ def test_it_can_be_read_heard_and_used_without_a_mouse(
             for script in scripts or SCRIPTS:
                 assert page.evaluate(script) == [], size
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+            # Gradio's own label: of a button that was made by mistake.
+            assert page.get_by_role("button", name="Run", exact=True).count() == 0
 
     page = open_page(theme=theme)
     page.emulate_media(reduced_motion="reduce")  # colors on their way are no colors
