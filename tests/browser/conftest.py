@@ -97,7 +97,7 @@ class Watched:
         self.page.set_default_timeout(1000 * PATIENCE)
         self.troubles: list[str] = []
         self.page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("pageerror", lambda error: self._note_error(str(error)))
         self.context.on("request", lambda request: self._judge(request.url, address))
         self.page.on("response", lambda r: self.troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         self.page.goto(f"{address}?__theme={theme}")
@@ -107,6 +107,11 @@ class Watched:
         earlier = len(self.troubles)
         self.page.reload()
         del self.troubles[earlier:]
+
+    def _note_error(self, error: str) -> None:
+        # Gradio reports the streams that it gives up when the visitor goes to another address.
+        if not error.startswith("AbortError: signal is aborted without reason"):
+            self.troubles.append(error)
 
     def _judge(self, url: str, address: str) -> None:
         if not url.startswith((address, "data:", "blob:")):
