@@ -133,9 +133,12 @@ class Journal:
                 self._file_bytes += path.stat().st_size
             else:  # also a staged file whose record was never written
                 path.unlink()
-        if not (self.folder / RESERVE).exists():
-            with suppress(OSError):  # an almost full disk gives a part of it
+        try:
+            if not (self.folder / RESERVE).exists():
                 (self.folder / RESERVE).write_bytes(bytes(RESERVE_BYTES))
+        except OSError:  # what room there is belongs to records
+            with suppress(OSError):
+                (self.folder / RESERVE).unlink()
 
     def _is_done_with(self, number: int) -> bool:
         """Whether no store needs the files of this record any more."""
