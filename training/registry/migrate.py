@@ -28,11 +28,11 @@ from training.registry.records import (
     ModelRecord,
     RunRecord,
     Summary,
+    by_time,
     dataset_input,
     dataset_record,
     inverted,
     metric_points,
-    parents_first,
     stored_files,
     translated,
 )
@@ -108,7 +108,7 @@ class _Migration:
                 for run in all_pages(self._target.search_runs, [there])
                 if MIGRATED in run.data.tags
             }
-        for run in parents_first(runs):
+        for run in by_time(runs):
             if run.info.status in _ENDED or self._unfinished:
                 self._move_run(run, there, moved.get(run.info.run_id))
             else:

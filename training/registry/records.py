@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 
 from stylecore.files import file_sha256
+from training.tracking.folders import parents_first
 from training.tracking.store import fetch
 
 _DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
@@ -75,15 +75,11 @@ class Summary:
         )
 
 
-def parents_first(runs: Iterable[Run]) -> list[Run]:
+def by_time(runs: Iterable[Run]) -> list[Run]:
     """Runs by time, but each after its parent, whose new id it needs."""
     by_id = {run.info.run_id: run for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))}
-    sorter = TopologicalSorter[str](dict.fromkeys(by_id, ()))
-    for run_id, run in by_id.items():
-        parent = run.data.tags.get("mlflow.parentRunId")
-        if parent in by_id and parent != run_id:
-            sorter.add(run_id, parent)
-    return [by_id[run_id] for run_id in sorter.static_order()]
+    ordered = parents_first({run_id: run.data.tags.get("mlflow.parentRunId") for run_id, run in by_id.items()})
+    return [by_id[run_id] for run_id in ordered]
 
 
 def inverted(ids: dict[str, str]) -> dict[str, str]:

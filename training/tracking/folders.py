@@ -6,11 +6,10 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
@@ -20,6 +19,7 @@ from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
 
+Key = TypeVar("Key")
 SYNC_SECONDS = 30.0
 """A sync stops when nothing has arrived for this time."""
 NO_ID_YET = "journal:"
@@ -81,12 +81,20 @@ def in_order(folders: Iterable[Path]) -> list[Path]:
         runs = [run.data for each in journals(folder) for run in records_in(each / FOLDER, "run")]
         newest[folder] = runs[-1] if runs else {}
     by_key = {run["key"]: folder for folder, run in newest.items() if run}
-    sorter = TopologicalSorter[Path](dict.fromkeys(newest, ()))
-    for folder, run in newest.items():
-        parent = by_key.get(run.get("parent", ""))
-        if parent and parent != folder:
-            sorter.add(folder, parent)
-    return list(sorter.static_order())
+    return parents_first({folder: by_key.get(run.get("parent", "")) for folder, run in newest.items()})
+
+
+def parents_first(parents: Mapping[Key, Key | None]) -> list[Key]:
+    """The keys in their order, but each after its parent. People edit tags: a parent may be unknown, or a circle."""
+    order: dict[Key, None] = {}
+    for key in parents:
+        line: list[Key] = []
+        next_key: Key | None = key
+        while next_key is not None and next_key in parents and next_key not in order and next_key not in line:
+            line.append(next_key)
+            next_key = parents[next_key]
+        order.update(dict.fromkeys(reversed(line)))
+    return list(order)
 
 
 def status(folder: Path) -> str:
