@@ -46,7 +46,7 @@ class FilmReader:
         self._sounds = {stream.index: track for track, stream in enumerate(container.streams.audio)}
         self._time_base: Fraction = self._stream.time_base
         first = self._first_frame()
-        self._turns = round(first.rotation / 90) % 4
+        self._turns, self._mirrored = _orientation(first)
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self._stored = _fitted(max(1, round(first.width * aspect)), first.height, settings.max_side)
         self._check_size(*self._stored)  # square pixels may be many times as many
@@ -121,7 +121,8 @@ class FilmReader:
 
     def _upright(self, frame: av.VideoFrame, size: tuple[int, int]) -> Pixels:
         height, width = size[:: -1 if self._turns % 2 else 1]
-        return np.ascontiguousarray(np.rot90(self._converter.convert(frame, width, height), self._turns))
+        pixels = np.rot90(self._converter.convert(frame, width, height), self._turns)
+        return np.ascontiguousarray(pixels[:, ::-1] if self._mirrored else pixels)
 
     def _first_frame(self) -> av.VideoFrame:
         """The first frame, which tells what the header may not: rotation, size, transparency."""
@@ -249,6 +250,18 @@ def _picture_track(container: Any, name: str) -> Any:
             return stream
     what = "only sound" if container.streams.audio else "no pictures"
     raise StylecoreError(f"{name} holds {what}, so there is nothing to paint.")
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Quarter turns counterclockwise, and whether the turned frame is mirrored, as some phones store selfies."""
+    turns = round(frame.rotation / 90)
+    stored: Any = frame.side_data.get("DISPLAYMATRIX")
+    if stored is None:
+        return turns % 4, False
+    # x' = a x + c y and y' = b x + d y. A mirror negates a and c, from which FFmpeg tells the angle too.
+    a, b, _, c, d = np.frombuffer(stored, np.int32)[:5].astype(float)
+    mirrored = a * d - b * c < 0
+    return (2 - turns if mirrored else turns) % 4, mirrored
 
 
 def _exact(time: float) -> Fraction:

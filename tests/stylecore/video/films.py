@@ -38,6 +38,7 @@ def write_film(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
+    mirrored: bool = False,
     aspect: Fraction | None = None,
 ) -> Path:
     """A film whose frames begin at these tenths of a second."""
@@ -47,8 +48,8 @@ def write_film(
         stream.codec_context.time_base = Fraction(1, RATE)
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
         track = container.add_stream(sound, rate=48000, layout="mono") if sound else None
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24")

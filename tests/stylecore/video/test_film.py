@@ -187,6 +187,14 @@ def test_a_turned_film_is_painted_upright(tmp_path: Path) -> None:
     assert difference(frames[0], np.rot90(picture(0), degrees // 90)) < 4
 
 
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_a_mirrored_film_is_painted_as_players_show_it(tmp_path: Path, rotation: int) -> None:
+    film = write_film(tmp_path / "in.mp4", [0], rotation=rotation, mirrored=True)
+    paint_film(ENGINE, film, tmp_path / "out.mp4", AS_IT_IS)
+    (frame,), _ = read_film(tmp_path / "out.mp4")
+    assert difference(frame, np.rot90(picture(0), rotation // 90)[:, ::-1]) < 4
+
+
 def test_pixels_become_square_sides_even_and_a_limit_is_kept(tmp_path: Path) -> None:
     wide = write_film(tmp_path / "wide.mp4", [0], aspect=Fraction(2))
     assert paint_film(ENGINE, wide, tmp_path / "a.mp4", AS_IT_IS).width == 2 * WIDTH
