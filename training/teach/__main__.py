@@ -33,7 +33,16 @@ from training.state import ENOUGH
 from training.teach.finish import finish
 from training.teach.painting import name_of, read_painting, title_of
 from training.teach.progress import Progress
-from training.teach.settings import BRUSHES, DEFAULTS, content_weight, keep_order, kept_order, precision, style_size
+from training.teach.settings import (
+    BRUSHES,
+    DEFAULTS,
+    content_weight,
+    keep_order,
+    kept_order,
+    precision,
+    style_layers,
+    style_size,
+)
 from training.teach.start import nearest_start
 from training.tracking import TrackingError
 from training.tracking.environment import default_tracking_uri
@@ -88,7 +97,7 @@ def _settings(options: argparse.Namespace) -> TrainConfig:
 
 
 def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, object], brush: float) -> TrainConfig:
-    """What the person left open: style size, precision, start and content weight."""
+    """What the person left open: style size, precision, start, content weight and style layers."""
     if "mixed_precision" not in given:
         config = replace(config, mixed_precision=precision(config.cpu))
     config = replace(config, style_size=config.style_size or style_size(pixels, brush))
@@ -103,7 +112,11 @@ def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, object], brush
             flush=True,
         )
     config = replace(config, content_weight=config.content_weight or content_weight(start))
-    print(f"content weight {config.content_weight:g}, style size {config.style_size}", flush=True)
+    if not {"style_layers", "style_layer_weights"} & given.keys():
+        layers = style_layers(start)
+        config = replace(config, style_layers=tuple(layers), style_layer_weights=tuple(layers.values()))
+    chosen = f"content weight {config.content_weight:g}, style size {config.style_size}"
+    print(f"{chosen}, style layers {', '.join(config.style_layers)}", flush=True)
     return config
 
 
@@ -138,8 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.teach",
         description="Teach a network one painting, within minutes.",
-        epilog="The same command continues a lesson that was stopped. A style size, a content weight and a start that "
-        "are not given are chosen from the painting.",
+        epilog="The same command continues a lesson that was stopped. Style size, content weight, style layers and "
+        "start are chosen from the painting, if they are not given.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("painting", type=Path, help="the picture to learn")

@@ -42,6 +42,11 @@ WIDEST = 2.0
 """Of a painting that is wider than so many times its height, or higher than its width, fewer pixels are taken."""
 CONTENT_WEIGHTS = (2.0, 4.0)
 """The least and the largest; 3 without a start."""
+FAR = 1.0
+"""The distance from which a start is no nearer than an unrelated picture."""
+FAR_STYLE_LAYERS = {"relu1_1": 20.0, **DEFAULTS.style_layer_shares}
+"""From a far start. relu1_1 sees the brightness and contrast of the colors, which the other layers leave for last:
+without it ten minutes of Monet's poppy field end murky."""
 BRUSHES = (0.5, 2.0)
 ORDER = "lesson.json"
 """The settings of a lesson in its folder, for a resume."""
@@ -66,6 +71,11 @@ def content_weight(start: Start | None) -> float:
     if start is None:
         return (least + most) / 2
     return min(max(float(start.card.training.get("content_weight") or least), least), most)
+
+
+def style_layers(start: Start | None) -> dict[str, float]:
+    """Style layers and their weights: those of the recipes, and relu1_1 from a far start."""
+    return FAR_STYLE_LAYERS if start and start.distance > FAR else DEFAULTS.style_layer_shares
 
 
 def precision(cpu: bool) -> Precision:

@@ -48,12 +48,15 @@ def vgg() -> VGG:
     return small_vgg()
 
 
-def test_variants_differ_in_their_start_or_in_what_they_train(library: Path, vgg: VGG) -> None:
+def test_variants_differ_in_their_start_or_in_what_they_train(
+    library: Path, vgg: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
     painting = library / "new.png"
     torch.manual_seed(1)
     pixels = torch.rand(3, 1, 1).expand(3, 128, 128).clone()
     pixels[:, :64] = 1
     save_picture(pixels, painting)
+    monkeypatch.setattr("training.teach.settings.FAR", 0.0)
     given = {name: starts.settings_of(painting, name, 70, vgg, {}) for name in starts.VARIANTS}
     assert "/blocks/" in given["nearest"].init_from
     assert given["base"].init_from == starts.base_start(starts.DEFAULTS.network, vgg)
@@ -65,6 +68,7 @@ def test_variants_differ_in_their_start_or_in_what_they_train(library: Path, vgg
         assert (config.iterations, config.minutes, config.schedule) == (70, 0, "cosine")
         assert config.learning_rate_at(70) == pytest.approx(0)
         assert config.content_weight == given["nearest"].content_weight
+        assert config.style_layers == ("relu1_1", *DEFAULTS.style_layers)
     assert len({config.run_name for config in given.values()}) == len(given)
 
 
