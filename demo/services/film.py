@@ -32,7 +32,7 @@ SHORTEST_WITH_PREVIEW = 3.0
 
 
 @dataclass(frozen=True)
-class FilmOrder:
+class FilmJob:
     """What a visitor asks for.
 
     Attributes:
@@ -50,7 +50,7 @@ class FilmOrder:
 
 
 @dataclass(frozen=True)
-class Look:
+class FilmProgress:
     """How far a film is.
 
     Attributes:
@@ -90,7 +90,7 @@ class FilmPainter:
     def __init__(self, stylizer: Stylizer) -> None:
         self.stylizer, self.limits = stylizer, stylizer.limits
 
-    def order(
+    def job(
         self,
         film: str | Path | None,
         style: str,
@@ -101,7 +101,7 @@ class FilmPainter:
         strength: float = 1.0,
         keep_colors: bool = False,
         calm: float = FilmSettings.calm,
-    ) -> FilmOrder:
+    ) -> FilmJob:
         """Check what a visitor asks for against the limits. Films are reduced to `longest_side`, never enlarged.
 
         Raises:
@@ -126,7 +126,7 @@ class FilmPainter:
             strength=float(strength),
             keep_colors=bool(keep_colors),
         )
-        return FilmOrder(Path(film), style, number, settings, self._facts(Path(film), settings))
+        return FilmJob(Path(film), style, number, settings, self._facts(Path(film), settings))
 
     def _facts(self, film: Path, settings: FilmSettings) -> FilmFacts:
         limit = self.limits.film_seconds
@@ -143,7 +143,7 @@ class FilmPainter:
             )
         return facts
 
-    def paint(self, order: FilmOrder, folder: Path, name: str, stop: threading.Event) -> Iterator[Look]:
+    def paint(self, job: FilmJob, folder: Path, name: str, stop: threading.Event) -> Iterator[FilmProgress]:
         """Paint; tell twice a second how far it is, and at last give the film.
 
         Args:
@@ -153,16 +153,16 @@ class FilmPainter:
         Raises:
             StylecoreError: the film cannot be painted.
         """
-        engine = film_engine(self.stylizer.catalogue.open(order.style, order.version), zero_gpu.DEVICE)
+        engine = film_engine(self.stylizer.catalogue.open(job.style, job.version), zero_gpu.DEVICE)
         try:
-            if (order.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:
-                first = dataclasses.replace(order.settings, end=PREVIEW_SECONDS)
-                total = math.ceil(PREVIEW_SECONDS * order.facts.rate)
-                yield from self._painting(engine, order, first, folder / f"{name}-preview.mp4", stop, total, True)
+            if (job.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:
+                first = dataclasses.replace(job.settings, end=PREVIEW_SECONDS)
+                total = math.ceil(PREVIEW_SECONDS * job.facts.rate)
+                yield from self._painting(engine, job, first, folder / f"{name}-preview.mp4", stop, total, True)
                 if stop.is_set():
                     return
-            total = order.facts.frames or 1
-            yield from self._painting(engine, order, order.settings, folder / f"{name}.mp4", stop, total, False)
+            total = job.facts.frames or 1
+            yield from self._painting(engine, job, job.settings, folder / f"{name}.mp4", stop, total, False)
         finally:
             stop.set()
             engine.release_memory()
@@ -170,13 +170,13 @@ class FilmPainter:
     def _painting(
         self,
         engine: Engine,
-        order: FilmOrder,
+        job: FilmJob,
         settings: FilmSettings,
         target: Path,
         stop: threading.Event,
         total: int,
         preview: bool,
-    ) -> Iterator[Look]:
+    ) -> Iterator[FilmProgress]:
         device, began = device_name(engine.device), time.monotonic()
         seen_at = began
         latest = Progress(0, total, 0.0)
@@ -189,18 +189,18 @@ class FilmPainter:
                 stop.set()
 
         pool = ThreadPoolExecutor(1, "film")
-        work = pool.submit(paint_film, engine, order.film, target, settings, progress=note, stop=stop)
+        work = pool.submit(paint_film, engine, job.film, target, settings, progress=note, stop=stop)
         pool.shutdown(wait=False)
         try:
             while not wait([work], SECONDS_BETWEEN_LOOKS).done:
                 seen_at = time.monotonic()
-                yield Look(latest.frames, max(total, latest.frames), latest.seconds, preview, device)
+                yield FilmProgress(latest.frames, max(total, latest.frames), latest.seconds, preview, device)
         except GeneratorExit:
             stop.set()
             raise
         try:
-            with named(order.film, "this film"):
+            with named(job.film, "this film"):
                 painted = work.result()
         except KeyboardInterrupt:  # stopped before the first frame
             return
-        yield Look(painted.frames, painted.frames, painted.seconds, preview, device, target, painted)
+        yield FilmProgress(painted.frames, painted.frames, painted.seconds, preview, device, target, painted)

@@ -37,7 +37,7 @@ NETWORK = "network:"
 
 
 @dataclass(frozen=True)
-class Order:
+class GatysJob:
     """What a visitor asks for.
 
     Attributes:
@@ -58,20 +58,20 @@ class Order:
     @property
     def output(self) -> str:
         """The name of the picture in `command_line`: painting.png, and painting-2.png for one that goes on."""
-        turn, order = 1, self
-        while order.begun is not None:
-            turn, order = turn + 1, order.begun.order
+        turn, job = 1, self
+        while job.begun is not None:
+            turn, job = turn + 1, job.begun.job
         return "painting.png" if turn == 1 else f"painting-{turn}.png"
 
     def settings(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for the picture's metadata."""
         begun = {"start_picture": self.network.reference} if self.network else {}
         if self.begun is not None:
-            begun = {"start_picture": self.begun.order.command_line()}
+            begun = {"start_picture": self.begun.job.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
 
-    def ended_at(self, steps: int) -> "Order":
-        """The order of a picture that was done after so many steps."""
+    def ended_at(self, steps: int) -> "GatysJob":
+        """The job of a picture that was done after so many steps."""
         return dataclasses.replace(self, config=dataclasses.replace(self.config, steps=steps))
 
     def command_line(self) -> str:
@@ -84,7 +84,7 @@ class Order:
         for flag, value in flags.items():
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
         if self.begun is not None:
-            before = self.begun.order
+            before = self.begun.job
             return f"{before.command_line()} && " + shlex.join(
                 [*words, "--start-picture", before.output, "-o", self.output]
             )
@@ -97,9 +97,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Finished:
-    """A painting that is done: its order, with the steps that were made, and its file."""
+    """A painting that is done: its job, with the steps that were made, and its file."""
 
-    order: Order
+    job: GatysJob
     picture: Path
 
 
@@ -134,7 +134,7 @@ class Painter:
         """Where it paints, in words."""
         return zero_gpu.NAME if zero_gpu.PRESENT else device_name(next(self.vgg.parameters()).device)
 
-    def order(
+    def job(
         self,
         photo: str | Path | None,
         style: str | Path | None,
@@ -145,7 +145,7 @@ class Painter:
         start: str = GatysConfig.start,
         keep_colors: str = GatysConfig.keep_colors,
         style_scale: float = GatysConfig.style_scale,
-    ) -> Order:
+    ) -> GatysJob:
         """Check what a visitor asks for against the limits.
 
         Args:
@@ -178,37 +178,37 @@ class Painter:
             keep_colors=keep_colors,  # type: ignore[arg-type]
             style_scale=float(style_scale),
         )
-        return Order(photo, style, int(longest_side), config, network)
+        return GatysJob(photo, style, int(longest_side), config, network)
 
     def _network(self, style: str) -> VersionEntry:
         entry = self.stylizer.catalogue.find(style)
         return VersionEntry(entry.name, entry.default_version, entry.card)
 
-    def larger(self, finished: Finished) -> Order | None:
-        """The order that goes on with a finished painting at twice the size, or at the photo's own size or the largest
+    def larger(self, finished: Finished) -> GatysJob | None:
+        """The job that goes on with a finished painting at twice the size, or at the photo's own size or the largest
         allowed if those are less; None where that is hardly more."""
-        order, limits = finished.order, self.limits
+        job, limits = finished.job, self.limits
         try:
-            whole = max(read_size(order.photo))
+            whole = max(read_size(job.photo))
         except StylecoreError:  # no longer there
             return None
-        side = min(order.longest_side, whole)
+        side = min(job.longest_side, whole)
         larger = min(2 * side, whole, limits.gatys_max_side)
         if larger < LEAST_GROWTH * side:
             return None
-        config = dataclasses.replace(order.config, steps=limits.gatys_larger_steps, scales=1, start=GatysConfig.start)
-        return Order(order.photo, order.style, larger, config, begun=finished)
+        config = dataclasses.replace(job.config, steps=limits.gatys_larger_steps, scales=1, start=GatysConfig.start)
+        return GatysJob(job.photo, job.style, larger, config, begun=finished)
 
-    def photo(self, order: Order) -> Picture:
-        """The photo of an order, at the size to paint."""
+    def photo(self, job: GatysJob) -> Picture:
+        """The photo of a job, at the size to paint."""
         return read_photo(
-            order.photo,
-            max_side=order.longest_side,
+            job.photo,
+            max_side=job.longest_side,
             max_pixels=self.limits.photo_pixels,
             called="the file of the photo",
         )
 
-    def paint(self, order: Order, photo: Picture) -> Iterator[GatysStep]:
+    def paint(self, job: GatysJob, photo: Picture) -> Iterator[GatysStep]:
         """Paint; every step's time makes the next estimate better.
 
         Raises:
@@ -216,13 +216,13 @@ class Painter:
         """
         # At full size, as the command line reads it: `command_line` promises the same picture.
         style = read_photo(
-            order.style, max_side=None, max_pixels=self.limits.photo_pixels, called="the file of the style picture"
+            job.style, max_side=None, max_pixels=self.limits.photo_pixels, called="the file of the style picture"
         )
         pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
         paint_somewhere = zero_gpu.paint if zero_gpu.PRESENT else paint
         began, work = 0.0, 0.0
         try:
-            for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, order.config, start=self._start(order)):
+            for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, job.config, start=self._start(job)):
                 if step.step == 1:
                     began = step.elapsed  # before it, the style picture was looked at too
                 else:
@@ -233,14 +233,14 @@ class Painter:
         finally:
             self._ends_at = 0.0
 
-    def _start(self, order: Order) -> torch.Tensor | None:
-        if order.begun is not None:
-            start = read_photo(order.begun.picture, max_side=None, max_pixels=self.limits.photo_pixels)
+    def _start(self, job: GatysJob) -> torch.Tensor | None:
+        if job.begun is not None:
+            start = read_photo(job.begun.picture, max_side=None, max_pixels=self.limits.photo_pixels)
             return start.pixels
-        if order.network is None:
+        if job.network is None:
             return None
-        name, version = order.network.name, order.network.version
-        return self.stylizer.stylize(order.photo, name, version, order.longest_side).stylized / 255
+        name, version = job.network.name, job.network.version
+        return self.stylizer.stylize(job.photo, name, version, job.longest_side).stylized / 255
 
     def expect(self, person: str, photo: str | None, longest_side: float, steps: float) -> None:
         """Note how long a visitor's painting will take, for those who wait behind it; nothing before the first

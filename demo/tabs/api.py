@@ -116,10 +116,10 @@ def build_gatys_api(painter: Painter) -> None:
         Returns:
             The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
         """
-        order = painter.order(
+        job = painter.job(
             photo, style, steps=steps, longest_side=longest_side, balance=balance, start=start, keep_colors=keep_colors
         )
-        for frame in painting(painter, order):
+        for frame in painting(painter, job):
             yield frame.png or frame.picture, frame.facts
 
     with gr.Row(visible=False):

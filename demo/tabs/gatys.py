@@ -11,7 +11,7 @@ from demo.errors import plainly
 from demo.page import QUIET, copy_to_cache, picture_box, slider, status_line, told_in
 from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
-from demo.services.gatys import BALANCE_RANGE, NETWORK, Order, Painter
+from demo.services.gatys import BALANCE_RANGE, NETWORK, GatysJob, Painter
 from demo.services.limits import LONG
 from demo.tabs.cards import begin_with_photo, sample_strip, samples_for
 from demo.tabs.painting import (
@@ -47,7 +47,7 @@ def style_picture_of(style: StyleEntry) -> Path | None:
 
 
 def start_choices(painter: Painter) -> list[tuple[str, str]]:
-    """What a painting may begin with: (label, value of `Painter.order`)."""
+    """What a painting may begin with: (label, value of `Painter.job`)."""
     styles = painter.stylizer.catalogue.styles()
     return START_CHOICES + [(f"The photo stylized by {style.title}", f"{NETWORK}{style.name}") for style in styles]
 
@@ -173,14 +173,14 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
     def refused() -> dict[Any, Any]:
         return end() | {status: status_line("&nbsp;")}
 
-    def show(make_order: Callable[[], Order | None], stop: Stop) -> Iterator[dict[Any, Any]]:
-        order = make_order()
-        if order is None or stop.wanted:  # while waiting in the queue
+    def show(make_job: Callable[[], GatysJob | None], stop: Stop) -> Iterator[dict[Any, Any]]:
+        job = make_job()
+        if job is None or stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
         looking = "Looking at both pictures; the first strokes come in a moment."
         yield {status: status_line(looking, kind="preparing"), clock: gr.Timer(active=False)}
-        for frame in painting(painter, order, stop):
+        for frame in painting(painter, job, stop):
             changes = {picture: frame.picture, status: frame.status}
             # One point is no curve, and the browser draws the first picture before it loads what draws curves.
             if len(frame.curve) > 2:
@@ -207,8 +207,8 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         keep_colors: str,
         style_scale: float,
     ) -> Iterator[dict[Any, Any]]:
-        make_order = partial(
-            painter.order,
+        make_job = partial(
+            painter.job,
             photo,
             style,
             steps=steps,
@@ -218,12 +218,12 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
             keep_colors=keep_colors,
             style_scale=style_scale,
         )
-        yield from show(make_order, stop)
+        yield from show(make_job, stop)
 
-    def go_on(stop: Stop, larger: Order | None) -> Iterator[dict[Any, Any]]:
+    def go_on(stop: Stop, larger: GatysJob | None) -> Iterator[dict[Any, Any]]:
         yield from show(lambda: larger, stop)
 
-    def begin_larger(stop: Stop, larger: Order | None, request: gr.Request) -> dict[Any, Any]:
+    def begin_larger(stop: Stop, larger: GatysJob | None, request: gr.Request) -> dict[Any, Any]:
         if larger is None:
             return begin(stop, None, 0, 0, request)
         return begin(stop, str(larger.photo), larger.longest_side, larger.config.steps, request)

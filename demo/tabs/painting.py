@@ -11,7 +11,7 @@ import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
 from demo.page import progress_line, save_for_browser, status_line
-from demo.services.gatys import Finished, Order, Painter
+from demo.services.gatys import Finished, GatysJob, Painter
 from demo.words import file_name, seconds_text
 from stylecore.gatys.paint import GatysStep
 
@@ -42,7 +42,7 @@ class Frame:
         curve: step, part, loss.
         png, jpeg: files, with the last step only.
         facts: for programs.
-        larger: the order that goes on at twice the size, with the last step, where there is one.
+        larger: the job that goes on at twice the size, with the last step, where there is one.
     """
 
     picture: str
@@ -51,22 +51,22 @@ class Frame:
     facts: dict[str, Any]
     png: str | None = None
     jpeg: str | None = None
-    larger: Order | None = None
+    larger: GatysJob | None = None
 
 
-def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterator[Frame]:
-    """Paint an order; yield a preview now and then, and at the end, or when stopped, the picture reached.
+def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[Frame]:
+    """Paint a job; yield a preview now and then, and at the end, or when stopped, the picture reached.
 
     Between two steps nothing is held that belongs to a thread: Gradio resumes generators on any of its own.
     """
-    photo = painter.photo(order)
+    photo = painter.photo(job)
     device = html.escape(painter.device_name)
-    name = file_name(Path(order.photo).stem, Path(order.style).stem)
+    name = file_name(Path(job.photo).stem, Path(job.style).stem)
     curve: list[tuple[int, str, float]] = []
     pause = SECONDS_BETWEEN_PREVIEWS
     shown_at = -math.inf
     step, stopped = None, False
-    for step in painter.paint(order, photo):
+    for step in painter.paint(job, photo):
         curve += [(step.step, part, step.losses[part]) for part in ("content", "style")]
         stopped = stop is not None and stop.wanted
         if stopped:
@@ -76,10 +76,10 @@ def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterat
             # A long run shows fewer: its pictures change more slowly, and each has to be sent.
             pause = max(SECONDS_BETWEEN_PREVIEWS, (step.elapsed + step.remaining) / painter.limits.previews)
             picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
-            yield Frame(picture, _progress(step, device), curve, _facts(order, step))
+            yield Frame(picture, _progress(step, device), curve, _facts(job, step))
     if step is None:
         return
-    pixels, settings = step.picture(), {**order.settings(), "steps": step.step}
+    pixels, settings = step.picture(), {**job.settings(), "steps": step.step}
     png = save_for_browser(pixels, "PNG", name, alpha=photo.alpha, exif=photo.exif, settings=settings)
     jpeg = save_for_browser(pixels, "JPEG", name, exif=photo.exif, settings=settings)
     height, width = pixels.shape[1:]
@@ -88,8 +88,8 @@ def painting(painter: Painter, order: Order, stop: Stop | None = None) -> Iterat
         f"{width} &times; {height} pixels · {seconds_text(step.elapsed)} on {device}"
     )
     shown = png if photo.alpha is None else jpeg
-    larger = painter.larger(Finished(order.ended_at(step.step), Path(png)))
-    yield Frame(shown, status_line(status), curve, _facts(order, step), png, jpeg, larger)
+    larger = painter.larger(Finished(job.ended_at(step.step), Path(png)))
+    yield Frame(shown, status_line(status), curve, _facts(job, step), png, jpeg, larger)
 
 
 def _progress(step: GatysStep, device: str) -> str:
@@ -100,14 +100,14 @@ def _progress(step: GatysStep, device: str) -> str:
     )
 
 
-def _facts(order: Order, step: GatysStep) -> dict[str, Any]:
+def _facts(job: GatysJob, step: GatysStep) -> dict[str, Any]:
     return {
         "step": step.step,
         "total_steps": step.total_steps,
         "losses": step.losses,
         "elapsed": step.elapsed,
         "remaining": step.remaining,
-        "command_line": order.ended_at(step.step).command_line(),
+        "command_line": job.ended_at(step.step).command_line(),
     }
 
 
@@ -117,10 +117,10 @@ def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "part", "loss"])
 
 
-def larger_label(order: Order) -> str:
+def larger_label(job: GatysJob) -> str:
     """What the button says that goes on with a painting."""
-    painted = order.begun.order.longest_side if order.begun else 0
-    return "Go on at twice the size" if order.longest_side == 2 * painted else f"Go on at {order.longest_side} pixels"
+    painted = job.begun.job.longest_side if job.begun else 0
+    return "Go on at twice the size" if job.longest_side == 2 * painted else f"Go on at {job.longest_side} pixels"
 
 
 def waiting_text(painter: Painter, before: Sequence[str]) -> str:

@@ -37,8 +37,8 @@ from training.teach.settings import (
     BRUSHES,
     DEFAULTS,
     content_weight,
-    keep_order,
-    kept_order,
+    keep_settings,
+    kept_settings,
     precision,
     style_layers,
     style_size,
@@ -87,12 +87,12 @@ def _settings(options: argparse.Namespace) -> TrainConfig:
             raise StylecoreError(f"{name!r} is not a name for a style; use letters, digits, '_' and '-'.")
     if not config.minutes > 0:
         raise StylecoreError(f"--minutes is {config.minutes:g}, and must be above 0.")
-    if kept := kept_order(config.folder, painting):
+    if kept := kept_settings(config.folder, painting):
         return replace(kept, style_image=str(painting), minutes=given.get("minutes", kept.minutes))
     _refuse_taken(config.name)
     config = _chosen(config, pixels, given, options.brush)
     config.check()
-    keep_order(config, painting)
+    keep_settings(config, painting)
     return config
 
 

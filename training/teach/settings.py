@@ -48,7 +48,7 @@ FAR_STYLE_LAYERS = {"relu1_1": 20.0, **DEFAULTS.style_layer_shares}
 """From a far start. relu1_1 sees the brightness and contrast of the colors, which the other layers leave for last:
 without it ten minutes of Monet's poppy field end murky."""
 BRUSHES = (0.5, 2.0)
-ORDER = "lesson.json"
+SETTINGS = "lesson.json"
 """The settings of a lesson in its folder, for a resume."""
 
 
@@ -85,7 +85,7 @@ def precision(cpu: bool) -> Precision:
     return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "no"
 
 
-def keep_order(config: TrainConfig, painting: Path) -> None:
+def keep_settings(config: TrainConfig, painting: Path) -> None:
     """Write the settings to the run's folder.
 
     Raises:
@@ -98,24 +98,24 @@ def keep_order(config: TrainConfig, painting: Path) -> None:
         raise StylecoreError(
             f"the folder {config.folder} cannot be made ({error.strerror}); choose another --output-dir."
         ) from error
-    write_whole(config.folder / ORDER, json.dumps(content, indent=2).encode())
+    write_whole(config.folder / SETTINGS, json.dumps(content, indent=2).encode())
 
 
-def kept_order(folder: Path, painting: Path) -> TrainConfig | None:
+def kept_settings(folder: Path, painting: Path) -> TrainConfig | None:
     """The settings of a lesson that began in this folder; None if there is none.
 
     Raises:
         StylecoreError: when the folder holds another run, or the lesson of another painting.
     """
     try:
-        content = json.loads((folder / ORDER).read_text(encoding="utf-8"))
+        content = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         config = TrainConfig.of_card(content["settings"])
     except FileNotFoundError:
         if any(folder.glob("*.safetensors")):
             raise StylecoreError(f"{folder} already holds a run; choose another --name.") from None
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StylecoreError(f"{folder / ORDER} cannot be read: {error}; choose another --name.") from error
+        raise StylecoreError(f"{folder / SETTINGS} cannot be read: {error}; choose another --name.") from error
     if content.get("painting") != file_sha256(painting):
         raise StylecoreError(f"{folder} holds the lesson of another painting; choose another --name.")
     return config

@@ -32,7 +32,7 @@ _FILE = "lesson.json"
 
 @dataclass(frozen=True)
 class Lesson:
-    """One visitor's order and what came of it.
+    """What one visitor asked for, and what came of it.
 
     Attributes:
         id: random, of 16 hexadecimal digits.

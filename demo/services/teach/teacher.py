@@ -32,7 +32,7 @@ BESIDE_MINUTES = 20.0
 """So long the start and the evaluation may take beside the minutes of training."""
 LOOK_SECONDS = 0.5
 ORDER_SECONDS = 5.0
-"""Between two looks for a lesson that was ordered at another server."""
+"""Between two looks for a lesson that another server was asked for."""
 TEACHING = ".teaching"
 """The file that the server which teaches holds a lock on."""
 ENOUGH = "enough"
@@ -103,7 +103,7 @@ class Teacher:
         if self._thread.is_alive():
             self._thread.join(course.END_SECONDS + 5)
 
-    def order(self, owner: str, painting: str | None, photo: str | None, title: str, minutes: float) -> Lesson:
+    def enqueue(self, owner: str, painting: str | None, photo: str | None, title: str, minutes: float) -> Lesson:
         """Put a lesson into the line.
 
         Args:

@@ -11,7 +11,7 @@ from typing import Any
 from gradio.utils import get_upload_folder
 
 from demo.page import progress_line, status_line
-from demo.services.film import FilmOrder, FilmPainter, Look
+from demo.services.film import FilmJob, FilmPainter, FilmProgress
 from demo.services.limits import Limits
 from demo.tabs.painting import Stop
 from demo.words import file_name, seconds_text
@@ -34,22 +34,22 @@ class Shown:
     whole: bool = False
 
 
-def painting_film(painter: FilmPainter, order: FilmOrder, stop: Stop | None = None) -> Iterator[Shown]:
-    """Paint an order; yield how far it is, the first second, and at the end, or when stopped, the film.
+def painting_film(painter: FilmPainter, job: FilmJob, stop: Stop | None = None) -> Iterator[Shown]:
+    """Paint a job; yield how far it is, the first second, and at the end, or when stopped, the film.
 
     Raises:
         StylecoreError: as `FilmPainter.paint`.
     """
-    name = file_name(order.film.stem, order.style)
+    name = file_name(job.film.stem, job.style)
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
-    title = html.escape(painter.stylizer.catalogue.find(order.style).title)
+    title = html.escape(painter.stylizer.catalogue.find(job.style).title)
     stopped, last = threading.Event(), None
-    for look in painter.paint(order, folder, name, stopped):
+    for progress in painter.paint(job, folder, name, stopped):
         if stop is not None and stop.wanted:
             stopped.set()
-        last = look if look.file else last
-        if look.file is None or (look.preview and not stopped.is_set()):
-            yield Shown(_progress(look), _facts(look), str(look.file) if look.file else None)
+        last = progress if progress.file else last
+        if progress.file is None or (progress.preview and not stopped.is_set()):
+            yield Shown(_progress(progress), _facts(progress), str(progress.file) if progress.file else None)
     if last is None:
         yield Shown(status_line("Stopped before its first frame."), {}, whole=True)
     else:
@@ -64,35 +64,35 @@ def limits_text(limits: Limits) -> str:
     )
 
 
-def _progress(look: Look) -> str:
-    what = "The first second" if look.preview else "Your film"
-    parts = [f"<strong>{what}</strong>: frame {look.frames} of {look.total}"]
-    if look.seconds_left is not None:
-        parts += [f"{look.rate:.1f} frames a second", f"{seconds_text(max(1, look.seconds_left))} left"]
-    return status_line(" · ".join(parts)) + progress_line(look.frames / max(1, look.total))
+def _progress(progress: FilmProgress) -> str:
+    what = "The first second" if progress.preview else "Your film"
+    parts = [f"<strong>{what}</strong>: frame {progress.frames} of {progress.total}"]
+    if progress.seconds_left is not None:
+        parts += [f"{progress.rate:.1f} frames a second", f"{seconds_text(max(1, progress.seconds_left))} left"]
+    return status_line(" · ".join(parts)) + progress_line(progress.frames / max(1, progress.total))
 
 
-def _result(look: Look, title: str) -> str:
-    painted = look.painted
+def _result(progress: FilmProgress, title: str) -> str:
+    painted = progress.painted
     assert painted is not None
     parts = [
         f"<strong>{title}</strong>",
         f"{painted.width} &times; {painted.height} pixels",
         f"{painted.frames} frame{'' if painted.frames == 1 else 's'}" + (", then stopped" if painted.stopped else ""),
-        f"{seconds_text(painted.seconds)} on {html.escape(look.device)}",
+        f"{seconds_text(painted.seconds)} on {html.escape(progress.device)}",
     ]
     notes = "".join(f"<br>The film: {html.escape(notice)}." for notice in painted.notices)
     return status_line(" · ".join(parts) + notes)
 
 
-def _facts(look: Look) -> dict[str, Any]:
+def _facts(progress: FilmProgress) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "frames": look.frames,
-        "total_frames": look.total,
-        "frames_per_second": round(look.rate, 2),
+        "frames": progress.frames,
+        "total_frames": progress.total,
+        "frames_per_second": round(progress.rate, 2),
     }
-    facts |= {"seconds_left": look.seconds_left, "preview": look.preview}
-    if (painted := look.painted) is not None:
+    facts |= {"seconds_left": progress.seconds_left, "preview": progress.preview}
+    if (painted := progress.painted) is not None:
         facts |= {"width": painted.width, "height": painted.height, "seconds": painted.seconds}
         facts |= {"stopped": painted.stopped, "notices": list(painted.notices)}
     return facts

@@ -96,7 +96,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
         if stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
-        order = painter.order(
+        job = painter.job(
             film,
             style or "",
             longest_side=longest_side,
@@ -106,7 +106,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
             calm=calm,
         )
         yield {status: status_line("Opening your film.")}
-        for shown in painting_film(painter, order, stop):
+        for shown in painting_film(painter, job, stop):
             changes = {status: shown.status}
             if shown.file:
                 changes[painted] = shown.file
@@ -162,7 +162,7 @@ def build_film_api(painter: FilmPainter) -> None:
             Frames painted, frames in all and seconds left, again and again; with the first second of the film once it
             is painted, and at last with the whole as mp4.
         """
-        order = painter.order(
+        job = painter.job(
             film,
             style,
             version,
@@ -172,7 +172,7 @@ def build_film_api(painter: FilmPainter) -> None:
             keep_colors=keep_colors,
             calm=calm,
         )
-        for shown in painting_film(painter, order):
+        for shown in painting_film(painter, job):
             yield shown.file, shown.facts
 
     with gr.Row(visible=False):

@@ -96,7 +96,7 @@ def build_your_style_tab(
     def begin(token: str, painting: str | None, photo: str | None, title: str, minutes: float) -> dict[Any, Any]:
         words = title.strip() or Path(painting or "").stem.replace("_", " ").replace("-", " ")
         try:
-            teacher.order(owner_of(token), painting, photo, words, minutes)
+            teacher.enqueue(owner_of(token), painting, photo, words, minutes)
         except Exception as error:  # one that is raised would lie over the status
             return look(token) | {line: refusal(sentence_of(error))}
         return look(token)

@@ -11,7 +11,7 @@ import pytest
 
 from demo.services import film as films
 from demo.services.catalogue import BundleCatalogue
-from demo.services.film import FilmPainter, Look
+from demo.services.film import FilmPainter, FilmProgress
 from demo.services.limits import Limits
 from demo.services.stylize import Stylizer
 from demo.tabs.film.shown import limits_text, painting_film
@@ -38,15 +38,15 @@ def frames_of(path: Path) -> tuple[int, list[str]]:
 
 def test_a_film_comes_back_with_its_sound_and_at_first_its_first_second(painter: FilmPainter, tmp_path: Path) -> None:
     film = write_film(tmp_path / "my film.mp4", 35)
-    looks = list(painter.paint(painter.order(film, "night", calm=0.5), tmp_path, "out", threading.Event()))
-    preview, whole = [look for look in looks if look.file]
+    updates = list(painter.paint(painter.job(film, "night", calm=0.5), tmp_path, "out", threading.Event()))
+    preview, whole = [progress for progress in updates if progress.file]
     assert preview.preview
     assert not whole.preview
     assert preview.file is not None
     assert whole.file is not None
     assert frames_of(preview.file) == (10, ["h264", "aac"])
     assert frames_of(whole.file) == (35, ["h264", "aac"])
-    assert looks[-1] is whole
+    assert updates[-1] is whole
     assert whole.painted is not None
     assert (whole.frames, whole.total, whole.painted.width, whole.painted.height) == (35, 35, 64, 48)
 
@@ -54,18 +54,18 @@ def test_a_film_comes_back_with_its_sound_and_at_first_its_first_second(painter:
 def test_a_shorter_film_has_no_preview_and_is_reduced_to_the_size_that_is_wanted(
     painter: FilmPainter, tmp_path: Path
 ) -> None:
-    order = painter.order(write_film(tmp_path / "film.mp4", 5), "night", longest_side=32)
-    files = [look for look in painter.paint(order, tmp_path, "out", threading.Event()) if look.file]
+    job = painter.job(write_film(tmp_path / "film.mp4", 5), "night", longest_side=32)
+    files = [progress for progress in painter.paint(job, tmp_path, "out", threading.Event()) if progress.file]
     assert len(files) == 1
     assert files[0].painted is not None
     assert (files[0].painted.width, files[0].painted.height) == (32, 24)
 
 
 def test_how_far_it_is_in_numbers_and_words(painter: FilmPainter, tmp_path: Path) -> None:
-    look = Look(30, 90, 2.0, False, "the CPU")
-    assert (look.rate, look.seconds_left) == (15, 4)
-    assert Look(0, 90, 0.0, True, "the CPU").seconds_left is None
-    *_, last = painting_film(painter, painter.order(write_film(tmp_path / "a b.mp4", 5), "wave"))
+    progress = FilmProgress(30, 90, 2.0, False, "the CPU")
+    assert (progress.rate, progress.seconds_left) == (15, 4)
+    assert FilmProgress(0, 90, 0.0, True, "the CPU").seconds_left is None
+    *_, last = painting_film(painter, painter.job(write_film(tmp_path / "a b.mp4", 5), "wave"))
     assert last.whole
     assert "&lt;b&gt;Wave&lt;/b&gt;" in last.status
     assert "5 frames" in last.status
@@ -78,7 +78,7 @@ def test_stop_keeps_what_is_painted(painter: FilmPainter, tmp_path: Path, monkey
     monkeypatch.setattr(films, "SHORTEST_WITH_PREVIEW", 1e9)
     stop = Stop()
     shown = []
-    for each in painting_film(painter, painter.order(write_film(tmp_path / "film.mp4", 200), "night"), stop):
+    for each in painting_film(painter, painter.job(write_film(tmp_path / "film.mp4", 200), "night"), stop):
         shown.append(each)
         stop.wanted = stop.wanted or each.facts.get("frames", 0) > 0
     last = shown[-1]
@@ -92,8 +92,8 @@ def test_a_film_that_nobody_waits_for_ends(
     painter: FilmPainter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(films, "PATIENCE", -1.0)
-    order = painter.order(write_film(tmp_path / "film.mp4", 20), "night")
-    *_, last = painter.paint(order, tmp_path, "out", threading.Event())
+    job = painter.job(write_film(tmp_path / "film.mp4", 20), "night")
+    *_, last = painter.paint(job, tmp_path, "out", threading.Event())
     assert last.painted is not None
     assert last.painted.stopped
 
@@ -101,7 +101,7 @@ def test_a_film_that_nobody_waits_for_ends(
 def test_a_film_takes_no_longer_than_allowed(catalogue: BundleCatalogue, tmp_path: Path) -> None:
     painter = painter_of(catalogue, replace(LIMITS, film_work_seconds=0.0))
     *_, last = painter.paint(
-        painter.order(write_film(tmp_path / "film.mp4", 20), "night"), tmp_path, "out", threading.Event()
+        painter.job(write_film(tmp_path / "film.mp4", 20), "night"), tmp_path, "out", threading.Event()
     )
     assert last.painted is not None
     assert last.painted.stopped
@@ -110,7 +110,7 @@ def test_a_film_takes_no_longer_than_allowed(catalogue: BundleCatalogue, tmp_pat
 
 def refused(painter: FilmPainter, film: Path | None, **wanted: float) -> str:
     with pytest.raises(StylecoreError) as caught:
-        painter.order(film, "night", **wanted)  # type: ignore[arg-type]
+        painter.job(film, "night", **wanted)  # type: ignore[arg-type]
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert str(film) not in sentence
@@ -136,7 +136,7 @@ def test_files_that_are_no_film_are_one_sentence(painter: FilmPainter, tmp_path:
 def test_films_beyond_the_limits_are_one_sentence(catalogue: BundleCatalogue, tmp_path: Path) -> None:
     painter = painter_of(catalogue, replace(LIMITS, film_seconds=2.0, film_pixels=5000))
     assert "lasts 3 seconds, and may last 2 here" in refused(painter, write_film(tmp_path / "long.mp4", 30))
-    assert painter.order(write_film(tmp_path / "just.mp4", 20), "night").facts.frames == 20
+    assert painter.job(write_film(tmp_path / "just.mp4", 20), "night").facts.frames == 20
     large = write_film(tmp_path / "large.mp4", 2, (96, 64))
     assert refused(painter, large).endswith(
         "of 96 x 64 pixels, more than the limit of 5,000; reduce it with a video editor"
@@ -171,7 +171,7 @@ def test_a_film_without_length_in_its_header_is_measured(catalogue: BundleCatalo
                 target.mux(packet)
     with av.open(str(recorded)) as container:
         assert container.duration is None
-    facts = painter_of(catalogue, LIMITS).order(recorded, "night").facts
+    facts = painter_of(catalogue, LIMITS).job(recorded, "night").facts
     assert (facts.frames, facts.rate) == (30, Fraction(10))
     assert facts.seconds == pytest.approx(3)
     short = painter_of(catalogue, replace(LIMITS, film_seconds=1.0))

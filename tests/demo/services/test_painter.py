@@ -36,8 +36,8 @@ def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_paints_and_hands_over_the_picture_at_the_photos_size(painter: Painter, photo: Path, style: Path) -> None:
-    order = painter.order(photo, style, steps=3, longest_side=48)
-    frames = list(painting(painter, order))
+    job = painter.job(photo, style, steps=3, longest_side=48)
+    frames = list(painting(painter, job))
     assert [frame.png is not None for frame in frames] == [False] * (len(frames) - 1) + [True]
     assert len(frames) >= 2  # the first step is shown at once
     last = frames[-1]
@@ -53,7 +53,7 @@ def test_it_paints_and_hands_over_the_picture_at_the_photos_size(painter: Painte
 
 def test_stop_keeps_the_picture_reached(painter: Painter, photo: Path) -> None:
     stop = Stop()
-    frames = painting(painter, painter.order(photo, photo, steps=50, longest_side=48), stop)
+    frames = painting(painter, painter.job(photo, photo, steps=50, longest_side=48), stop)
     next(frames)
     stop.wanted = True
     (last,) = list(frames)
@@ -64,7 +64,7 @@ def test_stop_keeps_the_picture_reached(painter: Painter, photo: Path) -> None:
 
 
 def test_a_painting_that_is_left_leaves_gradients_alone(painter: Painter, photo: Path) -> None:
-    frames = painting(painter, painter.order(photo, photo, steps=5, longest_side=32))
+    frames = painting(painter, painter.job(photo, photo, steps=5, longest_side=32))
     next(frames)
     assert torch.is_grad_enabled()
     frames.close()  # type: ignore[attr-defined]
@@ -72,11 +72,11 @@ def test_a_painting_that_is_left_leaves_gradients_alone(painter: Painter, photo:
 
 
 def test_the_command_line_says_what_differs_from_the_defaults(painter: Painter, photo: Path) -> None:
-    plain = painter.order(photo, photo, steps=GatysConfig.steps, longest_side=64)
+    plain = painter.job(photo, photo, steps=GatysConfig.steps, longest_side=64)
     assert shlex.split(plain.command_line())[3:] == [
         *("gatys", "photo.png", "--style", "photo.png", "--max-side", "64", "-o", "painting.png")
     ]
-    other = painter.order(
+    other = painter.job(
         photo, photo, steps=20, longest_side=64, balance=-1, start="noise", keep_colors="match", style_scale=1.5
     )
     words = shlex.split(other.command_line())
@@ -92,13 +92,13 @@ def test_the_command_line_says_what_differs_from_the_defaults(painter: Painter, 
 
 
 def test_the_command_line_is_understood_and_means_the_same(painter: Painter, photo: Path) -> None:
-    order = painter.order(
+    job = painter.job(
         photo, photo, steps=20, longest_side=64, balance=0.7, start="style", keep_colors="luminance", style_scale=0.5
     )
     parser = argparse.ArgumentParser()
     gatys.add_arguments(parser)
-    options = parser.parse_args(shlex.split(order.command_line())[4:])
-    assert options.max_side == order.longest_side
+    options = parser.parse_args(shlex.split(job.command_line())[4:])
+    assert options.max_side == job.longest_side
     for name in (
         "steps",
         "style_weight",
@@ -109,7 +109,7 @@ def test_the_command_line_is_understood_and_means_the_same(painter: Painter, pho
         "optimizer",
         "seed",
     ):
-        assert getattr(options, name) == getattr(order.config, name), name
+        assert getattr(options, name) == getattr(job.config, name), name
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_command_line_is_understood_and_means_the_same(painter: Painter, pho
 def test_wishes_beyond_the_limits_are_one_sentence(painter: Painter, photo: Path, wish: dict, says: str) -> None:
     wishes = {"photo": photo, "style": photo, "steps": 3, "longest_side": 48} | wish
     with pytest.raises(StylecoreError, match=says):
-        painter.order(wishes.pop("photo"), wishes.pop("style"), **wishes)
+        painter.job(wishes.pop("photo"), wishes.pop("style"), **wishes)
 
 
 def test_the_time_is_estimated_from_a_measured_step(painter: Painter, photo: Path) -> None:
@@ -142,32 +142,32 @@ def test_the_time_is_estimated_from_a_measured_step(painter: Painter, photo: Pat
 
 
 def test_a_painting_begins_with_what_a_styles_network_makes(painter: Painter, photo: Path) -> None:
-    order = painter.order(photo, photo, steps=1, longest_side=48, start="network:night")
-    assert order.settings()["start_picture"] == "night/3"
-    begun = painter._start(order)
+    job = painter.job(photo, photo, steps=1, longest_side=48, start="network:night")
+    assert job.settings()["start_picture"] == "night/3"
+    begun = painter._start(job)
     assert begun is not None
     stylized = painter.stylizer.stylize(photo, "night", "3", 48)
     assert torch.equal(begun, stylized.stylized / 255)
-    (step,) = painter.paint(order, painter.photo(order))
-    (other,) = painter.paint(painter.order(photo, photo, steps=1, longest_side=48), painter.photo(order))
+    (step,) = painter.paint(job, painter.photo(job))
+    (other,) = painter.paint(painter.job(photo, photo, steps=1, longest_side=48), painter.photo(job))
     assert (step.picture() - begun).abs().mean() < (other.picture() - begun).abs().mean()
-    first, _, second = order.command_line().partition(" && ")
+    first, _, second = job.command_line().partition(" && ")
     assert first.endswith("stylize photo.png --style night@iterations-3000 --max-side 48 -o start.png")
     assert second.endswith("--start-picture start.png -o painting.png")
     with pytest.raises(StylecoreError, match="there is no style 'nope'"):
-        painter.order(photo, photo, steps=1, longest_side=48, start="network:nope")
+        painter.job(photo, photo, steps=1, longest_side=48, start="network:nope")
 
 
 def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: Path, style: Path) -> None:
-    *_, first = painting(painter, painter.order(photo, style, steps=2, longest_side=24, start="noise", balance=0.5))
+    *_, first = painting(painter, painter.job(photo, style, steps=2, longest_side=24, start="noise", balance=0.5))
     assert first.larger is not None
     assert larger_label(first.larger) == "Go on at twice the size"
     assert first.larger.longest_side == 48
-    order = replace(first.larger, config=replace(first.larger.config, steps=1))
-    *_, second = painting(painter, order)
+    job = replace(first.larger, config=replace(first.larger.config, steps=1))
+    *_, second = painting(painter, job)
     with Image.open(second.png) as png:
         assert png.size == (48, 35)
-    begun = painter._start(order)
+    begun = painter._start(job)
     assert begun is not None
     assert tuple(begun.shape) == (3, 18, 24)  # the picture that was finished
     lines = second.facts["command_line"].split(" && ")
@@ -182,7 +182,7 @@ def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: 
     # Then at the photo's own 61 pixels, and no further.
     assert second.larger is not None
     assert larger_label(second.larger) == "Go on at 61 pixels"
-    *_, last = painting(painter, replace(second.larger, config=order.config))
+    *_, last = painting(painter, replace(second.larger, config=job.config))
     assert last.larger is None
 
 
@@ -196,7 +196,7 @@ def test_who_waits_reads_the_place_and_the_wait(painter: Painter, photo: Path) -
     assert fresh.seconds_until(["ann"]) == pytest.approx(one)
     assert fresh.seconds_until(["ann", "somebody"]) is None
     assert "your painting begins in about <strong>" in waiting_text(fresh, ["ann"])
-    frames = painting(fresh, fresh.order(photo, photo, steps=300, longest_side=48))
+    frames = painting(fresh, fresh.job(photo, photo, steps=300, longest_side=48))
     next(frames)
     next(frames)
     assert (fresh.seconds_until(["ann"]) or 0) > one
@@ -208,7 +208,7 @@ def test_every_start_that_is_offered_can_be_ordered(painter: Painter, photo: Pat
     choices = start_choices(painter)
     assert ("The photo stylized by The Night", "network:night") in choices
     for _, start in choices:
-        painter.order(photo, photo, steps=1, longest_side=48, start=start)
+        painter.job(photo, photo, steps=1, longest_side=48, start=start)
 
 
 def test_a_networks_style_picture_is_the_pages_own_where_it_has_it(catalogue: BundleCatalogue) -> None:
@@ -222,7 +222,7 @@ def test_a_networks_style_picture_is_the_pages_own_where_it_has_it(catalogue: Bu
 
 @pytest.mark.parametrize("ending", ["done", "left"])
 def test_a_painting_leaves_nothing_behind(painter: Painter, photo: Path, ending: str) -> None:
-    frames = painting(painter, painter.order(photo, photo, steps=4, longest_side=48))
+    frames = painting(painter, painter.job(photo, photo, steps=4, longest_side=48))
     next(frames)
     if ending == "done":
         list(frames)

@@ -93,12 +93,12 @@ def test_one_learns_the_next_waits_and_each_sees_their_own(
     teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
 ) -> None:
     teacher = teach(mlflow_page="http://mlflow.example/")
-    first = teacher.order(ANNA, picture, picture, "../../night <b>", 10)
-    teacher.order(BORIS, picture, picture, "", 2)
+    first = teacher.enqueue(ANNA, picture, picture, "../../night <b>", 10)
+    teacher.enqueue(BORIS, picture, picture, "", 2)
     wait_for(teacher, ANNA, "learning")
     assert teacher.view(BORIS).place == 1  # type: ignore[union-attr]
     with pytest.raises(StylecoreError, match="teaching a painting already"):
-        teacher.order(ANNA, picture, picture, "Again", 10)
+        teacher.enqueue(ANNA, picture, picture, "Again", 10)
     until(lambda: teacher.picture(first))
     teacher.enough(ANNA)
     wait_for(teacher, ANNA, "done")
@@ -124,14 +124,14 @@ def test_styles_for_all_are_listed_for_all(
     teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
 ) -> None:
     teacher = teach(for_all=True)
-    lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
+    lesson = teacher.enqueue(ANNA, picture, picture, "Waves", 2)
     learn(teacher, ANNA)
     assert lesson.style in {entry.name for entry in TaughtCatalogue(catalogue, teacher).styles()}
 
 
 def test_the_next_server_goes_on(teach: Callable[..., Teacher], picture: str) -> None:
     earlier = teach()
-    earlier.order(ANNA, picture, picture, "Waves", 2)
+    earlier.enqueue(ANNA, picture, picture, "Waves", 2)
     wait_for(earlier, ANNA, "learning")
     earlier.close()
     assert earlier.view(ANNA).lesson.state == "learning"  # type: ignore[union-attr]
@@ -143,10 +143,10 @@ def test_the_next_server_goes_on(teach: Callable[..., Teacher], picture: str) ->
 
 def test_of_two_servers_one_teaches_and_either_can_end_the_lesson(teach: Callable[..., Teacher], picture: str) -> None:
     first = teach()
-    first.order(ANNA, picture, picture, "Waves", 2)
+    first.enqueue(ANNA, picture, picture, "Waves", 2)
     wait_for(first, ANNA, "learning")
     second = teach()
-    second.order(BORIS, picture, picture, "Stars", 2)
+    second.enqueue(BORIS, picture, picture, "Stars", 2)
     time.sleep(1)
     view = second.view(BORIS)
     assert view is not None
@@ -162,10 +162,10 @@ def test_of_two_servers_one_teaches_and_either_can_end_the_lesson(teach: Callabl
 
 def test_a_failure_says_why_and_lets_the_visitor_try_again(teach: Callable[..., Teacher], picture: str) -> None:
     teacher = teach("--fail")
-    teacher.order(ANNA, picture, picture, "Blank", 2)
+    teacher.enqueue(ANNA, picture, picture, "Blank", 2)
     wait_for(teacher, ANNA, "failed")
     assert "this picture is nearly blank" in teacher.view(ANNA).lesson.reason  # type: ignore[union-attr]
-    teacher.order(ANNA, picture, picture, "Another", 2)
+    teacher.enqueue(ANNA, picture, picture, "Another", 2)
 
 
 def test_what_a_visitor_may_ask_for_is_limited(teach: Callable[..., Teacher], picture: str, tmp_path: Path) -> None:
@@ -180,16 +180,16 @@ def test_what_a_visitor_may_ask_for_is_limited(teach: Callable[..., Teacher], pi
         (ANNA, str(tmp_path / "text.png"), picture, 2, "not a picture"),
     ):
         with pytest.raises(StylecoreError, match=sentence):
-            teacher.order(owner, painting, photo, "Waves", minutes)
-    teacher.order(ANNA, picture, picture, "Waves", 2)
+            teacher.enqueue(owner, painting, photo, "Waves", minutes)
+    teacher.enqueue(ANNA, picture, picture, "Waves", 2)
     with pytest.raises(StylecoreError, match="waiting to be learned already"):
-        teacher.order(BORIS, picture, picture, "Waves", 2)
+        teacher.enqueue(BORIS, picture, picture, "Waves", 2)
     full = teach(limits=Limits(lesson_megabytes=10**12))
     with pytest.raises(StylecoreError, match="disk"):
-        full.order(BORIS, picture, picture, "Waves", 2)
+        full.enqueue(BORIS, picture, picture, "Waves", 2)
     busy = teach(limits=Limits(lesson_memory_megabytes=10**9))
     with pytest.raises(StylecoreError, match="too little memory"):
-        busy.order(BORIS, picture, picture, "Waves", 2)
+        busy.enqueue(BORIS, picture, picture, "Waves", 2)
 
 
 @pytest.mark.parametrize("title", ["--photos=/etc", "-", "--stdin", "../../waves", "starry_night", "<b>", "a\x00b\nc"])
@@ -197,7 +197,7 @@ def test_a_title_is_neither_a_flag_nor_a_path_nor_the_name_of_another_style(
     teach: Callable[..., Teacher], picture: str, tmp_path: Path, title: str
 ) -> None:
     teacher = teach()
-    lesson = teacher.order(ANNA, picture, picture, title, 2)
+    lesson = teacher.enqueue(ANNA, picture, picture, title, 2)
     wait_for(teacher, ANNA, "learning")
     given = _parser().parse_args(json.loads((teacher.files.of(lesson) / "words.json").read_text())[:-2])
     assert given.title == lesson.title
@@ -211,7 +211,7 @@ def test_nobody_ends_or_sees_or_uses_the_lesson_of_another(
     teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
 ) -> None:
     teacher = teach()
-    lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
+    lesson = teacher.enqueue(ANNA, picture, picture, "Waves", 2)
     wait_for(teacher, ANNA, "learning")
     for stranger in ("", BORIS, lesson.id, lesson.style, owner_of(ANNA)):
         teacher.enough(stranger)
@@ -232,7 +232,7 @@ def test_a_link_shows_the_style_of_another(
     teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
 ) -> None:
     teacher = teach()
-    lesson = teacher.order(ANNA, picture, picture, "Waves", 2)
+    lesson = teacher.enqueue(ANNA, picture, picture, "Waves", 2)
     learn(teacher, ANNA)
     shared = TaughtCatalogue(catalogue, teacher)
     for query in ({"style": lesson.style, "version": "9"}, {"style": "night", "mix": lesson.style}):
@@ -247,7 +247,7 @@ def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
 ) -> None:
     teacher = teach(limits=Limits(lessons_kept=1))
     for owner in (ANNA, BORIS):
-        teacher.order(owner, picture, picture, "Waves", 2)
+        teacher.enqueue(owner, picture, picture, "Waves", 2)
         learn(teacher, owner)
     until(lambda: teacher.view(ANNA) is None)
     teacher.close()
@@ -257,12 +257,12 @@ def test_styles_are_forgotten_when_there_are_more_or_after_their_hours(
 
 def test_a_lesson_that_fails_takes_nobodys_style_away(teach: Callable[..., Teacher], picture: str) -> None:
     teacher = teach(limits=Limits(lessons_kept=1))
-    teacher.order(ANNA, picture, picture, "Waves", 2)
+    teacher.enqueue(ANNA, picture, picture, "Waves", 2)
     learn(teacher, ANNA)
     teacher.close()
     failing = teach("--fail", limits=Limits(lessons_kept=1))
     for title in ("Blank", "Again"):
-        failing.order(BORIS, picture, picture, title, 2)
+        failing.enqueue(BORIS, picture, picture, title, 2)
         wait_for(failing, BORIS, "failed")
     until(lambda: sum(lesson.owner == BORIS for lesson in failing.files.all()) == 1)
     assert failing.view(ANNA).phase == "done"  # type: ignore[union-attr]

@@ -63,18 +63,18 @@ assert spaces.asked == [("stylize", zero_gpu.STYLIZE_SECONDS)], spaces.asked
 
 painter = Painter(small_vgg, stylizer)
 assert painter.device_name == "ZeroGPU"
-order = painter.order(photo, photo, steps=3, longest_side=32)
+job = painter.job(photo, photo, steps=3, longest_side=32)
 assert 0 < painter.estimate(32, 24, 3) < 1  # not measured
-steps = list(painter.paint(order, painter.photo(order)))
+steps = list(painter.paint(job, painter.photo(job)))
 assert [step.step for step in steps] == [1, 2, 3]
-assert steps[-1].picture().shape == painter.photo(order).pixels.shape
+assert steps[-1].picture().shape == painter.photo(job).pixels.shape
 assert steps[-1].losses["total"] < steps[0].losses["total"]
 assert spaces.asked[1:] == [("paint", zero_gpu.SECONDS_TO_START + zero_gpu.LEAST_GATYS_SECONDS)], spaces.asked
 
 # Only gr.Error comes back with its words.
 import gradio as gr
 try:
-    list(zero_gpu.paint(torch.full((3, 8, 8), 2.0), torch.rand(3, 8, 8), small_vgg(), order.config))
+    list(zero_gpu.paint(torch.full((3, 8, 8), 2.0), torch.rand(3, 8, 8), small_vgg(), job.config))
 except gr.Error as error:
     print("refused:", error.message)
 """
