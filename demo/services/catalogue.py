@@ -103,7 +103,7 @@ class VersionEntry:
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class VersionRecord:
     """What is kept of a version beside its file.
 
     Attributes:
@@ -218,13 +218,13 @@ class Catalogue:
                     _log.warning("Version %s of %s is left out: %s", version, name, error)
             return found
 
-    def record(self, name: str, version: str) -> RunRecord:
+    def record(self, name: str, version: str) -> VersionRecord:
         """What is kept of a version; nothing where it cannot be read."""
         try:
             return self._record(name, version)
         except StylecoreError as error:
             _log.warning("The run of %s/%s cannot be read: %s", name, version, error)
-            return RunRecord()
+            return VersionRecord()
 
     def _open(self, entry: StyleEntry, version_or_alias: str) -> StyleModel:
         return self._opened(entry.name, entry.resolve(version_or_alias))
@@ -267,8 +267,8 @@ class Catalogue:
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError
 
-    def _record(self, name: str, version: str) -> RunRecord:
-        return RunRecord()
+    def _record(self, name: str, version: str) -> VersionRecord:
+        return VersionRecord()
 
     def _painting_of(self, name: str, version: str) -> Path | None:
         return None
@@ -315,9 +315,9 @@ class BundleCatalogue(Catalogue):
         run_name = self._styles[name, version].get("run_name") or card.training.get("run_name")
         return VersionEntry(name, version, card, str(run_name or ""))
 
-    def _record(self, name: str, version: str) -> RunRecord:
+    def _record(self, name: str, version: str) -> VersionRecord:
         style = self._styles[name, version]
-        return RunRecord(
+        return VersionRecord(
             style.get("gatys_iterations"),
             losses=style.get("evaluated_losses") or {},
             losses_size=style.get("evaluated_size") or 0,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from demo.services.catalogue import Catalogue, RunRecord, StyleEntry, VersionEntry, title_of
+from demo.services.catalogue import Catalogue, StyleEntry, VersionEntry, VersionRecord, title_of
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION
@@ -121,13 +121,13 @@ class RegistryCatalogue(Catalogue):
             self._cards[name, version] = self._registry.card(registered)
         return VersionEntry(name, version, self._cards[name, version], registered.run_name)
 
-    def _record(self, name: str, version: str) -> RunRecord:
+    def _record(self, name: str, version: str) -> VersionRecord:
         registered = self._versions.get((name, version))
         if registered is None:
-            return RunRecord()
+            return VersionRecord()
         size, losses = self._registry.evaluated_losses(registered)
         judged_size, judged = self._registry.judged(registered)
-        return RunRecord(
+        return VersionRecord(
             self._registry.metric(registered, GATYS_METRIC),
             self._registry.run_page(registered, self._mlflow_page or self._local_page(registered.run_id)),
             losses,

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from demo.page import address_of, save_for_browser
-from demo.services.catalogue import RunRecord, VersionEntry, title_of
+from demo.services.catalogue import VersionEntry, VersionRecord, title_of
 from demo.services.comparisons import labels, shared_facts, usual_facts
 from demo.services.stylize import Stylized
 from demo.theme import WEB
@@ -27,7 +27,7 @@ class Compared:
     entry: VersionEntry
     label: str
     result: Stylized
-    record: RunRecord
+    record: VersionRecord
 
     @property
     def training_losses(self) -> dict[str, float]:

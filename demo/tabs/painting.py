@@ -33,7 +33,7 @@ def ask_to_stop(stop: Stop) -> gr.Button:
 
 
 @dataclass(frozen=True)
-class Frame:
+class PaintingState:
     """What is shown after a step.
 
     Attributes:
@@ -54,7 +54,7 @@ class Frame:
     larger: GatysJob | None = None
 
 
-def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[Frame]:
+def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[PaintingState]:
     """Paint a job; yield a preview now and then, and at the end, or when stopped, the picture reached.
 
     Between two steps nothing is held that belongs to a thread: Gradio resumes generators on any of its own.
@@ -76,7 +76,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
             # A long run shows fewer: its pictures change more slowly, and each has to be sent.
             pause = max(SECONDS_BETWEEN_PREVIEWS, (step.elapsed + step.remaining) / painter.limits.previews)
             picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
-            yield Frame(picture, _progress(step, device), curve, _facts(job, step))
+            yield PaintingState(picture, _progress(step, device), curve, _facts(job, step))
     if step is None:
         return
     pixels, settings = step.picture(), {**job.settings(), "steps": step.step}
@@ -89,7 +89,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
     )
     shown = png if photo.alpha is None else jpeg
     larger = painter.larger(Finished(job.ended_at(step.step), Path(png)))
-    yield Frame(shown, status_line(status), curve, _facts(job, step), png, jpeg, larger)
+    yield PaintingState(shown, status_line(status), curve, _facts(job, step), png, jpeg, larger)
 
 
 def _progress(step: GatysStep, device: str) -> str:

@@ -12,7 +12,7 @@ from training import state
 from training.config import TrainConfig
 from training.state import Clock
 from training.teach import progress as progress_module
-from training.teach.progress import FIGURES, Progress
+from training.teach.progress import FIGURES, LessonProgress
 
 
 def test_the_time_left_and_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +21,7 @@ def test_the_time_left_and_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     config = TrainConfig(name="waves", iterations=10, minutes=1, output_dir=str(tmp_path / "runs"))
     network = TransformNet(TransformNetConfig(residual_blocks=1, width=0.0625))
     losses = {f"loss/{name}": torch.tensor(2.0) for name in ("total", "content", "style")}
-    progress, clock = Progress(tmp_path), Clock(config, 4.0)
+    progress, clock = LessonProgress(tmp_path), Clock(config, 4.0)
 
     def told(iteration: int) -> dict[str, object]:
         progress.learn(config, network, iteration, losses, clock)

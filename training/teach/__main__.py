@@ -32,7 +32,7 @@ from training.config import NotGiven, TrainConfig, given_settings
 from training.state import ENOUGH
 from training.teach.finish import finish
 from training.teach.painting import name_of, read_painting, title_of
-from training.teach.progress import Progress
+from training.teach.progress import LessonProgress
 from training.teach.settings import (
     BRUSHES,
     DEFAULTS,
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _teach(options: argparse.Namespace) -> int:
-    progress = Progress(options.progress)
+    progress = LessonProgress(options.progress)
     try:
         progress.write("beginning")
         config = _settings(options)

@@ -28,7 +28,7 @@ SECONDS_BETWEEN = 3.0
 CURVE_POINTS = 200
 
 
-class Progress:
+class LessonProgress:
     """Writes the files above into a folder; without a folder it does nothing."""
 
     def __init__(self, folder: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from demo.services.catalogue import Catalogue, RunRecord, StyleEntry, VersionEntry
+from demo.services.catalogue import Catalogue, StyleEntry, VersionEntry, VersionRecord
 from demo.services.teach.lessons import PREFIX, Lesson
 from demo.services.teach.teacher import Teacher
 from stylecore.errors import StylecoreError
@@ -64,11 +64,11 @@ class TaughtCatalogue(Catalogue):
             return self._others._version(name, version)
         return VersionEntry(name, version, self._entry_of[name].card)
 
-    def _record(self, name: str, version: str) -> RunRecord:
+    def _record(self, name: str, version: str) -> VersionRecord:
         lesson = self._lesson(name)
         if lesson is None:
             return self._others._record(name, version)
-        return RunRecord(page=self._teacher.run_page(lesson))
+        return VersionRecord(page=self._teacher.run_page(lesson))
 
     def _painting_of(self, name: str, version: str) -> Path | None:
         lesson = self._lesson(name)

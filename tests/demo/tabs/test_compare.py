@@ -11,7 +11,7 @@ import pytest
 from gradio_client import handle_file
 from PIL import Image
 
-from demo.services.catalogue import BundleCatalogue, RunRecord, VersionEntry
+from demo.services.catalogue import BundleCatalogue, VersionEntry, VersionRecord
 from demo.services.comparisons import (
     Comparison,
     comparisons,
@@ -248,7 +248,7 @@ def test_the_grid_shows_what_is_done_and_what_is_to_come(catalogue: BundleCatalo
     assert "Gatys" not in shown
 
 
-def with_record(each: Compared, losses: Mapping[str, float], record: RunRecord, **training: object) -> Compared:
+def with_record(each: Compared, losses: Mapping[str, float], record: VersionRecord, **training: object) -> Compared:
     card = replace(each.entry.card, losses=dict(losses), training=training)
     return replace(each, entry=replace(each.entry, card=card), record=record)
 
@@ -257,9 +257,9 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
     stylizer = Stylizer(catalogue, LIMITS)
     *_, (one, other) = compare(stylizer, str(photo), chosen_versions(stylizer, ["night/1", "night/2"]))
     losses = {"loss/content": 750_000.0, "loss/style": 250_000.0, "loss/total": 1_000_000.0}
-    record = RunRecord(23.4, "http://localhost:5000/#/experiments/1/runs/<abc>")
+    record = VersionRecord(23.4, "http://localhost:5000/#/experiments/1/runs/<abc>")
     one = with_record(one, losses, record, style_weight=1e10)
-    other = with_record(other, {key: value / 2 for key, value in losses.items()}, RunRecord(), style_weight=1e10)
+    other = with_record(other, {key: value / 2 for key, value in losses.items()}, VersionRecord(), style_weight=1e10)
     shown = comparison_html([one.entry, other.entry], [one, other], set())
     assert 'content" style="width: 75.0%"' in shown
     assert 'content" style="width: 37.5%"' in shown
@@ -281,7 +281,7 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
     pair[1] = replace(other, record=replace(fair, losses_size=512))
     assert "of the last photos in training" in comparison_html([one.entry, other.entry], pair, set())
     # Losses that count other weights are no measure of each other.
-    other = with_record(other, losses, RunRecord(), style_weight=1e9)
+    other = with_record(other, losses, VersionRecord(), style_weight=1e9)
     shown = comparison_html([one.entry, other.entry], [one, other], set())
     assert "the weights differ" in shown
     assert "width:" not in shown
@@ -341,9 +341,9 @@ def test_the_registry_tells_runs_evaluations_and_pages(new_store: Callable[[Path
     assert record.gatys_iterations == 22.0
     assert record.page.startswith("http://localhost:5000/#/experiments/")
     without_page = RegistryCatalogue(store)
-    assert without_page.record("night", second.version) == RunRecord()  # not looked at yet
+    assert without_page.record("night", second.version) == VersionRecord()  # not looked at yet
     without_page.versions("night")
-    assert without_page.record("night", second.version) == RunRecord(22.0)
+    assert without_page.record("night", second.version) == VersionRecord(22.0)
 
 
 def test_programs_compare_by_reference(page: tuple[gr.Blocks, str], photo: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.services import registry_catalogue
-from demo.services.catalogue import BundleCatalogue, RunRecord
+from demo.services.catalogue import BundleCatalogue, VersionRecord
 from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
 from demo.tabs.compare import chosen_versions, compare
@@ -19,7 +19,7 @@ from tests.demo.conftest import LIMITS
 
 def judged(each: Compared, style_error: float, content_change: float, size: int = 640) -> Compared:
     figures = {"style_error": style_error, "content_change": content_change, "judged_photos": 20.0}
-    return replace(each, record=RunRecord(judged=figures, judged_size=size))
+    return replace(each, record=VersionRecord(judged=figures, judged_size=size))
 
 
 def test_words_say_which_is_nearer_to_what(catalogue: BundleCatalogue, photo: Path) -> None:
@@ -53,7 +53,7 @@ def test_without_a_judge_the_losses_of_the_same_photos_say_it(catalogue: BundleC
     *_, (one, two) = compare(stylizer, str(photo), chosen_versions(stylizer, ["night/1", "night/2"]))
     losses = ({"total": 4.0, "content": 1.0, "style": 3.0}, {"total": 4.0, "content": 2.0, "style": 2.0})
     pair = [
-        replace(each, record=RunRecord(losses=its, losses_size=256))
+        replace(each, record=VersionRecord(losses=its, losses_size=256))
         for each, its in zip((one, two), losses, strict=True)
     ]
     assert {name: each.label for name, each in nearest(pair).to.items()} == {
@@ -82,7 +82,7 @@ def test_without_a_page_of_mlflow_its_command_is_told(catalogue: BundleCatalogue
     named = replace(one, entry=replace(one.entry, run_name="night_<a>"))
     shown = comparison_html([named.entry], [named], set())
     assert "<code>make mlflow-ui</code> shows the run <b>night_&lt;a&gt;</b>" in shown
-    linked = replace(named, record=RunRecord(page="http://localhost:5000/#/x"))
+    linked = replace(named, record=VersionRecord(page="http://localhost:5000/#/x"))
     assert "make mlflow-ui" not in comparison_html([linked.entry], [linked], set())
 
 
