@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 from collections.abc import Sequence
 
 from demo.page import progress_line, status_line
@@ -61,11 +62,19 @@ def status(view: View, run_page: str) -> str:
 
 
 def curve(points: Sequence[Sequence[float]]) -> str:
-    """The loss over the seconds as a small SVG; empty with less than two points."""
+    """The logarithm of the loss over the seconds as a small SVG; empty with less than two points.
+
+    A loss that begins far away falls to a thirtieth at once, and on a linear scale nothing else would be seen.
+    """
     if len(points) < 2:
         return ""
-    last, most = max(x for x, _ in points) or 1.0, max(y for _, y in points) or 1.0
-    path = " ".join(f"{WIDTH * x / last:.0f},{HEIGHT * (1 - 0.95 * y / most):.0f}" for x, y in points)
+    last = max(x for x, _ in points) or 1.0
+    logarithms = [math.log(max(y, 1e-6)) for _, y in points]
+    least, span = min(logarithms), max(max(logarithms) - min(logarithms), math.log(2))
+    heights = (0.025 + 0.95 * (y - least) / span for y in logarithms)
+    path = " ".join(
+        f"{WIDTH * x / last:.0f},{HEIGHT * (1 - y):.0f}" for (x, _), y in zip(points, heights, strict=True)
+    )
     return (
         f'<svg class="lesson-curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="The loss fell from {points[0][1]:.3g} to {points[-1][1]:.3g}">'
