@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from registered import own_registry, registry  # noqa: F401 - fixtures
 
-from demo.services.catalogue import BundleCatalogue, RunRecord
+from demo.services.catalogue import BundleCatalogue, VersionRecord
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore import library
 from stylecore.errors import StylecoreError
@@ -176,7 +176,7 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
     assert catalogue.find("tiny_waves").versions == ("2", "1")
     assert [entry.run_name for entry in catalogue.versions("tiny_waves")] == ["waves-a", "waves-a"]
     record = catalogue.record("tiny_waves", "2")
-    assert record == RunRecord(31.5, losses={"total": 3.0, "content": 2.0, "style": 1.0}, losses_size=256)
+    assert record == VersionRecord(31.5, losses={"total": 3.0, "content": 2.0, "style": 1.0}, losses_size=256)
     served = RegistryCatalogue(store)
     for one in (catalogue, served):  # both know the picture that the style was trained on
         painting = one.painting("tiny_waves")
@@ -185,7 +185,7 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
         assert all(entry.painting for entry in one.styles() if entry.name != "nameless")
     assert served.find("tiny_waves").default_version == "1"
     assert served.record("tiny_waves", "2") == record
-    assert catalogue.record("tiny_waves", "1") == RunRecord()
+    assert catalogue.record("tiny_waves", "1") == VersionRecord()
 
     manifest = json.loads(
         write_bundle(own_registry, tmp_path / "bundle", ["tiny_waves"], all_versions=True).read_text()
