@@ -133,6 +133,12 @@ def test_a_browser_that_keeps_nothing_or_little_paints_all_the_same(browser: Any
     context.close()
 
 
+ITS_OWN = """async () => {
+  const { active, waiting } = await navigator.serviceWorker.getRegistration();
+  return !waiting && active.state === 'activated' && active === navigator.serviceWorker.controller;
+}"""
+
+
 def test_a_new_version_takes_no_file_of_the_one_before(browser: Any, folder: Path, tmp_path: Path) -> None:
     served = tmp_path / "served"
     shutil.copytree(folder, served)
@@ -155,9 +161,9 @@ def test_a_new_version_takes_no_file_of_the_one_before(browser: Any, folder: Pat
     worker = (served / "sw.js").read_text()
     (served / "sw.js").write_text(worker.replace("stylecore-", "stylecore-new-", 1))
     page = visit()
-    waiting = "async () => Boolean((await navigator.serviceWorker.getRegistration()).waiting)"
-    page.wait_for_function(waiting)
-    while page.evaluate(waiting):  # the new one begins when the last page of the old one is gone
+    while not page.evaluate("async () => Boolean((await navigator.serviceWorker.getRegistration()).waiting)"):
+        page.wait_for_timeout(50)
+    while not page.evaluate(ITS_OWN):  # the new one begins when the last page of the old one is gone
         page.close()
         page = visit()
     shown = page.evaluate("async () => (await fetch('styles/sea-preview.jpg')).text()")
