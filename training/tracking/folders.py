@@ -126,7 +126,8 @@ def _status_of_one(folder: Path) -> list[str]:
         f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB",
     ]
     for sent in all_sent(journal):
-        missing, refused = last - sent.number, len(sent.answers.get("refused", []))
+        refused = len(sent.answers.get("refused", [])) + sent.answers.get("more_refused", 0)
+        missing = last - sent.number
         lines.append(f"  {sent.store or 'a store'}: {sent.number} sent, {missing} missing, {refused} refused")
     return lines if len(lines) > 3 else [*lines, f"  sent nowhere, {last} missing"]
 

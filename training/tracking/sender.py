@@ -96,7 +96,7 @@ class Sender:
                 self._arrived(records)
                 pause = FIRST_PAUSE
             except Refused as error:
-                self.answers.refused.append(f"{records[0].kind} (record {records[0].number}): {error}")
+                self.answers.add_refusal(f"{records[0].kind} (record {records[0].number}): {error}")
                 _log.warning("MLflow refused a record, which is kept in %s: %s", self._journal.folder, error)
                 self._arrived(records, keep=True)
             except Exception as error:

@@ -58,6 +58,8 @@ _NO_ENTRY = frozenset(["PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHO
 _RACES = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
 """Two runs wrote the same row, for instance of a dataset, at the same time (PostgreSQL, sqlite, MySQL). MLflow calls
 this a bad request, and finds the row the next time."""
+MOST_REFUSALS = 100
+"""A metric with a bad name is refused at every step: not all of them are described."""
 _LATER = frozenset([401, 403, 404, 408, 425, 429])
 """HTTP statuses of an upload that are not about the file."""
 
@@ -77,7 +79,8 @@ class Answers:
     Attributes:
         key: of the journal, which is also the run's tag `journal`.
         versions: step of every registered checkpoint to the number of its version.
-        refused: descriptions of refused records.
+        refused: descriptions of the first `MOST_REFUSALS` refusals.
+        more_refused: number of the later ones.
         lost: number of records that were damaged or lost before they could be sent.
     """
 
@@ -86,7 +89,14 @@ class Answers:
     experiment_id: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    more_refused: int = 0
     lost: int = 0
+
+    def add_refusal(self, description: str) -> None:
+        if len(self.refused) < MOST_REFUSALS:
+            self.refused.append(description)
+        else:
+            self.more_refused += 1
 
 
 class NotYet(Exception):  # noqa: N818 (an answer)
@@ -250,7 +260,8 @@ class Store:
         if not data["reason"] and "stop_reason" in client.get_run(answers.run_id).data.tags:
             client.delete_tag(answers.run_id, "stop_reason")  # from before the run was resumed
         if answers.refused:
-            tags["refused"] = "; ".join(answers.refused)[:5000]
+            more = f"; and {answers.more_refused} more" if answers.more_refused else ""
+            tags["refused"] = "; ".join(answers.refused)[: 5000 - len(more)] + more
         if answers.lost:
             tags["lost"] = f"{answers.lost} records of the run's journal were damaged or found no room on the disk"
         delivery.log_params_and_tags(client, answers.run_id, {}, tags)

@@ -19,7 +19,7 @@ from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
 from training.tracking.environment import default_tracking_uri, environment_tags, tracking_uri_of
-from training.tracking.folders import sync
+from training.tracking.folders import status, sync
 from training.tracking.store import connect
 
 
@@ -63,6 +63,20 @@ def test_what_mlflow_refuses_is_set_aside_and_said(store: str, tmp_path: Path, c
     assert (found.info.status, found.data.metrics) == ("FINISHED", {"loss/total": 2.0})
     assert found.data.tags["refused"].startswith("metrics (record 2): ")
     assert "MLflow refused a record" in caplog.text
+
+
+def test_of_many_refusals_the_first_are_described_and_the_others_counted(store: str, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("training.tracking.sending.MOST_REFUSALS", 1)
+    run = start_run(folder=tmp_path)
+    for step in range(3):
+        run.log({"loss:total?": 1.0}, step)
+        log_preview(run, "amber", torch.zeros(3, 4, 4), step)
+    run.finish()
+    found = connect(store).get_run(run.run_id).data.tags["refused"]
+    assert found.startswith("metrics (record 2): ")
+    assert found.endswith("; and 2 more")
+    assert "record 4" not in found
+    assert status(tmp_path).endswith("0 missing, 3 refused")
 
 
 def test_a_name_that_mlflow_refuses_takes_no_other_with_it(store: str):
