@@ -143,7 +143,9 @@ def test_everything_arrives_however_often_it_is_interrupted(
     assert len(points(new, after["first"].info.run_id, "late")) == 1
 
 
-def test_versions_of_a_run_that_ends_later_come_later(new_store: Callable[[Path], str], tmp_path: Path) -> None:
+def test_versions_of_a_run_that_ends_later_come_later(
+    new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, target = new_store(tmp_path / "local"), new_store(tmp_path / "other")
     first, client = train(source, "first", checkpoints=1), MlflowClient(source)
     train(source, "second", checkpoints=1)
@@ -154,6 +156,24 @@ def test_versions_of_a_run_that_ends_later_come_later(new_store: Callable[[Path]
         found = MlflowClient(target).search_model_versions("name='waves'")
         there = sorted(found, key=lambda version: int(version.version))
         assert [version.tags[MIGRATED] for version in there] == numbers
+
+    # On to a third store, interrupted as soon as the second version is made.
+    third, make = new_store(tmp_path / "third"), MlflowClient.create_model_version
+
+    def make_and_end(*arguments: Any, **named: Any) -> Any:
+        made = make(*arguments, **named)
+        if made.version == 3:
+            raise PowerCutError
+        return made
+
+    command = ["migrate", "--from", target, "--to", third]
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "create_model_version", make_and_end)
+        with pytest.raises(PowerCutError):
+            main(command)
+    assert main(command) == 0
+    found = MlflowClient(third).search_model_versions("name='waves'")
+    assert sorted((each.tags["run_name"], each.tags[MIGRATED]) for each in found) == [("first", "3"), ("second", "2")]
 
 
 def test_a_source_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

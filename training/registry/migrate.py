@@ -310,7 +310,7 @@ class _Migration:
                 version.name,
                 address,
                 run_id=there.get(version.run_id),
-                tags=version.tags,
+                tags=_tags_there(version),
                 description=version.description,
                 await_creation_for=0,
                 model_id=model_id,
@@ -318,9 +318,7 @@ class _Migration:
             if alone and int(made.version) < int(version.version):
                 self._target.delete_model_version(version.name, str(made.version))
                 continue
-            # This comes last: a version without the tag is the rest of an interrupted migration.
-            self._target.set_model_version_tag(version.name, str(made.version), MIGRATED, str(version.version))
-            return self._target.get_model_version(version.name, str(made.version))
+            return made
 
     def _new_source(self, version: ModelVersion) -> tuple[str, str | None] | None:
         """The address of the version's files and its LoggedModel at the target; None when they were not copied."""
