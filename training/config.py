@@ -337,6 +337,6 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if hint is int and float(value) != int(float(value)):
             raise ValueError
         return int(float(value)) if hint is int else hint(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         kind = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
         raise StylecoreError(f"{where} is {value!r}, which is not of type {kind.replace('typing.', '')}.") from None

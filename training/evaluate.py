@@ -31,6 +31,7 @@ from stylecore.samples import sample_photos
 from training import judge
 from training.command import run_command
 from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, open_judge, same_weights
+from training.photos import photos_below
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def photo_files(sources: Sequence[str]) -> dict[str, Path]:
     files: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
-            found = sorted(path for path in source.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+            found = photos_below(source)
             if not found:
                 raise StylecoreError(f"the folder {source} has no photos ({', '.join(PHOTO_SUFFIXES)}).")
             files += found
@@ -166,7 +167,7 @@ def run(options: argparse.Namespace) -> None:
             style,
             list(dict.fromkeys(settings.sizes)),
             gatys_iterations=settings.gatys_iterations,
-            judge_sizes=settings.judge_sizes,
+            judge_sizes=list(dict.fromkeys(settings.judge_sizes)),
             whole=settings.whole,
             device=settings.device,
         )

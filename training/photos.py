@@ -322,8 +322,13 @@ def _collate(samples: list[tuple[Tensor, tuple[str, ...]]]) -> Batch:
     return Batch(torch.stack(pixels) if whole else torch.empty(0), tuple(unreadable))
 
 
+def photos_below(folder: Path) -> list[Path]:
+    """The photo files of a folder and of the folders in it, sorted; none if there is no such folder."""
+    return [Path(path) for path in _files_below(folder, PHOTO_SUFFIXES)]
+
+
 def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
 
 
 def _name(file: File) -> str:

@@ -13,6 +13,7 @@ the first one too, then all outside the residual blocks. If it still is too larg
 
 import argparse
 import dataclasses
+import random
 import statistics
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.files import PHOTO_SUFFIXES
 from stylecore.inference.engine import Engine, frame
 from stylecore.inference.openvino import OpenVinoNetwork, convolution_names
 from stylecore.johnson.quantization import Quantization, network_digest, sidecar_of, write_quantization
@@ -33,6 +33,7 @@ from stylecore.library import find_style, find_styles
 from stylecore.pictures.read import fit, load_picture
 from stylecore.samples import sample_photos
 from training.command import run_command
+from training.photos import photos_below
 
 CALIBRATION_PHOTOS = 20
 HELD_OUT_PHOTOS = 10
@@ -109,17 +110,14 @@ def read_photos(folder: Path | None) -> Photos:
     Raises:
         StylecoreError: when there are none.
     """
-    if folder is None:
-        files = list(sample_photos().values())
-    else:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+    files = list(sample_photos().values()) if folder is None else photos_below(folder)
     wanted = CALIBRATION_PHOTOS + HELD_OUT_PHOTOS
     pictures: list[Tensor] = []
-    for file in files[:: max(1, len(files) // wanted)][: 2 * wanted]:  # more than needed: some may be unreadable
+    for file in random.Random(0).sample(files, len(files)):
         if len(pictures) == wanted:
             break
         try:
-            pictures.append(load_picture(file).pixels)
+            pictures.append(load_picture(file, max_side=2 * SIDE).pixels)
         except StylecoreError as error:
             print(f"passed over: {error}", file=sys.stderr)
     if not pictures:
@@ -195,7 +193,9 @@ def _quantize_registered(reference: str, photos: Photos, tracking_uri: str | Non
     version = registry.find(reference)
     model = StyleModel.load(registry.weights(version))
     found = quantize(model, photos)
-    if found is not None:
+    if found is None:
+        registry.remove_quantization(version)
+    else:
         registry.add_quantization(version, found)
     print(f"{version.name}/{version.version}: {_in_words(model, found)}", flush=True)
 

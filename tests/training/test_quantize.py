@@ -193,3 +193,19 @@ def test_registered_versions_are_quantized(
     assert "tiny_waves/2: 8 of 8 convolutions" in capsys.readouterr().out
     registry = Registry(store)
     assert StyleModel.load(registry.weights(registry.find("tiny_waves/2"))).quantization is not None
+
+
+@with_openvino
+def test_a_registered_version_that_is_not_near_enough_any_more_has_no_8_bit_form(
+    trained: JournaledTracker, store: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(store)
+    version = registry.find("tiny_waves/2")
+    registry.add_quantization(version, form_of(StyleModel.load(registry.weights(version))))
+    assert StyleModel.load(registry.weights(registry.find("tiny_waves/2"))).quantization is not None
+    monkeypatch.setattr(quantize_module, "LEAST_PSNR", 90.0)
+    assert main(["models:/tiny_waves@iterations-20", "--photos", str(photos)]) == 0
+    registry = Registry(store)
+    version = registry.find("tiny_waves/2")
+    assert version.int8 == ""
+    assert StyleModel.load(registry.weights(version)).quantization is None

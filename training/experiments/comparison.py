@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
 from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import TransformNet
@@ -25,14 +26,16 @@ def train_and_judge(config: TrainConfig, comparison: str, judge: Judge, about: d
     """Train one network and judge its pictures of the preview photos, unless that is done already.
 
     The run has the tag `comparison`. Its folder gets the network, and a file with `about`, the iterations, the
-    processor's seconds and the judge's metrics.
+    processor's seconds, the settings and the judge's metrics.
 
     Raises:
-        StylecoreError: when a training cannot begin, or diverges.
+        StylecoreError: when a training cannot begin, or diverges, or the folder has a result of other settings.
         Stopped: after SIGTERM or Ctrl-C.
     """
-    result = config.folder / RESULT
+    result, settings = config.folder / RESULT, config.for_card()
     if result.exists():
+        if json.loads(result.read_text(encoding="utf-8")).get("settings", settings) != settings:
+            raise StylecoreError(f"{config.folder} was made with other settings; choose another --output-dir.")
         return
     began = time.process_time()
     photos = dict(preview_photos(config))
@@ -46,7 +49,7 @@ def train_and_judge(config: TrainConfig, comparison: str, judge: Judge, about: d
         tracker.log(judged, iteration)
         for name, photo in photos.items():
             log_preview(tracker, name, engine.stylize(fit(photo, config.preview_size)), iteration)
-        found = about | {"iterations": iteration, "seconds": seconds} | judged
+        found = about | {"iterations": iteration, "seconds": seconds, "settings": settings} | judged
         write_whole(result, json.dumps(found).encode())
 
     print(f"{config.run_name}, from {config.init_from or 'random weights'}", flush=True)

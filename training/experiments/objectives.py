@@ -41,7 +41,7 @@ def variants(recipe: TrainConfig) -> list[TrainConfig]:
     return [
         dataclasses.replace(
             recipe,
-            run_name=f"{COMPARISON}-{normalization}-{''.join(map(str, scales))}-{layer}",
+            run_name="-".join(map(str, (COMPARISON, recipe.name, normalization, *scales, layer, recipe.iterations))),
             checkpoints=(recipe.iterations,),
             style_normalization=normalization,
             loss_scales=scales,
@@ -52,6 +52,7 @@ def variants(recipe: TrainConfig) -> list[TrainConfig]:
             style_layer_weights=(),
             total_variation_weight=0.0,
             steadiness_weight=0.0,
+            grid_weight=0.0,
             input_noise=0.0,
         )
         for normalization, scales, layer in itertools.product(NORMALIZATIONS, SCALES, CONTENT_LAYERS)

@@ -124,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budgets", nargs="+", type=int, default=[550], metavar="ITERATIONS")
     parser.add_argument("--sheet", metavar="OUT", help="show a photo by the first painting's and variant's networks")
     parser.add_argument("--photo", type=Path, default=next(iter(sample_photos().values()), None), help="that photo")
-    add_flags(parser, DEFAULTS, without=("style_image", "iterations"), shown=NotGiven)
+    add_flags(
+        parser, DEFAULTS, without=("style_image", "iterations", "checkpoints", "minutes", "run_name"), shown=NotGiven
+    )
     return run_command(_run, parser.parse_args(arguments))
 
 

@@ -59,6 +59,11 @@ def sweep(config: SweepConfig, recipe: TrainConfig) -> str:
         Stopped: after SIGTERM or Ctrl-C; the running trial is put back.
     """
     config.check()
+    if recipe.init_from and set(config.residual_blocks) != {recipe.residual_blocks}:
+        raise StylecoreError(
+            f"the recipe begins with {recipe.init_from}, of {recipe.residual_blocks} residual blocks; give "
+            f"--residual-blocks {recipe.residual_blocks}, or --init-from '' to begin with random weights."
+        )
     with plain_study_errors(storage_address(config)):
         client = connect()
         study, is_new = open_study(config, recipe)
@@ -189,12 +194,15 @@ class _Enough(Exception):  # noqa: N818
 def suggest(trial: optuna.Trial, config: SweepConfig, recipe: TrainConfig) -> TrainConfig:
     """The recipe with the settings that the study proposes for this trial."""
     low, high = config.style_weights
+    layers = trial.suggest_categorical("style_layers", config.style_layers).split(",")
+    shares = recipe.style_layer_shares
     settings = dataclasses.replace(
         recipe,
         style_weight=trial.suggest_float(
             "style_weight", low * recipe.style_weight, high * recipe.style_weight, log=True
         ),
-        style_layers=tuple(trial.suggest_categorical("style_layers", config.style_layers).split(",")),
+        style_layers=tuple(layers),
+        style_layer_weights=tuple(shares[each] for each in layers) if shares.keys() >= set(layers) else (),
         residual_blocks=trial.suggest_categorical("residual_blocks", config.residual_blocks),
         style_size=trial.suggest_categorical("style_size", config.style_sizes),
     )

@@ -78,7 +78,8 @@ def _publish(options: argparse.Namespace) -> None:
 def _migrate(options: argparse.Namespace) -> None:
     from training.registry.migrate import migrate
 
-    summary = migrate(options.source, options.target, unfinished=options.unfinished)
+    source = options.source or options.tracking_uri or f"sqlite:///{LOCAL_STORE / 'mlflow.db'}"
+    summary = migrate(source, options.target, unfinished=options.unfinished)
     for sentence in summary.skipped:
         print(sentence, file=sys.stderr)
     print(f"{summary}.")
@@ -129,8 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     publish.set_defaults(run=_publish)
 
     migrate = verbs.add_parser("migrate", help="move everything to another store, such as a server; can be repeated")
-    own = f"sqlite:///{LOCAL_STORE / 'mlflow.db'}"
-    migrate.add_argument("--from", dest="source", default=own, metavar="URI", help="default: mlruns/mlflow.db")
+    migrate.add_argument(
+        "--from", dest="source", metavar="URI", help="default: that of --tracking-uri, else mlruns/mlflow.db"
+    )
     migrate.add_argument("--to", dest="target", required=True, metavar="URI", help="as https://tracker.example.com")
     migrate.add_argument("--unfinished", action="store_true", help="also runs that still have the status RUNNING")
     migrate.set_defaults(run=_migrate)

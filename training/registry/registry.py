@@ -169,6 +169,15 @@ class Registry:
                 )
         return self.find(reference)
 
+    def remove_quantization(self, version: RegisteredVersion) -> None:
+        """Remove the quantized network of a version, if it has one: from now on it stays in float32."""
+        if not version.int8:
+            return
+        reference = f"{version.name}/{version.version}"
+        with self._errors(f"removing the quantized network of {reference}"):
+            self._client.delete_model_version_tag(version.name, version.version, key=INT8_TAG)
+        sidecar_of(self.weights(self.find(reference))).unlink(missing_ok=True)
+
     def card(self, version: RegisteredVersion) -> StyleCard:
         """The card of a version, without fetching its weights."""
         path = self._files.fetch(version.name, version.version, "card.json")

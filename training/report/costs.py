@@ -32,7 +32,7 @@ def costs(data: ReportData, pictures: ReportPictures) -> list[str]:
             painting.append((f"{size} x {size}", str(steps), spread(seconds), of_a_painting))
         stylizing = [(f"{size} x {size}", spread(values, 0)) for size, values in _measured(run, STYLIZE)]
     else:
-        text.append("This tracker has no measurements. To measure here: `python -m training.experiments.costs`.")
+        text.append("This store has no measurements. To measure here: `python -m training.experiments.costs`.")
     seconds_of_all = f"seconds for {DEFAULTS.steps} steps"
     return [
         *text,

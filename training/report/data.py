@@ -1,4 +1,4 @@
-"""Everything that the report shows, read from the tracker: runs with curves, evaluations and sample pictures.
+"""Everything that the report shows, read from the MLflow store: runs with curves, evaluations and sample pictures.
 
 Nothing here draws or writes.
 """
@@ -38,7 +38,7 @@ BEFORE_THE_SETTING = {
 
 @dataclass(frozen=True)
 class ReportRun:
-    """One run of the tracker.
+    """One run of the MLflow store.
 
     Attributes:
         curves: metric to curve; of several values at a step, the last one.

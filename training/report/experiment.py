@@ -12,6 +12,7 @@ from training.report.pictures import ReportPictures
 from training.report.plots import Panel
 from training.report.text import NONE, difference, in_words, loss_text, number, percent, plain, table
 
+RECIPE = "training/recipes/experiment.yaml"
 SEEDS = ("starry_night_seed_0", "starry_night_seed_1")
 ONE_BLOCK = "starry_night_one_block"
 SMALL_STYLE_WEIGHT = "starry_night_small_style_weight"
@@ -37,7 +38,8 @@ _NARROW = (
 WIDTHS = {
     "starry_night_bolder": (
         "full width",
-        "--init-from models:/starry_night@bold --style-weight 5e10 --style-size 512 --iterations 2000",
+        "--init-from models:/starry_night@bold --style-weight 5e10 --style-size 512 --iterations 2000 "
+        "--checkpoints 1000 2000 --learning-rate 1e-3 --warmup 50 --seed 1",
     ),
     ALONE: ("half the width", _NARROW),
     DISTILLED: ("half the width, distilled", f"{_NARROW} --teacher models:/starry_night@bolder"),
@@ -63,7 +65,7 @@ def the_runs(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The runs of the experiment, and the settings in which they differ."""
     reference = _reference(data)
     missing = [f"`{name}`" for name in EXPERIMENT if name not in data.runs]
-    text = [f"Not in this tracker: {', '.join(missing)}. Their sections say how to train them."] if missing else []
+    text = [f"Not in this store: {', '.join(missing)}. Their sections say how to train them."] if missing else []
     if reference is None:
         return text
     rows = [
@@ -165,7 +167,7 @@ def half_painted(data: ReportData, pictures: ReportPictures) -> list[str]:
         content, stylized = pictures.open(run.previews[photo][0]), pictures.stylized(network, photo)
         rows.append(Row("", [content, Image.blend(content, stylized.resize(content.size), 0.5), stylized]))
     if not rows:
-        return [text, f"`{run.name}` has no sample pictures in this tracker."]
+        return [text, f"`{run.name}` has no sample pictures in this store."]
     sheet = contact_sheet(["photo", "50 %", f"stylized, {network.iterations} iterations"], rows)
     return [text, pictures.sheet("half_painted", sheet, "Photo, half painted, stylized")]
 
@@ -193,7 +195,7 @@ def spots(data: ReportData, pictures: ReportPictures) -> list[str]:
         label: smoothed(run.curves.get("output/saturated_share", ())) for label, run in _experiment(data).items()
     }
     if not any(measured.values()) and not any(burnt_in.values()):
-        return [*text, "No run of the experiment in this tracker has been measured."]
+        return [*text, "No run of the experiment in this store has been measured."]
     panels = [
         Panel("sample photos", "covered by burnt-in spots, %", _in_percent(measured), markers=True),
         Panel("training photos", "values at black or white, %", _in_percent(burnt_in)),
@@ -210,7 +212,7 @@ def losses(data: ReportData, pictures: ReportPictures) -> list[str]:
     """The loss curves of training."""
     runs = {label: run for label, run in _experiment(data).items() if "loss/total" in run.curves}
     if not runs:
-        return ["No run of the experiment in this tracker has loss curves."]
+        return ["No run of the experiment in this store has loss curves."]
     single = {label: run.curves["loss/total"] for label, run in runs.items()}
     total = {label: smoothed(curve) for label, curve in single.items()}
     panels = [Panel("total, weighted as trained", "total loss", total, pale=single, logarithmic="y")]
@@ -280,11 +282,11 @@ def _label(name: str) -> str:
 def _missing(data: ReportData, name: str) -> str:
     """A sentence that a run, or its checkpoint, is missing, and the command that trains it."""
     if name in data.runs:
-        return f"The run `{name}` has no checkpoint in this tracker yet; it is {data.runs[name].status.lower()}."
+        return f"The run `{name}` has no checkpoint in this store yet; it is {data.runs[name].status.lower()}."
     _, flags = (EXPERIMENT | WIDTHS)[name]
     return (
-        f"The run `{name}` is not in this tracker. To train it:\n\n"
-        f'    make train PHOTOS=path/to/photos ARGS="--run-name {name} {flags}"'
+        f"The run `{name}` is not in this store. To train it:\n\n"
+        f'    make train RECIPE={RECIPE} PHOTOS=path/to/photos ARGS="--run-name {name} {flags}"'
     )
 
 
@@ -322,8 +324,13 @@ def _layers(data: ReportData, one: str, other: str, *, at_end: bool) -> list[str
     if one not in data.runs or other not in data.runs:
         return []
     runs = [data.runs[one], data.runs[other]]
-    steps = [run.curves["loss/content"][-1][0] for run in runs]
+    curves = [smoothed(run.by_weight("loss/content")) for run in runs]
+    if not all(curves):
+        return []
+    steps = [curve[-1][0] for curve in curves]
     steps = steps if at_end else [min(steps)] * 2
+    if any(curve[0][0] > step for curve, step in zip(curves, steps, strict=True)):  # one has only begun
+        return []
     rows = []
     for key in sorted(key for key in runs[0].curves if key == "loss/content" or key.startswith("loss/style/")):
         first, second = (

@@ -1,4 +1,4 @@
-"""The pictures of the report: opened from the tracker, arranged in sheets, saved to the report's folder."""
+"""The pictures of the report: opened from the MLflow store, arranged in sheets, saved to the report's folder."""
 
 import re
 import tempfile

@@ -27,7 +27,7 @@ def ratios(data: ReportData, pictures: ReportPictures) -> list[str]:
     if not data.grids:
         return [
             *text,
-            "There are no such runs in this tracker. To paint them:",
+            "There are no such runs in this store. To paint them:",
             "    python -m training.experiments.gatys_grid photo.jpg --style demo/assets/starry_night.jpg -o grid.png",
         ]
     for grid, runs in data.grids.items():
@@ -87,7 +87,7 @@ def objectives(data: ReportData, pictures: ReportPictures) -> list[str]:
     runs = sorted(data.objectives, key=_combination)
     if not runs:
         return [
-            "This tracker has no comparison of training losses. To make one: "
+            "This store has no comparison of training losses. To make one: "
             "`python -m training.experiments.objectives training/recipes/starry_night.yaml --photos FOLDER`."
         ]
     one = runs[0].params

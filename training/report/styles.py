@@ -30,7 +30,7 @@ def gallery(data: ReportData, pictures: ReportPictures) -> list[str]:
     """One row for each style: sample pictures and evaluation of its champion."""
     if not data.gallery:
         return [
-            "No other style is registered in this tracker. To train one by its recipe:",
+            "No other style is registered in this store. To train one by its recipe:",
             "    make train RECIPE=my_style.yaml PHOTOS=path/to/photos",
         ]
     size = size_of(style.run for style in data.gallery)
@@ -78,7 +78,7 @@ def strokes(data: ReportData, pictures: ReportPictures) -> list[str]:
     )
     pairs = [(data.earlier[name], network) for name, network in data.champions.items() if name in data.earlier]
     if not pairs:
-        return [text, f"No style has a version with the alias `{EARLIER}` in this tracker."]
+        return [text, f"No style has a version with the alias `{EARLIER}` in this store."]
     rows, sheet = [], []
     for pair in pairs:
         rows += [(f"{each.title}, {when}", *_judged(each)) for when, each in zip(("before", "now"), pair, strict=True)]
@@ -135,7 +135,7 @@ def from_scratch_or_not(data: ReportData, pictures: ReportPictures) -> list[str]
             panels.append(Panel(tuned.name, "total loss", curves, pale=single, logarithmic="y"))
             rows += _reached(tuned, list(curves.values()))
     if not panels:
-        return [*text, "No style in this tracker was trained both ways. To train one so:", _BOTH_WAYS]
+        return [*text, "No style in this store was trained both ways. To train one so:", _BOTH_WAYS]
     plot = pictures.plot("from_scratch", "From scratch and from a trained network", panels, min(2, len(panels)))
     return [*text, plot, table(("style", "begun with", "smoothed loss", *panels[0].lines), rows)]
 

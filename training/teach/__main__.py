@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -87,20 +88,27 @@ def _settings(options: argparse.Namespace) -> TrainConfig:
             raise StylecoreError(f"{name!r} is not a name for a style; use letters, digits, '_' and '-'.")
     if not config.minutes > 0:
         raise StylecoreError(f"--minutes is {config.minutes:g}, and must be above 0.")
+    brush = {"style_size": style_size(pixels, options.brush)} if "brush" in options else {}
     if kept := kept_settings(config.folder, painting):
-        return replace(kept, style_image=str(painting), minutes=given.get("minutes", kept.minutes))
-    _refuse_taken(config.name)
-    config = _chosen(config, pixels, given, options.brush)
+        config = replace(kept, **brush | given, style_image=str(painting))
+        if config.style_size != kept.style_size:
+            raise StylecoreError(
+                f"{config.folder} holds a lesson with the style size {kept.style_size}, and not {config.style_size}; "
+                "choose another --name for another size."
+            )
+    else:
+        _refuse_taken(config.name)
+        config = _chosen(config, pixels, brush | given)
     config.check()
     keep_settings(config, painting)
     return config
 
 
-def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, object], brush: float) -> TrainConfig:
+def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, Any]) -> TrainConfig:
     """What the person left open: style size, precision, start, content weight and style layers."""
     if "mixed_precision" not in given:
         config = replace(config, mixed_precision=precision(config.cpu))
-    config = replace(config, style_size=config.style_size or style_size(pixels, brush))
+    config = replace(config, style_size=given.get("style_size") or style_size(pixels, 1.0))
     start = None
     if not config.init_from:
         start = nearest_start(pixels, config.network, load_vgg("vgg19"), config.name)
@@ -157,7 +165,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("painting", type=Path, help="the picture to learn")
     parser.add_argument(
-        "--brush", type=float, default=1.0, help=f"size of the strokes, {BRUSHES[0]:g} to {BRUSHES[1]:g}"
+        "--brush",
+        type=float,
+        default=argparse.SUPPRESS,
+        help=f"size of the strokes, {BRUSHES[0]:g} to {BRUSHES[1]:g} (default: 1)",
     )
     parser.add_argument(
         "--progress", type=Path, metavar="FOLDER", help="write the network to this folder every few seconds, to watch"

@@ -10,6 +10,7 @@ from stylecore.johnson.style_model import StyleModel
 from stylecore.library import CHAMPION, FAST
 from training.checkpoints import style_files
 from training.config import TrainConfig
+from training.photos import photos_below
 from training.quantize import quantize, read_photos
 from training.tracking import TrackingError
 from training.tracking.environment import default_tracking_uri
@@ -63,7 +64,7 @@ def _promote(registry: "Registry", version: "RegisteredVersion", config: TrainCo
 def _quantized(file: Path, config: TrainConfig) -> Quantization | None:
     try:
         folder = Path(config.photos).expanduser()
-        found = quantize(StyleModel.load(file), read_photos(folder if folder.is_dir() else None))
+        found = quantize(StyleModel.load(file), read_photos(folder if photos_below(folder) else None))
         if found is not None:
             write_quantization(found, sidecar_of(file))
     except StylecoreError as error:

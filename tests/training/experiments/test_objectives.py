@@ -20,6 +20,7 @@ def test_every_combination_is_compared_once_and_nothing_else_differs() -> None:
     combinations = {(each.style_normalization, each.loss_scales, each.content_layer) for each in compared}
     assert len(compared) == len(combinations) == 18
     assert len({each.run_name for each in compared}) == 18
+    assert all(each.grid_weight == each.steadiness_weight == 0 for each in compared)
     settings = [{**each.for_card(), "run_name": ""} for each in compared]
     changing = {name for name in settings[0] if len({str(each[name]) for each in settings}) > 1}
     assert changing == {"style_normalization", "loss_scales", "content_layer"}

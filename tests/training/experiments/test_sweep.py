@@ -186,6 +186,19 @@ def test_a_database_that_goes_away_between_two_trials_is_one_sentence(
         sweep.sweep(config, recipe)
 
 
+def test_a_recipe_with_weights_of_its_style_layers_and_a_start_can_be_searched(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel]
+) -> None:
+    begun = replace(recipe, style_layer_weights=(20, 8, 2, 1), init_from="start.safetensors")
+    with pytest.raises(StylecoreError, match="give --residual-blocks 5"):
+        sweep.sweep(config, begun)
+    for layers, weights in (("relu1_2,relu3_3", (20, 2)), ("relu1_1,relu2_2", ())):
+        proposed = {"style_weight": 1.0, "style_layers": layers, "residual_blocks": 5, "style_size": 256}
+        one = replace(config, style_layers=(layers,), residual_blocks=(5,))
+        settings = sweep.suggest(optuna.trial.FixedTrial(proposed), one, replace(begun, style_weight=1.0))  # type: ignore[arg-type]
+        assert settings.style_layer_weights == weights
+
+
 def test_what_is_wrong_is_one_sentence(
     config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], tmp_path: Path
 ) -> None:

@@ -182,7 +182,7 @@ def test_the_report_names_no_place_of_this_machine(written: Written):
 def test_runs_that_are_missing_are_named_with_the_command(written: Written):
     missing = {"starry_night_one_block": "--residual-blocks 1", "starry_night_stopped_early": "--iterations 300"}
     for name, flag in missing.items():
-        assert f"The run `{name}` is not in this tracker." in written.text
+        assert f"The run `{name}` is not in this store." in written.text
         assert re.search(rf"make train .*--run-name {name} .*{flag}", written.text)
     assert "The run `starry_night_small_style_weight` is not" not in written.text
 
@@ -231,7 +231,7 @@ def test_batches_of_4_are_compared_seed_by_seed(store: str, tmp_path: Path, tiny
         "batches of 4, seed 0",
     ]
     assert "After 400 iterations the total loss with batches of 4, seed 0 is the same as with five residual" in part
-    assert "`starry_night_seed_1_batches_of_4` is not in this tracker" in part
+    assert "`starry_night_seed_1_batches_of_4` is not in this store" in part
     row = cells(text, "`starry_night_seed_0_batches_of_4`")[0]
     assert row[2] == "global batch size 4 instead of 2"
 
@@ -250,8 +250,8 @@ def test_narrow_networks_are_compared_with_their_teacher(store: str, tmp_path: P
     ]
     assert "the total loss with half the width, distilled is" not in part  # after 300 and after 200 iterations
     assert "widths.jpg" in part
-    assert "`starry_night_half_width_long` is not in this tracker" in part
-    assert "`starry_night_half_width_taught` is not in this tracker" not in part
+    assert "`starry_night_half_width_long` is not in this store" in part
+    assert "`starry_night_half_width_taught` is not in this store" not in part
 
 
 def test_costs_are_medians_with_their_range(written: Written):
@@ -283,7 +283,7 @@ def test_an_empty_store_gives_a_report_of_what_is_missing_and_replaces_the_old(s
     (tmp_path / "report" / "old.png").write_bytes(b"")
     text = write_report(tmp_path).read_text(encoding="utf-8")
     for ending in ("seed_0", "seed_1", "one_block", "small_style_weight", "stopped_early"):
-        assert f"The run `starry_night_{ending}` is not in this tracker." in text
+        assert f"The run `starry_night_{ending}` is not in this store." in text
     assert "python -m training.experiments.gatys_grid" in text
     assert "python -m training.experiments.costs" in text
     assert "![" not in text
@@ -308,7 +308,7 @@ def test_a_run_without_checkpoints_is_said_to_have_none_and_is_no_reference(stor
     train(store, "starry_night_seed_1", "starry_night", tiny_style)
     tracker.finish("KILLED")
     text = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "The run `starry_night_seed_0` has no checkpoint in this tracker yet; it is killed." in text
+    assert "The run `starry_night_seed_0` has no checkpoint in this store yet; it is killed." in text
     assert "| `starry_night_seed_1` | five residual blocks, seed 1 | all others are compared with this one |" in text
     (row,) = cells(section(text, "1000, 1500 and 3500 iterations"), "five residual blocks, seed 1")
     assert row[1:3] == ["400", "1.235e5"]

@@ -199,6 +199,22 @@ def test_a_folder_of_another_painting_is_refused(
     assert "the lesson of another painting" in capsys.readouterr().err
 
 
+def test_flags_of_a_repeated_command_replace_those_of_the_first(
+    library: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    painting, folder = tmp_path / "painting.png", tmp_path / "runs" / "painting"
+    save_picture(torch.rand(3, 512, 512), painting)
+    command = [str(painting), "--output-dir", str(tmp_path / "runs"), "--init-from", "none.safetensors", "--cpu"]
+    assert main([*command, "--photos", "/typo", "--learning-rate", "10", "--brush", "0.8"]) == 2
+    assert "there is no photo folder /typo" in capsys.readouterr().err
+    assert main([*command, "--photos", "samples", "--learning-rate", "0.001"]) == 2
+    assert "/typo" not in capsys.readouterr().err
+    settings = json.loads((folder / "lesson.json").read_text())["settings"]
+    assert (settings["photos"], settings["learning_rate"], settings["style_size"]) == ("samples", 0.001, 358)
+    assert main([*command, "--brush", "2"]) == 2
+    assert "a lesson with the style size 358, and not 512" in capsys.readouterr().err
+
+
 def test_the_clock_counts_over_resumes_and_ends_early_when_it_is_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
