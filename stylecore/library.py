@@ -28,6 +28,9 @@ CHAMPION = "champion"
 """Alias of a style's default network."""
 FAST = "fast"
 """Alias of a narrower network of a style, for moving pictures and slow machines."""
+VISITORS = "taught_"
+"""Beginning of the names of styles that visitors of a page taught. They are not for all: a page shows them to their
+owners, and bundles leave them out unless they are named."""
 MOST_MIXED = 4
 """Styles of one mix."""
 

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 from demo.services.catalogue import Catalogue, StyleEntry, VersionEntry, VersionRecord, title_of
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
-from stylecore.library import CHAMPION
+from stylecore.library import CHAMPION, VISITORS
 
 GATYS_METRIC = "eval/equivalent_gatys_iterations"
 SECONDS_BETWEEN_READS = 15.0
@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 class RegistryCatalogue(Catalogue):
     """The styles of an MLflow registry, read again every few seconds.
 
-    When the registry does not answer, the styles known so far are served and `notice` says so.
+    When the registry does not answer, the styles known so far are served and `notice` says so. Visitors' styles are
+    left out.
 
     Args:
         tracking_uri: the MLflow store; MLFLOW_TRACKING_URI or the repository's own when left out.
@@ -93,6 +94,8 @@ class RegistryCatalogue(Catalogue):
             self._registry = Registry(self._tracking_uri)
         found: dict[str, list[Any]] = {}
         for version in self._registry.versions():
+            if version.name.startswith(VISITORS):
+                continue
             found.setdefault(version.name, []).append(version)
             self._versions[version.name, version.version] = version
         known = []

@@ -10,7 +10,7 @@ from typing import Any
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
-from stylecore.library import CHAMPION
+from stylecore.library import CHAMPION, VISITORS
 from training.registry.published import replaced_folder
 from training.registry.registry import RegisteredVersion, Registry
 
@@ -31,7 +31,7 @@ def write_bundle(
     """Write the styles' files and a manifest to a folder; returns the manifest.
 
     The bundle has the version with the alias of each style. With `all_versions` it has every version of the named
-    styles, or of all styles that have an alias.
+    styles, or of all styles that have an alias. Visitors' styles are left out if they are not named.
 
     The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
     gatys_iterations, evaluated_size, evaluated_losses, judged_size, judged, file, sha256, bytes, picture, card}]}.
@@ -63,7 +63,7 @@ def write_bundle(
 
 def _with_alias(registry: Registry, names: Sequence[str] | None, alias: str) -> list[RegisteredVersion]:
     if names is None:
-        chosen = [v for v in registry.versions() if alias in v.aliases]
+        chosen = [v for v in registry.versions() if alias in v.aliases and not v.name.startswith(VISITORS)]
     else:
         chosen = [registry.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
     if not chosen:
@@ -77,7 +77,8 @@ def _every_version(registry: Registry, names: Sequence[str] | None) -> list[Regi
     for name in names or ():
         if name not in there:
             raise registry.unknown_style(name)
-    wanted = {v.name for v in versions if v.aliases} if names is None else set(names)
+    public = {v.name for v in versions if v.aliases and not v.name.startswith(VISITORS)}
+    wanted = public if names is None else set(names)
     if not wanted:
         raise registry.unknown_style(None, "with an alias")
     return [v for v in versions if v.name in wanted]

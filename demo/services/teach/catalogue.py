@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from demo.services.catalogue import Catalogue, StyleEntry, VersionEntry, VersionRecord
-from demo.services.teach.lessons import PREFIX, Lesson
+from demo.services.teach.lessons import Lesson
 from demo.services.teach.teacher import Teacher
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel, read_card
-from stylecore.library import CHAMPION
+from stylecore.library import CHAMPION, VISITORS
 
 VERSION = "1"
 
@@ -15,8 +15,7 @@ VERSION = "1"
 class TaughtCatalogue(Catalogue):
     """The styles of `others` and of the teacher.
 
-    What is taught is served from the lessons' files. The registry has it as well; there it is left out, because it is
-    not for all.
+    What is taught is served from the lessons' files. The registry has it as well, and its catalogue leaves it out.
     """
 
     def __init__(self, others: Catalogue, teacher: Teacher) -> None:
@@ -33,12 +32,12 @@ class TaughtCatalogue(Catalogue):
         self._others.loading = sentence
 
     def _entries(self) -> list[StyleEntry]:
-        others = [entry for entry in self._others._entries() if not entry.name.startswith(PREFIX)]
+        others = self._others._entries()
         self.notice = self._others.notice
         return others + [entry for lesson in self._teacher.taught() if (entry := self._entry(lesson))]
 
     def _known_entries(self) -> list[StyleEntry]:
-        return [entry for entry in self._others._known_entries() if not entry.name.startswith(PREFIX)]
+        return self._others._known_entries()
 
     def _entry(self, lesson: Lesson) -> StyleEntry | None:
         if lesson.style not in self._entry_of:
@@ -55,7 +54,7 @@ class TaughtCatalogue(Catalogue):
         return lesson is None or self._teacher.for_all or bool(owner and lesson.owner == owner)
 
     def _lesson(self, name: str) -> Lesson | None:
-        if not name.startswith(PREFIX):
+        if not name.startswith(VISITORS):
             return None
         return next((lesson for lesson in self._teacher.taught() if lesson.style == name), None)
 

@@ -22,10 +22,9 @@ from typing import Any, Literal
 
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
+from stylecore.library import VISITORS
 
 State = Literal["waiting", "learning", "done", "failed"]
-PREFIX = "taught_"
-"""Of the styles' names: no published style has such a name."""
 STYLE = "style.safetensors"
 _FILE = "lesson.json"
 
@@ -60,7 +59,7 @@ class Lesson:
     def style(self) -> str:
         """The style's name, which nobody can guess."""
         words = re.sub(r"[^A-Za-z0-9]+", "_", self.title).strip("_").lower()[:30]
-        return f"{PREFIX}{words}_{self.id}" if words else f"{PREFIX}{self.id}"
+        return f"{VISITORS}{words}_{self.id}" if words else f"{VISITORS}{self.id}"
 
     @property
     def is_open(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from registered import own_registry, registry  # noqa: F401 - fixtures
+from registered import own_registry, registry, train  # noqa: F401 - fixtures
 
 from demo.services.catalogue import BundleCatalogue, VersionRecord
 from demo.services.registry_catalogue import RegistryCatalogue
@@ -153,6 +153,18 @@ def test_a_bundle_is_complete_and_replaces_another(registry: Registry, tmp_path:
     assert {path.name for path in out.iterdir()} == {"manifest.json", "tiny_waves.safetensors", style["picture"]}
     assert StyleModel.load(out / "tiny_waves.safetensors").card.iterations == 20
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
+
+
+def test_a_visitors_style_is_neither_shown_nor_deployed_unasked(own_registry: Registry, store, tmp_path, tiny_style):
+    train(tiny_style, run_name="visit", style="taught_secret_1", steps=(10,))
+    shown = ["tiny_stars", "tiny_waves"]
+    assert [entry.name for entry in RegistryCatalogue(store).styles()] == shown
+    registry = Registry(store)
+    for every in (False, True):
+        manifest = json.loads(write_bundle(registry, tmp_path / "bundle", all_versions=every).read_text())
+        assert sorted({style["name"] for style in manifest["styles"]}) == shown
+    named = json.loads(write_bundle(registry, tmp_path / "bundle", names=["taught_secret_1"]).read_text())
+    assert [style["name"] for style in named["styles"]] == ["taught_secret_1"]
 
 
 def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Registry, store: str, tmp_path: Path):
