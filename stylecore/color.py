@@ -73,11 +73,11 @@ def match_color(style: Tensor, content: Tensor) -> Tensor:
     Returns:
         The style picture with new colors, of the same shape.
     """
-    # In float64: the variances are small differences.
-    colors, wanted = (pixels.double().reshape(3, -1) for pixels in (style, content))
+    # In float64, which not every device has: the variances are small differences.
+    colors, wanted = (pixels.cpu().double().reshape(3, -1) for pixels in (style, content))
     values, vectors = torch.linalg.eigh(torch.cov(colors, correction=0))
     whiten = vectors @ torch.diag(values.clamp(min=SMALLEST_VARIANCE).rsqrt()) @ vectors.T
     values, vectors = torch.linalg.eigh(torch.cov(wanted, correction=0))
     color = vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
     matched = color @ whiten @ (colors - colors.mean(1, keepdim=True)) + wanted.mean(1, keepdim=True)
-    return matched.clamp(0, 1).to(style.dtype).reshape(style.shape)
+    return matched.clamp(0, 1).to(style).reshape(style.shape)

@@ -10,6 +10,8 @@ from typing import Literal
 
 from stylecore.errors import StylecoreError
 
+DEFAULT_MAX_PIXELS = 100_000_000
+"""Larger pictures are refused if nobody asked for them."""
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".heic", ".heif")
 """Suffixes of the files of a folder that count as photos."""
 

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from stylecore.errors import StylecoreError
 
+DEVICE_HELP = "cpu, cuda, mps; when left out cuda if there is one, else cpu"
+
 
 def setting(default: Any, meaning: str, earlier_flag: str = "", *, least: float | None = None) -> Any:
     """A field with its default and its meaning for --help. A field that is not made by this has no flag.
@@ -35,7 +37,7 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def settings_of(form: type) -> list[str]:
+def names_of_flags(form: type) -> list[str]:
     """The names of a dataclass's fields that have flags."""
     return [each.name for each in dataclasses.fields(form) if "help" in each.metadata]
 
@@ -66,7 +68,7 @@ def add_flags(
 
 def read_flags(options: argparse.Namespace, form: type) -> dict[str, Any]:
     """The parsed values of a dataclass's settings that the parser has, as the dataclass takes them."""
-    given = {name: getattr(options, name) for name in settings_of(form) if hasattr(options, name)}
+    given = {name: getattr(options, name) for name in names_of_flags(form) if hasattr(options, name)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 

@@ -87,7 +87,7 @@ def parse_mix(text: str) -> dict[str, float]:
 
 
 def write_mix(shares: Mapping[str, float]) -> str:
-    """The text of a mix for `parse_mix`; of styles without a share nothing is left."""
+    """The text of a mix for `parse_mix`; styles with the share 0 are left out."""
     some = {reference: share for reference, share in shares.items() if share > 0}
     return "+".join(f"{name}:{share:g}" for name, share in some.items()) if len(some) > 1 else next(iter(some))
 
@@ -195,7 +195,8 @@ def open_style(reference: str, folders: Sequence[Path] | None = None) -> StyleMo
         StylecoreError: as `parse_mix`, `find_style` and `mix`, and when a file is damaged.
     """
     shares = {reference: 1.0} if Path(reference).is_file() else parse_mix(reference)
-    return mix([(StyleModel.load(find_style(each, folders)), share) for each, share in shares.items()])
+    models = [(StyleModel.load(find_style(each, folders)), share) for each, share in shares.items()]
+    return mix(models, list(shares))
 
 
 def find_style(reference: str, folders: Sequence[Path] | None = None) -> Path:

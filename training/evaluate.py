@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES
-from stylecore.flags import add_flags, check_limits, read_flags, setting
+from stylecore.flags import DEVICE_HELP, add_flags, check_limits, read_flags, setting
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
@@ -127,7 +127,7 @@ class EvaluateSettings:
     )
     whole: bool = setting(False, "judge pictures painted at the photo's size, not at the card's painted_side")
     style_image: str = setting("", "the style picture, a file; found by the card when left out")
-    device: str | None = setting(None, "cpu, cuda, mps; the fastest there is when left out")
+    device: str | None = setting(None, DEVICE_HELP)
     json: bool = setting(False, "print one JSON list, with every photo, instead of tables")
     log: bool = setting(True, "log the evaluation to the MLflow store")
 

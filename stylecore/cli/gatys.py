@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stylecore.cli.stylize import load_options
+from stylecore.cli.stylize import MAX_PIXELS_HELP, load_options
 from stylecore.errors import StylecoreError
-from stylecore.flags import add_flags, flag_of, read_flags
+from stylecore.flags import DEVICE_HELP, add_flags, flag_of, read_flags
 from stylecore.gatys.config import DEFAULTS, GatysConfig
 
 MAX_SIDE = 512
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
     parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
     parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of the result in pixels")
-    parser.add_argument("--max-pixels", type=int, default=None, help="refuse pictures of more pixels than this")
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--max-pixels", type=int, default=None, help=MAX_PIXELS_HELP)
+    parser.add_argument("--device", default=None, help=DEVICE_HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON object a step")
 
 
@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     settings = {
         "command": "gatys",
         "styles": [Path(file).name for file in options.style],
+        "start_picture": Path(options.start_picture).name if options.start_picture else "",
         "pooling": options.pooling,
         **dataclasses.asdict(config),
     }

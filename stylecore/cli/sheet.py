@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from stylecore.cli.stylize import add_painting_arguments, load_options
+from stylecore.cli.stylize import MAX_PIXELS_HELP, add_painting_arguments, load_options
 from stylecore.errors import StylecoreError
 from stylecore.sheet import compose
 
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--styles", nargs="+", metavar="NAME_OR_FILE", help="these styles; all by default")
     parser.add_argument("--columns", type=int, default=None, help="pictures in a row; a balanced sheet by default")
     parser.add_argument("--max-side", type=int, default=512, help="longest side of each picture in pixels")
-    parser.add_argument("--max-pixels", type=int, default=None, help="refuse a photo of more pixels than this")
+    parser.add_argument("--max-pixels", type=int, default=None, help=MAX_PIXELS_HELP)
     add_painting_arguments(parser)
 
 
@@ -35,13 +35,21 @@ def run(options: argparse.Namespace) -> int:
     references = options.styles or list(available.values())
     if not references:
         raise StylecoreError("there are no styles yet: train one with `make train`, or import one.")
-    cells = [("Photo", to_image(picture.pixels))]
+    cells, used = [("Photo", to_image(picture.pixels))], []
     for reference in tqdm(references, unit="style", disable=not sys.stderr.isatty()):
         model = open_style(reference)
         engine = Engine(model, options.device, options.runtime)
         stylized = engine.stylize(picture.pixels, brush=options.brush, detail=options.detail)
         stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
+        used.append(reference if options.styles else model.card.name)
         cells.append((model.card.title or model.card.name, to_image(stylized)))
-    settings = {"command": "sheet", "styles": [label for label, _ in cells[1:]], "strength": options.strength}
+    settings = {
+        "command": "sheet",
+        "styles": used,
+        "strength": options.strength,
+        "keep_colors": options.keep_colors,
+        "brush": options.brush,
+        "detail": options.detail,
+    }
     save_picture(compose(cells, options.columns), options.output, settings=settings)
     return 0

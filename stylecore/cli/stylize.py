@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from stylecore.errors import StylecoreError
-from stylecore.files import FORMAT_OF_SUFFIX, PHOTO_SUFFIXES
-from stylecore.flags import flag_of
+from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES
+from stylecore.flags import DEVICE_HELP, flag_of
 from stylecore.inference.brush import BRUSH, DETAIL
 
 STANDARD = "-"
+MAX_PIXELS_HELP = f"refuse pictures of more pixels than this; than {DEFAULT_MAX_PIXELS:,} when left out"
 BAR = "{percentage:3.0f} % |{bar}| {elapsed}, {remaining} left"
 
 
@@ -42,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="a picture (.png .jpg .webp .tif) for one photo, a folder for several, - for standard output (PNG)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures of a folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
     parser.add_argument("--max-side", type=int, default=None, help="reduce the longest side to this many pixels")
-    parser.add_argument("--max-pixels", type=int, default=None, help="refuse photos of more pixels than this")
+    parser.add_argument("--max-pixels", type=int, default=None, help=MAX_PIXELS_HELP)
     add_painting_arguments(parser)
 
 
@@ -65,7 +66,7 @@ def add_painting_arguments(parser: argparse.ArgumentParser) -> None:
         default=DETAIL,
         help="how much of a large photo's fine detail is added over the strokes, 0 to 1",
     )
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--device", default=None, help=DEVICE_HELP)
     parser.add_argument(
         "--runtime",
         default="auto",
@@ -88,9 +89,12 @@ def run(options: argparse.Namespace) -> int:
     jobs = list(plan(options.photos, options.output))
     if STANDARD in (job.output for job in jobs) and options.json:
         raise StylecoreError("--json and a picture cannot both go to standard output; give -o a file.")
-    todo = [
-        job for job in jobs if options.overwrite or len(jobs) == 1 or not (job.output and Path(job.output).exists())
-    ]
+    for job in jobs:
+        there = job.photo != STANDARD and Path(job.photo).exists() and Path(job.output).exists()
+        if there and Path(job.output).samefile(job.photo):
+            raise StylecoreError(f"{job.output} is the photo itself, which is never replaced; give another -o.")
+    named = len(jobs) == 1 and jobs[0].output == options.output
+    todo = [job for job in jobs if options.overwrite or named or not Path(job.output).exists()]
     if len(todo) < len(jobs):
         print(f"{len(jobs) - len(todo)} pictures exist already; --overwrite replaces them.", file=sys.stderr)
     if not todo:

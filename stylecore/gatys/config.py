@@ -26,8 +26,8 @@ class GatysConfig:
         content_layers, style_layers: names of VGG's layers, weighing 1 / n each as in the paper, or a mapping from
             name to weight.
         content_weight, style_weight, total_variation_weight: alpha and beta of the paper's equation 7, and the weight
-            of `losses.total_variation_loss`, which the paper does not have. Only their ratios count. The paper's
-            figures have alpha / beta between 1e-4 and 1e-3. Weights of layers and losses mean the same for every VGG:
+            of `losses.total_variation_loss`, which the paper does not have. Only their ratios count. Figure 3
+            of the paper has alpha / beta from 5e-4 to 5e-3. Weights of layers and losses mean the same for every VGG:
             activations count in the units of Oxford's weights, whatever pixels the weights expect (see
             `objective.activation_unit`).
         loss_normalization: "mean" takes means over activations and over Gram matrices divided by C * H * W, as the

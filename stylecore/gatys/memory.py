@@ -25,13 +25,14 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def estimate_memory(height: int, width: int, config: GatysConfig, vgg: VGG) -> int:
-    """Peak memory of a run at this size in bytes, without the network's weights.
+    """Peak memory of a run at this size in bytes, with the border, without the network's weights.
 
     It counts the activations that are kept for the gradient, their copies for Gram matrices, the pixels with L-BFGS's
     history, and the activations of the style pictures, which are computed before the run.
     """
     style_layers = layer_weights(config.style_layers)
     wanted = {**layer_weights(config.content_layers), **style_layers}
+    height, width = height + 2 * config.border, width + 2 * config.border
     area = height * width
     kept, held, widest = 0.0, 0.0, 0.0
     channels = 3

@@ -1,4 +1,5 @@
-"""Image style transfer by optimizing the pixels of a picture: Gatys, Ecker and Bethge (2016), arXiv:1508.06576."""
+"""Image style transfer by optimizing the pixels of a picture: Gatys, Ecker and Bethge (2015), arXiv:1508.06576, and
+(2016), "Image Style Transfer Using Convolutional Neural Networks"."""
 
 import math
 from collections.abc import Callable, Generator, Sequence
@@ -111,7 +112,7 @@ def paint(
     _probe(content, pictures, vgg, config)
     if config.border >= min(content.shape[-2:]):
         raise StylecoreError(f"border is {config.border}; give less than the content picture's shorter side.")
-    check_memory(content.shape[-2] + 2 * config.border, content.shape[-1] + 2 * config.border, config, vgg)
+    check_memory(content.shape[-2], content.shape[-1], config, vgg)
     if config.keep_colors == "match":
         pictures = [match_color(picture[0], content[0])[None] for picture in pictures]
     return _run(content, pictures, blend, vgg, config, start)

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,9 +34,10 @@ def read_npz(source: Path) -> ForeignNetwork:
     """The variables as NumPy saves them, by name."""
     try:
         with np.load(source, allow_pickle=False) as archive:
-            return _network(source, {name: archive[name] for name in archive.files if not _of_the_optimizer(name)})
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            variables = {name: archive[name] for name in archive.files if not _of_the_optimizer(name)}
+    except Exception as error:  # of NumPy, zipfile and zlib
         refuse(source, f"it is damaged ({error})")
+    return _network(source, variables)
 
 
 def read_manifest(source: Path) -> ForeignNetwork:

@@ -72,10 +72,12 @@ def _reader(source: Path) -> Callable[[Path], ForeignNetwork]:  # noqa: RET503 (
     except OSError as error:
         refuse(source, error.strerror or "it cannot be read")
     if head.startswith(b"PK"):
-        if not zipfile.is_zipfile(source):
+        try:
+            with zipfile.ZipFile(source) as archive:
+                names = archive.namelist()
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
             refuse(source, "it is damaged or incomplete")
-        with zipfile.ZipFile(source) as archive:
-            return read_npz if any(name.endswith(".npy") for name in archive.namelist()) else read_state_dict
+        return read_npz if any(name.endswith(".npy") for name in names) else read_state_dict
     if head.startswith(b"\x80"):
         return read_state_dict
     if looks_like_torch7(head):

@@ -32,13 +32,13 @@ Ranges = Mapping[str, tuple[float, float]]
 """Name of a convolution, such as "encoder.0", to the least and largest value of its input in 8 bits."""
 
 LEVELS = 256
-LARGEST_WEIGHT = 63
+LARGEST_WEIGHT_OF_7_BITS = 63
 """Weights have 7 bits: a processor without VNNI adds two products of 8 x 8 bits in 16 bits, without overflow."""
 
 EVERY = slice(None)
 
 CACHED_BYTES = 256_000_000
-"""Limit for the cache of compiled networks; each has 2 to 7 MB."""
+"""Limit for the cache of compiled networks; each has 0.6 to 7 MB."""
 
 _FIRST_USE = threading.Lock()
 
@@ -70,6 +70,7 @@ class OpenVinoNetwork:
         crop: as in `TransformNet.forward`.
         streams: pictures that are computed at the same time, each by its share of the threads. One picture takes
             longer then, but many take less: threads do not wait for each other after every layer.
+        cached: keep the compiled network on the disk.
 
     Raises:
         StylecoreError: when OpenVINO is not installed or cannot compile the network.
@@ -83,11 +84,13 @@ class OpenVinoNetwork:
         watch: bool = False,
         crop: int = 0,
         streams: int = 1,
+        cached: bool = True,
     ) -> None:
         if not is_installed():
             raise StylecoreError("OpenVINO is not installed; `pip install openvino onnx`, or choose another runtime.")
         self._names = convolution_names(network)
-        self._compiled = _compile(partial(build_graph, network, ranges, watch=watch, crop=crop), bool(ranges), streams)
+        build = partial(build_graph, network, ranges, watch=watch, crop=crop)
+        self._compiled = _compile(build, bool(ranges), streams, cached)
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(streams):
             self._requests.put(self._compiled.create_infer_request())
@@ -128,7 +131,7 @@ class OpenVinoNetwork:
             self._requests.put(request)
 
 
-def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int) -> Any:
+def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int, cached: bool) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -143,6 +146,8 @@ def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int) -> Any
         # precision than 8 bits. It is slow without hardware support, and float32 networks stay in float32.
         in_half = in_eight_bits and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings["INFERENCE_PRECISION_HINT"] = "bf16" if in_half else "f32"
+        if not cached:
+            return runtime.compile_model(graph, "CPU", settings)
         cache = default_cache() / "openvino"
         try:
             compiled = runtime.compile_model(graph, "CPU", settings | {"CACHE_DIR": str(cache)})
@@ -173,7 +178,7 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
     from stylecore.inference.onnx_graph import Operators, onnx_model
 
     ranges = ranges or {}
-    file = onnx_model(network, Operators("float32", ranges, LARGEST_WEIGHT), "transformation_network", crop)
+    file = onnx_model(network, Operators("float32", ranges, LARGEST_WEIGHT_OF_7_BITS), "transformation_network", crop)
     graph = core().read_model(file.SerializeToString())
     convolutions = [node for node in graph.get_ops() if node.get_type_name() == "Convolution"]
     # The bias is a node of its own, and has the name.

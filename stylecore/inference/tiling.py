@@ -43,7 +43,7 @@ def hold_statistics(network: TransformNet, pixels: Tensor) -> TransformNet:
     """
     if network.config.normalization == "batch":
         return network
-    held = TransformNet(dataclasses.replace(network.config, normalization="batch", input_noise=0.0))
+    held = TransformNet(dataclasses.replace(network.config, normalization="batch"))
     held.load_state_dict(network.state_dict(), strict=False)  # everything except the statistics
     held.to(next(network.parameters()).device)
     for module in held.modules():

@@ -25,11 +25,12 @@ LEAST_LIKENESS = 0.2
 other, 0.00 for networks that were trained from different random weights."""
 
 
-def mix(styles: Sequence[tuple[StyleModel, float]]) -> StyleModel:
+def mix(styles: Sequence[tuple[StyleModel, float]], references: Sequence[str] = ()) -> StyleModel:
     """The style whose weights are the mean of several; with a single one, that one.
 
     Args:
         styles: each with its share, above 0; only the ratio of the shares counts.
+        references: what opens each of them, for the card; their names when left out.
 
     Raises:
         StylecoreError: for networks of different forms, or that have no common origin.
@@ -54,7 +55,7 @@ def mix(styles: Sequence[tuple[StyleModel, float]]) -> StyleModel:
     config = dataclasses.replace(first.card.network, input_noise=noise)
     network = TransformNet(config)
     network.load_state_dict(_mean([model.network.state_dict() for model in models], shares))
-    return StyleModel(network, _card([model.card for model in models], shares, network))
+    return StyleModel(network, _card([model.card for model in models], shares, network, references))
 
 
 def likeness(one: TransformNet, other: TransformNet) -> float:
@@ -76,13 +77,14 @@ def _mean(states: list[dict[str, Tensor]], shares: list[float]) -> dict[str, Ten
     return mean
 
 
-def _card(cards: list[StyleCard], shares: list[float], network: TransformNet) -> StyleCard:
+def _card(cards: list[StyleCard], shares: list[float], network: TransformNet, references: Sequence[str]) -> StyleCard:
+    references = references or [card.name for card in cards]
     percent = [f"{share:.0%}".removesuffix("%") for share in shares]
     side = sum(card.painted_side * share for card, share in zip(cards, shares, strict=True))
     return StyleCard(
         name="_".join(f"{card.name}_{each}" for card, each in zip(cards, percent, strict=True)),
         title=" with ".join(card.title or card.name for card in cards),
         network=network.config,
-        training={"mix": {card.name: round(share, 4) for card, share in zip(cards, shares, strict=True)}},
+        training={"mix": {each: round(share, 4) for each, share in zip(references, shares, strict=True)}},
         painted_side=round(side),
     )

@@ -158,7 +158,7 @@ class TransformNet(nn.Module):
 
         Args:
             pixels: (N, 3, H, W), RGB in [0, 1].
-            crop: a border of so many values, each of 4 x 4 pixels, ends in front of the upsampling.
+            crop: so many values, of 4 x 4 pixels each, are cut off on every side before the upsampling.
 
         Returns:
             (N, 3, H', W') with H' and W' the next multiples of 4, less 8 crop, RGB, within [0, 1] in evaluation mode.

@@ -119,11 +119,16 @@ def _loaded(exif: bytes) -> Image.Exif:
 
 
 def _with_bytes_for_text(exif: Image.Exif) -> Image.Exif:
-    """Pillow reads text as Latin-1 and writes it as ASCII, without the © of a copyright; bytes it leaves."""
+    """Pillow reads text as Latin-1 and writes it as ASCII, without the © of a copyright; it does not change bytes."""
     for tag, value in list(exif.items()):
-        if isinstance(value, str):
-            exif[tag] = value.encode("latin-1")
+        exif[tag] = _bytes_of(value)
     return exif
+
+
+def _bytes_of(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {tag: _bytes_of(each) for tag, each in value.items()}
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
 
 
 # --- settings ---
@@ -137,7 +142,7 @@ def exif_with_settings(exif: bytes | None, settings: dict[str, Any] | None) -> I
     result[ExifTags.Base.Orientation] = 1
     if settings is not None:
         comment = ASCII_COMMENT + _to_json({SETTINGS_KEY: settings}).encode("ascii")
-        photo = dict(result.get_ifd(ExifTags.IFD.Exif))
+        photo = _bytes_of(dict(result.get_ifd(ExifTags.IFD.Exif)))
         result[ExifTags.IFD.Exif] = {**photo, ExifTags.Base.UserComment: comment}
     return _loaded(result.tobytes())  # for TIFF, Pillow finds only what was loaded
 

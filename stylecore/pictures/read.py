@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylecore.errors import StylecoreError
+from stylecore.files import DEFAULT_MAX_PIXELS
 from stylecore.pictures.heif import HEAD_BYTES, HEIF, heif_is_readable, is_heif, open_heif
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
 from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image  # noqa: F401
 
-DEFAULT_MAX_PIXELS = 100_000_000
 """Default limit of width times height for decoding: 1.2 GB as a tensor."""
 
 # Pillow's names, and the formats' own. Only formats of cameras, browsers and editors: other decoders cannot be

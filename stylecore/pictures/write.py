@@ -1,6 +1,7 @@
 """Pixels to picture files: 8 bits, with alpha, sRGB profile and settings, written completely or not at all."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
@@ -66,7 +67,7 @@ def output_format(path: str | Path) -> Format:
     It is called before the work begins.
 
     Raises:
-        StylecoreError: an unknown suffix, a missing folder, a folder in the file's place.
+        StylecoreError: an unknown suffix, a missing or write-protected folder, a folder in the file's place.
     """
     path = Path(path)
     suffixes = ", ".join(FORMAT_OF_SUFFIX)
@@ -77,6 +78,8 @@ def output_format(path: str | Path) -> Format:
         raise StylecoreError(f"{path} is a folder: name a file in it to save the picture to")
     if not path.parent.is_dir():
         raise StylecoreError(f"the folder {path.parent} does not exist, so {path.name} cannot be saved there")
+    if not os.access(path.parent, os.W_OK):  # a file is written beside its place and then renamed
+        raise StylecoreError(f"the folder {path.parent} cannot be written; save {path.name} to another one")
     return FORMAT_OF_SUFFIX[path.suffix.lower()]
 
 

@@ -24,7 +24,6 @@ class FilmFacts:
         frames: how many there will be; an estimate. None when the file does not say.
         seconds: the length of what will be painted, as the file says; None when it does not.
         sounds: the sound tracks, as PyAV's streams.
-        notices: things worth telling the user, each a clause about "the film".
     """
 
     name: str
@@ -35,7 +34,6 @@ class FilmFacts:
     frames: int | None
     seconds: float | None = None
     sounds: tuple[Any, ...] = ()
-    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

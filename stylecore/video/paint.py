@@ -127,9 +127,8 @@ def paint_film(
                     progress(Progress(count, facts.frames, time.perf_counter() - began))
             if stopped and not count:
                 raise KeyboardInterrupt
-    notices = (*facts.notices, *writer.notices)
     seconds = time.perf_counter() - began
-    return PaintedFilm(count, cuts, seconds, facts.width, facts.height, stopped, notices)
+    return PaintedFilm(count, cuts, seconds, facts.width, facts.height, stopped, writer.notices)
 
 
 _Prepared = tuple[Frame, Motion | None, Tensor | None]

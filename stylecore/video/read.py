@@ -115,7 +115,7 @@ class FilmReader:
         pixels = self._upright(frame, whole)
         small_pixels = pixels if small == whole else self._upright(frame, small)
         duration = frame.duration or 0
-        if self.facts.seconds is not None:  # nor does a damaged one last longer than the film
+        if self.facts.seconds is not None:  # a damaged file may say more
             duration = min(duration, round(self.facts.seconds / self._time_base) - time)
         return Frame(pixels, small_pixels, time, max(duration, 0))
 
@@ -206,7 +206,8 @@ class FilmReader:
 
     def _measured_length(self) -> Fraction | None:
         """Seconds, by the packets of the whole file: browsers record films without length and rate in the header."""
-        self._rewind()
+        with suppress(av.FFmpegError):
+            self._container.seek(0)
         times = sorted(packet.pts for packet in self._container.demux(self._stream) if packet.pts is not None)
         if len(times) < 2 or times[0] == times[-1]:
             return None

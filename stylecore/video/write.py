@@ -95,7 +95,7 @@ class _VideoTrack:
     def __init__(self, container: Any, format: str, facts: FilmFacts, notices: list[str]) -> None:
         self._container = container
         name, options = ("libvpx-vp9", VP9) if format == "webm" else _h264(notices)
-        self._stream = container.add_stream(name, rate=_speakable(facts.rate), options=options)
+        self._stream = container.add_stream(name, rate=_simple_rate(facts.rate), options=options)
         # Two pixels share a color, so sides are even; the last row or column is repeated.
         self._stream.width, self._stream.height = facts.width + facts.width % 2, facts.height + facts.height % 2
         self._stream.pix_fmt = "yuv420p"
@@ -151,7 +151,7 @@ class _GifTrack:
 
     def __init__(self, container: Any, facts: FilmFacts) -> None:
         self._container = container
-        self._stream = container.add_stream("gif", rate=_speakable(min(facts.rate, Fraction(50))))
+        self._stream = container.add_stream("gif", rate=_simple_rate(min(facts.rate, Fraction(50))))
         self._stream.width, self._stream.height = facts.width, facts.height
         self._stream.pix_fmt = "pal8"
         self._stream.codec_context.time_base = Fraction(1, 100)
@@ -319,7 +319,8 @@ def _average(facts: FilmFacts) -> int:
     return max(1, round(1 / facts.rate / facts.time_base))
 
 
-def _speakable(rate: Fraction) -> Fraction:
+def _simple_rate(rate: Fraction) -> Fraction:
+    """A rate that encoders take, with a denominator of at most 1001."""
     return rate.limit_denominator(1001) or Fraction(1)
 
 

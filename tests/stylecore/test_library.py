@@ -143,5 +143,9 @@ def test_a_mix_is_opened_by_name_and_knows_what_opens_it(tmp_path: Path) -> None
     mixed = open_style("waves:3+stars:1", [tmp_path])
     assert called(mixed.card) == "waves:0.75+stars:0.25"
     assert called(model.card) == "waves"
+    assert (
+        called(open_style("waves@iterations-10:3+stars:1", [tmp_path]).card) == "waves@iterations-10:0.75+stars:0.25"
+    )
+    assert called(open_style("waves@iterations-10+waves", [tmp_path]).card) == "waves@iterations-10:0.5+waves:0.5"
     with pytest.raises(StylecoreError, match="no style 'clouds'"):
         open_style("waves+clouds", [tmp_path])

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stylecore.flags import add_flags, check_limits, read_flags, setting
+from stylecore.flags import DEVICE_HELP, add_flags, check_limits, read_flags, setting
 from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import Engine, choose_device
@@ -58,7 +58,7 @@ class CostSettings:
     gatys_sizes: tuple[int, ...] = setting((256, 512), "sides of the squares to paint, in pixels", least=32)
     gatys_steps: int = setting(20, "steps of each painting", least=1)
     repeats: int = setting(5, "measurements of each figure", least=1)
-    device: str | None = setting(None, "cpu, cuda, mps; the fastest there is when left out")
+    device: str | None = setting(None, DEVICE_HELP)
     log: bool = setting(True, "log to the MLflow store")
 
 

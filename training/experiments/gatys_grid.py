@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stylecore.errors import StylecoreError
-from stylecore.flags import add_flags, read_flags
+from stylecore.flags import DEVICE_HELP, add_flags, read_flags
 from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import choose_device
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_flags(parser, SETTINGS, without=WEIGHTS)
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
     parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
-    parser.add_argument("--device", default=None, help="cpu, cuda, mps; the fastest there is when left out")
+    parser.add_argument("--device", default=None, help=DEVICE_HELP)
     parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
     return run_command(run, parser.parse_args(arguments))
 

@@ -19,6 +19,7 @@ from stylecore.cli import gatys
 from stylecore.cli.gatys import parse_layers
 from stylecore.cli.stylize import Job, plan
 from stylecore.errors import StylecoreError
+from stylecore.inference.brush import DETAIL
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import picture_from_image, read_settings
@@ -162,6 +163,8 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
         (["stylize", tmp_path / "empty", *style, tmp_path / "o"], "has no photos"),
         (["stylize", photo, photo, *style, out], "folder"),
         (["stylize", photo, *style, "-", "--json"], "--json"),
+        (["stylize", photo, *style, photo, "--overwrite"], "is the photo itself"),
+        (["stylize", photo, *style, photo.parent, "--overwrite"], "is the photo itself"),
         (["sheet", photo, "-o", out, "--columns", "0"], "--columns"),
         (["import", tmp_path / "text.jpg", "--name", "x", "-o", tmp_path / "x.safetensors"], "text.jpg"),
         (["import", tmp_path / "text.jpg", "--name", "x", "-o", out], ".safetensors"),
@@ -248,7 +251,8 @@ def test_a_sheet_has_the_photo_and_every_style_once(library: Path, photo: Path, 
     assert main(["sheet", str(photo), "-o", str(out), "--columns", "3"]) == 0
     sheet = Image.open(out)
     assert sheet.width == 3 * 51 + 4 * 16
-    assert read_settings(out)["styles"] == ["The stars", "The waves"]  # type: ignore[index]
+    made = {"command": "sheet", "styles": ["stars", "waves"], "strength": 1.0, "keep_colors": False}
+    assert read_settings(out) == {**made, "brush": 1.0, "detail": DETAIL}
     cell = np.asarray(sheet)[16 : 16 + 37, 16 : 16 + 51]
     assert np.array_equal(cell, np.asarray(Image.open(photo)))
 
@@ -299,7 +303,7 @@ def test_gatys_paints_and_says_how(photo: Path, tmp_path: Path, capsys: pytest.C
     assert Image.open(out).size == (51, 37)
     settings = read_settings(out)
     assert settings is not None
-    assert (settings["steps_made"], settings["styles"]) == (3, ["style.png"])
+    assert (settings["steps_made"], settings["styles"], settings["start_picture"]) == (3, ["style.png"], "")
     unknown = ["gatys", photo, "--style", style, "-o", tmp_path / "x.png", "--content-layers", "relu9_9"]
     assert "relu4_2" in fails(unknown, capsys)
     assert not (tmp_path / "x.png").exists()

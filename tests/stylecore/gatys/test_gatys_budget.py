@@ -228,25 +228,28 @@ def test_everything_is_checked_at_the_call(vgg: VGG) -> None:
 
 
 def test_memory_grows_with_the_pixels_and_the_history(vgg: VGG) -> None:
-    fixed = gatys_memory.FIXED_BYTES
-    small, large = (estimate_memory(side, side, GatysConfig(), vgg) - fixed for side in (256, 512))
+    fixed, config = gatys_memory.FIXED_BYTES, GatysConfig(border=0)
+    small, large = (estimate_memory(side, side, config, vgg) - fixed for side in (256, 512))
     assert large == pytest.approx(4 * small, rel=1e-3)
-    longer = estimate_memory(256, 256, GatysConfig(history=100), vgg) - fixed
+    longer = estimate_memory(256, 256, replace(config, history=100), vgg) - fixed
     assert longer - small == pytest.approx(2 * 80 * 3 * 4 * 256 * 256, rel=1e-6)
-    assert estimate_memory(256, 256, GatysConfig(optimizer="adam"), vgg) - fixed < small
-    assert estimate_memory(256, 256, GatysConfig(style_scale=4), vgg) - fixed > 2 * small
+    assert estimate_memory(256, 256, replace(config, optimizer="adam"), vgg) - fixed < small
+    assert estimate_memory(256, 256, replace(config, style_scale=4), vgg) - fixed > 2 * small
 
 
+@pytest.mark.parametrize("border", [0, 200])
 def test_a_picture_too_large_for_the_memory_is_refused_with_the_size_that_fits(
-    vgg: VGG, monkeypatch: pytest.MonkeyPatch
+    vgg: VGG, monkeypatch: pytest.MonkeyPatch, border: int
 ) -> None:
+    config = replace(SHALLOW, border=border)
     available = 10**9
     monkeypatch.setattr(gatys_memory, "available_memory", lambda device: available)
     with pytest.raises(StylecoreError, match=r"needs about .* at most ") as caught:
-        paint(torch.zeros(3, 1200, 1600), STYLE, vgg, SHALLOW)
+        paint(torch.zeros(3, 1200, 1600), STYLE, vgg, config)
     side = int(str(caught.value).split("at most ")[1].split()[0])
-    assert estimate_memory(side * 3 // 4, side, SHALLOW, vgg) <= available
-    assert estimate_memory((side + 1) * 3 // 4, side + 1, SHALLOW, vgg) > available
+    gatys_memory.check_memory(side * 3 // 4, side, config, vgg)
+    with pytest.raises(StylecoreError):
+        gatys_memory.check_memory((side + 1) * 3 // 4, side + 1, config, vgg)
 
 
 def test_a_container_has_the_memory_that_it_is_given(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,12 +265,23 @@ def test_truncated_files_of_every_format(tmp_path: Path) -> None:
             networks.refusal(path)
 
 
-def test_a_flipped_byte_in_an_npz(tmp_path: Path) -> None:
-    np.savez(tmp_path / "wave.npz", **networks.engstrom_variables(blocks=1))
-    whole = bytearray((tmp_path / "wave.npz").read_bytes())
-    whole[len(whole) // 2] ^= 0xFF
-    (tmp_path / "wave.npz").write_bytes(whole)
-    assert "damaged" in networks.refusal(tmp_path / "wave.npz")
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_flipped_bytes_in_an_npz(tmp_path: Path, save: Callable[..., None]) -> None:
+    save(tmp_path / "wave.npz", **networks.engstrom_variables(blocks=1))
+    whole = (tmp_path / "wave.npz").read_bytes()
+    listed = whole.index(b"PK\1\2")  # flags and method of the first file
+    for place, length in ((listed + 8, 1), (listed + 10, 1), (70, 40), (len(whole) // 2, 1)):
+        damaged = bytearray(whole)
+        damaged[place : place + length] = (byte ^ 0xFF for byte in damaged[place : place + length])
+        (tmp_path / "wave.npz").write_bytes(damaged)
+        assert "damaged" in networks.refusal(tmp_path / "wave.npz")
+
+
+def test_a_damaged_list_of_files_in_a_pth(tmp_path: Path) -> None:
+    torch.save({"a": torch.rand(3)}, tmp_path / "style.pth")
+    whole = (tmp_path / "style.pth").read_bytes()
+    (tmp_path / "style.pth").write_bytes(whole.replace(b"PK\1\2", b"PK\0\0"))
+    assert "damaged" in networks.refusal(tmp_path / "style.pth")
 
 
 @pytest.mark.parametrize(

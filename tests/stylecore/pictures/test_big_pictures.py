@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stylecore.inference.engine import Engine
+from stylecore.inference.engine import Engine, border_of
 from stylecore.inference.tiling import hold_statistics, samples, stylize_by_tiles, tiles
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import PAPER, TransformNet, TransformNetConfig
@@ -121,3 +121,17 @@ def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.Monkey
     monkeypatch.undo()
     by_themselves = stylize_by_tiles(stylist.stylize, whole, receptive_radius=24, side=64)
     assert (by_tiles - at_once).square().mean() < 0.5 * (by_themselves - at_once).square().mean()
+
+
+def test_tiles_have_the_noise_once_and_the_border_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    stylist = engine(network(dataclasses.replace(SMALL, normalization="batch", input_noise=0.2)))
+    whole = picture(240, 243)
+    at_once = stylist.paint(whole)
+    monkeypatch.setattr("stylecore.inference.engine.LARGEST_WHOLE", 240 * 243 - 1)
+    monkeypatch.setattr("stylecore.inference.engine.TILE_SIDE", 64)
+    assert (stylist.paint(whole) - at_once).abs().max() < 1e-5
+
+
+def test_held_statistics_keep_the_border_of_a_network_with_noise() -> None:
+    made = network(dataclasses.replace(SMALL, input_noise=0.2))
+    assert border_of(hold_statistics(made, picture(64, 64)).config) == border_of(made.config)

@@ -118,13 +118,16 @@ def test_an_unknown_suffix_is_refused_with_the_list(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_hold_a_file_are_refused(tmp_path: Path) -> None:
+def test_places_that_cannot_hold_a_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StylecoreError, match=r"folder .*missing does not exist"):
         save_picture(torch.rand(3, 2, 2), tmp_path / "missing" / "a.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(StylecoreError, match="is a folder"):
         output_format(tmp_path / "folder.png")
     assert output_format(tmp_path / "a.JPG") == "JPEG"
+    monkeypatch.setattr("os.access", lambda *_: False)  # a superuser may write everywhere
+    with pytest.raises(StylecoreError, match=r"folder .* cannot be written"):
+        output_format(tmp_path / "a.jpg")
 
 
 def test_a_picture_too_large_for_the_format_is_refused(tmp_path: Path) -> None:

@@ -271,11 +271,14 @@ def test_date_author_and_camera_survive_and_nothing_else(tmp_path: Path, suffix:
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
 def test_text_that_is_not_ascii_keeps_its_bytes(tmp_path: Path, suffix: str, encoding: str) -> None:
     text = "© Zoë".encode(encoding)
-    Image.fromarray(UPRIGHT).save(tmp_path / "in.jpg", exif=exif_with(Copyright=text).tobytes())
+    given = exif_with(Copyright=text)
+    given[ExifTags.IFD.Exif] = {ExifTags.Base.LensMake: text}
+    Image.fromarray(UPRIGHT).save(tmp_path / "in.jpg", exif=given.tobytes())
     picture = load_picture(tmp_path / "in.jpg")
     save_picture(picture.pixels, tmp_path / f"out.{suffix}", exif=picture.exif, settings={"a": 1})
     with Image.open(tmp_path / f"out.{suffix}") as image:
         assert image.getexif()[ExifTags.Base.Copyright].encode("latin-1") == text
+        assert image.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.LensMake] == text
 
 
 def test_no_exif_is_none(tmp_path: Path) -> None:

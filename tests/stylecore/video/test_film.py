@@ -13,6 +13,7 @@ from PIL import Image
 from stylecore.errors import StylecoreError
 from stylecore.video.config import FilmSettings, seconds
 from stylecore.video.paint import Progress, paint_film
+from stylecore.video.read import open_file
 
 ENGINE = tiny_engine()
 AS_IT_IS = FilmSettings(strength=0, calm=0)
@@ -259,3 +260,17 @@ def test_times(text: str, expected: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(StylecoreError, match="is no time"):
         seconds(text)
+
+
+@pytest.mark.parametrize("begin", [0.0, 1.5, 3.5])
+def test_a_recording_without_a_length_is_measured_from_its_beginning(tmp_path: Path, begin: float) -> None:
+    with av.open(str(tmp_path / "live.webm"), "w", options={"live": "1"}) as container:  # as a browser records
+        stream = container.add_stream("libvpx-vp9", rate=10, options={"g": "10", "deadline": "realtime"})
+        stream.width = stream.height = 32
+        for shade in range(40):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 6 * shade, np.uint8), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    with open_file(tmp_path / "live.webm", FilmSettings(begin=begin)) as film:
+        assert film.facts.seconds == pytest.approx(4 - begin, abs=0.01)
+        assert film.facts.frames == pytest.approx(10 * (4 - begin), abs=1)
