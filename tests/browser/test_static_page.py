@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from demo.services.catalogue import BundleCatalogue
+from demo.static.runtime import PACKAGES
 from stylecore.__main__ import main
 from stylecore.errors import StylecoreError
 from stylecore.johnson.transform_net import TransformNetConfig
@@ -132,19 +133,33 @@ def page(browser: Any, serve: Callable[[dict[str, str]], ThreadingHTTPServer]) -
     assert watched.troubles == []
 
 
-def downloaded(page: Any, button: str = "#png") -> np.ndarray:
+DROP = """([onto, name, type, content]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(content)], name, { type }));
+  for (const kind of ['dragover', 'drop']) {
+    const event = new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: files });
+    if (document.querySelector(onto).dispatchEvent(event)) throw new Error('the browser would leave the page');
+  }
+}"""
+
+
+def drop(page: Any, onto: str, file: Path, kind: str) -> None:
+    page.evaluate(DROP, [onto, file.name, kind, list(file.read_bytes())])
+
+
+def downloaded(page: Any, button: str = "#png", mode: str = "RGB") -> np.ndarray:
     with page.expect_download() as download:
         page.click(button)
     with Image.open(download.value.path()) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.float64)
+        return np.asarray(image.convert(mode), dtype=np.float64)
 
 
-def painted_by_the_engine(bundle: Path, style: str, photo: Path, *flags: str) -> np.ndarray:
+def painted_by_the_engine(bundle: Path, style: str, photo: Path, *flags: str, mode: str = "RGB") -> np.ndarray:
     out = photo.with_name(f"{style}-{len(flags)}.png")
     command = ["stylize", str(photo), "--style", str(bundle / f"{style}-1.safetensors"), "-o", str(out)]
     assert main([*command, "--runtime", "torch", *flags]) == 0
     with Image.open(out) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.float64)
+        return np.asarray(image.convert(mode), dtype=np.float64)
 
 
 def psnr(picture: np.ndarray, expected: np.ndarray) -> float:
@@ -217,7 +232,37 @@ def test_a_large_photo_is_painted_in_tiles_upright_and_at_its_size(page: Any, bu
     assert page.evaluate("document.querySelector('#after').height") == 2048  # the screen gets no more
     expected = painted_by_the_engine(bundle, "sea", photo, "--brush", "0.25")
     assert expected.shape == (2500, 1800, 3)
-    assert psnr(downloaded(page), expected) > LEAST_PSNR
+    picture = downloaded(page)
+    assert psnr(picture, expected) > LEAST_PSNR
+    for edge in (np.s_[:12], np.s_[:, :12]):  # where another border of the tiles would be seen
+        assert psnr(picture[edge], expected[edge]) > LEAST_PSNR + 10
+
+
+def over_white(picture: np.ndarray) -> np.ndarray:
+    alpha = picture[..., 3:] / 255
+    return picture[..., :3] * alpha + 255 * (1 - alpha)
+
+
+def test_a_transparent_photo_is_painted_over_white_and_keeps_its_alpha(
+    page: Any, bundle: Path, tmp_path: Path
+) -> None:
+    photo = tmp_path / "logo.png"
+    alpha = torch.linspace(-0.5, 1.5, 211).clamp(0, 1).expand(1, 157, 211)
+    rgba = torch.cat([smooth(157, 211) * (alpha > 0), alpha]).permute(1, 2, 0).mul(255).round().byte().numpy()
+    Image.fromarray(rgba).save(photo)
+    drop(page, "h1", photo, "image/png")  # anywhere on the page
+    wait_for(page, f"The Night · {OWN}")
+    expected = painted_by_the_engine(bundle, "night", photo, mode="RGBA")
+    picture = downloaded(page, mode="RGBA")
+    np.testing.assert_array_equal(picture[..., 3], rgba[..., 3])
+    assert psnr(over_white(picture), over_white(expected)) > LEAST_PSNR
+    jpeg = downloaded(page, "#jpeg")
+    assert psnr(jpeg, over_white(expected)) > LEAST_PSNR - 5  # JPEG costs some
+
+
+def test_the_readme_names_every_library(folder: Path) -> None:
+    said = (folder / "README.md").read_text()
+    assert all(f"`{each.folder}/` is {each.name.split('@')[0]}" in said for each in PACKAGES)
 
 
 def test_the_webcam_is_painted_live(page: Any) -> None:
@@ -229,7 +274,11 @@ def test_the_webcam_is_painted_live(page: Any) -> None:
     page.wait_for_timeout(1500)
     assert page.evaluate(LIVE_PICTURE) != first  # the fake webcam's picture moves
     page.get_by_role("button", name="Stop the webcam").click()
-    page.get_by_role("button", name="Start the webcam").wait_for()
+    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")  # as without https
+    page.get_by_role("button", name="Start the webcam").click()
+    page.locator(
+        "#live-status", has_text="That did not work. Browsers give the webcam only to pages with https"
+    ).wait_for()
 
 
 LIVE_PICTURE = "document.querySelector('#live').toDataURL()"
@@ -238,8 +287,8 @@ LIVE_PICTURE = "document.querySelector('#live').toDataURL()"
 def test_a_film_is_painted_with_its_sound(page: Any, tmp_path: Path) -> None:
     clip, out = tmp_path / "my clip.mp4", tmp_path / "out.mp4"
     write_film(clip, 12, (160, 120))
-    page.get_by_text("A film", exact=True).click()
-    page.set_input_files("#film", clip)
+    drop(page, "#photo", clip, "video/mp4")
+    page.get_by_role("radio", name="The Wave").check(force=True)  # for the photo; the film has its own style
     page.locator("#film-save[href]").wait_for()
     said = page.inner_text("#film-status")
     assert said == "The Night · 160 \N{MULTIPLICATION SIGN} 120 pixels"
@@ -255,10 +304,17 @@ def test_a_film_is_painted_with_its_sound(page: Any, tmp_path: Path) -> None:
         assert float(after.streams.video[0].average_rate or 0) == pytest.approx(10, rel=0.1)
     assert all(psnr(a, b) < 25 for a, b in zip(frames, source, strict=True))  # painted, and not copied
 
+    page.locator("#film-shown").evaluate("(video) => video.play()")
     page.set_input_files("#film", {"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"no film"})
     page.locator("#film-status", has_text="That did not work.").wait_for()
     said = "That did not work. a.mp4 is not a film that this browser can read; choose an MP4 or WebM."
     assert page.inner_text("#film-status") == said
+    assert page.locator("#film-shown").evaluate("(video) => video.paused")  # it is hidden, and has sound
+
+    page.set_input_files("#film", clip)
+    page.click("#film-stop")
+    page.locator("#film-stop").wait_for(state="hidden")
+    assert page.inner_text("#film-status") == "Stopped."
 
 
 def test_axe_finds_nothing_serious(page: Any) -> None:

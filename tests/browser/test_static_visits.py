@@ -78,16 +78,26 @@ def test_what_is_not_painted_yet_is_not_there_to_download(visit: Any, photo: Pat
     assert page.is_enabled("#png")
     page.get_by_role("radio", name="The Wave").check(force=True)
     network = wait_for_request(page, held)
+    with page.expect_download() as download:
+        page.click("#png")
+    assert download.value.suggested_filename == "china-night.png"  # what painted it, and not what is chosen
     page.set_input_files("#photo", photo)
     page.locator("#png:disabled").wait_for()
     assert page.is_disabled("#jpeg")
+    page.locator("#after").wait_for(state="hidden")  # the painting of the other photo
     network.fulfill(status=404)
     wait_for_request(page, held).fulfill(status=404)
     page.locator("#status.failed").wait_for()
+    assert not page.is_visible("#after")
     page.locator("#strength").fill("0.5")
     wait_for_request(page, held).continue_()  # it is tried again
     wait_for(page, f"The Wave · {OWN}")
     assert page.is_enabled("#png")
+    assert page.is_visible("#after")
+
+    page.route("**/photos/*.jpg", lambda route: route.abort())
+    page.locator("#samples button").first.click()
+    page.locator("#status.failed").wait_for()
 
 
 def test_the_same_file_can_be_chosen_again(page: Any, photo: Path) -> None:

@@ -1,7 +1,6 @@
 // The page: choosing, showing, saving. The worker computes.
 const PHOTO_PIXELS = 50e6;
 const LIVE_SIDE = 320;
-const SHOWN = 2048; // the longest side of the photo on the page, in pixels
 const element = (id) => document.getElementById(id);
 const say = (text, failed = false) => {
   element('status').textContent = text;
@@ -12,7 +11,8 @@ const tell = (title, facts, note) => {
   const line = [Object.assign(document.createElement('strong'), { textContent: title }), ` · ${facts}`];
   element('status').append(...line, ...(note ? [document.createElement('br'), note] : []));
 };
-const fail = (error) => say(`That did not work. ${error.message}`, true);
+const sentence = ({ name, message }) => (name === 'AbortError' ? message : `That did not work. ${message}`);
+const fail = (error) => say(sentence(error), true);
 
 // Threads need a page that is isolated: where the host does not say so, the service worker does, after one reload.
 const prepare = async () => {
@@ -43,19 +43,20 @@ const hire = () => {
     const { resolve, reject, progress } = worker.waiting.get(data.id);
     if (data.share !== undefined) { progress(data.share); return; }
     worker.waiting.delete(data.id);
-    if (data.error) reject(new Error(data.error)); else resolve(data);
+    if (data.error) reject(Object.assign(new Error(data.error), { name: data.name })); else resolve(data);
   };
   worker.thread.onerror = () => fail(new Error('This browser cannot run the networks; use a newer one.'));
 };
 
 let styles = [];
 let samples = [];
-let photo = null; // {name, sample}
+let photo = null; // {name, sample}; null while the worker is given another
 let painted = false; // whether there is a painting of it
 let given = false; // whether there was one, or is one on its way
 const style = () => styles.find((each) => each.name === document.querySelector('input[name=style]:checked')?.value) ?? styles[0];
 const settings = () => ({ strength: Number(element('strength').value), keepColors: element('keep-colors').checked });
 
+const frame = document.querySelector('.frame');
 const draw = (canvas, bitmap) => {
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
@@ -85,6 +86,7 @@ const work = async () => {
       const { width, height } = answer;
       painted = true;
       draw(element('after'), answer.bitmap);
+      frame.classList.remove('unpainted');
       element('after').setAttribute('aria-label', `Your photo, painted after ${chosen.title}`);
       if (answer.size) {
         const [high, wide] = answer.size;
@@ -114,30 +116,37 @@ const take = async (file, name, sample = false) => {
     say(`That did not work. ${name} is not a picture that this browser can read; choose a JPEG, PNG or WebP.`, true);
     return;
   }
-  if (bitmap.width * bitmap.height > PHOTO_PIXELS) {
-    say(`That did not work. ${name} has ${bitmap.width} × ${bitmap.height} pixels, more than 50 megapixels; use a smaller picture.`, true);
+  const { width, height } = bitmap;
+  if (width * height > PHOTO_PIXELS) {
+    bitmap.close();
+    say(`That did not work. ${name} has ${width} × ${height} pixels, more than 50 megapixels; use a smaller picture.`, true);
     return;
   }
-  const { width, height } = bitmap;
-  const scale = Math.min(1, SHOWN / Math.max(width, height));
-  const [resizeWidth, resizeHeight] = [width, height].map((length) => Math.max(1, Math.round(length * scale)));
-  const small = await createImageBitmap(bitmap, scale < 1 ? { resizeWidth, resizeHeight, resizeQuality: 'medium' } : {});
+  const earlier = photo;
+  photo = null;
   painted = false;
   element('png').disabled = element('jpeg').disabled = true;
-  await ask('photo', { bitmap }, [bitmap]);
-  draw(element('before'), small);
+  try {
+    const answer = await ask('photo', { bitmap }, [bitmap]);
+    draw(element('before'), answer.bitmap);
+  } catch (error) {
+    photo ??= earlier;
+    throw error;
+  }
+  frame.classList.add('unpainted');
   element('viewer').style.setProperty('--aspect', width / height);
   document.querySelector('.ground > p').hidden = true;
-  document.querySelector('.frame').hidden = false;
+  frame.hidden = false;
   photo = { name: name.replace(/\.[^.]*$/, ''), sample };
   request('stylize');
 };
 
-const fileName = (name, suffix) => `${name.replace(/[^A-Za-z0-9_]+/g, '-').slice(0, 60) || 'picture'}-${style().name}.${suffix}`;
+const fileName = (name, styleName, suffix) => `${name.replace(/[^A-Za-z0-9_]+/g, '-').slice(0, 60) || 'picture'}-${styleName}.${suffix}`;
 const save = async (type, suffix) => {
+  const { name } = photo; // another one may come meanwhile
   try {
-    const { blob } = await ask('save', { type, ...settings() });
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: fileName(photo.name, suffix) });
+    const answer = await ask('save', { type, ...settings() });
+    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(answer.blob), download: fileName(name, answer.style, suffix) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   } catch (error) { fail(error); }
@@ -171,6 +180,7 @@ const live = async () => {
   camera.asked = true;
   const status = element('live-status');
   try {
+    if (!navigator.mediaDevices) throw new Error('Browsers give the webcam only to pages with https; open this one with https.');
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } } });
     camera.asked = false;
     const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
@@ -191,8 +201,8 @@ const live = async () => {
     }
   } catch (error) {
     stop();
-    const sentence = error.name === 'NotAllowedError' ? 'The browser does not allow the webcam; allow it for this page.' : error.message;
-    status.textContent = `That did not work. ${sentence}`;
+    const reason = error.name === 'NotAllowedError' ? 'The browser does not allow the webcam; allow it for this page.' : error.message;
+    status.textContent = `That did not work. ${reason}`;
   }
 };
 
@@ -204,6 +214,7 @@ const filmed = async (file) => {
   status.textContent = 'Reading the film.';
   element('film-stop').hidden = false;
   element('film-result').hidden = true;
+  element('film-shown').pause();
   film?.stop();
   film = ask('film', { file, style: chosen, brush: Number(element('brush').value), ...settings() }, [], (share) => {
     const left = Math.round(((performance.now() - started) / 1000) * (1 / Math.max(share, 1e-6) - 1));
@@ -215,17 +226,17 @@ const filmed = async (file) => {
     URL.revokeObjectURL(element('film-shown').src);
     const address = URL.createObjectURL(blob);
     element('film-shown').src = address;
-    Object.assign(element('film-save'), { href: address, download: fileName(file.name.replace(/\.[^.]*$/, ''), 'mp4') });
+    Object.assign(element('film-save'), { href: address, download: fileName(file.name.replace(/\.[^.]*$/, ''), chosen.name, 'mp4') });
     element('film-result').hidden = false;
     const sound = silent ? ' · without its sound, which this browser cannot write' : '';
     status.textContent = `${chosen.title} · ${width} × ${height} pixels${sound}`;
   } catch (error) {
-    if (film === mine) status.textContent = `That did not work. ${error.message}`;
+    if (film === mine) status.textContent = sentence(error);
   }
   if (film === mine) element('film-stop').hidden = true;
 };
 
-const picture = (source, kind, alt) => Object.assign(new Image(), { src: source, className: kind, alt });
+const picture = (source, kind, alt) => Object.assign(new Image(), { src: source, className: kind, alt, draggable: false });
 const card = (each, index) => {
   const label = Object.assign(document.createElement('label'), { className: 'card' });
   const radio = Object.assign(document.createElement('input'), { type: 'radio', name: 'style', value: each.name, checked: index === 0 });
@@ -237,6 +248,8 @@ const card = (each, index) => {
   return label;
 };
 
+const takeSample = async ({ file, name }) => take(await (await fetch(file)).blob(), name, true);
+
 // The file of a box, which is emptied: else the same file, chosen again, would be no change.
 const fileOf = (box) => {
   const [file] = box.files;
@@ -244,7 +257,27 @@ const fileOf = (box) => {
   return file;
 };
 
+// A file that is dropped beside the boxes would make the browser leave the page.
+const takeDrops = (started) => {
+  const drop = element('drop');
+  document.ondragover = (event) => { event.preventDefault(); drop.classList.add('over'); };
+  document.ondragleave = ({ relatedTarget }) => { if (!relatedTarget) drop.classList.remove('over'); };
+  document.ondrop = async (event) => {
+    event.preventDefault();
+    drop.classList.remove('over');
+    const [file] = event.dataTransfer.files;
+    await started;
+    if (!file) return;
+    if (!file.type.startsWith('video/')) { take(file, file.name).catch(fail); return; }
+    element('film-more').open = true;
+    element('film-status').scrollIntoView({ block: 'nearest' });
+    filmed(file);
+  };
+};
+
 const main = async () => {
+  let begin;
+  takeDrops(new Promise((done) => { begin = done; }));
   for (const id of ['strength', 'brush']) {
     element(id).oninput = () => { document.querySelector(`output[for=${id}]`).value = element(id).value; };
   }
@@ -258,22 +291,14 @@ const main = async () => {
     const button = Object.assign(document.createElement('button'), { type: 'button', title: sample.name });
     button.setAttribute('aria-label', `Sample photo: ${sample.name}`);
     button.append(picture(sample.file, '', ''));
-    button.onclick = async () => take(await (await fetch(sample.file)).blob(), sample.name, true);
+    button.onclick = () => takeSample(sample).catch(fail);
     element('samples').hidden = false;
     element('samples').querySelector('div').append(button);
   }
   hire();
+  begin();
   element('photo').onchange = ({ target }) => {
     const file = fileOf(target);
-    if (file) take(file, file.name).catch(fail);
-  };
-  const drop = element('drop');
-  drop.ondragover = (event) => { event.preventDefault(); drop.classList.add('over'); };
-  drop.ondragleave = () => drop.classList.remove('over');
-  drop.ondrop = (event) => {
-    event.preventDefault();
-    drop.classList.remove('over');
-    const [file] = event.dataTransfer.files;
     if (file) take(file, file.name).catch(fail);
   };
   element('cards').onchange = () => request('stylize');

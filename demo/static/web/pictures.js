@@ -65,6 +65,25 @@ const row = (data, length, { first, weights }, result) => {
 
 const clip = (x) => Math.min(1, Math.max(0, x));
 
+// A canvas's pixels with their colors over white, which is what is painted; their alpha is kept.
+export const overWhite = (picture) => {
+  const { data } = picture;
+  for (let i = 0; i < data.length; i += 4) {
+    const alpha = data[i + 3];
+    for (let c = i; alpha < 255 && c < i + 3; c += 1) data[c] = Math.floor((data[c] * alpha) / 255 + 255 - alpha + 0.5);
+  }
+  return picture;
+};
+
+// Back: such that the pixels over white have these colors.
+export const withoutWhite = (data) => {
+  for (let i = 0; i < data.length; i += 4) {
+    const alpha = data[i + 3];
+    for (let c = i; alpha > 0 && alpha < 255 && c < i + 3; c += 1) data[c] = Math.floor(((data[c] - 255 + alpha) * 255) / alpha + 0.5);
+  }
+  return data;
+};
+
 // A canvas's pixels (RGBA in 8 bits) at another size, clipped to [0, 1].
 export const reduce = ({ height, width, data }, [h, w]) => {
   if (h === height && w === width) {

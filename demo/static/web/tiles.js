@@ -3,7 +3,6 @@ const SAMPLE_SIDE = 256;
 const SAMPLES = 36;
 const TILE_SIDE = 1024;
 const SMALLEST_SIDE = 64;
-export const BORDER = 16; // of reflection around a tile and its context
 const LARGEST_WHOLE = 4e6; // pixels
 
 export const inTiles = ({ height, width }) => height * width > LARGEST_WHOLE && Math.min(height, width) >= SMALLEST_SIDE;

@@ -1,7 +1,7 @@
 // The networks, away from the page's own thread. Messages: {id, task, ...} to {id, ...} or {id, error}.
 import { paintFilm } from './film.js';
-import { blend, crop, frame, layDetail, noise, paintedSize, reduce } from './pictures.js';
-import { BORDER, inTiles, paintTiles, samples } from './tiles.js';
+import { blend, crop, frame, layDetail, noise, overWhite, paintedSize, reduce, withoutWhite } from './pictures.js';
+import { inTiles, paintTiles, samples } from './tiles.js';
 
 const DETAIL = 0.5;
 const KEPT = 3; // networks in memory
@@ -10,7 +10,7 @@ let runtime = null;
 let started = null; // the start, which all else waits for
 const sessions = new Map();
 let grain = { key: '' };
-let last = null; // photo and stylized picture of the last result
+let last = null; // photo, stylized picture and style of the last result
 
 const bytes = async (file) => {
   const answer = await fetch(file);
@@ -109,20 +109,20 @@ const paint = async (style, picture, step) => {
   const noisy = added ? { height, width, data: picture.data.map((value, i) => value + added[Math.floor(i / 3)]) } : picture;
   const statistics = await measured(style, noisy);
   const paintTile = async (tile) => {
-    const framed = frame(tile, BORDER, null);
-    return crop(await run(style.tiles ?? style.file, framed, statistics), framed, BORDER, tile.height, tile.width);
+    const framed = frame(tile, style.border, null);
+    return crop(await run(style.tiles ?? style.file, framed, statistics), framed, style.border, tile.height, tile.width);
   };
   const painted = await paintTiles(noisy, style.radius, paintTile, step);
   return { painted, seconds: seconds() };
 };
 
-const pixels = (bitmap) => {
+const drawn = (bitmap) => {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  const context = canvas.getContext('2d', { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close?.();
-  return context.getImageData(0, 0, canvas.width, canvas.height);
+  canvas.getContext('2d', { willReadFrequently: true }).drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return canvas;
 };
+const pixels = (canvas) => overWhite(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height));
 
 // To show: a bitmap, reduced where it is larger than any screen.
 const shown = async (canvas) => {
@@ -134,9 +134,19 @@ const shown = async (canvas) => {
 
 const finished = ({ strength, keepColors }, { photo, stylized } = last) => {
   const canvas = new OffscreenCanvas(photo.width, photo.height);
-  const data = blend(photo, stylized, strength, keepColors);
+  const data = withoutWhite(blend(photo, stylized, strength, keepColors));
   canvas.getContext('2d').putImageData(new ImageData(data, photo.width, photo.height), 0, 0);
   return canvas;
+};
+
+const encoded = (canvas, type) => {
+  const context = canvas.getContext('2d');
+  if (type === 'image/jpeg') { // which has no transparency
+    context.globalCompositeOperation = 'destination-over';
+    context.fillStyle = 'white';
+    context.fillRect(0, 0, canvas.width, canvas.height);
+  }
+  return canvas.convertToBlob({ type, quality: 0.95 });
 };
 
 const tasks = {
@@ -149,7 +159,11 @@ const tasks = {
     }
     return { runtime: runtime.words };
   },
-  photo: async ({ bitmap }) => { last = { photo: pixels(bitmap) }; return {}; },
+  photo: async ({ bitmap }) => {
+    const canvas = drawn(bitmap);
+    last = { photo: pixels(canvas) };
+    return { bitmap: await shown(canvas) };
+  },
   stylize: async ({ style, brush, ...settings }, step) => {
     const current = last; // another photo may come meanwhile
     const { photo } = current;
@@ -164,14 +178,17 @@ const tasks = {
       runtime = await start('wasm');
       done = await paint(style, reduced, step);
     }
-    current.stylized = layDetail(done.painted, reduced, photo, DETAIL);
+    Object.assign(current, { stylized: layDetail(done.painted, reduced, photo, DETAIL), style: style.name });
     const { height, width } = photo;
     return { bitmap: await shown(finished(settings, current)), height, width, seconds: done.seconds, size, runtime: runtime.words, files: runtime.files };
   },
   finish: async (settings) => ({ bitmap: await shown(finished(settings)) }),
-  save: async ({ type, ...settings }) => ({ blob: await finished(settings).convertToBlob({ type, quality: 0.95 }) }),
+  save: async ({ type, ...settings }) => {
+    const { style } = last; // another one may paint meanwhile
+    return { blob: await encoded(finished(settings), type), style };
+  },
   live: async ({ style, bitmap }) => {
-    const picture = pixels(bitmap);
+    const picture = pixels(drawn(bitmap));
     const whole = reduce(picture, [picture.height, picture.width]);
     const { painted, seconds } = await paint(style, whole);
     return { bitmap: finished({ strength: 1 }, { photo: picture, stylized: layDetail(painted, whole, picture, 0) }).transferToImageBitmap(), seconds };
@@ -194,7 +211,7 @@ self.onmessage = async ({ data: { id, task, ...values } }) => {
   const step = async (share) => {
     self.postMessage({ id, share });
     await new Promise((next) => { setTimeout(next); }); // lets messages in
-    if (unwanted.delete(id)) throw new Error('It was stopped.');
+    if (unwanted.delete(id)) throw new DOMException('Stopped.', 'AbortError');
   };
   try {
     if (task === 'start') started = tasks.start(values);
@@ -203,6 +220,6 @@ self.onmessage = async ({ data: { id, task, ...values } }) => {
     self.postMessage({ id, ...answer }, answer.bitmap ? [answer.bitmap] : []);
   } catch (error) {
     const memory = /memory|allocation|bad_alloc/i.test(error.message);
-    self.postMessage({ id, error: memory ? 'There is not enough memory for this size; choose a larger brush.' : error.message });
+    self.postMessage({ id, name: error.name, error: memory ? 'There is not enough memory for this size; choose a larger brush.' : error.message });
   }
 };
