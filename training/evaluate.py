@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES
 from stylecore.flags import DEVICE_HELP, add_flags, check_limits, read_flags, setting
 from stylecore.johnson.style_model import StyleModel
+from stylecore.library import open_style
 from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
 from training import judge
@@ -46,7 +48,8 @@ class Candidate:
 
 
 def find_candidate(reference: str) -> Candidate:
-    """A style by its file, or by its name in the registry ("starry_night", "models:/starry_night@iterations-1000").
+    """A style by its file, or by its name ("starry_night", "models:/starry_night@iterations-1000"): that of the
+    registry, or else that of the published files.
 
     A file counts as the registered version with the same card and weights, if there is one. (Two files of one network
     may differ in the order of their headers.)
@@ -62,7 +65,12 @@ def find_candidate(reference: str) -> Candidate:
                 if same_weights(registered, model):
                     return Candidate(model, (version.name, version.version))
         return Candidate(model, None)
-    version = registry.find(reference)
+    try:
+        version = registry.find(reference)
+    except StylecoreError:
+        with suppress(StylecoreError):  # a published one that was not restored
+            return Candidate(open_style(reference), None)
+        raise
     return Candidate(StyleModel.load(registry.weights(version)), (version.name, version.version))
 
 

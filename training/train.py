@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from torch import Tensor
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, add_noise
+from stylecore.library import find_style
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import (
@@ -104,7 +105,7 @@ def train(
 
     network = initial_network(config).to(accelerator.device)
     network.to(memory_format=memory_format)
-    teacher = _trained_style(config.teacher).network.requires_grad_(False) if config.teacher else None
+    teacher = trained_style(config.teacher).network.requires_grad_(False) if config.teacher else None
     if teacher:
         teacher.to(accelerator.device).to(memory_format=memory_format)
     weights = [each for each in network.parameters() if each.requires_grad]
@@ -270,7 +271,7 @@ def initial_network(config: TrainConfig) -> TransformNet:
     """A network with random weights, or with the weights of --init-from."""
     if not config.init_from:
         return TransformNet(config.network)
-    trained = _trained_style(config.init_from)
+    trained = trained_style(config.init_from)
     if not trained.card.network.same_form(config.network):
         raise StylecoreError(
             f"--init-from {config.init_from} is a network of another form than this run's "
@@ -285,15 +286,18 @@ def initial_network(config: TrainConfig) -> TransformNet:
     return network
 
 
-def _trained_style(reference: str) -> StyleModel:
-    """The style of a file or of a models:/ URI of the registry."""
-    if reference.startswith("models:/"):
-        from training.registry import Registry
+def trained_style(reference: str) -> StyleModel:
+    """The style of a file or of a models:/ URI: of the registry, or else of the published files beside it."""
+    if not reference.startswith("models:/"):
+        return StyleModel.load(find_file(reference))
+    from training.registry import Registry
 
-        path = Registry().resolve(reference)
-    else:
-        path = find_file(reference)
-    return StyleModel.load(path)
+    try:
+        return StyleModel.load(Registry().resolve(reference))
+    except StylecoreError:
+        with suppress(StylecoreError):
+            return StyleModel.load(find_style(reference))
+        raise
 
 
 def _refuse_lost_processes(accelerator: Accelerator) -> None:

@@ -24,12 +24,13 @@ from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
 from training import evaluation
 from training.config import TrainConfig
-from training.evaluate import main, photo_files
+from training.evaluate import find_candidate, main, photo_files
 from training.evaluation import evaluate, middle_square, training_settings
 from training.objective import pixel_objective, style_targets, training_losses
 from training.registry.versions import log_style
 from training.tracking import JournaledTracker
 from training.tracking.store import connect
+from training.train import trained_style
 
 SIZE = 32
 SETTINGS = {
@@ -356,3 +357,15 @@ def test_networks_from_before_relative_losses_keep_the_losses_that_they_were_tra
     assert (settings.style_normalization, settings.content_normalization) == ("mean", "mean")
     assert (settings.loss_scales, settings.steadiness_weight) == ((1,), 0.0)
     assert training_settings(trained(tiny_style(), loss_scales=[1, 2]).card).loss_scales == (1, 2)
+
+
+def test_published_networks_are_found_before_they_are_in_the_registry(
+    store: str, tiny_style: Callable[..., StyleModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STYLECORE_STYLES", str(tmp_path))
+    tiny_style("stripes", 10).save(tmp_path / "first" / "checkpoints" / "iterations-10.safetensors")
+    for found in (find_candidate("models:/stripes@iterations-10").model, trained_style("models:/stripes")):
+        assert (found.card.name, found.card.iterations) == ("stripes", 10)
+    for find in (find_candidate, trained_style):
+        with pytest.raises(StylecoreError, match="is empty"):
+            find("models:/clouds")
