@@ -6,7 +6,7 @@
 # Everything after the script's name goes to train.py. What the run saves (--output-dir, by default runs/) must be on
 # a disk that all nodes see too: after a restart another node may be the first one, which is the one that writes.
 #
-# MLFLOW_TRACKING_URI should name a server that the nodes reach (see `make mlflow-ui`); the default, a sqlite file in
+# MLFLOW_TRACKING_URI should name a server that the nodes reach (see `make tracker`); the default, a sqlite file in
 # mlruns/, works for one job at a time if the shared disk locks files properly, which not every NFS does.
 
 #SBATCH --job-name=stylecore
