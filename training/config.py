@@ -63,7 +63,7 @@ class TrainConfig:
     )
 
     teacher: str = setting("", "distill this trained style too, a file or a models:/ URI, of any form of network")
-    teacher_weight: float = setting(1e8, "weight of the mean squared difference to the teacher's pixels", least=0)
+    teacher_weight: float = setting(500, "weight of the mean squared difference to the teacher's pixels", least=0)
 
     content_layer: str = setting("relu3_3", "content layer of VGG-16")
     content_weight: float = setting(1.0, "weight of the content loss", least=0)

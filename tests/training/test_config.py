@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 
 from stylecore.errors import StylecoreError
 from training.config import REPOSITORY, TrainConfig, parse_config, read_recipe
+from training.report.experiment import EXPERIMENT, RECIPE, WIDTHS
+from training.tracking.values import param_text
 
 GIVEN = ["--name", "x", "--style-image", "x.jpg"]
 
@@ -93,3 +96,27 @@ def test_the_published_recipes_can_be_read(recipe: Path) -> None:
     assert config.name
     assert config.title
     assert config.license
+
+
+@pytest.mark.parametrize("name", [*EXPERIMENT, *WIDTHS])
+def test_the_commands_of_the_report_have_the_settings_of_the_published_runs(name: str) -> None:
+    """The report prints them to train a run that is missing."""
+    _, flags = (EXPERIMENT | WIDTHS)[name]
+    config, _ = parse_config(["--recipe", str(REPOSITORY / RECIPE), "--photos", "x", *flags.split()])
+    published = json.loads((REPOSITORY / "mlruns" / "published" / name / "run.json").read_text())["params"]
+    # The champion of that time has an alias of its own today; the others are of the machine, or have other words.
+    other = {
+        "teacher",
+        "photos",
+        "run_name",
+        "checkpoints",
+        "workers",
+        "style_image",
+        "credit",
+        "save_minutes",
+        "evaluate_sizes",
+    }
+    mine = {
+        key: param_text(value) for key, value in dataclasses.asdict(config).items() if key in published.keys() - other
+    }
+    assert {key: published[key] for key in mine} == mine

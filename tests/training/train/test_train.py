@@ -216,7 +216,7 @@ def test_a_network_of_another_form_learns_from_a_teacher(
     train_here("--run-name", "itself", "--iterations", 1, *teacher_alone, "--init-from", file)
     student = (*teacher_alone, "--residual-blocks", 2, "--learning-rate", 1e-3, "--iterations", 15)
     train_here("--run-name", "student", *student)
-    train_here("--run-name", "less", *student, "--teacher-weight", 1e4, "--iterations", 1)
+    train_here("--run-name", "less", *student, "--teacher-weight", 0.05, "--iterations", 1)
     client, runs = runs_of(store)
     (itself,) = curve(client, runs["itself"], "loss/teacher")
     losses = curve(client, runs["student"], "loss/teacher")
