@@ -173,6 +173,16 @@ def progress_line(share: float) -> str:
     return f'<div class="progress-line" aria-hidden="true"><div style="width: {100 * share:.1f}%"></div></div>'
 
 
+def progress_status(text: str, share: float | None = None) -> str:
+    """HTML for a line of status that changes often, with a line below it that is full at a `share` of 1.
+
+    Screen readers are silent about it, and would talk all the time otherwise; they announce what follows at the end.
+    `text` is HTML.
+    """
+    line = f'<p class="status" role="status" aria-live="off">{text}</p>'
+    return line if share is None else line + progress_line(share)
+
+
 def status_line(text: str, *, kind: str = "") -> str:
     """HTML for one line below a picture; screen readers announce it when it changes. `text` is HTML."""
     return f'<p class="status {kind}" role="status" aria-live="polite">{text}</p>'

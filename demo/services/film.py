@@ -191,13 +191,9 @@ class FilmPainter:
         pool = ThreadPoolExecutor(1, "film")
         work = pool.submit(paint_film, engine, job.film, target, settings, progress=note, stop=stop)
         pool.shutdown(wait=False)
-        try:
-            while not wait([work], SECONDS_BETWEEN_LOOKS).done:
-                seen_at = time.monotonic()
-                yield FilmProgress(latest.frames, max(total, latest.frames), latest.seconds, preview, device)
-        except GeneratorExit:
-            stop.set()
-            raise
+        while not wait([work], SECONDS_BETWEEN_LOOKS).done:
+            seen_at = time.monotonic()
+            yield FilmProgress(latest.frames, max(total, latest.frames), latest.seconds, preview, device)
         try:
             with named(job.film, "this film"):
                 painted = work.result()

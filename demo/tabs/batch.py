@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.errors import sentence_of
-from demo.page import photos_input, progress_line, run_in_batch, start_and_stop, status_line
+from demo.page import photos_input, progress_status, run_in_batch, start_and_stop, status_line
 from demo.services.stylize import Stylizer, Wanted, settings_of
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
@@ -42,7 +42,7 @@ def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> It
     with zipfile.ZipFile(file, "w") as archive:  # pictures are compressed already
         for index, photo in enumerate(photos):
             now = f"{index} of {len(photos)} photos, now <strong>{html.escape(Path(photo).name)}</strong>"
-            yield status_line(now) + progress_line(index / len(photos)), None
+            yield progress_status(now, index / len(photos)), None
             try:
                 content, suffix = _stylized(stylizer, photo, wanted)
             except StylecoreError as error:

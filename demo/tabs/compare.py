@@ -79,13 +79,15 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
     """
     of_style = Counter(comparison.style for comparison in ready)
     groups: dict[str, list[str]] = {}
-    for index, comparison in enumerate(ready):
+    for comparison in ready:
         heading, label = comparison.style, comparison.title
         if heading and of_style[heading] == 1 < len(of_style) - 1:
             heading, label = label, heading
-        pressed = "true" if [entry.reference for entry in comparison.versions] == list(chosen) else "false"
+        references = [entry.reference for entry in comparison.versions]
+        name = html.escape(" ".join(references))  # its place in the row changes when versions come or go
+        pressed = "true" if references == list(chosen) else "false"
         groups.setdefault(heading, []).append(
-            f'<button type="button" data-name="{index}" aria-pressed="{pressed}">{html.escape(label)}</button>'
+            f'<button type="button" data-name="{name}" aria-pressed="{pressed}">{html.escape(label)}</button>'
         )
     return "".join(
         f'<div class="ready" role="group" aria-label="{html.escape(heading) or "All styles"}">'
@@ -168,12 +170,8 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         )
 
     def pick(event: gr.EventData) -> tuple[Any, ...]:
-        found = comparisons(catalogue, most)
-        index = int(event.name)
-        if not 0 <= index < len(found):
-            raise StylecoreError("this comparison is no longer there; open the tab again.")
-        references = [entry.reference for entry in found[index].versions]
-        return references, comparison_buttons(found, references)
+        references = [entry.reference for entry in chosen_versions(stylizer, event.name.split())]
+        return references, comparison_buttons(comparisons(catalogue, most), references)
 
     def press(chosen: list[str]) -> str:
         return comparison_buttons(comparisons(catalogue, most), chosen)

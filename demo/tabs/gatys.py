@@ -93,6 +93,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
                 steps = slider(f"Steps, at most {most}", "gatys-steps", 10, most, limits.gatys_steps, 10)
                 sides = (limits.smallest_side, limits.gatys_max_side, limits.gatys_side)
                 longest_side = slider("Longest side, in pixels", "gatys-size", *sides, 32)
+            estimate = gr.HTML(status_line("&nbsp;"), elem_id="gatys-estimate")
             with gr.Accordion("More settings", open=False, elem_id="gatys-more"):
                 keep_colors = gr.Radio(
                     COLOR_CHOICES, value=default.keep_colors, label="Colors", elem_id="gatys-colors"
@@ -276,7 +277,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
         [tab.select, photo.change, longest_side.change, steps.change],
         plainly(look_ahead),
         asked,
-        [status],
+        [estimate],
         js=script("typed_numbers"),
         trigger_mode="always_last",
         **QUIET,

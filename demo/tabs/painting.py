@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
-from demo.page import progress_line, save_for_browser, status_line
+from demo.page import progress_status, save_for_browser, status_line
 from demo.services.gatys import Finished, GatysJob, Painter
 from demo.words import file_name, seconds_text
 from stylecore.gatys.paint import GatysStep
@@ -95,9 +95,8 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
 def _progress(step: GatysStep, device: str) -> str:
     left = f"{seconds_text(max(1, step.remaining))} left" if step.step > 1 else f"on {device}"
     coarse = "" if step.scale == 1 else f" · large strokes first, at 1/{round(1 / step.scale)} of the size"
-    return status_line(f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}") + progress_line(
-        step.step / step.total_steps
-    )
+    text = f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}"
+    return progress_status(text, step.step / step.total_steps)
 
 
 def _facts(job: GatysJob, step: GatysStep) -> dict[str, Any]:

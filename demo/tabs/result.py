@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.page import address_of, refusal, save_for_browser, status_line
+from demo.page import address_of, save_for_browser, status_line
 from demo.services.catalogue import title_of
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylized, Stylizer, Wanted, settings_of
@@ -102,8 +102,3 @@ def how_it_was_made(result: Stylized) -> dict[str, str]:
         "Painted at": painted,
         "Computed by": f"{result.runtime} on {result.device}{threads}",
     }
-
-
-def failed(sentence: str) -> str:
-    """The line below the picture after an error; `sentence` is HTML."""
-    return refusal(f"{sentence}<br>The picture above is the one from before.")

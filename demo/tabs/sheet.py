@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import run_in_batch, save_for_browser, start_and_stop, status_line
+from demo.page import progress_status, run_in_batch, save_for_browser, start_and_stop, status_line
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
+from demo.services.teach.lessons import owner_of
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.library import CHAMPION
@@ -19,15 +20,18 @@ from stylecore.sheet import compose
 
 
 def sheet(
-    stylizer: Stylizer, photo: str | None, strength: float, keep_colors: bool
+    stylizer: Stylizer, photo: str | None, strength: float, keep_colors: bool, owner: str = "", chosen: str = ""
 ) -> Iterator[tuple[str, tuple[str, str] | None]]:
     """Stylize the photo, or the sample photo while there is none, with every style; say how far it is, as HTML, and at
     the end give the sheet as PNG and as JPEG.
 
+    Args:
+        owner, chosen: whose own styles are among them, and the name of a style that is too.
+
     Raises:
         StylecoreError: as `Stylizer.stylize`, and where there is no style.
     """
-    entries = stylizer.catalogue.styles()
+    entries = stylizer.catalogue.styles(owner, chosen)
     source = photo or preview_photo()
     if not entries or source is None:
         raise StylecoreError(stylizer.catalogue.notice or "there is no style yet.")
@@ -36,7 +40,7 @@ def sheet(
     started = time.perf_counter()
     for entry in entries:
         now = f"{len(cells)} of {len(entries)} styles, now <strong>{html.escape(entry.title)}</strong>"
-        yield status_line(now), None
+        yield progress_status(now), None
         result = stylizer.stylize(source, entry.name, CHAMPION, side)
         cells.append((entry.title, to_image(result.finish(strength, keep_colors))))
     seconds = time.perf_counter() - started
@@ -49,8 +53,20 @@ def sheet(
     yield status_line(done), (png, jpeg)
 
 
-def build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_colors: gr.Checkbox) -> None:
-    """Lay out the accordion with all styles on one photo, and connect it."""
+def build_sheet(
+    stylizer: Stylizer,
+    photo: gr.Image,
+    strength: gr.Slider,
+    keep_colors: gr.Checkbox,
+    style: gr.State,
+    token: gr.BrowserState | None = None,
+) -> None:
+    """Lay out the accordion with all styles on one photo, and connect it.
+
+    Args:
+        style: holds the name of the chosen style.
+        token: of the visitor, for styles of their own.
+    """
     with gr.Accordion("All styles on my photo", open=False, elem_id="sheet-more"):
         status = gr.HTML(status_line("Your photo in every style, side by side on one sheet."), elem_id="sheet-status")
         buttons = start_and_stop("Make the sheet", "sheet")
@@ -68,8 +84,10 @@ def build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_c
             png = gr.DownloadButton("Download PNG", elem_id="sheet-png")
             jpeg = gr.DownloadButton("Download JPEG", elem_id="sheet-jpeg")
 
-    def make_sheet(photo: str | None, strength: float, keep_colors: bool) -> Iterator[dict[Any, Any]]:
-        for said, files in sheet(stylizer, photo, strength, keep_colors):
+    def make_sheet(
+        photo: str | None, strength: float, keep_colors: bool, chosen: str, token: str = ""
+    ) -> Iterator[dict[Any, Any]]:
+        for said, files in sheet(stylizer, photo, strength, keep_colors, owner_of(token), chosen):
             yield {status: said}
             if files is not None:
                 yield {
@@ -80,4 +98,5 @@ def build_sheet(stylizer: Stylizer, photo: gr.Image, strength: gr.Slider, keep_c
                 }
 
     outputs = [status, picture, downloads, png, jpeg]
-    run_in_batch(buttons, [buttons[0].click], make_sheet, [photo, strength, keep_colors], outputs)
+    inputs = [photo, strength, keep_colors, style, *([token] if token else [])]
+    run_in_batch(buttons, [buttons[0].click], make_sheet, inputs, outputs)

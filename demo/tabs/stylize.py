@@ -2,14 +2,14 @@
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from demo.errors import plainly, sentence_of
-from demo.page import QUIET, photo_input, slider, status_line
+from demo.page import QUIET, photo_input, refusal, slider, status_line
 from demo.services.catalogue import StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
@@ -17,7 +17,7 @@ from demo.services.stylize import SHARE, Stylizer, Wanted
 from demo.services.teach.lessons import owner_of
 from demo.tabs.batch import build_batch
 from demo.tabs.cards import samples_for, style_cards
-from demo.tabs.result import failed, stylize
+from demo.tabs.result import stylize
 from demo.tabs.sheet import build_sheet
 from demo.tabs.webcam import build_live
 from demo.theme import script
@@ -52,6 +52,11 @@ def version_choices(entry: StyleEntry) -> list[tuple[str, str]]:
     return [default, *((version_label(entry, version), version) for version in others)]
 
 
+def mix_choices(entries: Sequence[StyleEntry]) -> list[tuple[str, str]]:
+    """Titles and names for the list of styles to mix with."""
+    return [NO_MIX, *((entry.title, entry.name) for entry in entries)]
+
+
 def about(card: StyleCard) -> str:
     """What the style is and how its network came about, as HTML."""
     painting = ", ".join(part for part in (card.title, card.artist, card.year) if part)
@@ -75,11 +80,13 @@ def limits_text(limits: Limits) -> str:
 
 @dataclass(frozen=True)
 class FirstTab:
-    """What other tabs use of this one: the photo input, the style cards, and the name of the chosen style."""
+    """What other tabs use of this one: the photo input, the style cards, the name of the chosen style, and the list of
+    styles to mix it with."""
 
     photo: gr.Image
     cards: gr.HTML
     style: gr.State
+    mix: gr.Dropdown
 
 
 @dataclass
@@ -147,7 +154,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             }
             wanted = [style, version, mix, *settings.values()]  # in the order of the fields of `Wanted`
             build_batch(stylizer, wanted)
-            build_sheet(stylizer, photo, strength, keep_colors)
+            build_sheet(stylizer, photo, strength, keep_colors, style, token)
             build_live(stylizer, style, mix, share)
 
     def show_styles(request: gr.Request, token: str = "") -> Iterator[dict[Any, Any]]:
@@ -166,7 +173,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                     chosen = linked.style or next((entry.name for entry in entries), "")
             if (words, len(entries), chosen) != shown:
                 shown = (words, len(entries), chosen)
-                choices = [NO_MIX, *((entry.title, entry.name) for entry in entries)]
+                choices = mix_choices(entries)
                 changes = {styles: style_cards(entries, chosen), notice: gr.Markdown(words, visible=bool(words))}
                 if first:
                     changes |= of_style(chosen, linked.version) | {
@@ -209,7 +216,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 raise StylecoreError(catalogue.notice or "there is no style yet.")
         except Exception as error:  # one that is raised would lie over the status, and leave old files to download
             off = gr.DownloadButton(interactive=False)
-            shown = {status: failed(sentence_of(error)), png: off, jpeg: off}
+            shown = {status: refusal(sentence_of(error)), png: off, jpeg: off}
         # What was asked for meanwhile may have been answered from memory, and is not painted over.
         return shown if asked == newest.asked else gr.skip()
 
@@ -245,4 +252,4 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     )
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
-    return FirstTab(photo, styles, style)
+    return FirstTab(photo, styles, style, mix)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.errors import plainly
-from demo.page import QUIET, live_input, status_line
+from demo.page import QUIET, live_input, progress_status, status_line
 from demo.services.limits import LIVE
 from demo.services.stylize import Stylizer, Webcam, mixed
 from demo.theme import script
@@ -40,7 +40,7 @@ def live(stylizer: Stylizer, webcam: Webcam, frame: bytes | None, style: str) ->
     height, width = painted.shape[1:]
     return (
         f'<img class="live" alt="Your webcam, painted" src="data:image/jpeg;base64,{content}">',
-        status_line(f"<strong>{title}</strong> · {width} &times; {height} pixels · {seconds:.2f} s a frame"),
+        progress_status(f"<strong>{title}</strong> · {width} &times; {height} pixels · {seconds:.2f} s a frame"),
     )
 
 

@@ -138,7 +138,7 @@ def paint(page: Any, photo: Path | None) -> None:
     else:
         page.locator("#gatys-samples button").nth(3).click()
     page.locator("#gatys-photo img").wait_for()
-    page.wait_for_function("document.querySelector('#gatys-status').innerText.includes('About')")
+    page.wait_for_function("document.querySelector('#gatys-estimate').innerText.includes('About')")
     page.click("#gatys-paint")
     page.wait_for_function(
         "document.querySelector('#gatys-status').innerText.includes('Painted after')", timeout=600_000

@@ -126,7 +126,7 @@ def test_it_can_be_read_heard_and_used_without_a_mouse(
     page.locator("#film video").wait_for()
     check()
     page.get_by_role("tab", name="Gatys").click()
-    wait_for_status(page, "gatys-status", "About")
+    wait_for_status(page, "gatys-estimate", "About")
     open_all(page, "More settings")
     check()
     page.set_input_files("#gatys-photo input[type=file]", photo_file)

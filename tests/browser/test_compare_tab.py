@@ -44,7 +44,8 @@ def test_a_comparison_from_the_button_to_the_download(
     assert labels(page) == ["The Night", "The Wave"]
     if width <= 640:  # on a phone it is brought into view
         assert page.evaluate("document.querySelector('#compare-result').getBoundingClientRect().y") < height / 4
-    assert page.get_by_role("button", name="One photo in several styles").get_attribute("aria-pressed") == "true"
+    picked = page.get_by_role("button", name="One photo in several styles")
+    assert (picked.get_attribute("aria-pressed"), picked.get_attribute("data-name")) == ("true", "night/2 wave/1")
 
     # All at the same scale, none wider than the page, no word cut off.
     boxes = [page.locator(f"{DONE} .layers").nth(index).bounding_box() for index in (0, 1)]
@@ -76,6 +77,15 @@ def test_a_comparison_from_the_button_to_the_download(
     box = dialog.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
+    # It stays while pictures come.
+    page.evaluate(
+        "() => { document.querySelector('#compare-result figure').dataset.old = '';"
+        " document.querySelector('#compare-run').click(); }"
+    )
+    page.locator("#compare-result [data-old]").wait_for(state="detached")
+    page.locator(DONE).nth(1).wait_for(state="attached")
+    assert page.locator("dialog:modal").count() == 1
+    assert "3 of 3: The Wave" in dialog.inner_text()
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
 

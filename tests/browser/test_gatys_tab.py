@@ -19,7 +19,7 @@ CURVE = "() => document.querySelector('#gatys-curve')?.innerHTML.length ?? 0"
 
 def open_tab(page: Any, photo: Path) -> None:
     page.get_by_role("tab", name="Gatys").click()
-    wait_for(page, "About")
+    wait_for_status(page, "gatys-estimate", "About")
     page.set_input_files("#gatys-photo input[type=file]", photo)
     page.wait_for_function("document.querySelector('#gatys-photo img')?.complete")
 
@@ -49,7 +49,7 @@ def test_a_painting_is_watched_stopped_and_kept(
     page.set_input_files("#photo input[type=file]", photo_file)
     wait_for_status(page, "status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
     page.get_by_role("tab", name="Gatys").click()  # which takes the photo of the first tab
-    wait_for(page, "About")
+    wait_for_status(page, "gatys-estimate", "About")
     assert "at most 500" in page.inner_text("#gatys-steps")
     if width <= 640:  # on a phone the settings stand below the result
         assert top_of(page, "#gatys-samples") < top_of(page, "#gatys-paint") < top_of(page, "#gatys-steps")
@@ -93,6 +93,13 @@ def test_a_painting_begins_with_a_networks_picture(open_page: OpenPage, photo_fi
     recipe = " ".join(page.inner_text("#gatys-recipe").split())
     assert "stylecore stylize my-photo.png --style wave" in recipe.replace("'my photo.png'", "my-photo.png")
     assert "--start-picture start.png" in recipe
+    # What was painted stays told beside an estimate of what could be.
+    before = page.inner_text("#gatys-estimate")
+    set_number(page, "steps", 500)
+    page.wait_for_function(
+        "(before) => !['', before].includes(document.querySelector('#gatys-estimate').innerText.trim())", arg=before
+    )
+    assert "Painted after 10 steps" in page.inner_text("#gatys-status")
 
 
 def test_a_style_that_is_no_picture_is_one_sentence(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
@@ -170,11 +177,11 @@ def test_the_estimate_follows_the_number_that_is_typed(open_page: OpenPage, phot
     for steps in (500, 10):
         page.locator("#gatys-steps input[type=number]").fill(str(steps))  # and nothing else is pressed
         page.wait_for_function(
-            "(said) => { const text = document.querySelector('#gatys-status').innerText;"
+            "(said) => { const text = document.querySelector('#gatys-estimate').innerText;"
             " return text.includes('About') && !said.includes(text); }",
             arg=sorted(said),
         )
-        said.add(page.inner_text("#gatys-status"))
+        said.add(page.inner_text("#gatys-estimate"))
     page.locator("#gatys-steps input[type=number]").fill("5")  # less than the least: on the way to 50
     page.wait_for_timeout(700)
     assert page.get_by_test_id("toast-body").count() == 0

@@ -67,6 +67,7 @@ def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPa
     text.write_text("I am text")
     page.set_input_files("#photo input[type=file]", text)
     wait_for_status(page, "status", "That did not work. This file is not a picture")
+    assert "from before" not in page.inner_text("#status")  # there may be none
     assert source_of(page, "#result img") == before
     for button in ("#download-png", "#download-jpeg"):
         assert page.locator(button).is_disabled()

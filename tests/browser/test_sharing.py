@@ -91,6 +91,10 @@ def test_several_photos_dropped_at_once_come_back_as_a_zip(open_page: OpenPage, 
         with Image.open(io.BytesIO(archive.read("two-night.jpg"))) as image:
             assert image.size == (60, 40)
     page.locator("#batch-run:not([disabled])").wait_for()
+    # More of them replace those.
+    page.evaluate(DROP, ["#photo button", [[f"{name}.jpg", jpeg(50)] for name in ("three", "four", "five")]])
+    wait_for_status(page, "batch-status", "3 photos")
+    page.locator("#batch-run:not([disabled])").wait_for()
     for script in (NAMELESS, FAINT, SMALL):
         assert page.evaluate(script) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

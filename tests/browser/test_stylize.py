@@ -178,6 +178,7 @@ def test_the_webcam_is_painted_live_and_stops_by_itself(open_page: OpenPage) -> 
     assert first.startswith("data:image/jpeg")
     wait_for_change(page, "#live img", first)
     assert "a frame" in page.inner_text("#live-status")
+    assert page.locator("#live-status p").get_attribute("aria-live") == "off"  # not announced five times a second
     assert page.evaluate("document.querySelector('#live img').naturalWidth") == 48
     page.get_by_role("radio", name="The Wave").check(force=True)
     record.get_by_text("Record").wait_for()  # it can be started again

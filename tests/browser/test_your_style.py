@@ -66,6 +66,7 @@ def test_the_tab_can_be_read_and_says_what_is_wrong(
     page.add_script_tag(path=AXE)
     page.get_by_role("tab", name="Your style").click()
     page.locator("#teach-photo img").wait_for()
+    page.get_by_text("a copy of the photo, reduced to 64 pixels").wait_for()  # it is told what stays
     text = tmp_path / "painting.png"
     text.write_text("no picture")
     page.set_input_files("#teach-painting input[type=file]", text)
@@ -108,11 +109,15 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     page.get_by_role("tab", name="Your style").click()
     wait_for_status(page, "teach-status", "It goes on after an interruption")
     wait_for_status(page, "teach-status", "iterations, loss")
-    page.click("#teach-enough")
+    page.locator("#teach-enough", has_text="Stop and keep it").click()
     wait_for_status(page, "teach-status", "is a card in Stylize")
 
     page.click("#teach-use")
     page.locator("#styles input[value^=taught_my_waves_]:checked").wait_for(state="attached")
+    page.get_by_role("button", name="Mix with another style").click()
+    page.locator("#mix input").click()
+    page.get_by_role("option", name="My waves").wait_for()
+    page.keyboard.press("Escape")
     page.get_by_role("tab", name="Your style").click()
     with page.expect_download() as download:
         page.click("#teach-weights")

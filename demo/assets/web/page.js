@@ -27,14 +27,19 @@ document.addEventListener('change', (event) => {
   const transfer = event.target.type === 'file' ? typed(event.target.files) : null;
   if (transfer) event.target.files = transfer.files;
 }, true);
-// Several photos dropped where one is expected go to "Several photos".
+// Several photos dropped where one is expected go to "Several photos", in place of those there, to which Gradio (6.31)
+// would add them.
 const takeSeveral = async (files) => {
   const inside = () => document.querySelector('#batch input[type=file]');
   const accordion = document.querySelector('#batch-more button');
   if (accordion && !accordion.classList.contains('open')) accordion.click();
-  for (let wait = 0; !inside() && wait < 50; wait += 1) await new Promise((done) => { setTimeout(done, 100); });
+  const clear = () => document.querySelector('#batch button.icon-button:not(:has(input))');
+  for (let wait = 0; (clear() || !inside()) && wait < 50; wait += 1) {
+    clear()?.click();
+    await new Promise((done) => { setTimeout(done, 100); });
+  }
   const input = inside();
-  if (!input) return; // there are photos in it already
+  if (!input) return; // an upload is under way
   input.files = files;
   input.dispatchEvent(new Event('change', { bubbles: true }));
   document.getElementById('batch-more').scrollIntoView({ block: 'nearest' });

@@ -10,7 +10,7 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
-from demo.page import progress_line, status_line
+from demo.page import progress_status, status_line
 from demo.services.film import FilmJob, FilmPainter, FilmProgress
 from demo.services.limits import Limits
 from demo.tabs.painting import Stop
@@ -69,7 +69,7 @@ def _progress(progress: FilmProgress) -> str:
     parts = [f"<strong>{what}</strong>: frame {progress.frames} of {progress.total}"]
     if progress.seconds_left is not None:
         parts += [f"{progress.rate:.1f} frames a second", f"{seconds_text(max(1, progress.seconds_left))} left"]
-    return status_line(" · ".join(parts)) + progress_line(progress.frames / max(1, progress.total))
+    return progress_status(" · ".join(parts), progress.frames / max(1, progress.total))
 
 
 def _result(progress: FilmProgress, title: str) -> str:

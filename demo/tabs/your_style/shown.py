@@ -5,7 +5,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from demo.page import progress_line, status_line
+from demo.page import progress_line, progress_status, status_line
 from demo.services.teach.lessons import Lesson
 from demo.services.teach.teacher import Teacher, View
 from demo.words import seconds_text
@@ -55,7 +55,7 @@ def status(view: View, run_page: str) -> str:
         return status_line(f"{title}: looking for the nearest style to begin with.{again}")
     spent, left = float(figures["seconds"]), float(figures["seconds_left"])
     iterations = "1 iteration" if figures["iteration"] == 1 else f"{figures['iteration']} iterations"
-    return progress_line(spent / max(spent + left, 1e-9)) + status_line(
+    return progress_line(spent / max(spent + left, 1e-9)) + progress_status(
         f"{title}: {iterations}, loss {figures['loss']:.3g} "
         f"(content {figures['content']:.3g}, style {figures['style']:.3g}), {seconds_text(left)} left.{again}"
     )

@@ -14,7 +14,8 @@ from demo.services.catalogue import Catalogue
 from demo.services.teach.lessons import Lesson, owner_of
 from demo.services.teach.teacher import Teacher
 from demo.tabs.cards import begin_with_photo, style_cards
-from demo.tabs.stylize import FirstTab
+from demo.tabs.painting import STOP_LABEL
+from demo.tabs.stylize import FirstTab, mix_choices
 from demo.tabs.your_style.shown import curve, pictures, status
 from demo.theme import script
 from stylecore.johnson.quantization import sidecar_of
@@ -52,7 +53,8 @@ def build_your_style_tab(
                 photo = picture_box("Your photo", "teach-photo", placeholder="Drop a picture")
             gr.HTML(
                 "<p class='hint'>The photo is the one to watch it on. The painting stays on this server as long as "
-                "the style; a small copy stays with the record of the training.</p>"
+                f"the style, and so does a copy of the photo, reduced to {teacher.limits.lesson_photo_side} pixels; a "
+                "small copy of the painting stays with the record of the training.</p>"
             )
             title = gr.Textbox(
                 label="Title", placeholder="As the file is called", max_length=60, elem_id="teach-title"
@@ -65,7 +67,7 @@ def build_your_style_tab(
             )
             with gr.Row(elem_classes="actions"):
                 start = gr.Button("Teach it", variant="primary", elem_id="teach-start")
-                enough = gr.Button("Enough", elem_id="teach-enough", interactive=False)
+                enough = gr.Button(STOP_LABEL, elem_id="teach-enough", interactive=False)
         with gr.Column(scale=7, min_width=320, elem_classes="result"):
             shown = gr.HTML(NOTHING, elem_id="teach-pictures")
             line = gr.HTML(status_line("&nbsp;"), elem_id="teach-status")
@@ -73,7 +75,7 @@ def build_your_style_tab(
             with gr.Row(elem_classes="downloads"):
                 use = gr.Button("Paint with it", variant="primary", elem_id="teach-use", visible=False)
                 weights = gr.DownloadButton("Download the style", elem_id="teach-weights", visible=False)
-                small = gr.DownloadButton("Its 8-bit sidecar", elem_id="teach-int8", visible=False)
+                small = gr.DownloadButton("Download the 8-bit file", elem_id="teach-int8", visible=False)
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
 
     def look(token: str) -> dict[Any, Any]:
@@ -105,12 +107,13 @@ def build_your_style_tab(
         teacher.enough(owner_of(token))
         return look(token)
 
-    def look_on(token: str, chosen: str) -> dict[Any, Any]:
-        """The same while it learns; at the end with the new card in Stylize."""
+    def look_on(token: str, chosen: str, mixed: str | None) -> dict[Any, Any]:
+        """The same while it learns; at the end with the new card in Stylize, and there in the list to mix with."""
         view = teacher.view(owner_of(token))
         if view is None or view.lesson.state != "done":
             return look(token)
-        return look(token) | {first.cards: style_cards(catalogue.styles(owner_of(token), chosen), chosen)}
+        entries = catalogue.styles(owner_of(token), chosen, mixed or "")
+        return look(token) | {first.cards: style_cards(entries, chosen), first.mix: gr.Dropdown(mix_choices(entries))}
 
     outputs = [shown, line, losses, start, enough, weights, small, use, timer]
     page.load(lambda token: token or secrets.token_urlsafe(16), [token], [token], **QUIET).then(
@@ -121,8 +124,8 @@ def build_your_style_tab(
     enough.click(plainly(end), [token], outputs, **QUIET)
     timer.tick(
         plainly(look_on),
-        [token, first.style],
-        [*outputs, first.cards],
+        [token, first.style, first.mix],
+        [*outputs, first.cards, first.mix],
         concurrency_id="teach",
         concurrency_limit=2,
         **QUIET,

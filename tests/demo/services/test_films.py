@@ -65,10 +65,11 @@ def test_how_far_it_is_in_numbers_and_words(painter: FilmPainter, tmp_path: Path
     progress = FilmProgress(30, 90, 2.0, False, "the CPU")
     assert (progress.rate, progress.seconds_left) == (15, 4)
     assert FilmProgress(0, 90, 0.0, True, "the CPU").seconds_left is None
-    *_, last = painting_film(painter, painter.job(write_film(tmp_path / "a b.mp4", 5), "wave"))
+    first, *_, last = painting_film(painter, painter.job(write_film(tmp_path / "a b.mp4", 30), "wave"))
+    assert ('aria-live="off"' in first.status, 'aria-live="polite"' in last.status) == (True, True)
     assert last.whole
     assert "&lt;b&gt;Wave&lt;/b&gt;" in last.status
-    assert "5 frames" in last.status
+    assert "30 frames" in last.status
     assert last.file is not None
     assert Path(last.file).name == "a-b-wave.mp4"
 

@@ -43,6 +43,9 @@ def test_it_paints_and_hands_over_the_picture_at_the_photos_size(painter: Painte
     last = frames[-1]
     assert last.facts["step"] == 3
     assert "Painted after 3 steps" in last.status
+    # Screen readers announce the end, not every step.
+    assert {'aria-live="off"' in frame.status for frame in frames[:-1]} == {True}
+    assert 'aria-live="polite"' in last.status
     assert last.png is not None
     with Image.open(last.png) as png:
         assert (png.size, png.mode) == ((48, 35), "RGBA")
