@@ -75,8 +75,11 @@ def main() -> int:
 
 def train(
     config: TrainConfig, *, resume: bool = False, trial: Trial | None = None, lesson: Lesson | None = None
-) -> None:
+) -> bool:
     """Train one network from its start or from its newest saved state, maybe as a trial of a search or as a lesson.
+
+    Returns:
+        Whether a termination signal came after the last iteration, while a trial was evaluated: the caller stops then.
 
     Raises:
         StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
@@ -265,6 +268,7 @@ def train(
         print(f"done; the checkpoints are in {config.folder}{registered}.")
         if link := tracker.comparison_link():
             print(f"compare the runs with `make mlflow-ui`, at {link}")
+    return bool(stop_requested)
 
 
 def initial_network(config: TrainConfig) -> TransformNet:

@@ -13,6 +13,7 @@ from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit
 from training.checkpoints import Trial, preview_photos, style_of
+from training.command import Stopped
 from training.config import TrainConfig
 from training.judge import SIZES, Judge, judge_style, metrics
 from training.registry.versions import log_preview
@@ -55,7 +56,9 @@ def train_and_judge(config: TrainConfig, comparison: str, judge: Judge, about: d
     print(f"{config.run_name}, from {config.init_from or 'random weights'}", flush=True)
     trial = Trial({"comparison": comparison}, f"python -m training.experiments.{comparison}", evaluate)
     with own_signals():
-        train(config, resume=True, trial=trial)
+        stop = train(config, resume=True, trial=trial)
+    if stop:
+        raise Stopped("stopped; the same command continues with the next one.")
 
 
 @contextmanager

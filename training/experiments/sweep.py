@@ -84,7 +84,12 @@ def sweep(config: SweepConfig, recipe: TrainConfig) -> str:
 
 @dataclass
 class _Worker:
-    """Makes trials, one after the other. `number`: of the last trial; -1 before the first one."""
+    """Makes trials, one after the other.
+
+    Attributes:
+        number: of the last trial; -1 before the first one.
+        stop: a termination signal came when the last trial was evaluated.
+    """
 
     config: SweepConfig
     recipe: TrainConfig
@@ -92,6 +97,7 @@ class _Worker:
     client: MlflowClient
     parent: str
     number: int = -1
+    stop: bool = False
 
     def __post_init__(self) -> None:
         self.vgg = load_vgg("vgg16", weights=self.recipe.vgg_weights or None)
@@ -116,6 +122,8 @@ class _Worker:
         except (Stopped, KeyboardInterrupt) as stopped:
             put_back = f"trial {self.number} is put back, and " if self._put_back() else ""
             raise Stopped(f"stopped; {put_back}the same command continues.") from stopped
+        if self.stop:
+            raise Stopped("stopped; the same command continues.")
         return True
 
     def _put_back(self) -> bool:
@@ -145,7 +153,7 @@ class _Worker:
         part = Trial(tags, _command(settings, self.recipe), lambda *rung: self._evaluate(trial, *rung))
         try:
             with own_signals():
-                train(settings, trial=part)
+                self.stop = train(settings, trial=part)
         except Pruned as pruned:
             raise optuna.TrialPruned(str(pruned)) from pruned
         except DivergedError as diverged:

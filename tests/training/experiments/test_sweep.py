@@ -175,6 +175,16 @@ def test_whoever_is_stopped_between_two_trials_puts_none_back(
     assert [trial.state for trial in trials(config, recipe)] == [TrialState.COMPLETE] * 2
 
 
+def test_whoever_is_stopped_while_a_trial_is_evaluated_for_the_last_time_keeps_it(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = sweep.train
+    monkeypatch.setattr(sweep, "train", lambda *given, **named: train(*given, **named) or len(measured) > 2)
+    with pytest.raises(Stopped, match="stopped; the same command continues"):
+        sweep.sweep(config, recipe)
+    assert [trial.state for trial in trials(config, recipe)] == [TrialState.COMPLETE] * 2
+
+
 def test_a_database_that_goes_away_between_two_trials_is_one_sentence(
     config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
