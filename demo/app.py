@@ -231,7 +231,11 @@ def _has_browser() -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m demo.app", description="The page: your photo, painted.")
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.app",
+        description="The page: your photo, painted.",
+        epilog="It opens at http://127.0.0.1:7860; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT change that.",
+    )
     parser.add_argument(
         "--bundle",
         type=Path,
