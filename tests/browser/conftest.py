@@ -96,7 +96,7 @@ class Watched:
         self.page = self.context.new_page()
         self.page.set_default_timeout(1000 * PATIENCE)
         self.troubles: list[str] = []
-        self.page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
+        self.page.on("console", lambda m: self._note_error(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self._note_error(str(error)))
         self.context.on("request", lambda request: self._judge(request.url, address))
         self.page.on("response", lambda r: self.troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
@@ -109,8 +109,8 @@ class Watched:
         del self.troubles[earlier:]
 
     def _note_error(self, error: str) -> None:
-        # Gradio reports the streams that it gives up when the visitor goes to another address.
-        if not error.startswith("AbortError: signal is aborted without reason"):
+        # Gradio reports, or logs, the streams that it gives up when the visitor goes to another address.
+        if "AbortError: signal is aborted without reason" not in error:
             self.troubles.append(error)
 
     def _judge(self, url: str, address: str) -> None:
