@@ -109,7 +109,8 @@ class Service:
     def resume(self) -> None:
         """Go on after `pause`."""
         for process in self._family():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):  # a worker that has just ended
+                process.resume()
 
     def is_running(self) -> bool:
         with suppress(psutil.NoSuchProcess):

@@ -110,7 +110,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     assert run.info.status == "FINISHED"
     assert "python -m training.teach" in run.data.tags["mlflow.note.content"]
     rates = curve(client, run, "opt/lr")
-    assert max(rates) > 10 * rates[-1]
+    assert rates[-1] == min(rates[1:]) < max(rates)  # to zero only where iterations are short
     assert "eval/total_32" in run.data.metrics
     (version,) = Registry(store).versions("my_stripes")
     assert set(version.aliases) == {"champion", "fast", f"iterations-{after.iteration}"}
