@@ -85,9 +85,9 @@ def build_demo(
             with gr.Tab("Film", id="film") as tab:
                 build_film_tab(films, tab, first, token)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(painter, page, tab, first.photo)
+                build_gatys_tab(painter, page, tab, first.photo, token)
             with gr.Tab("Compare", id="compare") as tab:
-                build_compare_tab(stylizer, tab, first.photo)
+                build_compare_tab(stylizer, tab, first.photo, token)
             if teacher and token:
                 with gr.Tab("Your style", id="your_style") as tab:
                     build_your_style_tab(teacher, catalogue, page, tab, token, first)

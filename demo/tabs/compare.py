@@ -14,6 +14,7 @@ from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
 from demo.services.stylize import Stylizer
+from demo.services.teach.lessons import owner_of
 from demo.tabs.cards import begin_with_photo, samples_for
 from demo.tabs.comparison_html import Compared, comparison_html
 from demo.theme import script
@@ -107,9 +108,9 @@ def paintings_of(catalogue: Catalogue, entries: Sequence[VersionEntry]) -> dict[
     return found
 
 
-def choices_of(catalogue: Catalogue) -> list[tuple[str, str]]:
-    """(label, "style/version") of everything there is."""
-    styles = catalogue.styles()
+def choices_of(catalogue: Catalogue, owner: str = "") -> list[tuple[str, str]]:
+    """(label, "style/version") of everything there is for all, and of the owner's own styles."""
+    styles = catalogue.styles(owner)
     choices = []
     for style in styles:
         entries = catalogue.versions(style.name)
@@ -120,8 +121,15 @@ def choices_of(catalogue: Catalogue) -> list[tuple[str, str]]:
     return choices
 
 
-def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) -> None:
-    """Lay the tab out inside the open `gr.Tab` and connect it; `first_photo` is the first tab's photo input."""
+def build_compare_tab(
+    stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image, token: gr.BrowserState | None = None
+) -> None:
+    """Lay the tab out inside the open `gr.Tab` and connect it.
+
+    Args:
+        first_photo: the first tab's photo input.
+        token: of the visitor, for styles of their own.
+    """
     catalogue, most = stylizer.catalogue, stylizer.limits.compare_versions
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=300, elem_classes="inputs"):
@@ -157,8 +165,8 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
             file = gr.DownloadButton("Download", visible="hidden", elem_id="compare-sheet-file")
     compared = gr.State(())
 
-    def arrive(chosen: list[str]) -> tuple[Any, ...]:
-        choices = choices_of(catalogue)
+    def arrive(chosen: list[str], token: str = "") -> tuple[Any, ...]:
+        choices = choices_of(catalogue, owner_of(token))
         known = {choice for _, choice in choices}
         found = comparisons(catalogue, most)
         kept = [choice for choice in chosen if choice in known]
@@ -179,7 +187,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
     @told_in(status)
     def run(photo: str | None, chosen: list[str]) -> Iterator[dict[Any, Any]]:
         entries = chosen_versions(stylizer, chosen)
-        best = {(style.name, style.default_version) for style in catalogue.styles()}
+        best = {(entry.name, catalogue.find(entry.name).default_version) for entry in entries}
         paintings = paintings_of(catalogue, entries)
         for done in compare(stylizer, photo, entries):
             complete = len(done) == len(entries)
@@ -209,7 +217,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image) ->
         "api_visibility": "private",
     }
     begin_with_photo(tab, photo, first_photo, "compare-sample")
-    tab.select(plainly(arrive), [chosen], [chosen, ready, status], **QUIET)
+    tab.select(plainly(arrive), [chosen, *([token] if token else [])], [chosen, ready, status], **QUIET)
     picked = ready.select(plainly(pick), None, [chosen, ready], **QUIET)
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
     ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before

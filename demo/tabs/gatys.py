@@ -13,6 +13,7 @@ from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
 from demo.services.gatys import BALANCE_RANGE, NETWORK, GatysJob, Painter
 from demo.services.limits import LONG
+from demo.services.teach.lessons import owner_of
 from demo.tabs.cards import begin_with_photo, sample_strip, samples_for
 from demo.tabs.painting import (
     STOP_LABEL,
@@ -46,15 +47,21 @@ def style_picture_of(style: StyleEntry) -> Path | None:
     return own.get(Path(str(style.card.training.get("style_image") or "")).stem) or own.get(style.name)
 
 
-def start_choices(painter: Painter) -> list[tuple[str, str]]:
-    """What a painting may begin with: (label, value of `Painter.job`)."""
-    styles = painter.stylizer.catalogue.styles()
+def start_choices(painter: Painter, owner: str = "") -> list[tuple[str, str]]:
+    """What a painting may begin with: (label, value of `Painter.job`); also with the owner's own styles."""
+    styles = painter.stylizer.catalogue.styles(owner)
     return START_CHOICES + [(f"The photo stylized by {style.title}", f"{NETWORK}{style.name}") for style in styles]
 
 
-def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo: gr.Image) -> None:
-    """Lay the tab out inside the open `gr.Tab` of the page and connect it; `first_photo` is the other tab's photo
-    input."""
+def build_gatys_tab(
+    painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo: gr.Image, token: gr.BrowserState | None = None
+) -> None:
+    """Lay the tab out inside the open `gr.Tab` of the page and connect it.
+
+    Args:
+        first_photo: the other tab's photo input.
+        token: of the visitor, for styles of their own.
+    """
     limits, default = painter.limits, GatysConfig()
     with gr.Row(elem_classes="columns result-first"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
@@ -229,8 +236,8 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
             return begin(stop, None, 0, 0, request)
         return begin(stop, str(larger.photo), larger.longest_side, larger.config.steps, request)
 
-    def arrive() -> gr.Dropdown:
-        return gr.Dropdown(choices=start_choices(painter))
+    def arrive(token: str = "") -> gr.Dropdown:
+        return gr.Dropdown(choices=start_choices(painter, owner_of(token)))
 
     def pick_style(event: gr.EventData) -> str:
         own = _in_words(style_pictures())
@@ -270,7 +277,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo:
     clock.tick(plainly(wait), None, [status], queue=False, **QUIET)
     stop_button.click(ask_to_stop, [stop], [stop_button], queue=False, **QUIET)
     begin_with_photo(tab, photo, first_photo, "gatys-sample")
-    tab.select(plainly(arrive), None, [start], **QUIET)
+    tab.select(plainly(arrive), [token] if token else None, [start], **QUIET)
     start.input(plainly(fetch_style), [start], [style], **QUIET)
     styles.select(plainly(pick_style), None, [style], **QUIET)
     gr.on(

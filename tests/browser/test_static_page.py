@@ -260,6 +260,25 @@ def test_a_transparent_photo_is_painted_over_white_and_keeps_its_alpha(
     assert psnr(jpeg, over_white(expected)) > LEAST_PSNR - 5  # JPEG costs some
 
 
+def test_of_two_photos_the_one_chosen_last_is_painted(page: Any, tmp_path: Path) -> None:
+    for name, size in (("slow", (120, 90)), ("quick", (60, 80))):
+        save_picture(smooth(*size), tmp_path / f"{name}.png")
+    page.evaluate("""() => {
+      const decode = window.createImageBitmap;
+      window.createImageBitmap = async (file, options) => {
+        const bitmap = await decode(file, options);
+        if (file.name === 'slow.png') await new Promise((end) => { window.end = end; });
+        return bitmap;
+      };
+    }""")
+    page.set_input_files("#photo", tmp_path / "slow.png")
+    page.set_input_files("#photo", tmp_path / "quick.png")
+    wait_for(page, "The Night · 80 \N{MULTIPLICATION SIGN} 60")
+    page.evaluate("window.end()")
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    wait_for(page, "The Wave · 80 \N{MULTIPLICATION SIGN} 60")
+
+
 def test_the_readme_names_every_library(folder: Path) -> None:
     said = (folder / "README.md").read_text()
     assert all(f"`{each.folder}/` is {each.name.split('@')[0]}" in said for each in PACKAGES)

@@ -107,15 +107,19 @@ const work = async () => {
   busy = null;
 };
 
+let taken = 0;
 const take = async (file, name, sample = false) => {
   let bitmap;
   given = true;
+  taken += 1;
+  const turn = taken; // of several photos in short succession the last one counts, not the one decoded last
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
   } catch {
     say(`That did not work. ${name} is not a picture that this browser can read; choose a JPEG, PNG or WebP.`, true);
     return;
   }
+  if (turn !== taken) { bitmap.close(); return; }
   const { width, height } = bitmap;
   if (width * height > PHOTO_PIXELS) {
     bitmap.close();
