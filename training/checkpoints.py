@@ -1,4 +1,5 @@
-"""The checkpoints of a run: style files in its folder, and the registered versions made from them.
+"""The networks of a run: the trained ones that it begins with, and its checkpoints, style files in its folder and
+registered versions made from them.
 
 A file is written first and logged to the tracker afterwards. When a run is killed between the two, the resumed run
 logs the file.
@@ -10,6 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
+from stylecore.library import find_style
 from stylecore.pictures.read import fit, load_picture, to_image
 from stylecore.samples import sample_photos
 from training.config import TrainConfig, find_file
@@ -62,6 +66,39 @@ class Lesson:
 
     command: str
     watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None]
+
+
+def initial_network(config: TrainConfig) -> TransformNet:
+    """A network with random weights, or with the weights of --init-from."""
+    if not config.init_from:
+        return TransformNet(config.network)
+    trained = trained_style(config.init_from)
+    if not trained.card.network.same_form(config.network):
+        raise StylecoreError(
+            f"--init-from {config.init_from} is a network of another form than this run's "
+            f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
+        )
+    network = TransformNet(config.network)
+    network.load_state_dict(trained.network.state_dict())
+    if config.trained_weights == "affine":
+        network.requires_grad_(False)
+        for parameter in network.affine_parameters():
+            parameter.requires_grad_(True)
+    return network
+
+
+def trained_style(reference: str) -> StyleModel:
+    """The style of a file or of a models:/ URI: of the registry, or else of the published files beside it."""
+    if not reference.startswith("models:/"):
+        return StyleModel.load(find_file(reference))
+    from training.registry import Registry
+
+    try:
+        return StyleModel.load(Registry().resolve(reference))
+    except StylecoreError:
+        with suppress(StylecoreError):
+            return StyleModel.load(find_style(reference))
+        raise
 
 
 def style_of(config: TrainConfig, network: TransformNet, iteration: int, **about: Any) -> StyleModel:

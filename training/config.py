@@ -87,6 +87,9 @@ class TrainConfig:
         "weight of the steadiness loss: a photo moved by 1 to 3 pixels should get the same strokes, moved alike",
         least=0,
     )
+    steadiness_every: int = setting(
+        1, "iterations from one steadiness loss to the next, which weighs so many times more: it costs a pass", least=1
+    )
     grid_weight: float = setting(
         0.0,
         "weight of the grid loss: no pattern should repeat at the pixels that the network halves and doubles",
@@ -119,6 +122,9 @@ class TrainConfig:
     )
     checkpoints: tuple[int, ...] = setting((1000, 1500, 3500), "iterations whose network is saved and registered")
     learning_rate: float = setting(1e-3, "Adam's rate, after warm-up")
+    bias_rate: float = setting(
+        1.0, "times that rate for biases and for the scales and shifts of the normalizations", least=0
+    )
     schedule: Schedule = setting("constant", "the rate stays constant, or falls to zero along half a cosine")
     warmup: int = setting(0, "iterations over which the rate rises linearly from zero", least=0)
     gradient_clip: float = setting(

@@ -94,7 +94,8 @@ def training_losses(
         difference = stylized.float() - teacher_pixels.float()
         losses["loss/teacher"] = config.teacher_weight * difference.square().mean()
     if moved is not None:
-        losses["loss/steadiness"] = config.steadiness_weight * steadiness_loss(stylized, moved, shift)
+        weight = config.steadiness_weight * config.steadiness_every
+        losses["loss/steadiness"] = weight * steadiness_loss(stylized, moved, shift)
     if config.grid_weight:
         losses["loss/grid"] = config.grid_weight * grid_loss(stylized)
     losses["loss/total"] = torch.stack(list(losses.values())).sum()

@@ -10,6 +10,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -91,6 +92,25 @@ class State:
     tensors: dict[str, Tensor]
 
 
+def new_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam for the weights that are trained, biases, scales and shifts in a group of their own if their rate differs.
+
+    Those have one dimension. They change colors and contrasts at once, where the kernels need many small steps.
+    """
+    weights = [each for each in network.parameters() if each.requires_grad]
+    if config.bias_rate == 1:
+        return torch.optim.Adam(weights, lr=config.learning_rate)
+    kernels: dict[str, Any] = {"params": [each for each in weights if each.dim() > 1]}
+    biases: dict[str, Any] = {"params": [each for each in weights if each.dim() == 1], "times": config.bias_rate}
+    return torch.optim.Adam([kernels, biases], lr=config.learning_rate)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set it in every group, times what the group has for it (`new_optimizer`)."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("times", 1)
+
+
 def save_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write state-<iteration>.safetensors into the folder and delete all but the newest two.
 
@@ -149,7 +169,7 @@ def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimize
     shapes = [weights.shape for group in optimizer.param_groups for weights in group["params"]]
     if values and [values[index]["exp_avg"].shape for index in sorted(values)] != shapes:
         raise StylecoreError(
-            f"{state.path} is of a run that trained other weights; give --trained-weights as it was, or choose "
-            "another --run-name."
+            f"{state.path} is of a run that trained other weights; give --trained-weights and --bias-rate as they "
+            "were, or choose another --run-name."
         )
     optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})

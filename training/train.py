@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +27,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.johnson.style_model import StyleModel
-from stylecore.johnson.transform_net import TransformNet, add_noise
-from stylecore.library import find_style
+from stylecore.johnson.transform_net import add_noise
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import (
@@ -37,10 +35,12 @@ from training.checkpoints import (
     Trial,
     begin_run,
     evaluate_checkpoints,
+    initial_network,
     preview_photos,
     register_checkpoints,
     style_of,
     tracker_of,
+    trained_style,
 )
 from training.command import STOPPED, Stopped
 from training.config import TrainConfig, find_file, parse_config
@@ -48,7 +48,16 @@ from training.measures import output_statistics
 from training.objective import move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
-from training.state import Clock, Progress, State, load_state, newest_state, save_state
+from training.state import (
+    Clock,
+    Progress,
+    State,
+    load_state,
+    new_optimizer,
+    newest_state,
+    save_state,
+    set_learning_rate,
+)
 from training.tracking import TrackingError
 from training.tracking.environment import environment_tags
 
@@ -111,8 +120,7 @@ def train(
     teacher = trained_style(config.teacher).network.requires_grad_(False) if config.teacher else None
     if teacher:
         teacher.to(accelerator.device).to(memory_format=memory_format)
-    weights = [each for each in network.parameters() if each.requires_grad]
-    optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
+    optimizer = new_optimizer(network, config)
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     progress = Progress(0, "", global_batch_size)
     state = _open_folder(config, resume) if accelerator.is_main_process else None
@@ -162,8 +170,7 @@ def train(
             if over >= 1:  # a resumed run whose minutes were over
                 break
             learning_rate = config.learning_rate_at(iteration, over)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+            set_learning_rate(optimizer, learning_rate)
             optimizer.zero_grad(set_to_none=True)
             losses: dict[str, Tensor] = {}
             for backward_pass in range(1, config.gradient_accumulation + 1):
@@ -176,10 +183,13 @@ def train(
                 # Processes exchange their gradients once per optimizer step, at its last backward pass.
                 with nullcontext() if last else accelerator.no_sync(trained):
                     # These depend only on the iteration: they are the same in all processes and after a resume.
-                    given, shift = add_noise(content, config.input_noise, iteration), shift_at(iteration)
+                    given, shift = (
+                        add_noise(content, config.input_noise, iteration),
+                        shift_at(iteration // config.steadiness_every),
+                    )
                     moved = None
                     with accelerator.autocast():
-                        if config.steadiness_weight:
+                        if config.steadiness_weight and iteration % config.steadiness_every == 0:
                             stylized, moved = forward(torch.cat([given, move(given, shift)])).chunk(2)
                         else:
                             stylized = forward(given)
@@ -269,39 +279,6 @@ def train(
         if link := tracker.comparison_link():
             print(f"compare the runs with `make mlflow-ui`, at {link}")
     return bool(stop_requested)
-
-
-def initial_network(config: TrainConfig) -> TransformNet:
-    """A network with random weights, or with the weights of --init-from."""
-    if not config.init_from:
-        return TransformNet(config.network)
-    trained = trained_style(config.init_from)
-    if not trained.card.network.same_form(config.network):
-        raise StylecoreError(
-            f"--init-from {config.init_from} is a network of another form than this run's "
-            f"({trained.card.network.residual_blocks} residual blocks); give both the same settings."
-        )
-    network = TransformNet(config.network)
-    network.load_state_dict(trained.network.state_dict())
-    if config.trained_weights == "affine":
-        network.requires_grad_(False)
-        for parameter in network.affine_parameters():
-            parameter.requires_grad_(True)
-    return network
-
-
-def trained_style(reference: str) -> StyleModel:
-    """The style of a file or of a models:/ URI: of the registry, or else of the published files beside it."""
-    if not reference.startswith("models:/"):
-        return StyleModel.load(find_file(reference))
-    from training.registry import Registry
-
-    try:
-        return StyleModel.load(Registry().resolve(reference))
-    except StylecoreError:
-        with suppress(StylecoreError):
-            return StyleModel.load(find_style(reference))
-        raise
 
 
 def _refuse_lost_processes(accelerator: Accelerator) -> None:

@@ -23,6 +23,7 @@ from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
 from training import evaluation
+from training.checkpoints import trained_style
 from training.config import TrainConfig
 from training.evaluate import find_candidate, main, photo_files
 from training.evaluation import evaluate, middle_square, training_settings
@@ -30,7 +31,6 @@ from training.objective import pixel_objective, style_targets, training_losses
 from training.registry.versions import log_style
 from training.tracking import JournaledTracker
 from training.tracking.store import connect
-from training.train import trained_style
 
 SIZE = 32
 SETTINGS = {

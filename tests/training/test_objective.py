@@ -78,6 +78,17 @@ def test_every_scale_has_its_losses_and_they_add_up(vgg: VGG) -> None:
     assert single["loss/style/relu1_1"] == pytest.approx(2 * float(plain["loss/style/relu1_1"]), rel=1e-5)
 
 
+def test_a_rarer_steadiness_loss_weighs_more(vgg: VGG) -> None:
+    photo, moved = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
+    weighted = []
+    for every in (1, 5):
+        settings = config(steadiness_weight=2.0, steadiness_every=every)
+        targets = style_targets(vgg, torch.rand(3, 70, 64), settings)
+        losses = training_losses(vgg, photo, photo, targets, settings, Accelerator(cpu=True), None, moved, (1, 0))
+        weighted.append(float(losses["loss/steadiness"]))
+    assert weighted[1] == pytest.approx(5 * weighted[0])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from stylecore.errors import StylecoreError
-from training.state import Progress, load_state, newest_state, save_state
+from training.config import TrainConfig
+from training.state import Progress, load_state, new_optimizer, newest_state, save_state, set_learning_rate
 
 
 def trained(steps: int) -> tuple[nn.Module, torch.optim.Adam]:
@@ -85,3 +86,23 @@ def test_weights_that_are_not_finite_are_not_saved_over_good_ones(tmp_path: Path
     with pytest.raises(StylecoreError, match=r"network\.weight is not finite"):
         save_state(tmp_path, network, optimizer, Progress(2, "", 4))
     assert [path.name for path in tmp_path.iterdir()] == ["state-0000001.safetensors"]
+
+
+def test_biases_have_their_own_rate(tmp_path: Path) -> None:
+    network = nn.Conv2d(3, 4, 3)
+    before = [each.detach().clone() for each in network.parameters()]
+    optimizer = new_optimizer(network, TrainConfig(bias_rate=8))
+    set_learning_rate(optimizer, 1e-3)
+    network(torch.ones(1, 3, 5, 5)).square().sum().backward()
+    optimizer.step()
+    # Adam's first step moves every weight by its rate.
+    moved = [float((each.detach() - old).abs().mean()) for each, old in zip(network.parameters(), before, strict=True)]
+    assert moved == pytest.approx([1e-3, 8e-3], rel=1e-3)
+
+    save_state(tmp_path, network, optimizer, Progress(1, "", 4))
+    resumed = new_optimizer(network, TrainConfig(bias_rate=8))
+    state = newest_state(tmp_path)
+    assert state is not None
+    load_state(state, network, resumed)
+    set_learning_rate(resumed, 2e-3)
+    assert [group["lr"] for group in resumed.param_groups] == pytest.approx([2e-3, 16e-3])

@@ -32,7 +32,7 @@ from training.config import NotGiven, TrainConfig, given_settings
 from training.experiments.comparison import NETWORK, RESULT, train_and_judge
 from training.judge import SIZES, Judge
 from training.teach.painting import name_of, read_painting
-from training.teach.settings import DEFAULTS, content_weight, precision, style_layers, style_size
+from training.teach.settings import DEFAULTS, content_weight, far_settings, precision, style_size
 from training.teach.start import candidates, distance, grams, nearest_start, reference_of
 
 COMPARISON = "starts"
@@ -68,7 +68,7 @@ def base_start(form: TransformNetConfig, vgg: VGG) -> str:
 
 
 def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: dict[str, Any]) -> TrainConfig:
-    """The settings of a run. Content weight and style layers are as from the nearest champion, whatever the start."""
+    """The settings of a run. Those that depend on the start are as from the nearest champion, whatever the start."""
     pixels, name = read_painting(painting), name_of(painting)
     nearest = nearest_start(pixels, DEFAULTS.network, vgg, name)
     if nearest is None:
@@ -78,14 +78,11 @@ def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: 
         start = base_start(DEFAULTS.network, vgg)
     elif variant == "random":
         start = ""
-    layers = style_layers(nearest)
     chosen: dict[str, Any] = {
         "name": name,
         "style_image": str(painting),
         "run_name": f"{COMPARISON}-{name}-{variant}-{iterations}",
         "style_size": style_size(pixels, 1.0),
-        "style_layers": tuple(layers),
-        "style_layer_weights": tuple(layers.values()),
         "content_weight": content_weight(nearest),
         "mixed_precision": precision(DEFAULTS.cpu),
         "init_from": start,
@@ -93,7 +90,7 @@ def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: 
         "checkpoints": (iterations,),
         "minutes": 0.0,
     }
-    config = dataclasses.replace(DEFAULTS, **chosen | VARIANTS[variant] | given)
+    config = dataclasses.replace(DEFAULTS, **chosen | dict(far_settings(nearest)) | VARIANTS[variant] | given)
     config.check()
     return config
 

@@ -38,10 +38,10 @@ from training.teach.settings import (
     BRUSHES,
     DEFAULTS,
     content_weight,
+    far_settings,
     keep_settings,
     kept_settings,
     precision,
-    style_layers,
     style_size,
 )
 from training.teach.start import nearest_start
@@ -105,7 +105,7 @@ def _settings(options: argparse.Namespace) -> TrainConfig:
 
 
 def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, Any]) -> TrainConfig:
-    """What the person left open: style size, precision, start, content weight and style layers."""
+    """What the person left open: style size, precision, start, content weight, and what a far start needs."""
     if "mixed_precision" not in given:
         config = replace(config, mixed_precision=precision(config.cpu))
     config = replace(config, style_size=given.get("style_size") or style_size(pixels, 1.0))
@@ -120,9 +120,9 @@ def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, Any]) -> Train
             flush=True,
         )
     config = replace(config, content_weight=config.content_weight or content_weight(start))
-    if not {"style_layers", "style_layer_weights"} & given.keys():
-        layers = style_layers(start)
-        config = replace(config, style_layers=tuple(layers), style_layer_weights=tuple(layers.values()))
+    layers = {"style_layers", "style_layer_weights"}
+    fixed = given.keys() | (layers if layers & given.keys() else set())
+    config = replace(config, **{name: value for name, value in far_settings(start).items() if name not in fixed})
     chosen = f"content weight {config.content_weight:g}, style size {config.style_size}"
     print(f"{chosen}, style layers {', '.join(config.style_layers)}", flush=True)
     return config

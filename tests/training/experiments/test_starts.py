@@ -15,10 +15,10 @@ from stylecore.library import write_alias
 from stylecore.pictures.read import save_picture
 from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
+from training.checkpoints import initial_network
 from training.config import TrainConfig
 from training.experiments import starts
 from training.teach.settings import DEFAULTS
-from training.train import initial_network
 
 
 @pytest.fixture

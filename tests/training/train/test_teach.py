@@ -26,7 +26,7 @@ from training.registry import Registry
 from training.state import ENOUGH, ENOUGH_SHARE, LEAST_REST, Clock, newest_state
 from training.teach.__main__ import main
 from training.teach.painting import name_of, title_of
-from training.teach.settings import DEFAULTS, style_layers, style_size
+from training.teach.settings import DEFAULTS, far_settings, style_size
 from training.teach.start import Start, candidates
 
 
@@ -254,10 +254,10 @@ def test_names_titles_and_sizes_come_from_the_painting() -> None:
     assert style_size(torch.empty(3, 500, 4000), 1) == 224
 
 
-def test_a_start_that_is_far_from_the_painting_is_taught_its_colors_by_one_more_style_layer(
-    tiny_style: Callable[..., StyleModel],
-) -> None:
+def test_a_start_that_is_far_from_the_painting_has_settings_of_its_own(tiny_style: Callable[..., StyleModel]) -> None:
     card = tiny_style("start", 10).card
-    near, far = (style_layers(Start("start", card, distance)) for distance in (0.9, 1.1))
-    assert near == style_layers(None) == dict(zip(DEFAULTS.style_layers, DEFAULTS.style_layer_weights, strict=True))
-    assert far == {"relu1_1": 20, **near}
+    near, far = (far_settings(Start("start", card, distance)) for distance in (0.9, 1.1))
+    assert near == far_settings(None) == {}
+    config = replace(DEFAULTS, **far)
+    assert config.style_layer_shares == {"relu1_1": 20, **DEFAULTS.style_layer_shares}
+    assert (config.bias_rate, config.steadiness_every) == (8, 4)

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 RELATIVE = [
     *("--style-normalization", "relative", "--content-normalization", "relative", "--loss-scales", "1", "2"),
     *("--style-weight", "1", "--content-weight", "1", "--input-noise", "0.05", "--steadiness-weight", "10"),
+    *("--steadiness-every", "3", "--bias-rate", "2"),
 ]
 """All that the objective can have beside what the paper has."""
 
