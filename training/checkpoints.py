@@ -147,6 +147,8 @@ def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device:
     All networks share one optimization by the method of Gatys et al. for each photo and size.
     """
     models = [StyleModel.load(path) for path in style_files(config.folder).values()]
+    # Those from before a resume with other losses cannot be compared with the last one.
+    models = [model for model in models if model.card.objective == models[-1].card.objective]
     photos = list(preview_photos(config)) if config.evaluate_sizes else []
     if not models or not photos:
         return

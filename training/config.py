@@ -220,6 +220,10 @@ class TrainConfig:
                 raise StylecoreError(
                     f"--small-crops halves the crops, so --crop must be a multiple of 8 from 64 on; it is {self.crop}."
                 )
+        if len({Path(photo).stem for photo in self.preview_photos}) < len(self.preview_photos):
+            raise StylecoreError(
+                "--preview-photos has two files of the same name, by which they are shown; rename one."
+            )
         if not 0 < self.smallest_crop <= 1:
             raise StylecoreError(f"--smallest-crop is {self.smallest_crop}, and must be above 0 and at most 1.")
         if not self.loss_scales or len(set(self.loss_scales)) < len(self.loss_scales):
@@ -305,7 +309,7 @@ def find_file(name: str) -> Path:
     Raises:
         StylecoreError: when there is no such file in either place.
     """
-    for candidate in (Path(name), REPOSITORY / name):
+    for candidate in (Path(name), REPOSITORY / name) if name else ():
         if candidate.exists():
             return candidate
     raise StylecoreError(f"there is no file {name}, neither here nor in the repository.")

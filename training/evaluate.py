@@ -131,7 +131,9 @@ class EvaluateSettings:
     )
     gatys_iterations: int = setting(GATYS_ITERATIONS, "stop L-BFGS after this many; 0 leaves it out", least=0)
     judge_sizes: tuple[int, ...] = setting(
-        judge.SIZES, "longest sides in pixels for the judge, whose measures no network was trained for; none: no judge"
+        judge.SIZES,
+        "longest sides in pixels for the judge, whose measures no network was trained for; none: no judge",
+        least=judge.LEAST_SIDE,
     )
     whole: bool = setting(False, "judge pictures painted at the photo's size, not at the card's painted_side")
     style_image: str = setting("", "the style picture, a file; found by the card when left out")

@@ -102,6 +102,20 @@ def training_losses(
     return losses | layers
 
 
+def losses_to_log(losses: dict[str, Tensor], last: Tensor, every: int) -> dict[str, Tensor]:
+    """The losses with a steadiness loss that weighs as in every iteration, also where this iteration has none.
+
+    Args:
+        losses: of an iteration, by `training_losses`.
+        last: the steadiness loss that was logged last.
+        every: `steadiness_every`.
+    """
+    computed = losses.get("loss/steadiness")
+    shown = last if computed is None else computed / every
+    total = losses["loss/total"] + shown - (0 if computed is None else computed)
+    return losses | {"loss/steadiness": shown, "loss/total": total}
+
+
 def shift_at(iteration: int) -> tuple[int, int]:
     """Pixels by which the content of an iteration is moved down and to the right: each of 0 to 3, but not (0, 0)."""
     return divmod(iteration % 15 + 1, 4)

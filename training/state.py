@@ -47,7 +47,7 @@ class Clock:
 
     A run with --minutes ends earlier if its folder gets an empty file `enough`: the rest of its schedule then passes
     in a ninth of the time spent so far, because a network at a high learning rate is not at its best. The file gets
-    the new end, for a resume.
+    the new end, for a resume; a resume with other minutes removes it.
     """
 
     def __init__(self, config: TrainConfig, seconds: float) -> None:
@@ -55,6 +55,9 @@ class Clock:
         self._began = time.monotonic() - seconds
         self._end = config.minutes * 60
         self._file = config.folder / ENOUGH
+        with contextlib.suppress(OSError, ValueError):
+            if _end_of(self._file.read_text(encoding="utf-8"))[1] != config.minutes:
+                self._file.unlink()  # the run was resumed with other minutes
 
     @property
     def seconds(self) -> float:
@@ -77,10 +80,16 @@ class Clock:
 
     def _new_end(self) -> float:
         with contextlib.suppress(OSError, ValueError):
-            return float(self._file.read_text(encoding="utf-8"))
+            return _end_of(self._file.read_text(encoding="utf-8"))[0]
         end = max(self.seconds / ENOUGH_SHARE, self.seconds + LEAST_REST)
-        write_whole(self._file, f"{end:.3f}".encode())
+        write_whole(self._file, f"{end:.3f} {self._config.minutes!r}".encode())
         return end
+
+
+def _end_of(text: str) -> tuple[float, float]:
+    """What the file `enough` holds: the new end in seconds, and the --minutes that it replaces."""
+    end, minutes = text.split()
+    return float(end), float(minutes)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from training.checkpoints import (
     initial_network,
     preview_photos,
     register_checkpoints,
+    style_files,
     style_of,
     tracker_of,
     trained_style,
@@ -45,7 +46,7 @@ from training.checkpoints import (
 from training.command import STOPPED, Stopped
 from training.config import TrainConfig, find_file, parse_config
 from training.measures import output_statistics
-from training.objective import move, shift_at, style_targets, training_losses
+from training.objective import losses_to_log, move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
 from training.registry.versions import log_preview
 from training.state import (
@@ -74,6 +75,12 @@ def main() -> int:
         train(config, resume=resume == "auto")
     except (StylecoreError, TrackingError) as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except torch.OutOfMemoryError:
+        print("train.py: there is not enough memory; lower --batch-size or --crop.", file=sys.stderr)
         return 2
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":  # all of them stop
@@ -166,8 +173,13 @@ def train(
             register_checkpoints(config, previews, tracker)
         clock = Clock(config, progress.seconds)
         over = _of_first(accelerator, clock.share(progress.iteration))
-        for iteration in range(progress.iteration + 1, config.iterations + 1):
-            if over >= 1:  # a resumed run whose minutes were over
+        # A resume may end the run earlier than it was to end: one more step then, after which there is a network.
+        no_network = accelerator.is_main_process and progress.iteration not in style_files(config.folder)
+        (ends_now,) = _agreed(accelerator, over >= 1 and no_network)
+        last_iteration = progress.iteration + 1 if ends_now else config.iterations
+        steadiness = torch.zeros((), device=accelerator.device)
+        for iteration in range(progress.iteration + 1, last_iteration + 1):
+            if over >= 1 and not ends_now:  # a resumed run whose minutes were over
                 break
             learning_rate = config.learning_rate_at(iteration, over)
             set_learning_rate(optimizer, learning_rate)
@@ -207,6 +219,9 @@ def train(
             gradient_norm = accelerator.clip_grad_norm_(trained.parameters(), config.gradient_clip or math.inf)
             _refuse_divergence(accelerator, losses, gradient_norm, iteration)
             optimizer.step()
+            if config.steadiness_weight and config.steadiness_every > 1:
+                losses = losses_to_log(losses, steadiness, config.steadiness_every)
+                steadiness = losses["loss/steadiness"]
 
             if lesson and accelerator.is_main_process:
                 lesson.watch(network, iteration, losses, clock)

@@ -9,7 +9,16 @@ from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
 from training.config import TrainConfig
-from training.objective import MOVED_BORDER, grid_loss, move, shift_at, steadiness_loss, style_targets, training_losses
+from training.objective import (
+    MOVED_BORDER,
+    grid_loss,
+    losses_to_log,
+    move,
+    shift_at,
+    steadiness_loss,
+    style_targets,
+    training_losses,
+)
 
 
 def test_the_shifts_are_all_of_0_to_3_pixels_but_none_at_all() -> None:
@@ -89,6 +98,19 @@ def test_a_rarer_steadiness_loss_weighs_more(vgg: VGG) -> None:
     assert weighted[1] == pytest.approx(5 * weighted[0])
 
 
+def test_the_logged_total_has_a_rarer_steadiness_loss_once_in_every_iteration() -> None:
+    last = torch.tensor(0.0)
+    totals = []
+    for computed in (None, 10.0, None):
+        losses = {"loss/content": torch.tensor(3.0), "loss/total": torch.tensor(3.0 + (computed or 0))}
+        if computed:
+            losses["loss/steadiness"] = torch.tensor(computed)
+        logged = losses_to_log(losses, last, 5)
+        last = logged["loss/steadiness"]
+        totals.append(float(logged["loss/total"]))
+    assert totals == [3, 5, 5]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -101,6 +123,7 @@ def test_a_rarer_steadiness_loss_weighs_more(vgg: VGG) -> None:
         ({"steadiness_weight": float("nan")}, "steadiness-weight"),
         ({"input_noise": 2.0}, "input noise"),
         ({"painted_side": 8}, "painted-side"),
+        ({"preview_photos": ("a/sea.jpg", "b/sea.png")}, "two files of the same name"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:

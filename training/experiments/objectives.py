@@ -66,7 +66,8 @@ def balanced(config: TrainConfig, vgg: VGG, painting: Tensor, photos: Mapping[st
         pixel_objective(vgg, photo, targets, config).evaluate(photo)[0]["style"]
         for photo in (fit(pixels, config.crop).unsqueeze(0) for pixels in photos.values())
     ]
-    return dataclasses.replace(config, style_weight=config.style_weight * PHOTO_LOSS * len(losses) / sum(losses))
+    weight = config.style_weight * PHOTO_LOSS * len(losses) / sum(losses)
+    return dataclasses.replace(config, style_weight=float(f"{weight:.5g}"))  # the same with other threads
 
 
 def compare(recipe: TrainConfig) -> None:

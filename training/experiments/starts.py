@@ -22,7 +22,7 @@ from stylecore.flags import add_flags
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNetConfig
-from stylecore.pictures.read import load_picture, picture_from_image, save_picture, to_image
+from stylecore.pictures.read import load_picture, output_format, picture_from_image, save_picture, to_image
 from stylecore.samples import sample_photos
 from stylecore.sheet import Row, contact_sheet
 from stylecore.vgg.network import VGG
@@ -129,8 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     given = given_settings(options)
-    if options.sheet and not options.paintings:
-        raise StylecoreError("--sheet shows what was made of a painting; name that painting.")
+    if options.sheet:
+        if not options.paintings:
+            raise StylecoreError("--sheet shows what was made of a painting; name that painting.")
+        output_format(options.sheet)
+        if options.photo is None:
+            raise StylecoreError("--sheet needs a photo to show; give one by --photo.")
+        photo = load_picture(options.photo).pixels
     vgg = load_vgg("vgg19")
     for painting, variant, iterations in itertools.product(options.paintings, options.variants, options.budgets):
         config = settings_of(painting, variant, iterations, vgg, given)
@@ -138,7 +143,7 @@ def _run(options: argparse.Namespace) -> None:
         train_and_judge(config, COMPARISON, Judge(load_picture(painting).pixels, vgg), about)
     folder = Path(dataclasses.replace(DEFAULTS, **given).output_dir)
     if options.sheet:
-        original, photo = load_picture(options.paintings[0]).pixels, load_picture(options.photo).pixels
+        original = load_picture(options.paintings[0]).pixels
         name = f"{COMPARISON}-{name_of(options.paintings[0])}-{options.variants[0]}"
         networks = [StyleModel.load(folder / f"{name}-{each}" / NETWORK) for each in options.budgets]
         pictures = [original, photo, *(Engine(network).stylize(photo) for network in networks)]

@@ -32,6 +32,7 @@ SETTINGS = REPOSITORY / "tracker.env"
 FOLDER = REPOSITORY / "mlruns" / "tracker"
 """Folder of the database and the artifacts when the settings name no other place."""
 PORT = "5000"
+ACTIONS = ("start", "settings", "upgrade")
 LEAST_PASSWORD = 12
 """Characters; MLflow's limit."""
 CONNECTIONS = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "40"}
@@ -52,9 +53,14 @@ auth_cache_ttl_seconds = 60
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training.server", description="An MLflow server for a team.")
-    parser.add_argument("do", nargs="?", choices=("start", "settings", "upgrade"), default="start")
+    parser.add_argument("do", nargs="?", choices=ACTIONS, default="start")
     parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help="the environment file")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not {*ACTIONS} & {*arguments}:  # else argparse takes the value of a flag that it does not know for one
+        arguments = ["start", *arguments]
     options, more = parser.parse_known_args(arguments)  # the rest is for `mlflow server`
+    if more and options.do != "start":
+        parser.error(f"unknown arguments: {' '.join(more)}")
     try:
         if options.do == "settings":  # needs no packages: Docker's host may have none
             make_settings(options.settings)

@@ -227,7 +227,9 @@ def test_the_clock_counts_over_resumes_and_ends_early_when_it_is_enough(
     (config.folder / ENOUGH).touch()
     assert Clock(config, 90).share(1) == ENOUGH_SHARE
     assert Clock(config, 95).share(1) == 0.95  # after a resume the end is the same
-    (config.folder / ENOUGH).write_text("")
+    assert Clock(replace(config, minutes=20), 90).share(1) < 0.1  # other minutes are a new wish
+    assert not (config.folder / ENOUGH).exists()
+    (config.folder / ENOUGH).touch()
     assert Clock(config, 0).seconds_left(1, 1.0) <= 600
     clock = Clock(config, 0)
     assert clock.share(0) < 1

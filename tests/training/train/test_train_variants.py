@@ -98,6 +98,22 @@ def test_a_trial_whose_evaluation_failed_repeats_it(store: str, train_here: Call
     assert evaluated == [1, 2, 2]
 
 
+def test_a_run_that_is_resumed_to_end_earlier_with_other_losses_ends_with_a_network(
+    folder: Path, store: str, train_here: Callable[..., None]
+) -> None:
+    train_here("--iterations", 4, "--checkpoints", 2)
+    run = folder / "runs" / "stripes"
+    (run / "iterations-4.safetensors").unlink()  # as if it had been stopped there
+    resumed = ("--resume", "auto", "--iterations", 3, "--content-weight", 4)
+    train_here(*resumed, "--evaluate-sizes", 32, "--judge-sizes")
+    assert sorted(file.name for file in run.glob("*-?.safetensors")) == [
+        "iterations-2.safetensors",
+        "iterations-5.safetensors",
+    ]
+    _, ended = only_run(store)
+    assert ended.info.status == "FINISHED"
+
+
 def test_what_a_failing_store_missed_is_sent_later(
     folder: Path, store: str, train_here: Callable[..., None], capsys, caplog
 ) -> None:
