@@ -12,7 +12,7 @@ CPU_WHEELS := $(if $(filter-out 0 no false,$(CPU)),--extra-index-url https://dow
 RECIPE ?= training/recipes/starry_night.yaml
 PHOTOS ?= detection-datasets/coco
 # Without the number of threads accelerate gives a process on a CPU a single one.
-LAUNCH ?= --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+LAUNCH ?= --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
   --num_cpu_threads_per_process $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 ARGS ?=
 
