@@ -1,7 +1,9 @@
 """The end of a command: a mistake of the user is one sentence on standard error."""
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from stylecore.errors import StylecoreError
@@ -21,6 +23,9 @@ def run_command(
         mistakes: the exceptions that are one sentence for the user. An OSError is one, too. When a program that
             reads the output stops, as in `... | head`, the status is 1.
     """
+    before = None
+    if threading.current_thread() is threading.main_thread():  # a command that is ended removes what is half written
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return run(options) or 0
     except mistakes as error:
@@ -35,3 +40,11 @@ def run_command(
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        print("error: there is not enough memory; use smaller pictures.", file=sys.stderr)
+        return 2
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

@@ -12,7 +12,23 @@ from stylecore.errors import StylecoreError
 
 DEFAULT_MAX_PIXELS = 100_000_000
 """Larger pictures are refused if nobody asked for them."""
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".heic", ".heif")
+PHOTO_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".gif",
+    ".bmp",
+    ".heic",
+    ".heif",
+    ".ppm",
+    ".pgm",
+    ".jp2",
+    ".jfif",
+)
 """Suffixes of the files of a folder that count as photos."""
 
 Format = Literal["PNG", "JPEG", "WEBP", "TIFF"]

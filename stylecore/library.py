@@ -132,7 +132,7 @@ def library_folders() -> tuple[Path, ...]:
     """The folders in $STYLECORE_STYLES, or else the folders of published networks and of trainings on this machine."""
     named = os.environ.get(STYLES_VARIABLE)
     if named:
-        return tuple(Path(folder) for folder in named.split(os.pathsep) if folder)
+        return tuple(Path(folder).expanduser() for folder in named.split(os.pathsep) if folder)
     return (LOCAL_STORE / "published", Path("runs"))
 
 
@@ -194,7 +194,7 @@ def open_style(reference: str, folders: Sequence[Path] | None = None) -> StyleMo
     Raises:
         StylecoreError: as `parse_mix`, `find_style` and `mix`, and when a file is damaged.
     """
-    shares = {reference: 1.0} if Path(reference).is_file() else parse_mix(reference)
+    shares = {reference: 1.0} if os.path.isfile(reference) else parse_mix(reference)
     models = [(StyleModel.load(find_style(each, folders)), share) for each, share in shares.items()]
     return mix(models, list(shares))
 
@@ -208,7 +208,7 @@ def find_style(reference: str, folders: Sequence[Path] | None = None) -> Path:
     Raises:
         StylecoreError: when there is no such style; it lists those that exist.
     """
-    if reference.endswith(".safetensors") or Path(reference).is_file():
+    if reference.endswith(".safetensors") or os.path.isfile(reference):
         return Path(reference)
     styles = find_styles(folders)
     found = _named(reference, styles)

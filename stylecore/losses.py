@@ -44,7 +44,8 @@ class _GramMatrix(torch.autograd.Function):
     def forward(ctx: Any, activation: Tensor) -> Tensor:
         ctx.save_for_backward(activation)
         features = _features(activation).float()
-        return features.transpose(1, 2) @ features / activation[0].numel()
+        with torch.autocast(activation.device.type, enabled=False):
+            return features.transpose(1, 2) @ features / activation[0].numel()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

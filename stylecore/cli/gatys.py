@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stylecore.cli.stylize import MAX_PIXELS_HELP, load_options
+from stylecore.cli.stylize import MAX_PIXELS_HELP, load_options, print_notices, refuse_replacing
 from stylecore.errors import StylecoreError
 from stylecore.flags import DEVICE_HELP, add_flags, flag_of, read_flags
 from stylecore.gatys.config import DEFAULTS, GatysConfig
@@ -58,8 +58,10 @@ def run(options: argparse.Namespace) -> int:
     from stylecore.vgg.weights import load_vgg
 
     output_format(options.output)
+    refuse_replacing(options.output, options.photo, options.start_picture, *options.style)
     load = load_options(options)
     photo = load_picture(options.photo, **load)
+    print_notices(options.photo, photo)
     only_pixels = {key: value for key, value in load.items() if key == "max_pixels"}
     styles = [load_picture(file, **only_pixels).pixels for file in options.style]
     start = load_picture(options.start_picture, **only_pixels).pixels if options.start_picture else None

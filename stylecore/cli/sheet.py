@@ -3,7 +3,13 @@
 import argparse
 import sys
 
-from stylecore.cli.stylize import MAX_PIXELS_HELP, add_painting_arguments, load_options
+from stylecore.cli.stylize import (
+    MAX_PIXELS_HELP,
+    add_painting_arguments,
+    load_options,
+    print_notices,
+    refuse_replacing,
+)
 from stylecore.errors import StylecoreError
 from stylecore.sheet import compose
 
@@ -29,7 +35,9 @@ def run(options: argparse.Namespace) -> int:
     if options.columns is not None and options.columns < 1:
         raise StylecoreError(f"--columns is {options.columns}, and must be at least 1.")
     output_format(options.output)
+    refuse_replacing(options.output, options.photo)
     picture = load_picture(options.photo, **load_options(options))
+    print_notices(options.photo, picture)
     # One network for each name: the champion comes last.
     available = {style.card.name: str(style.path) for style in find_styles()}
     references = options.styles or list(available.values())

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
             }
             for style in styles
         ]
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        print(json.dumps(rows, indent=2))
         return 0
     if not styles:
         print("No styles yet: train one with `make train`, or `python -m stylecore import` one.")

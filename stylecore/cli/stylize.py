@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stylecore.errors import StylecoreError
 from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES
 from stylecore.flags import DEVICE_HELP, flag_of
 from stylecore.inference.brush import BRUSH, DETAIL
+
+if TYPE_CHECKING:  # importing it takes seconds, which --help need not wait for
+    from stylecore.pictures.read import Picture
 
 STANDARD = "-"
 MAX_PIXELS_HELP = f"refuse pictures of more pixels than this; than {DEFAULT_MAX_PIXELS:,} when left out"
@@ -85,14 +88,26 @@ def load_options(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
+def refuse_replacing(output: str, *sources: str | None) -> None:
+    """Raise StylecoreError if the picture to write is one of the files that are read."""
+    for source in filter(None, sources):
+        there = source != STANDARD and Path(source).exists() and Path(output).exists()
+        if there and Path(output).samefile(source):
+            raise StylecoreError(f"{output} is read and never replaced; give another -o.")
+
+
+def print_notices(photo: str, picture: "Picture") -> None:
+    """Say on standard error what was left out of a picture."""
+    for notice in picture.notices:
+        print(f"note: {photo}: {notice}", file=sys.stderr)
+
+
 def run(options: argparse.Namespace) -> int:
     jobs = list(plan(options.photos, options.output))
     if STANDARD in (job.output for job in jobs) and options.json:
         raise StylecoreError("--json and a picture cannot both go to standard output; give -o a file.")
     for job in jobs:
-        there = job.photo != STANDARD and Path(job.photo).exists() and Path(job.output).exists()
-        if there and Path(job.output).samefile(job.photo):
-            raise StylecoreError(f"{job.output} is the photo itself, which is never replaced; give another -o.")
+        refuse_replacing(job.output, job.photo)
     named = len(jobs) == 1 and jobs[0].output == options.output
     todo = [job for job in jobs if options.overwrite or named or not Path(job.output).exists()]
     if len(todo) < len(jobs):
@@ -120,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
             report = {"photo": job.photo, "error": str(error)}
             tqdm.write(f"error: {error}", file=sys.stderr)
         if options.json:
-            print(json.dumps(report, ensure_ascii=False), flush=True)
+            print(json.dumps(report), flush=True)
     if failures:
         print(f"error: {failures} of {len(todo)} photos failed, see above.", file=sys.stderr)
     return 1 if failures else 0
@@ -134,12 +149,12 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
     from stylecore.library import called
     from stylecore.pictures.read import load_picture, output_format, save_picture
 
-    if job.output != STANDARD:
-        Path(job.output).parent.mkdir(parents=True, exist_ok=True)
-        output_format(job.output)
     started = time.perf_counter()
     source = io.BytesIO(sys.stdin.buffer.read()) if job.photo == STANDARD else job.photo
     picture = load_picture(source, **load)
+    if job.output != STANDARD:
+        Path(job.output).parent.mkdir(parents=True, exist_ok=True)
+        output_format(job.output)
     with tqdm(total=1.0, bar_format=BAR, leave=False, delay=2, disable=not sys.stderr.isatty()) as bar:
         stylized = engine.stylize(
             picture.pixels, lambda share: bar.update(share - bar.n), brush=options.brush, detail=options.detail
@@ -160,8 +175,7 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
         save_picture(stylized, sys.stdout.buffer, format="PNG", **save)
     else:
         save_picture(stylized, job.output, **save)
-    for notice in picture.notices:
-        print(f"note: {job.photo}: {notice}", file=sys.stderr)
+    print_notices(job.photo, picture)
     height, width = stylized.shape[-2:]
     return {
         "photo": job.photo,
@@ -192,6 +206,7 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
     if folders:
         root = Path(folders[0])
         found = sorted(path for path in root.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+        found = [path for path in found if not path.name.startswith("._")]  # of macOS, on disks of others
         if root.resolve() in (results := Path(output).resolve()).parents:  # they are no photos of the next run
             found = [path for path in found if not path.resolve().is_relative_to(results)]
         if not found:
@@ -199,6 +214,8 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
         pairs = [(path, Path(output) / path.relative_to(root)) for path in found]
     else:
         pairs = [(Path(photo), Path(output) / Path(photo).name) for photo in photos]
+    # Pictures that keep their names come first: a photo that is added later takes no name of an earlier run.
+    pairs.sort(key=lambda pair: pair[1].suffix.lower() not in FORMAT_OF_SUFFIX)
     taken: dict[Path, Path] = {}
     for photo, target in pairs:
         target = target if target.suffix.lower() in FORMAT_OF_SUFFIX else target.with_suffix(".png")

@@ -104,6 +104,8 @@ class GatysConfig:
         for name in ("steps", "scales", "history"):
             if getattr(self, name) < 1:
                 raise StylecoreError(f"{name} is {getattr(self, name)}; give at least 1.")
+        if not 0 <= self.seed < 2**63:
+            raise StylecoreError(f"seed is {self.seed}; give a number from 0 to 2^63 - 1.")
         if self.border < 0:
             raise StylecoreError(f"border is {self.border}; give at least 0.")
         if self.seconds is not None and not self.seconds > 0:

@@ -105,6 +105,8 @@ def available_memory(device: torch.device) -> int | None:
     if device.type != "cpu" or not MEMINFO.is_file():
         return None
     fields = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+    if "MemAvailable" not in fields:
+        return None
     available = int(fields["MemAvailable"].split()[0]) * 1024
     try:
         limit = int((CGROUP / "memory.max").read_text())

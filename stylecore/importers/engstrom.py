@@ -46,8 +46,10 @@ def read_manifest(source: Path) -> ForeignNetwork:
     try:
         entries = json.loads(manifest.read_bytes())
         shapes = {name: tuple(int(size) for size in entry["shape"]) for name, entry in entries.items()}
+        if any(size < 0 for shape in shapes.values() for size in shape):
+            raise ValueError
         files = {name: str(entry["filename"]) for name, entry in entries.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError):
         refuse(manifest, "it does not list variables with their filename and shape")
     variables = {}
     for name, shape in shapes.items():

@@ -111,12 +111,20 @@ class OpenVinoNetwork:
         return dict(zip(self._names, zip(least, largest, strict=True), strict=True))
 
     def release_memory(self) -> None:
-        """Free the memory reserved for the next picture: 350 MB after one of 1024 x 768."""
+        """Free the memory reserved for the next picture: 350 MB after one of 1024 x 768.
+
+        Raises:
+            StylecoreError: when OpenVINO fails.
+        """
         with self._releasing:
             idle = [self._requests.get() for _ in range(self._streams)]
-            self._compiled.release_memory()
-            for request in idle:
-                self._requests.put(request)
+            try:
+                self._compiled.release_memory()
+            except RuntimeError as error:
+                raise StylecoreError(f"OpenVINO failed: {_first_line(error)}.") from error
+            finally:
+                for request in idle:
+                    self._requests.put(request)
 
     def _run(self, pixels: Tensor, take: Callable[[list[Array]], Result]) -> Result:
         """What is taken of the results, whose memory the next picture gets."""

@@ -90,6 +90,8 @@ class StyleCard:
     def __post_init__(self) -> None:
         if not self.name or not all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name):
             raise StylecoreError(f"a style's name is made of letters, digits, '_' and '-'; {self.name!r} is not.")
+        if self.painted_side < 1:
+            raise StylecoreError(f"the painted side of a style is {self.painted_side}, and must be at least 1 pixel.")
 
     @property
     def objective(self) -> dict[str, Any]:

@@ -22,8 +22,6 @@ from stylecore.pictures.heif import HEAD_BYTES, HEIF, heif_is_readable, is_heif,
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
 from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image  # noqa: F401
 
-"""Default limit of width times height for decoding: 1.2 GB as a tensor."""
-
 # Pillow's names, and the formats' own. Only formats of cameras, browsers and editors: other decoders cannot be
 # attacked.
 READABLE_FORMATS = {
@@ -230,8 +228,8 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
     try:
         # A pipe cannot seek.
         with open(source, "rb") if isinstance(source, str | Path) else io.BytesIO(source.read()) as stream:
-            yield _image(stream, name), name
-    except StylecoreError:
+            yield _image(stream if stream.seekable() else io.BytesIO(stream.read()), name), name
+    except (StylecoreError, MemoryError):
         raise
     except FileNotFoundError:
         raise StylecoreError(f"{name} does not exist") from None
@@ -282,7 +280,12 @@ def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
 def _decode(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None, bytes | None, list[str]]:
     """sRGB pixels and opacity (None when every pixel is opaque), both upright; what is kept of EXIF; notices."""
     notices = []
-    frames = getattr(image, "n_frames", 1)
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except Exception:  # the decoders' errors are of many kinds
+        frames = 1
+        image.seek(0)
+        notices.append("its animation is cut short, and only the first frame is used")
     if frames > 1 and image.format not in ("MPO", HEIF):  # those have previews or a depth map behind the photo
         kind = "pages" if image.format == "TIFF" else "frames of its animation"
         notices.append(f"only the first of the {frames} {kind} is used")
@@ -309,7 +312,7 @@ def _decode(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | N
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """16-bit gray scaled to 8 bits, which Pillow would clip; Pillow reduces 16-bit color itself."""
+    """9- to 16-bit gray scaled to 8 bits, which Pillow would clip; Pillow reduces 16-bit color itself."""
     if image.mode == "F":
         raise StylecoreError(f"{name} holds floating-point samples: save it with 8 or 16 bits a channel")
     if image.mode != "I" and not image.mode.startswith("I;16"):
@@ -317,10 +320,12 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     samples = np.asarray(image).astype(np.int64)
     if samples.min() < 0 or samples.max() > 65535:  # "I" is 32 bits, in which Pillow also keeps some 16-bit files
         raise StylecoreError(f"{name} holds 32-bit samples: save it with 8 or 16 bits a channel")
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    largest = 2 ** min(16, tags.get(258, (16,))[0]) - 1
     transparent = samples == image.info.get("transparency", -1)
-    if getattr(image, "tag_v2", {}).get(262) == 0:  # TIFF, white is zero: Pillow inverts only 8 bits
-        samples = 65535 - samples
-    gray = Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
+    if tags.get(262) == 0:  # white is zero: Pillow inverts only 8 bits
+        samples = largest - samples
+    gray = Image.fromarray(((samples * 255 + largest // 2) // largest).astype(np.uint8))
     if transparent.any():
         gray.putalpha(Image.fromarray(np.where(transparent, 0, 255).astype(np.uint8)))
     return gray

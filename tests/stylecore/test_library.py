@@ -149,3 +149,14 @@ def test_a_mix_is_opened_by_name_and_knows_what_opens_it(tmp_path: Path) -> None
     assert called(open_style("waves@iterations-10+waves", [tmp_path]).card) == "waves@iterations-10:0.5+waves:0.5"
     with pytest.raises(StylecoreError, match="no style 'clouds'"):
         open_style("waves+clouds", [tmp_path])
+
+
+def test_a_folder_may_begin_with_the_home_folder(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(library))
+    monkeypatch.setenv("STYLECORE_STYLES", "~/first")
+    assert {style.card.title for style in find_styles()} == {"first"}
+
+
+def test_a_mix_of_names_longer_than_a_file_name_is_one_sentence(library: Path) -> None:
+    with pytest.raises(StylecoreError, match="there is no style"):
+        open_style("+".join(f"{letter * 90}:1" for letter in "abcd"), [library])

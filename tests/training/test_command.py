@@ -1,12 +1,15 @@
 """How a command ends: by its exit status, and one sentence."""
 
 import argparse
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stylecore.errors import StylecoreError
+from stylecore.files import replaced_whole
 from training.command import run_command
 from training.tracking import TrackingError
 
@@ -21,6 +24,17 @@ def untracked(options: argparse.Namespace) -> None:
 
 def interrupted(options: argparse.Namespace) -> None:
     raise KeyboardInterrupt
+
+
+def too_large(options: argparse.Namespace) -> None:
+    raise MemoryError
+
+
+def ended(options: argparse.Namespace) -> None:
+    with replaced_whole(options.file) as temporary:
+        temporary.write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
 
 
 def unread(options: argparse.Namespace) -> None:
@@ -40,6 +54,7 @@ def unread(options: argparse.Namespace) -> None:
         ),
         (interrupted, 130, "error: interrupted\n"),
         (unread, 1, ""),
+        (too_large, 2, "error: there is not enough memory; use smaller pictures.\n"),
     ],
 )
 def test_a_command_ends_with_its_status_and_one_sentence(
@@ -52,3 +67,11 @@ def test_a_command_ends_with_its_status_and_one_sentence(
 def test_a_mistake_of_the_program_shows_where_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command(lambda options: 1 // 0, argparse.Namespace())
+
+
+def test_a_command_that_is_ended_leaves_nothing_half_written(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
+        run_command(ended, argparse.Namespace(file=tmp_path / "film.mp4"))
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -163,8 +163,15 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
         (["stylize", tmp_path / "empty", *style, tmp_path / "o"], "has no photos"),
         (["stylize", photo, photo, *style, out], "folder"),
         (["stylize", photo, *style, "-", "--json"], "--json"),
-        (["stylize", photo, *style, photo, "--overwrite"], "is the photo itself"),
-        (["stylize", photo, *style, photo.parent, "--overwrite"], "is the photo itself"),
+        (["stylize", photo, *style, photo, "--overwrite"], "is read and never replaced"),
+        (["stylize", photo, *style, photo.parent, "--overwrite"], "is read and never replaced"),
+        (["sheet", photo, "-o", photo], "is read and never replaced"),
+        (
+            ["gatys", photo, "--style", tmp_path / "text.jpg", "-o", tmp_path / "text.jpg"],
+            "is read and never replaced",
+        ),
+        (["gatys", photo, "--style", photo, "-o", out, "--seed", str(2**63)], "seed"),
+        (["stylize", tmp_path / "none.jpg", *style, tmp_path / "new" / "out.png"], "none.jpg"),
         (["sheet", photo, "-o", out, "--columns", "0"], "--columns"),
         (["import", tmp_path / "text.jpg", "--name", "x", "-o", tmp_path / "x.safetensors"], "text.jpg"),
         (["import", tmp_path / "text.jpg", "--name", "x", "-o", out], ".safetensors"),
@@ -178,7 +185,8 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
 
 
 def test_photos_that_would_become_one_picture_are_kept_apart() -> None:
-    assert list(plan(["a/x.gif", "b/x.png"], "out")) == [Job("a/x.gif", "out/x.png"), Job("b/x.png", "out/x.png.png")]
+    # The one that keeps its name has it also when the other one is added later.
+    assert list(plan(["a/x.gif", "b/x.png"], "out")) == [Job("b/x.png", "out/x.png"), Job("a/x.gif", "out/x.gif.png")]
     with pytest.raises(StylecoreError, match="both become"):
         list(plan(["a/x.png", "b/x.png", "c/x.png"], "out"))
 
@@ -192,6 +200,7 @@ def test_pictures_of_an_earlier_run_in_the_folder_are_not_photos(tmp_path: Path)
 
 def test_photos_of_a_phone_count_among_those_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").touch()
+    (tmp_path / "._IMG_1.HEIC").touch()  # what macOS puts beside it on other disks
     out = tmp_path / "out"
     assert list(plan([str(tmp_path)], str(out))) == [Job(str(tmp_path / "IMG_1.HEIC"), str(out / "IMG_1.png"))]
 

@@ -220,6 +220,23 @@ def test_two_pictures_at_once_are_those_of_one_after_the_other() -> None:
     assert Engine(model, "cpu", "torch", streams=2).streams == 1
 
 
+@with_openvino
+def test_a_failure_to_free_memory_stops_no_later_picture() -> None:
+    runtime = openvino_runtime.OpenVinoNetwork(make_model(TINY).network)
+    compiled, photo = runtime._compiled, torch.rand(1, 3, 20, 24)
+
+    class Failing:
+        outputs = compiled.outputs
+
+        def release_memory(self) -> None:
+            raise RuntimeError("no")
+
+    runtime._compiled = Failing()
+    with pytest.raises(StylecoreError, match="OpenVINO failed: no"):
+        runtime.release_memory()
+    assert runtime(photo).shape == photo.shape
+
+
 def test_without_openvino_pytorch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_runtime, "is_installed", lambda: False)
     model, pixels = make_model(TINY), torch.rand(3, 20, 21)

@@ -117,6 +117,15 @@ def test_16_bit_tiff_in_which_white_is_zero(tmp_path: Path) -> None:
     assert bytes_of(load_picture(tmp_path / "a.tif").pixels)[0, :, 0].tolist() == [255, 0, 254]
 
 
+def test_12_bit_tiff_is_scaled_by_its_own_white(tmp_path: Path) -> None:
+    packed = bytes([0x00, 0x08, 0x00, 0xFF, 0xFF, 0xFF])  # 0, 2048, 4095, 4095
+    entries = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, len(packed))]
+    directory = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
+    data = b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + struct.pack("<H", len(entries)) + directory
+    (tmp_path / "a.tif").write_bytes(data + bytes(4))
+    assert bytes_of(load_picture(tmp_path / "a.tif").pixels)[0, :, 0].tolist() == [0, 128, 255, 255]
+
+
 def test_16_bit_color(tmp_path: Path) -> None:
     data = png(2, 1, 16, 2, b"\0" + struct.pack(">6H", 65535, 32896, 0, 257, 514, 771))
     assert bytes_of(load_picture(data).pixels).tolist() == [[[255, 128, 0], [1, 2, 3]]]
@@ -323,6 +332,18 @@ def test_the_first_frame_is_taken_and_told(tmp_path: Path, suffix: str) -> None:
     assert "first of the 3" in picture.notices[0]
 
 
+def test_of_an_animation_that_is_cut_short_the_first_frame_is_taken(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32), np.uint8)) for seed in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    whole, data = load_picture(tmp_path / "a.gif").pixels, (tmp_path / "a.gif").read_bytes()
+    told = set()
+    for end in range(len(data) // 2, len(data), 7):
+        picture = load_picture(io.BytesIO(data[:end]))
+        assert torch.equal(picture.pixels, whole)
+        told |= set(picture.notices)
+    assert any("cut short" in notice for notice in told)
+
+
 def test_the_content_and_not_the_name_decides(tmp_path: Path) -> None:
     Image.fromarray(UPRIGHT).save(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "a.jpg")
@@ -335,6 +356,11 @@ def test_a_stream_that_cannot_seek() -> None:
         save_picture(torch.rand(3, 2, 2), stream, format="PNG")
     with os.fdopen(reading, "rb") as stream:
         assert load_picture(stream).source_size == (2, 2)
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as stream:
+        save_picture(torch.rand(3, 2, 2), stream, format="PNG")
+    assert load_picture(f"/dev/fd/{reading}").source_size == (2, 2)  # as a shell's <(...)
+    os.close(reading)
 
 
 def test_the_stream_is_named_in_errors() -> None:
