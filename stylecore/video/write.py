@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -188,15 +188,22 @@ class _GifTrack:
 
 
 class _Copied:
-    """A sound track that is copied untouched."""
+    """A sound track that is copied untouched, except for packets that the new file cannot hold."""
 
     def __init__(self, container: Any, stream: Any) -> None:
         self._container = container
         self._stream = container.add_stream_from_template(stream)
+        # Matroska takes packets that begin at the same time, as the short ones of TrueHD may by rounding.
+        self._least_step = 0 if container.format.flags & av.format.Flags.ts_nonstrict.value else 1
+        self._last: int | None = None
 
     def write(self, packet: Any) -> None:
+        if self._last is not None and packet.dts < self._last + self._least_step:
+            return  # its time runs backwards, as where two films were joined
+        self._last = packet.dts
         packet.stream = self._stream
-        self._container.mux(packet)
+        with suppress(av.error.InvalidDataError, av.error.PatchWelcomeError):  # a damaged packet, not a full disk
+            self._container.mux(packet)
 
     def finish(self) -> None:
         pass
@@ -247,7 +254,7 @@ def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
         target: a film (`FORMATS`), or a folder for frames.
 
     Raises:
-        StylecoreError: as `check_target`, or the film cannot be written.
+        StylecoreError: the film cannot be written, or the folder for frames is a file or not empty.
     """
     try:
         with ExitStack() as stack:
@@ -303,7 +310,7 @@ def _sound_track(container: Any, format: str, stream: Any, notices: list[str]) -
     if format == "gif":
         notices.append("a GIF has no sound")
         return None
-    if stream.codec_context is None:
+    if stream.codec_context is None or not stream.codec_context.sample_rate:  # a damaged one has no rate
         notices.append("a sound track of a kind that is not known here was left out")
         return None
     name = stream.codec_context.name

@@ -103,6 +103,29 @@ def test_damaged_sound_that_is_converted_is_left_out(tmp_path: Path) -> None:
     assert len(sound_packets(tmp_path / "out.webm")) > 50
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_two_films_one_behind_the_other_give_the_first_one(tmp_path: Path, suffix: str) -> None:
+    film = write_film(tmp_path / "film.ts", range(20), sound="aac")
+    (joined := tmp_path / "joined.ts").write_bytes(2 * film.read_bytes())
+    done = paint_film(ENGINE, joined, tmp_path / f"out{suffix}", FilmSettings(strength=0, calm=0))
+    assert done.frames == 20
+    assert len(sound_packets(tmp_path / f"out{suffix}")) == pytest.approx(len(sound_packets(film)), abs=2)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_damaged_sound_that_is_copied_is_left_out(tmp_path: Path, suffix: str) -> None:
+    film = write_film(tmp_path / "film.ts", range(20), sound="aac")
+    content = bytearray(film.read_bytes())
+    with av.open(str(film)) as container:
+        damaged = [bytes(packet) for packet in container.demux(audio=0) if packet.size][10]
+    at = content.index(damaged[:20])
+    content[at + 2] |= 0x3C  # a rate that AAC does not have
+    film.write_bytes(content)
+    done = paint_film(ENGINE, film, tmp_path / f"out{suffix}", FilmSettings(strength=0, calm=0))
+    assert done.frames == 20
+    assert len(sound_packets(tmp_path / f"out{suffix}")) > 50
+
+
 def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4")
     assert "is the film itself" in refused(film, film)
