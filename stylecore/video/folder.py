@@ -25,9 +25,15 @@ class FolderReader:
     Args:
         folder: of pictures; the first one decides the size.
 
+    Attributes:
+        facts: of the film as it will be painted.
+        notices: none; see `FilmReader`.
+
     Raises:
         StylecoreError: there are no pictures, or the first one cannot be read.
     """
+
+    notices: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, settings: FilmSettings) -> None:
         files = sorted((path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES), key=_natural)

@@ -128,7 +128,7 @@ def paint_film(
             if stopped and not count:
                 raise KeyboardInterrupt
     seconds = time.perf_counter() - began
-    return PaintedFilm(count, cuts, seconds, facts.width, facts.height, stopped, writer.notices)
+    return PaintedFilm(count, cuts, seconds, facts.width, facts.height, stopped, writer.notices + film.notices)
 
 
 _Prepared = tuple[Frame, Motion | None, Tensor | None]

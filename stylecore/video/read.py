@@ -34,6 +34,7 @@ class FilmReader:
 
     Attributes:
         facts: of the film as it will be painted.
+        left_out: frames that were not given, since their times run backwards, as where two films were joined.
     """
 
     def __init__(self, container: Any, name: str, settings: FilmSettings) -> None:
@@ -45,6 +46,7 @@ class FilmReader:
         self._start = Fraction(container.start_time or 0) * MICROSECOND + _exact(settings.begin or 0)
         self._sounds = {stream.index: track for track, stream in enumerate(container.streams.audio)}
         self._time_base: Fraction = self._stream.time_base
+        self.left_out = 0
         first = self._first_frame()
         self._turns, self._mirrored = _orientation(first)
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
@@ -78,7 +80,7 @@ class FilmReader:
         begins = deque[int]()
         end = math.inf if settings.end is None else _exact(settings.end) - _exact(settings.begin or 0)
         self._rewind()
-        for packet in self._container.demux(self._stream, *self._container.streams.audio):
+        for packet in self._packets(self._stream, *self._container.streams.audio):
             if packet.stream.index in self._sounds:
                 if (sound := self._shifted(packet, end)) is not None:
                     yield sound
@@ -96,8 +98,11 @@ class FilmReader:
                     if not given:
                         raise self._nothing_to_paint(None)
                     return
-                if time < 0 or (last is not None and time <= last):
-                    continue  # before the chosen part, or out of order
+                if last is not None and time <= last:
+                    self.left_out += 1
+                    continue
+                if time < 0:  # before the chosen part
+                    continue
                 seen, last = seen + 1, time
                 if (seen - 1) % settings.every:
                     continue
@@ -105,6 +110,19 @@ class FilmReader:
                 yield self._frame(frame, time, small)
         if not given:
             raise self._nothing_to_paint(error)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Things worth telling the user when the film is read, each a clause about "the film"."""
+        if self.left_out > 1:
+            return (f"{self.left_out} frames whose times run backwards were left out",)
+        return ("a frame whose time runs backwards was left out",) if self.left_out else ()
+
+    def _packets(self, *streams: Any) -> Iterator[Any]:
+        """The packets of these streams, and an empty one of each at the end."""
+        # Where a stream appears in the middle of a file, PyAV reads beyond its table of streams after the last packet.
+        with suppress(IndexError):
+            yield from self._container.demux(*streams)
 
     def _nothing_to_paint(self, error: Exception | None) -> StylecoreError:
         why = f"its frames cannot be decoded ({error})" if error else "there are no frames in this part of it"
@@ -130,7 +148,7 @@ class FilmReader:
         self._check_size(self._stream.width, self._stream.height)
         self._rewind()
         error: Exception | str = "it has none"
-        for packet in self._container.demux(self._stream):
+        for packet in self._packets(self._stream):
             try:
                 frames = packet.decode()
             except av.FFmpegError as failure:
@@ -208,7 +226,7 @@ class FilmReader:
         """Seconds, by the packets of the whole file: browsers record films without length and rate in the header."""
         with suppress(av.FFmpegError):
             self._container.seek(0)
-        times = sorted(packet.pts for packet in self._container.demux(self._stream) if packet.pts is not None)
+        times = sorted(packet.pts for packet in self._packets(self._stream) if packet.pts is not None)
         if len(times) < 2 or times[0] == times[-1]:
             return None
         between = (times[-1] - times[0]) * self._time_base / (len(times) - 1)

@@ -104,11 +104,11 @@ def test_damaged_sound_that_is_converted_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_two_films_one_behind_the_other_give_the_first_one(tmp_path: Path, suffix: str) -> None:
+def test_two_films_one_behind_the_other_give_the_first_one_with_a_notice(tmp_path: Path, suffix: str) -> None:
     film = write_film(tmp_path / "film.ts", range(20), sound="aac")
     (joined := tmp_path / "joined.ts").write_bytes(2 * film.read_bytes())
     done = paint_film(ENGINE, joined, tmp_path / f"out{suffix}", FilmSettings(strength=0, calm=0))
-    assert done.frames == 20
+    assert (done.frames, done.notices) == (20, ("20 frames whose times run backwards were left out",))
     assert len(sound_packets(tmp_path / f"out{suffix}")) == pytest.approx(len(sound_packets(film)), abs=2)
 
 
@@ -124,6 +124,23 @@ def test_damaged_sound_that_is_copied_is_left_out(tmp_path: Path, suffix: str) -
     done = paint_film(ENGINE, film, tmp_path / f"out{suffix}", FilmSettings(strength=0, calm=0))
     assert done.frames == 20
     assert len(sound_packets(tmp_path / f"out{suffix}")) > 50
+
+
+@pytest.mark.parametrize("ends_with_sound", [True, False])  # FFmpeg looks at the end, too
+def test_sound_that_begins_in_the_middle_is_left_out(tmp_path: Path, ends_with_sound: bool) -> None:
+    film = tmp_path / "film.ts"
+    with av.open(str(film), "w") as container:  # FFmpeg looks for streams in the first 5 MB
+        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast", "qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        noise = np.random.default_rng(0).integers(0, 256, (10, 480, 640, 3), np.uint8)
+        for pixels in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode(None))
+    other = write_film(tmp_path / "other.ts", range(40, 44), sound="aac")
+    film.write_bytes(film.read_bytes() + other.read_bytes() + (b"" if ends_with_sound else film.read_bytes()))
+    done = paint_film(ENGINE, film, tmp_path / "out.mp4", FilmSettings(strength=0, calm=0, max_side=32))
+    assert done.frames >= 10
+    assert ("a sound track of a kind that is not known here was left out" in done.notices) == ends_with_sound
 
 
 def test_outputs_that_cannot_be(tmp_path: Path) -> None:
