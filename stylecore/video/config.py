@@ -44,6 +44,8 @@ class FilmSettings:
                 raise StylecoreError(f"{flag_of(name)} is {value}, and must be at least 1.")
         if not 0.001 <= self.rate <= 1000:
             raise StylecoreError(f"--rate is {self.rate:g}, and must be 0.001 to 1000 frames a second.")
+        if self.end is not None and not math.isfinite(self.end):
+            raise StylecoreError(f"--to is {self.end:g}, and must be a time in seconds.")
         begin, end = self.begin or 0.0, math.inf if self.end is None else self.end
         if not 0 <= begin < end:
             raise StylecoreError(f"the part from {begin:g} s to {end:g} s is empty; --from must be before --to.")

@@ -22,6 +22,8 @@ NAME = "frame_{:06d}.png"
 class FolderReader:
     """The pictures of a folder, in the order of their names, as the frames of a film; 2.png comes before 10.png.
 
+    Hidden files are no frames: macOS adds "._1.png" to "1.png" on disks of other systems.
+
     Args:
         folder: of pictures; the first one decides the size.
 
@@ -36,7 +38,7 @@ class FolderReader:
     notices: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, settings: FilmSettings) -> None:
-        files = sorted((path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES), key=_natural)
+        files = sorted((path for path in folder.iterdir() if _is_frame(path)), key=_natural)
         if not files:
             raise StylecoreError(f"the folder {folder} has no frames ({', '.join(PHOTO_SUFFIXES)}).")
         rate = Fraction(settings.rate).limit_denominator(1001)
@@ -125,6 +127,10 @@ def to_pixels(picture: torch.Tensor) -> Pixels:
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
     # One pass on one thread, where PyTorch takes four on all.
     return np.asarray(cv2.convertScaleAbs(pixels, alpha=255), np.uint8)
+
+
+def _is_frame(path: Path) -> bool:
+    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -152,6 +152,14 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     assert "is a file" in refused(film, file)
 
 
+def test_what_is_no_frame_in_a_folder(tmp_path: Path) -> None:
+    (folder := tmp_path / "frames").mkdir()
+    Image.fromarray(picture(0)).save(folder / "1.png")
+    (folder / "._1.png").write_bytes(b"from macOS")
+    (folder / "2.png").mkdir()
+    assert paint_film(ENGINE, folder, tmp_path / "out.mp4", FilmSettings()).frames == 1
+
+
 def test_folders_that_are_no_film(tmp_path: Path) -> None:
     (folder := tmp_path / "frames").mkdir()
     assert "has no frames" in refused(folder, tmp_path / "out.mp4")
@@ -171,6 +179,7 @@ def test_folders_that_are_no_film(tmp_path: Path) -> None:
         ({"max_side": 0}, "--max-side is 0"),
         ({"rate": 0.0}, "--rate is 0"),
         ({"rate": 0.0001}, "--rate is 0.0001"),
+        ({"end": float("inf")}, "--to is inf"),
         ({"begin": 2.0, "end": 1.0}, "--from must be before --to"),
     ],
 )
