@@ -96,6 +96,15 @@ def _drawn(
     return sheet
 
 
+def label_of(title: str, otherwise: str) -> str:
+    """The title of a style, or the other words if it has none, or one in letters that Pillow's font does not have."""
+    try:
+        title.encode("latin-1")
+    except UnicodeEncodeError:
+        return otherwise
+    return title or otherwise
+
+
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(FONT_SIZE)
 

@@ -16,7 +16,7 @@ from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import to_image
-from stylecore.sheet import compose
+from stylecore.sheet import compose, label_of
 
 
 def sheet(
@@ -42,7 +42,7 @@ def sheet(
         now = f"{len(cells)} of {len(entries)} styles, now <strong>{html.escape(entry.title)}</strong>"
         yield progress_status(now), None
         result = stylizer.stylize(source, entry.name, CHAMPION, side)
-        cells.append((entry.title, to_image(result.finish(strength, keep_colors))))
+        cells.append((label_of(entry.title, "Your style"), to_image(result.finish(strength, keep_colors))))
     seconds = time.perf_counter() - started
     pixels = compose([("Your photo", to_image(result.content / 255)), *cells])
     settings = {"command": "sheet", "styles": [entry.name for entry in entries], "strength": strength}

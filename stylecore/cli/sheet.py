@@ -11,7 +11,7 @@ from stylecore.cli.stylize import (
     refuse_replacing,
 )
 from stylecore.errors import StylecoreError
-from stylecore.sheet import compose
+from stylecore.sheet import compose, label_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         stylized = engine.stylize(picture.pixels, brush=options.brush, detail=options.detail)
         stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
         used.append(reference if options.styles else model.card.name)
-        cells.append((model.card.title or model.card.name, to_image(stylized)))
+        cells.append((label_of(model.card.title, model.card.name), to_image(stylized)))
     settings = {
         "command": "sheet",
         "styles": used,

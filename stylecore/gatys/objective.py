@@ -47,7 +47,7 @@ class Objective:
         content_targets: layer name to the content picture's activation, (1, C, H, W).
         gram_targets: Gram matrices, (1, C, C).
         weights: term name ("content/relu4_2", "style/relu1_1", "tv") to the factor of its loss. A normalization of the
-        losses is a factor of these weights (`losses.style_factor`, `content_factor`).
+            losses is a factor of these weights (`losses.style_factor`, `content_factor`).
     """
 
     vgg: VGG

@@ -9,12 +9,12 @@ from stylecore.gatys.config import GatysConfig
 from stylecore.gatys.objective import Objective
 
 FIRST_MOVE = 2 / 255
+"""Mean change of a pixel in the first step of L-BFGS. In torch's first step the changes of all pixels sum to 1: too
+little for float32 gradients to show the curvature. Without a line search the second step then goes far out of the
+range, and the run does not recover."""
 LARGEST_MOVE = 5 / 255
-"""Mean change of a pixel in the first step of L-BFGS, and its largest mean change in any step. In torch's first step
-the changes of all pixels sum to 1: too little for float32 gradients to show the curvature. Without a line search the
-second step then goes far out of the range, and the run does not recover. With these two limits every start converges
-with one
-evaluation for each step; a line search needs more evaluations and gains nothing."""
+"""The largest mean change of a pixel in any step. With these two limits every start converges with one evaluation for
+each step; a line search needs more evaluations and gains nothing."""
 
 
 class Descent:

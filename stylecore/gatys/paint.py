@@ -13,13 +13,11 @@ from torch.nn import functional
 from stylecore.color import match_color, with_colors_of
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import GatysConfig, layer_weights, scale_sizes, scale_steps, style_size
-from stylecore.gatys.memory import check_memory, estimate_memory
+from stylecore.gatys.memory import check_memory
 from stylecore.gatys.objective import build_objective
 from stylecore.gatys.optimizer import Descent
 from stylecore.pictures.read import resize
 from stylecore.vgg.network import VGG
-
-__all__ = ["GatysConfig", "GatysDiverged", "GatysStep", "estimate_memory", "measure_step_seconds", "paint"]
 
 NOISE_DEVIATION = 0.02
 """Standard deviation of the noise around middle gray. Stronger noise leaves grain that hundreds of steps do not

@@ -11,7 +11,7 @@ One class has two well-known forms:
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -82,13 +82,9 @@ class TransformNetConfig:
             raise StylecoreError(f"the width of a transformation network is 0.0625 to 4, not {self.width}.")
         if not 0 <= self.input_noise <= 1:
             raise StylecoreError(f"the input noise of a transformation network is 0 to 1, not {self.input_noise}.")
-        for field, allowed in (
-            ("normalization", get_args(NormalizationLayer)),
-            ("padding", get_args(Padding)),
-            ("upsampling", get_args(Upsampling)),
-            ("output", get_args(Output)),
-        ):
-            if getattr(self, field) not in allowed:
+        for field, hint in get_type_hints(TransformNetConfig).items():
+            allowed = get_args(hint)
+            if get_origin(hint) is Literal and getattr(self, field) not in allowed:
                 raise StylecoreError(
                     f"{field} of a transformation network is {' or '.join(allowed)}, not {getattr(self, field)!r}."
                 )

@@ -23,7 +23,7 @@ from stylecore.inference.brush import DETAIL
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.pictures.read import picture_from_image, read_settings
-from stylecore.sheet import compose
+from stylecore.sheet import compose, label_of
 from stylecore.vgg.weights import find_weights
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -248,6 +248,11 @@ def test_a_file_with_a_card_of_wrong_types_is_passed_over(library: Path, capsys:
     assert path.read_bytes() != content
     assert main(["styles"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["waves"]
+
+
+def test_a_title_that_the_font_has_no_letters_for_is_the_name() -> None:
+    assert label_of("Café Terrace", "cafe") == "Café Terrace"
+    assert label_of("向日葵", "my_painting") == label_of("", "my_painting") == "my_painting"
 
 
 def test_a_sheet_may_be_larger_than_photos_may(monkeypatch: pytest.MonkeyPatch) -> None:

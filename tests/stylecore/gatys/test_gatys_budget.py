@@ -24,11 +24,11 @@ from stylecore.gatys import config as gatys_config
 from stylecore.gatys import memory as gatys_memory
 from stylecore.gatys import paint as gatys
 from stylecore.gatys.config import scale_sizes, scale_steps, style_size
+from stylecore.gatys.memory import estimate_memory
 from stylecore.gatys.objective import Objective
 from stylecore.gatys.paint import (
     GatysConfig,
     GatysDiverged,
-    estimate_memory,
     measure_step_seconds,
     paint,
 )
