@@ -1,12 +1,12 @@
-"""Strokes that stay on things, from frame to frame.
+"""Strokes that stay on things, from frame to frame: temporal consistency by optical flow.
 
 A network paints each frame by itself, and small changes of a photo make large changes of strokes. Two things keep
 them:
 
 - The noise that is added to photos (`TransformNetConfig.input_noise`), which strokes follow, moves with the things
   in the film instead of being fixed to the screen.
-- The painted frame is blended with the frame before it, carried along the flow, where the flow can be trusted:
-  out(t) = painted(t) + w trust (carried out(t - 1) - painted(t)).
+- The painted frame is blended with the frame before it, warped by the flow, where the flow can be trusted:
+  out(t) = painted(t) + w trust (warped out(t - 1) - painted(t)).
 
 Both begin anew at a cut.
 """
@@ -189,7 +189,7 @@ def is_cut(motion: Motion) -> bool:
 
 
 def blended(painted: Array, before: Array, motion: Motion, weight: float) -> Array:
-    """painted + weight trust (carried before - painted), all (H, W, 3) in [0, 1]."""
+    """painted + weight trust (warped before - painted), all (H, W, 3) in [0, 1]."""
     # OpenCV and work in place: on such arrays numpy's broadcasting over the last axis takes ten times as long.
     carried = carry(before, motion.back, cubic=True)
     np.clip(carried, 0, 1, out=carried)

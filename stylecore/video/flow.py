@@ -1,4 +1,4 @@
-"""The motion between two frames of a film: optical flow, where it can be trusted, and carrying values along it.
+"""The motion between two frames of a film: optical flow, where it can be trusted, and warping by it.
 
 The flow is that of OpenCV's DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016). Occlusions are
 found as in Ruder, Dosovitskiy and Brox, "Artistic Style Transfer for Videos" (2016): where the flow back and the flow
@@ -118,7 +118,7 @@ def _squared(flow: Array) -> Array:
 
 
 def carry(values: Array, back: Array, *, cubic: bool = False) -> Array:
-    """The values (H, W) or (H, W, C) of the earlier frame, where they are in the present one."""
+    """Warp: the values (H, W) or (H, W, C) of the earlier frame, where they are in the present one."""
     x, y = _places(back)
     interpolation = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     return cv2.remap(values, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
