@@ -27,6 +27,7 @@ FLAGS = [
     *("--width", "0.25", "--residual-blocks", "1", "--style-size", "48", "--crop", "32", "--workers", "1"),
     *("--save-minutes", "0", "--evaluate-sizes", "--cpu", "--mixed-precision", "no", "--input-noise", "0"),
 ]
+NO_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('no'); }, configurable: true });"
 SHOWN = "() => document.querySelector('.taught-photo img')?.src ?? ''"
 
 
@@ -77,6 +78,9 @@ def test_the_tab_can_be_read_and_says_what_is_wrong(
     for script in SCRIPTS:
         assert page.evaluate(script) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.add_init_script(NO_STORAGE)
+    watched.reload()
+    wait_for_status(page, "status", "The Night")  # the page begins all the same
     watched.context.close()
     assert watched.troubles == []
 

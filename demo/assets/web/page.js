@@ -1,3 +1,12 @@
+// Gradio (6.31) reads what the browser stores; where it stores nothing, the page would never begin.
+try {
+  window.localStorage.length;
+} catch {
+  const kept = new Map();
+  const getItem = (key) => kept.get(key) ?? null, setItem = (key, value) => { kept.set(key, value); };
+  Object.defineProperty(window, 'localStorage', { value: { getItem, setItem, removeItem: (key) => kept.delete(key) } });
+}
+
 // The API page asks whether there is an MCP server; where there is none, the answer would be an error in the console.
 const ask = window.fetch;
 window.fetch = (...request) => {
@@ -57,6 +66,12 @@ document.addEventListener('drop', (event) => {
   event.stopImmediatePropagation();
   event.target.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer }));
 }, true);
+// A file that is dropped beside a box changes nothing; the browser would leave the page for it.
+for (const way of ['dragover', 'drop']) {
+  document.addEventListener(way, (event) => {
+    if (event.dataTransfer?.types.includes('Files')) event.preventDefault();
+  });
+}
 
 // A typed number is brought into its range before Gradio (6.31) sends it, which otherwise asks for the one and shows the
 // other. Enter ends the typing.
@@ -69,6 +84,11 @@ document.addEventListener('blur', ({ target }) => {
 }, true);
 document.addEventListener('keydown', ({ key, target }) => {
   if (key === 'Enter' && target.type === 'number') target.blur();
+});
+// Gradio's sliders (6.31) tell of a release by the pointer only.
+document.addEventListener('keyup', ({ key, target }) => {
+  if (target.type !== 'range' || !/^(Arrow|Page|Home|End)/.test(key)) return;
+  target.dispatchEvent(new PointerEvent('pointerup', { bubbles: true }));
 });
 
 // Kinds of file that this browser cannot show get words in the upload box, not a broken picture.
@@ -98,6 +118,10 @@ const reword = (text) => {
   }
   const beyond = text.match(/^Value (\S+) is (greater|less) than (?:maximum|minimum) value (\S+)\.$/);
   if (beyond) return `${beyond[1]} is too ${beyond[2] === 'less' ? 'small' : 'large'}: take ${+beyond[3]} at ${beyond[2] === 'less' ? 'least' : 'most'}.`;
+  const large = text.match(/^File\(s\) exceed .* of ([\d.]+) Mb: (.*)$/);
+  if (large) return `${large[2].replaceAll('"', '')} is larger than ${Math.round(large[1] / 1.048576)} MB; use a smaller file.`;
+  if (text.startsWith('Connection to the server was lost')) return 'The connection is lost. When it is back, this page begins anew.';
+  if (text.startsWith('Connection errored out')) return 'There is no connection to the page; try again.';
   if (text === 'Video not playable') return 'This browser cannot show this film. If it is one, it can be painted all the same.';
   return text;
 };
