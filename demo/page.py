@@ -15,6 +15,7 @@ from torch import Tensor
 
 from demo.errors import ERROR_TITLE, sentence_of
 from demo.server.examples import example_film, example_photo, sample_at
+from demo.services.catalogue import NoSuchStyleError
 from demo.services.limits import BATCH
 from stylecore.errors import StylecoreError
 from stylecore.files import write_whole
@@ -23,6 +24,7 @@ from stylecore.samples import sample_films, sample_photos
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Options of the events that nobody waits for."""
+GONE = "This style is no longer here; choose another one."
 LARGEST_FRAME = 4_000_000
 """Characters of a webcam's frame."""
 
@@ -125,7 +127,7 @@ def save_for_browser(
     """Write a picture into Gradio's cache, from where the browser fetches it and where it is cleaned up."""
     suffix = {"PNG": "png", "JPEG": "jpg"}.get(format, format.lower())
     content = encode_picture(pixels, format, alpha=alpha, exif=exif, settings=settings)
-    return _cached(content, f"{name}.{suffix}")
+    return save_bytes(content, f"{name}.{suffix}")
 
 
 def copy_of_sample(name: str) -> str:
@@ -147,10 +149,10 @@ def pick_sample(event: gr.EventData) -> str:
 
 def copy_to_cache(file: Path) -> str:
     """A copy of one of our own files, where Gradio may serve it from."""
-    return _cached(file.read_bytes(), file.name)
+    return save_bytes(file.read_bytes(), file.name)
 
 
-def _cached(content: bytes, name: str) -> str:
+def save_bytes(content: bytes, name: str) -> str:
     """A file in Gradio's cache, in a folder named by what is in it.
 
     Gradio's own function writes over the file of the same content, and a browser that fetches it at that moment gets
@@ -188,8 +190,9 @@ def status_line(text: str, *, kind: str = "") -> str:
     return f'<p class="status {kind}" role="status" aria-live="polite">{text}</p>'
 
 
-def refusal(sentence: str) -> str:
-    """What was asked for and did not work, in the same line; `sentence` is HTML."""
+def refused(error: Exception) -> str:
+    """What was asked for and did not work, in the same line, as HTML."""
+    sentence = GONE if isinstance(error, NoSuchStyleError) else sentence_of(error)  # the list of names is for programs
     return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence}", kind="failed")
 
 
@@ -205,7 +208,7 @@ def told_in(status: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any
             try:
                 yield from handler(*args, **kwargs)
             except Exception as error:
-                yield {status: refusal(sentence_of(error))}
+                yield {status: refused(error)}
 
         return generate
 
@@ -242,9 +245,6 @@ def run_in_batch(
     def ended() -> tuple[gr.Button, gr.Button]:
         return gr.Button(interactive=True), gr.Button(interactive=False)
 
-    def failed() -> tuple[Any, ...]:
-        return *ended(), status_line("Nothing was painted.")
-
     def stopped() -> tuple[Any, ...]:
         return *ended(), status_line("Stopped.")
 
@@ -257,7 +257,7 @@ def run_in_batch(
         concurrency_id=BATCH,
         api_visibility="private",
     )
-    # Gradio's page (6.31) does not do after a failure what `then` asks for.
+    # Gradio's page (6.31) does not do after a failure what `then` asks for. Being stopped is a failure for it too.
     running.success(ended, None, buttons, queue=False, **QUIET)
-    running.failure(failed, None, [*buttons, status], queue=False, **QUIET)
+    running.failure(ended, None, buttons, queue=False, **QUIET)
     stop.click(stopped, None, [*buttons, status], cancels=[running], queue=False, **QUIET)

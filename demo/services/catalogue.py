@@ -37,6 +37,10 @@ THUMBNAIL_SIDE = 240
 _log = logging.getLogger(__name__)
 
 
+class NoSuchStyleError(StylecoreError):
+    """A style of that name is not there, or no longer; the sentence lists those that are."""
+
+
 @dataclass(frozen=True)
 class StyleEntry:
     """One style.
@@ -134,9 +138,10 @@ class Catalogue:
         loading: one sentence about how far it is while more styles are on their way, else "".
     """
 
+    loading = ""
+
     def __init__(self) -> None:
         self.notice = ""
-        self.loading = ""
         self._lock = threading.RLock()
         self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
         self._opened = lru_cache(MODELS_KEPT)(self._load)
@@ -189,17 +194,16 @@ class Catalogue:
         """The style of that name, without preview.
 
         Raises:
-            StylecoreError: when there is none.
+            NoSuchStyleError: there are only others.
+            StylecoreError: there is none at all.
         """
         with self._lock:
             entries = {entry.name: entry for entry in self._entries()}
         if name not in entries:
             known = ", ".join(sorted(each for each in entries if self._is_shown(each)))
-            raise StylecoreError(
-                f"there is no style {name!r}; the styles are {known}."
-                if known
-                else self.loading or self.notice or "there is no style."
-            )
+            if known:
+                raise NoSuchStyleError(f"there is no style {name!r}; the styles are {known}.")
+            raise StylecoreError(self.loading or self.notice or "there is no style.")
         return entries[name]
 
     def versions(self, name: str) -> list[VersionEntry]:

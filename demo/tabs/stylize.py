@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly, sentence_of
-from demo.page import QUIET, photo_input, refusal, slider, status_line
-from demo.services.catalogue import StyleEntry, title_of
+from demo.errors import plainly
+from demo.page import GONE, QUIET, photo_input, refused, slider, status_line
+from demo.services.catalogue import NoSuchStyleError, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
 from demo.services.stylize import SHARE, Stylizer, Wanted
@@ -91,15 +91,16 @@ class FirstTab:
 
 @dataclass
 class Newest:
-    """When the page last asked for a result, in milliseconds of its own clock."""
+    """When the page last asked for a result, in milliseconds of its own clock; whether a style was picked in it."""
 
     asked: float = 0.0
+    picked: bool = False
 
 
 def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserState | None = None) -> FirstTab:
     """Lay the tab out inside the open `gr.Tab` and connect it; `token` says whose own styles are shown."""
     catalogue, limits = stylizer.catalogue, stylizer.limits
-    style = gr.State("")
+    style, newest = gr.State(""), gr.State(Newest())
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
             photo = photo_input(
@@ -157,28 +158,32 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             build_sheet(stylizer, photo, strength, keep_colors, style, token)
             build_live(stylizer, style, mix, share)
 
-    def show_styles(request: gr.Request, token: str = "") -> Iterator[dict[Any, Any]]:
-        """The cards, and the settings of the link; while styles are on their way, again whenever one is there."""
+    def show_styles(request: gr.Request, newest: Newest, token: str = "") -> Iterator[dict[Any, Any]]:
+        """The cards, and once the settings of the link; while styles are on their way, again whenever one is there.
+
+        What the visitor has chosen meanwhile stays.
+        """
         query = dict(request.query_params)
         linked, chosen, shown = settings_of_link(query, catalogue, limits), "", None
         while True:
             loading = catalogue.loading
             entries = catalogue.styles(owner_of(token), linked.style, linked.mix or "")
             words = loading or catalogue.notice
-            first = not chosen
+            first = not chosen and not newest.picked
             if first:
                 linked = settings_of_link(query, catalogue, limits)
                 missing = any(query.get(key) and not getattr(linked, key) for key in ("style", "mix"))
                 if not (missing and loading):  # else it may come
                     chosen = linked.style or next((entry.name for entry in entries), "")
             if (words, len(entries), chosen) != shown:
+                began = shown is None
                 shown = (words, len(entries), chosen)
                 choices = mix_choices(entries)
                 changes = {styles: style_cards(entries, chosen), notice: gr.Markdown(words, visible=bool(words))}
                 if first:
-                    changes |= of_style(chosen, linked.version) | {
-                        component: getattr(linked, name) for name, component in settings.items()
-                    }
+                    changes |= of_style(chosen, linked.version)
+                if began:
+                    changes |= {component: getattr(linked, name) for name, component in settings.items()}
                 yield changes | {mix: gr.Dropdown(choices, **({"value": linked.mix} if first else {}))}
                 if first and chosen:  # only now: Gradio tells of a changed state before the values that come with it
                     yield {style: chosen}
@@ -195,8 +200,12 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
         value = CHAMPION if number == entry.default_version else number
         return {version: gr.Dropdown(choices, value=value, visible=len(choices) > 1), card: about(entry.card)}
 
-    def pick_style(event: gr.EventData) -> dict[Any, Any]:
-        return {style: event.name} | of_style(event.name)
+    def pick_style(newest: Newest, name: str) -> dict[Any, Any]:
+        newest.picked = True
+        try:
+            return {style: name} | of_style(name)
+        except NoSuchStyleError:
+            raise StylecoreError(GONE) from None
 
     def answer(newest: Newest, asked: float, photo: str | None, *wanted: Any) -> Any:
         newest.asked = max(newest.asked, asked)
@@ -216,7 +225,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
                 raise StylecoreError(catalogue.notice or "there is no style yet.")
         except Exception as error:  # one that is raised would lie over the status, and leave old files to download
             off = gr.DownloadButton(interactive=False)
-            shown = {status: refusal(sentence_of(error)), png: off, jpeg: off}
+            shown = {status: refused(error), png: off, jpeg: off}
         # What was asked for meanwhile may have been answered from memory, and is not painted over.
         return shown if asked == newest.asked else gr.skip()
 
@@ -224,11 +233,20 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     setting_style = QUIET | {"concurrency_limit": None}
     page.load(
         plainly(show_styles),
-        [token] if token else None,
+        [newest, *([token] if token else [])],
         [style, styles, notice, version, card, mix, *settings.values()],
         **setting_style,
     )
-    styles.select(plainly(pick_style), None, [style, version, card], **setting_style)
+    # Of styles picked quickly the last one counts. Gradio's page (6.31) repeats an event with the data of the first,
+    # so the name is that of the card that is chosen then.
+    styles.select(
+        plainly(pick_style),
+        [newest, gr.Textbox(visible=False)],
+        [style, version, card],
+        js="(newest) => [newest, document.querySelector('#styles input:checked').value]",
+        trigger_mode="always_last",
+        **setting_style,
+    )
     copied: dict[str, Any] = {"outputs": [copy_link], "queue": False, **QUIET}
     copy_link.click(
         None, [strength, brush, keep_colors, longest_side, version, mix, share], js=script("copy_link"), **copied
@@ -236,7 +254,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), queue=False, **QUIET)
     run: dict[str, Any] = {
         "fn": answer,
-        "inputs": [gr.State(Newest()), gr.Number(visible=False), photo, *wanted],
+        "inputs": [newest, gr.Number(visible=False), photo, *wanted],
         "outputs": [result, status, png, jpeg],
         "js": script("when_asked"),
         "show_progress": "minimal",

@@ -24,12 +24,8 @@ class TaughtCatalogue(Catalogue):
         self._entry_of: dict[str, StyleEntry] = {}
 
     @property
-    def loading(self) -> str:
+    def loading(self) -> str:  # type: ignore[override]  # nobody sets it here
         return self._others.loading
-
-    @loading.setter
-    def loading(self, sentence: str) -> None:
-        self._others.loading = sentence
 
     def _entries(self) -> list[StyleEntry]:
         others = self._others._entries()

@@ -1,11 +1,12 @@
 """What the tab shows of a lesson, as HTML."""
 
-import base64
 import html
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
-from demo.page import progress_line, progress_status, status_line
+from demo.page import address_of, progress_line, progress_status, save_bytes, status_line
 from demo.services.teach.lessons import Lesson
 from demo.services.teach.teacher import Teacher, View
 from demo.words import seconds_text
@@ -15,24 +16,28 @@ WIDTH, HEIGHT = 600, 120
 """Of the curve, in units of its own."""
 SIDE = 512
 """Longest side of the painting in pixels."""
+PAINTINGS_KEPT = 32
 
 
 def pictures(teacher: Teacher, lesson: Lesson) -> str:
     """The painting, and beside it the visitor's photo as the network paints it now."""
-    painting = load_picture(teacher.files.of(lesson) / "painting.png", max_side=SIDE).pixels
-    shown = [_figure(encode_picture(painting, "JPEG"), "The painting", "taught-painting")]
+    shown = [_figure(_painting(teacher.files.of(lesson) / "painting.png"), "The painting", "taught-painting")]
     if painted := teacher.picture(lesson):
         shown.append(_figure(painted, "Your photo, as the network paints it now", "taught-photo"))
     taught = html.escape(lesson.style) if lesson.state == "done" else ""
     return f'<div class="lesson" data-taught="{taught}">{"".join(shown)}</div>'
 
 
+@lru_cache(PAINTINGS_KEPT)
+def _painting(file: Path) -> bytes:
+    """A lesson's painting as a small JPEG; it is looked at every other second, and stays the same."""
+    return encode_picture(load_picture(file, max_side=SIDE).pixels, "JPEG")
+
+
 def _figure(jpeg: bytes, caption: str, name: str) -> str:
-    content = base64.b64encode(jpeg).decode()
-    return (
-        f'<figure class="{name}"><img alt="{caption}" src="data:image/jpeg;base64,{content}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+    """A picture that the browser fetches once, as a file; in the page itself every look would send it anew."""
+    address = address_of(save_bytes(jpeg, f"{name}.jpg"))
+    return f'<figure class="{name}"><img alt="{caption}" src="{address}"><figcaption>{caption}</figcaption></figure>'
 
 
 def status(view: View, run_page: str) -> str:

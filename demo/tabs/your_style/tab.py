@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from demo.errors import plainly, sentence_of
-from demo.page import QUIET, picture_box, refusal, status_line
+from demo.errors import plainly
+from demo.page import QUIET, picture_box, refused, status_line
 from demo.services.catalogue import Catalogue
 from demo.services.teach.lessons import Lesson, owner_of
 from demo.services.teach.teacher import Teacher
@@ -100,7 +100,7 @@ def build_your_style_tab(
         try:
             teacher.enqueue(owner_of(token), painting, photo, words, minutes)
         except Exception as error:  # one that is raised would lie over the status
-            return look(token) | {line: refusal(sentence_of(error))}
+            return look(token) | {line: refused(error)}
         return look(token)
 
     def end(token: str) -> dict[Any, Any]:
