@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
@@ -181,7 +180,7 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
         _, url, _ = page.launch(
             quiet=True,
             prevent_thread_lock=True,
-            inbrowser=options.inbrowser and _has_browser(),
+            inbrowser=options.inbrowser,
             mcp_server=options.mcp,
             **launch_options(),
         )
@@ -219,15 +218,6 @@ def _restore(catalogue: Catalogue, tracking_uri: str | None) -> None:
         _log.warning("The published runs were not restored: %s", error)
     finally:
         catalogue.loading = ""
-
-
-def _has_browser() -> bool:
-    try:
-        webbrowser.get()
-    except webbrowser.Error:
-        print("There is no browser here to open.", flush=True)
-        return False
-    return True
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -111,7 +111,7 @@ class FilmPainter:
         limits = self.limits
         if film is None:
             raise StylecoreError("there is no film yet; upload one, or record one.")
-        side = longest_side or limits.film_side
+        side = limits.film_side if longest_side is None else longest_side
         check_range("strength", strength, 0, 1)
         check_range("calm", calm, 0, 1)
         check_range("brush", brush, limits.least_brush, limits.largest_brush)
@@ -130,7 +130,7 @@ class FilmPainter:
 
     def _facts(self, film: Path, settings: FilmSettings) -> FilmFacts:
         limit = self.limits.film_seconds
-        if film.is_file() and film.stat().st_size > self.limits.upload_bytes:
+        if film.is_file() and film.stat().st_size > self.limits.megabytes * 2**20:
             raise StylecoreError(f"this film has more than {self.limits.megabytes} MB; cut or compress it first.")
         with named(film, "this film"), open_file(film, dataclasses.replace(settings, end=None)) as reader:
             facts = reader.facts

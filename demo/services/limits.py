@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stylecore.errors import StylecoreError
 
-# Each a `concurrency_id`: a queue of its own, of which one request runs at a time.
+# Each a `concurrency_id`: a queue of its own, of which one request runs at a time; of `LIVE` two.
 MODEL = "model"
 """What takes seconds: a stylization, a comparison."""
 BATCH = "batch"
@@ -40,7 +40,8 @@ class Limits:
         film_work_seconds: when a film ends, finished or not.
         compare_side: longest side of the pictures that are compared.
         compare_versions: networks that are compared at once, at most.
-        gatys_side, gatys_max_side: the same for Gatys' method, which takes hundreds of passes.
+        gatys_side, gatys_max_side: longest side of a painting by Gatys' method, which takes hundreds of passes:
+            proposed, most.
         gatys_steps, gatys_max_steps: steps: proposed, most.
         gatys_larger_steps: steps when a finished painting goes on at twice the size.
         gatys_seconds: when a painting ends, finished or not.
@@ -96,10 +97,6 @@ class Limits:
     def megabytes(self) -> int:
         """Of an upload."""
         return int(self.file_size.removesuffix("mb"))
-
-    @property
-    def upload_bytes(self) -> int:
-        return self.megabytes * 2**20
 
 
 def check_range(what: str, value: float, least: float, most: float) -> None:

@@ -295,12 +295,10 @@ class Stylizer:
     def _remember(self, key: Key, result: Stylized) -> Stylized:
         with self._remembering:
             self._results[key] = result
-            while len(self._results) > 1 and self._megabytes() > self.limits.remembered_megabytes:
-                self._results.popitem(last=False)
+            kept, most = self._results, self.limits.remembered_megabytes
+            while len(kept) > 1 and sum(each.megabytes for each in kept.values()) > most:
+                kept.popitem(last=False)
         return result
-
-    def _megabytes(self) -> float:
-        return sum(kept.megabytes for kept in self._results.values())
 
 
 def _new_engine(model: StyleModel) -> Engine:

@@ -41,7 +41,7 @@ def build_api(stylizer: Stylizer) -> None:
 
     def stylize(
         photo: str | None,
-        style: str,
+        style: str | None,
         version: str,
         longest_side: float,
         strength: float,
@@ -64,6 +64,7 @@ def build_api(stylizer: Stylizer) -> None:
         """
         if photo is None:
             raise StylecoreError("there is no photo yet; upload one.")
+        style = str(style or "")  # programs may send anything
         result = stylizer.stylize(photo, style, version, longest_side, brush)
         settings = settings_of(result, strength, keep_colors)
         pixels, name = result.finish(strength, keep_colors), file_name("stylized", style)
@@ -100,7 +101,7 @@ def build_gatys_api(painter: Painter) -> None:
     limits, default = painter.limits, GatysConfig()
 
     def gatys(
-        photo: str, style: str, steps: float, longest_side: float, balance: float, start: str, keep_colors: str
+        photo: str, style: str, steps: float, longest_side: float, balance: float, start: str | None, keep_colors: str
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Paint a photo in the style of any picture by Gatys' method; previews are sent while it paints.
 
@@ -117,7 +118,13 @@ def build_gatys_api(painter: Painter) -> None:
             The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
         """
         job = painter.job(
-            photo, style, steps=steps, longest_side=longest_side, balance=balance, start=start, keep_colors=keep_colors
+            photo,
+            style,
+            steps=steps,
+            longest_side=longest_side,
+            balance=balance,
+            start=start or default.start,
+            keep_colors=keep_colors,
         )
         for frame in painting(painter, job):
             yield frame.png or frame.picture, frame.facts

@@ -1,4 +1,4 @@
-"""The third tab: one photo through several versions of a style, or several styles, side by side."""
+"""The fourth tab: one photo through several versions of a style, or several styles, side by side."""
 
 import html
 from collections import Counter
@@ -54,8 +54,9 @@ def compare(
     if photo is None:
         raise StylecoreError("there is no photo yet; upload one, or take a sample.")
     done: list[Compared] = []
+    side = stylizer.limits.compare_side if longest_side is None else longest_side
     for entry, label in zip(entries, labels(entries), strict=True):
-        result = stylizer.stylize(photo, entry.name, entry.version, longest_side or stylizer.limits.compare_side)
+        result = stylizer.stylize(photo, entry.name, entry.version, side)
         done.append(Compared(entry, label, result, stylizer.catalogue.record(entry.name, entry.version)))
         yield list(done)
 
@@ -251,7 +252,9 @@ def build_compare_api(stylizer: Stylizer) -> None:
             The pictures as PNG, each with its label, and for each its settings, losses and time.
         """
         wanted = versions.split() if isinstance(versions, str) else versions
-        *_, done = compare(stylizer, photo, chosen_versions(stylizer, wanted or first_styles()), longest_side)
+        # Programs may send anything.
+        entries = chosen_versions(stylizer, [str(each) for each in wanted or first_styles()])
+        *_, done = compare(stylizer, photo, entries, longest_side)
         pictures = [
             (
                 save_for_browser(each.result.finish(strength, False), "PNG", file_name("compared", each.label)),

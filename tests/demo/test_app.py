@@ -56,10 +56,11 @@ def test_styles_and_stylize(client: Client, photo: Path) -> None:
         ("photo.svg", b"<svg/>", "night", "This file is not a picture"),
         ("photo.png", None, "nope", "There is no style 'nope'; the styles are night, wave."),
         ("photo.png", None, "../../etc", "There is no style"),
+        ("photo.png", None, None, "There is no style ''; the styles are night, wave."),
     ],
 )
 def test_wrong_input_is_answered_with_one_sentence(
-    client: Client, photo: Path, tmp_path: Path, name: str, content: bytes | None, style: str, says: str
+    client: Client, photo: Path, tmp_path: Path, name: str, content: bytes | None, style: str | None, says: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(photo.read_bytes() if content is None else content)
@@ -84,7 +85,7 @@ def test_files_of_the_server_are_not_photos(page: tuple[gr.Blocks, str], photo: 
 
 
 def test_gatys_streams_previews_and_losses(client: Client, photo: Path) -> None:
-    job = client.submit(handle_file(photo), handle_file(photo), 3, 32, api_name="/gatys")
+    job = client.submit(handle_file(photo), handle_file(photo), 3, 32, start=None, api_name="/gatys")
     answers = list(job)
     assert [facts["step"] for _, facts in answers][-1] == 3
     assert len(answers) >= 2
@@ -161,12 +162,11 @@ def test_main_restores_the_published_runs_and_serves_the_registry(
         return Page()
 
     monkeypatch.setattr(app, "build_demo", build)
-    monkeypatch.setattr(app.webbrowser, "get", lambda: (_ for _ in ()).throw(app.webbrowser.Error))
     assert main(["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--inbrowser", "--no-teach"]) == 0
     assert isinstance(asked["catalogue"], RegistryCatalogue)
     assert told == ["The published styles are being fetched: 1 of 2 trainings are there."]
     assert asked["catalogue"].loading == ""
-    assert asked["inbrowser"] is False
+    assert asked["inbrowser"] is True
     assert asked["enable_monitoring"] is False
     assert asked["ssr_mode"] is False
     output = capsys.readouterr().out

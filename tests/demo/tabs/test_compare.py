@@ -360,5 +360,9 @@ def test_programs_compare_by_reference(page: tuple[gr.Blocks, str], photo: Path)
         assert image.size == (48, 35)
     with pytest.raises(Exception, match="There is no style 'nope'"):
         client.predict(handle_file(photo), ["nope"], api_name="/compare")
+    with pytest.raises(Exception, match="There is no style '1'"):
+        client.predict(handle_file(photo), [1, None], api_name="/compare")
+    with pytest.raises(Exception, match="The longest side may be"):
+        client.predict(handle_file(photo), "wave/1", 0, api_name="/compare")
     _, facts = client.predict(handle_file(photo), "wave/1", 48, 0.5, api_name="/compare")
     assert [one["version"] for one in facts] == ["wave/1"]
