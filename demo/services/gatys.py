@@ -235,8 +235,10 @@ class Painter:
 
     def _start(self, job: GatysJob) -> torch.Tensor | None:
         if job.begun is not None:
-            start = read_photo(job.begun.picture, max_side=None, max_pixels=self.limits.photo_pixels)
-            return start.pixels
+            file, limits = job.begun.picture, self.limits
+            if not file.is_file():  # nobody uploaded it
+                raise StylecoreError("the painting to go on with is no longer here; paint it again.")
+            return read_photo(file, max_side=None, max_pixels=limits.photo_pixels, called="the painting").pixels
         if job.network is None:
             return None
         name, version = job.network.name, job.network.version

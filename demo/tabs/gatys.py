@@ -1,4 +1,4 @@
-"""The second tab: a photo painted after any picture by Gatys' method, step by step before the visitor's eyes."""
+"""The third tab: a photo painted after any picture by Gatys' method, step by step before the visitor's eyes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

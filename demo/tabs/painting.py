@@ -83,8 +83,9 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
     png = save_for_browser(pixels, "PNG", name, alpha=photo.alpha, exif=photo.exif, settings=settings)
     jpeg = save_for_browser(pixels, "JPEG", name, exif=photo.exif, settings=settings)
     height, width = pixels.shape[1:]
+    steps = "1 step" if step.step == 1 else f"{step.step} steps"
     status = (
-        f"<strong>{'Stopped' if stopped else 'Painted'} after {step.step} steps</strong> · "
+        f"<strong>{'Stopped' if stopped else 'Painted'} after {steps}</strong> · "
         f"{width} &times; {height} pixels · {seconds_text(step.elapsed)} on {device}"
     )
     shown = png if photo.alpha is None else jpeg

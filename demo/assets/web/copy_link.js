@@ -14,7 +14,7 @@ async (strength, brush, keepColors, size, version, mix, share) => {
   try {
     await navigator.clipboard.writeText(link);
   } catch { // no permission, or a page without https
-    window.prompt('The link to this style and these settings:', link);
+    if (window.prompt('The link to this style and these settings:', link) === null) return 'Copy link';
   }
   return 'Link copied';
 }
