@@ -29,6 +29,10 @@ H264: dict[str, dict[str, str]] = {
 REFUSED_BY_MOV = ("flac", "opus", "truehd")
 """Kinds of sound that FFmpeg counts among those of mov, and writes only to mp4."""
 VP9 = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "28", "b": "0"}
+DAMAGED = (av.error.InvalidDataError, av.error.PatchWelcomeError)
+"""What FFmpeg finds in packets of sound; a full disk is another error."""
+LONGEST_OF_MP4 = 2**31 - 1
+"""Units of time that a frame may last."""
 SHORTEST_OF_GIF = 2
 """Hundredths of a second: browsers show shorter frames more slowly."""
 
@@ -85,10 +89,14 @@ class FileWriter:
         for track in self._sounds:
             if track is not None:
                 track.finish()
-        self._container.close()
+        try:
+            self._container.close()
+        except DAMAGED:  # a packet of sound that was held back, and those behind it; the file is whole without them
+            self.notices += ("its end may be missing, since the sound there is damaged",)
 
     def discard(self) -> None:
-        self._container.close()
+        with suppress(*DAMAGED):
+            self._container.close()
 
 
 class _VideoTrack:
@@ -133,8 +141,8 @@ class _VideoTrack:
         if self._container.format.name in ("mp4", "mov"):
             # Its frames last until the next one is decoded, and the length of the film is the sum.
             end = round(self._end * self._time_base / self._packet.time_base)
-            self._packet.duration = max(1, end - (self._packet.dts - self._begin))
-        self._container.mux(self._packet)
+            self._packet.duration = min(max(1, end - (self._packet.dts - self._begin)), LONGEST_OF_MP4)
+        _mux(self._container, [self._packet])
 
     def _mux(self, packets: list[Any]) -> None:
         """The newest packet waits: it may be the last one."""
@@ -142,7 +150,7 @@ class _VideoTrack:
             if self._packet is None:
                 self._begin = packet.dts
             else:
-                self._container.mux(self._packet)
+                _mux(self._container, [self._packet])
             self._packet = packet
 
 
@@ -193,17 +201,12 @@ class _Copied:
     def __init__(self, container: Any, stream: Any) -> None:
         self._container = container
         self._stream = container.add_stream_from_template(stream)
-        # Matroska takes packets that begin at the same time, as the short ones of TrueHD may by rounding.
-        self._least_step = 0 if container.format.flags & av.format.Flags.ts_nonstrict.value else 1
-        self._last: int | None = None
+        self._order = _Order(strict=not container.format.flags & av.format.Flags.ts_nonstrict.value)
 
     def write(self, packet: Any) -> None:
-        if self._last is not None and packet.dts < self._last + self._least_step:
-            return  # its time runs backwards, as where two films were joined
-        self._last = packet.dts
-        packet.stream = self._stream
-        with suppress(av.error.InvalidDataError, av.error.PatchWelcomeError):  # a damaged packet, not a full disk
-            self._container.mux(packet)
+        if self._order.keeps(packet):
+            packet.stream = self._stream
+            _mux(self._container, [packet])
 
     def finish(self) -> None:
         pass
@@ -218,8 +221,12 @@ class _Converted:
         layout = "mono" if stream.codec_context.channels == 1 else "stereo"
         self._stream = container.add_stream(codec, rate=rate, layout=layout)
         self._resampler: Any = None
+        self._order = _Order(strict=False)
+        self._end = 0
 
     def write(self, packet: Any) -> None:
+        if packet.size and not self._order.keeps(packet):
+            return
         try:
             frames = packet.decode()
         except av.FFmpegError:  # a damaged part; what follows may be whole
@@ -235,12 +242,44 @@ class _Converted:
                 context.format, context.layout, context.sample_rate, frame_size=context.frame_size or None
             )
         for part in self._resampler.resample(frame):
-            self._container.mux(self._stream.encode(part))
+            if part.pts is not None:  # a little too early, where times are damaged
+                part.pts = max(part.pts, self._end)
+                self._end = part.pts + part.samples
+            _mux(self._container, self._stream.encode(part))
 
     def finish(self) -> None:
         if self._resampler is not None:
             self._encode(None)
-            self._container.mux(self._stream.encode(None))
+            _mux(self._container, self._stream.encode(None))
+
+
+class _Order:
+    """Tells the packets of a sound track whose times run backwards, as where two films were joined.
+
+    Args:
+        strict: two packets may not begin at the same time. Matroska takes them: those of TrueHD are so short that
+            their times may be equal by rounding.
+    """
+
+    def __init__(self, strict: bool) -> None:
+        self._least_step = int(strict)
+        self._last: int | None = None
+
+    def keeps(self, packet: Any) -> bool:
+        if self._last is not None and packet.dts < self._last + self._least_step:
+            return False
+        self._last = packet.dts
+        return True
+
+
+def _mux(container: Any, packets: list[Any]) -> None:
+    """Write packets without those that are damaged.
+
+    FFmpeg holds packets back to sort them, so that a damaged one of sound may be found with one of the pictures.
+    """
+    for packet in packets:
+        with suppress(*DAMAGED):
+            container.mux(packet)
 
 
 Writer = FileWriter | FolderWriter

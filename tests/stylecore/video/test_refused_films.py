@@ -126,6 +126,22 @@ def test_damaged_sound_that_is_copied_is_left_out(tmp_path: Path, suffix: str) -
     assert len(sound_packets(tmp_path / f"out{suffix}")) > 50
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_damaged_sound_that_the_new_file_finds_late_is_left_out(tmp_path: Path, last: bool) -> None:
+    film = write_film(tmp_path / "film.mkv", range(20), sound="ac3")
+    content = bytearray(film.read_bytes())
+    with av.open(str(film)) as container:
+        packets = [(packet.pos, bytes(packet)) for packet in container.demux(audio=0) if packet.size]
+    for position, packet in packets[-1:] if last else packets[10:20]:
+        begin = content.index(packet, position)
+        content[begin : begin + 8] = bytes(8)
+    film.write_bytes(content)
+    done = paint_film(ENGINE, film, out := tmp_path / "out.mp4", FilmSettings(strength=0, calm=0))
+    assert len(read_film(out)[0]) == done.frames == 20
+    assert len(sound_packets(out)) == len(packets) - (1 if last else 10)
+    assert done.notices == (("its end may be missing, since the sound there is damaged",) if last else ())
+
+
 @pytest.mark.parametrize("ends_with_sound", [True, False])  # FFmpeg looks at the end, too
 def test_sound_that_begins_in_the_middle_is_left_out(tmp_path: Path, ends_with_sound: bool) -> None:
     film = tmp_path / "film.ts"
