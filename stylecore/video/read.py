@@ -250,7 +250,7 @@ def open_file(path: Path, settings: FilmSettings) -> Iterator[FilmReader]:
     options = {"format_whitelist": READABLE, "protocol_whitelist": "file"}
     with ExitStack() as stack:
         try:
-            container = stack.enter_context(av.open(name, options=options))
+            container = stack.enter_context(av.open(name, options=options, metadata_errors="replace"))
             film = FilmReader(container, name, settings)
         except PermissionError:
             raise StylecoreError(f"{name} cannot be read: permission denied.") from None
@@ -265,8 +265,11 @@ def open_file(path: Path, settings: FilmSettings) -> Iterator[FilmReader]:
 
 def _picture_track(container: Any, name: str) -> Any:
     for stream in container.streams.video:
-        if not stream.disposition & stream.disposition.attached_pic:  # not an album's cover
-            return stream
+        if stream.disposition & stream.disposition.attached_pic:  # an album's cover
+            continue
+        if stream.codec_context is None:
+            raise StylecoreError(f"{name} cannot be painted: its pictures are of a kind that is not known here.")
+        return stream
     what = "only sound" if container.streams.audio else "no pictures"
     raise StylecoreError(f"{name} holds {what}, so there is nothing to paint.")
 

@@ -51,6 +51,18 @@ def test_a_film_of_sound_alone(tmp_path: Path) -> None:
     assert "holds only sound" in refused(path, tmp_path / "out.mp4")
 
 
+def test_pictures_of_an_unknown_kind(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4")
+    film.write_bytes(film.read_bytes().replace(b"avc1\0", b"new1\0"))
+    assert "of a kind that is not known here" in refused(film, tmp_path / "out.mp4")
+
+
+def test_names_in_another_alphabet(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4")
+    film.write_bytes(film.read_bytes().replace(b"VideoHandler", "VidéoHandler".encode("latin-1")))
+    assert paint_film(ENGINE, film, tmp_path / "out.mp4", FilmSettings()).frames == 6
+
+
 def test_a_film_without_frames(tmp_path: Path) -> None:
     path = tmp_path / "none.mkv"
     with av.open(str(path), "w") as container:
