@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
+from demo.services.catalogue import BundleCatalogue
 from tests.browser.conftest import OpenPage, source_of, wait_for_change, wait_for_status
 
 BESIDE = """() => {
@@ -74,6 +76,18 @@ def test_styles_are_chosen_with_the_keyboard_and_versions_from_a_list(open_page:
     page.get_by_label("Version of the style").click()
     page.get_by_role("option", name="10 iterations").click()
     wait_for_change(page, "#result img", before)
+
+
+def test_a_style_that_is_gone_is_told_in_a_sentence(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, all_of_them = open_page(), BundleCatalogue._entries
+    monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[1:])
+    page.get_by_label("number input for Size of the brush").fill("2")
+    page.keyboard.press("Tab")
+    wait_for_status(page, "status", "That did not work. This style is no longer here; choose another one.")
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    wait_for_status(page, "status", "The Wave")
+    page.get_by_role("radio", name="The Night").check(force=True)
+    page.get_by_test_id("toast-body").get_by_text("This style is no longer here; choose another one.").wait_for()
 
 
 def test_a_sample_photo_is_one_click_away(open_page: OpenPage) -> None:

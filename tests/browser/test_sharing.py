@@ -71,11 +71,31 @@ def test_a_link_waits_for_styles_that_are_on_their_way(
     page.get_by_role("radio", name="The Night").wait_for(state="attached")
     page.wait_for_timeout(1000)
     assert page.locator("#result img").count() == 0
+    strength = page.get_by_label("number input for Strength of the style")
+    assert strength.input_value() == "0.5"
+    strength.fill("0.75")
     there = 2
     wait_for_status(page, "status", "The Wave with The Night")
-    assert page.get_by_label("number input for Strength of the style").input_value() == "0.5"
+    assert strength.input_value() == "0.75"  # what the visitor chose meanwhile stays
     words = ""
     wait_for_change(page, "#result img", "")
+
+
+def test_a_style_picked_while_that_of_the_link_is_on_its_way_stays(
+    open_page: OpenPage, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, there, all_of_them = open_page(), 1, BundleCatalogue._entries
+    monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[:there])
+    monkeypatch.setattr(BundleCatalogue, "loading", "The styles are on their way.")
+    page.goto(f"{address}?style=wave")
+    night = page.get_by_role("radio", name="The Night")
+    night.check(force=True)
+    wait_for_status(page, "status", "The Night")
+    there = 2
+    page.get_by_role("radio", name="The Wave").wait_for(state="attached")
+    page.wait_for_timeout(500)
+    assert night.is_checked()
+    assert "The Night" in page.inner_text("#status")
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])

@@ -136,6 +136,22 @@ def test_a_sheet_ends_with_the_tab_that_asked_for_it(
     assert held.runs == before + 1
 
 
+def test_a_sheet_that_is_stopped_says_so(open_page: OpenPage, tmp_path: Path, held: Held) -> None:
+    held.go.set()
+    page = open_page()
+    page.get_by_role("button", name="All styles on my photo").click()
+    page.set_input_files("#photo input[type=file]", new_photo(tmp_path, 7, (66, 77)))
+    wait_for_status(page, "status", f"77 {TIMES} 66 pixels")
+    held.go.clear()
+    page.get_by_role("button", name="Make the sheet").click()
+    wait_for_status(page, "sheet-status", "0 of 2 styles")
+    page.click("#sheet-stop")
+    wait_for_status(page, "sheet-status", "Stopped.")
+    page.locator("#sheet-run:not([disabled])").wait_for()
+    page.wait_for_timeout(500)  # for what else may be told
+    assert page.inner_text("#sheet-status") == "Stopped."
+
+
 def test_a_late_answer_does_not_replace_a_newer_one(
     open_page: OpenPage, served: tuple[gr.Blocks, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
