@@ -147,6 +147,7 @@ def test_a_sheet_that_is_stopped_says_so(open_page: OpenPage, tmp_path: Path, he
     wait_for_status(page, "sheet-status", "0 of 2 styles")
     page.click("#sheet-stop")
     wait_for_status(page, "sheet-status", "Stopped.")
+    held.go.set()
     page.locator("#sheet-run:not([disabled])").wait_for()
     page.wait_for_timeout(500)  # for what else may be told
     assert page.inner_text("#sheet-status") == "Stopped."
