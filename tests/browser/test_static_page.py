@@ -292,7 +292,18 @@ def test_the_webcam_is_painted_live(page: Any) -> None:
     assert page.inner_text("#live-status").startswith("The Night · 320 \N{MULTIPLICATION SIGN} 240 pixels · ")
     page.wait_for_timeout(1500)
     assert page.evaluate(LIVE_PICTURE) != first  # the fake webcam's picture moves
+    page.evaluate(KEEP_TRACKS)
     page.get_by_role("button", name="Stop the webcam").click()
+    page.get_by_role("button", name="Start the webcam").click()
+    page.get_by_role("button", name="Stop the webcam").wait_for()
+    page.get_by_text("Live from the webcam").click()  # what is closed is off
+    page.locator("#camera", has_text="Start the webcam").wait_for(state="attached")
+    assert page.evaluate("window.tracks.map((track) => track.readyState)") == ["ended"]
+    page.get_by_text("Live from the webcam").click()
+    for name, said in CAMERA_TROUBLES.items():
+        page.evaluate(REFUSE, name)
+        page.get_by_role("button", name="Start the webcam").click()
+        page.locator("#live-status", has_text=f"That did not work. {said}").wait_for()
     page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")  # as without https
     page.get_by_role("button", name="Start the webcam").click()
     page.locator(
@@ -300,6 +311,23 @@ def test_the_webcam_is_painted_live(page: Any) -> None:
     ).wait_for()
 
 
+CAMERA_TROUBLES = {
+    "NotAllowedError": "The browser does not allow the webcam; allow it for this page.",
+    "NotFoundError": "There is no webcam on this device.",
+    "NotReadableError": "Another program uses the webcam; close it first.",
+}
+KEEP_TRACKS = """() => {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.tracks = [];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+  };
+}"""
+REFUSE = """(name) => {
+  navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('in its own words', name));
+}"""
 LIVE_PICTURE = "document.querySelector('#live').toDataURL()"
 
 

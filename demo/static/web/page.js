@@ -171,26 +171,36 @@ const keep = async (runtime) => {
   active.postMessage({ keep: [...runtime, 'media/mediabunny.min.mjs', ...samples.map((sample) => sample.file), ...pictures] });
 };
 
-const camera = { video: null, asked: false };
+const CAMERA_TROUBLES = {
+  NotAllowedError: 'The browser does not allow the webcam; allow it for this page.',
+  NotFoundError: 'There is no webcam on this device.',
+  NotReadableError: 'Another program uses the webcam; close it first.',
+};
+const camera = { video: null, asked: null };
 const stop = () => {
   camera.video?.srcObject.getTracks().forEach((track) => track.stop());
   camera.video = null;
-  camera.asked = false;
+  camera.asked = null;
   element('camera').textContent = 'Start the webcam';
 };
 const live = async () => {
   if (camera.video) { stop(); return; }
   if (camera.asked) return; // a second webcam would stay on
-  camera.asked = true;
+  const mine = {};
+  camera.asked = mine;
   const status = element('live-status');
   try {
     if (!navigator.mediaDevices) throw new Error('Browsers give the webcam only to pages with https; open this one with https.');
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } } });
-    camera.asked = false;
+    if (camera.asked !== mine) { // it was closed while the browser asked for leave
+      stream.getTracks().forEach((track) => track.stop());
+      return;
+    }
+    camera.asked = null;
     const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
     camera.video = video;
-    await video.play();
     element('camera').textContent = 'Stop the webcam';
+    await video.play();
     element('live').hidden = false;
     let since = performance.now();
     while (camera.video === video) {
@@ -205,8 +215,7 @@ const live = async () => {
     }
   } catch (error) {
     stop();
-    const reason = error.name === 'NotAllowedError' ? 'The browser does not allow the webcam; allow it for this page.' : error.message;
-    status.textContent = `That did not work. ${reason}`;
+    status.textContent = `That did not work. ${CAMERA_TROUBLES[error.name] ?? error.message}`;
   }
 };
 
@@ -311,6 +320,7 @@ const main = async () => {
   element('png').onclick = () => save('image/png', 'png');
   element('jpeg').onclick = () => save('image/jpeg', 'jpg');
   element('camera').onclick = live;
+  element('live-more').ontoggle = ({ target }) => { if (!target.open) stop(); };
   element('film').onchange = ({ target }) => {
     const file = fileOf(target);
     if (file) filmed(file);
