@@ -74,6 +74,7 @@ def ending_at_the_second_call(function: Callable[..., Any]) -> Callable[..., Any
 
 def test_everything_arrives_however_often_it_is_interrupted(
     source: str,
+    new_store: Callable[[Path], str],
     serve: Callable[..., MLflowServer],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -141,6 +142,14 @@ def test_everything_arrives_however_often_it_is_interrupted(
     assert "The alias champion of waves belongs to version 4 at the target" in output.err
     assert remote.find("waves").version == "4"
     assert len(points(new, after["first"].info.run_id, "late")) == 1
+
+    # Versions of another machine have the same numbers, and stay apart.
+    other = new_store(tmp_path / "other")
+    train(other, "third", checkpoints=1)
+    before_it = [(v.version, v.run_name) for v in remote.versions()]
+    for _ in range(2):
+        assert main(["migrate", "--from", other, "--to", server.url]) == 0
+    assert [(v.version, v.run_name) for v in remote.versions()] == [*before_it, ("5", "third")]
 
 
 def test_versions_of_a_run_that_ends_later_come_later(

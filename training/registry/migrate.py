@@ -36,6 +36,7 @@ from training.registry.records import (
     stored_files,
     translated,
 )
+from training.tracking import TrackingError
 from training.tracking.delivery import log_metrics, log_params_and_tags
 from training.tracking.environment import is_server, sqlite_file, without_password
 from training.tracking.experiments import open_experiment
@@ -97,7 +98,11 @@ class _Migration:
             runs = all_pages(self._source.search_runs, [experiment.experiment_id])
         if not runs and not experiment.tags:
             return
-        there = open_experiment(self._target, experiment.name)
+        try:
+            there = open_experiment(self._target, experiment.name)
+        except TrackingError as error:
+            self._summary.skipped.append(f"The {len(runs)} runs of {experiment.name!r} were not migrated: {error}")
+            return
         with plain_errors(self._target.tracking_uri, f"reading the experiment {experiment.name}"):
             known = self._target.get_experiment(there).tags
             for key, value in experiment.tags.items():
@@ -267,7 +272,9 @@ class _Migration:
             if not there:
                 self._target.create_registered_model(name, tags=model.tags, description=model.description)
             present = all_pages(self._target.search_model_versions, f"name='{name}'")
-            known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags}
+            # Another store has versions of the same numbers, which may have been migrated, too.
+            ours = ("", None, *self._runs)
+            known = {each.tags[MIGRATED]: each for each in present if MIGRATED in each.tags and each.run_id in ours}
             alone = len(known) == len(present)  # no other program made versions of it there
             numbers: dict[str, str] = {}
             for version in versions:

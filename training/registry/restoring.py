@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric, Run, ViewType
 from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 
@@ -94,11 +94,11 @@ def _restore_run(client: MlflowClient, folder: Path, aliases: Aliases) -> bool:
     digest = folder_digest(folder)
     experiment_id = open_experiment(client, record["experiment"])
     with plain_errors(client.tracking_uri, f"restoring {folder.name}"):
-        known = client.search_runs([experiment_id], f"tags.published_as = '{folder.name}'")
+        known = client.search_runs([experiment_id], f"tags.published_as = '{folder.name}'", run_view_type=ViewType.ALL)
         if any(run.data.tags.get("published_digest") == digest for run in known):
-            return False
+            return False  # it is there, or a person has deleted it
         for older in known:
-            if older.data.tags.get("restored") == "true":
+            if older.data.tags.get("restored") == "true" and older.info.lifecycle_stage == "active":
                 _remove_run(client, older, folder.name, record)
         run = client.create_run(
             experiment_id,
@@ -256,10 +256,10 @@ def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str
     for model in all_pages(client.search_logged_models, [run.info.experiment_id], condition):
         if not kept_sources & {model.artifact_location, f"models:/{model.model_id}"}:
             client.delete_logged_model(model.model_id)
+    if "published_digest" in run.data.tags:
+        client.delete_tag(run_id, "published_digest")  # the run is no longer complete
     if not kept_sources:
         client.delete_run(run_id)
-    elif "published_digest" in run.data.tags:
-        client.delete_tag(run_id, "published_digest")  # the run is no longer complete
 
 
 def _given_by_restore(version: ModelVersion, published: set[str], last: int) -> set[str]:

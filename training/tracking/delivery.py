@@ -82,7 +82,8 @@ def continue_run(client: MlflowClient, run_id: str) -> tuple[str, dict[str, str]
     if run.info.lifecycle_stage != "active":
         raise TrackingError(
             f"The run {run_id} was deleted in MLflow and cannot be continued; "
-            f"restore it with `mlflow runs restore --run-id {run_id}`."
+            f"restore it with `MLFLOW_TRACKING_URI={without_password(client.tracking_uri)} mlflow runs restore "
+            f"--run-id {run_id}`."
         )
     client.update_run(run_id, status="RUNNING")
     return run.info.experiment_id, dict(run.data.params)

@@ -16,7 +16,7 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from training.tracking import TrackingError
-from training.tracking.environment import is_server, page_of_runs
+from training.tracking.environment import is_server, page_of_runs, without_password
 from training.tracking.store import artifact_folder, plain_errors
 
 KIND_TAG = "mlflow.experimentKind"
@@ -107,7 +107,8 @@ def open_experiment(client: MlflowClient, name: str) -> str:
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"The experiment {name!r} was deleted in MLflow; restore it with "
-            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or use another name."
+            f"`MLFLOW_TRACKING_URI={without_password(client.tracking_uri)} mlflow experiments restore "
+            f"--experiment-id {experiment.experiment_id}`, or use another name."
         )
     if experiment.artifact_location.startswith("mlflow-artifacts:") and not is_server(client.tracking_uri):
         raise TrackingError(

@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -119,7 +119,10 @@ def _status_of_one(folder: Path) -> list[str]:
             ends = record.data["status"]
     about = f"run {first['run_name']} of the experiment {first['experiment']}" if first else "no run"
     limit = first.get("disk_bytes", DISK_BYTES)
-    used = (journal / RECORDS).stat().st_size + sum(path.stat().st_size for path in (journal / FILES).iterdir())
+    used = (journal / RECORDS).stat().st_size
+    for path in (journal / FILES).glob("*"):
+        with suppress(FileNotFoundError):  # it has arrived meanwhile
+            used += path.stat().st_size
     lines = [
         f"{folder}: {about}, {ends}",
         f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
@@ -230,7 +233,10 @@ def identity(journal: Journal, past: Past, run_id: str, continued: bool) -> tupl
         is_same = past.key in ("", key)
     else:
         key = past.key or uuid.uuid4().hex
-        is_same = journal.answers.get("run_id") in (None, "", run_id)
+        known = {sent.answers.get("run_id") for sent in all_sent(journal.folder)} - {None, ""}
+        is_same = not known or run_id in known
+        if journal.answers.get("run_id") not in (None, "", run_id):  # it began in another store, and was sent here
+            run_id = ""
     if not is_same:
         raise TrackingError(
             f"the journal {journal.folder} and the saved state beside it are of different runs; move the journal "

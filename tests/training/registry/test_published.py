@@ -157,6 +157,17 @@ def test_an_interrupted_restore_is_done_again(store, other_store, tiny_style, tm
     assert len(connect(other_store).search_logged_models([experiment])) == 2
 
 
+def test_what_a_person_deleted_is_not_restored(store, other_store, tiny_style, tmp_path: Path):
+    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
+    restore_published(published, other_store)
+    client = connect(other_store)
+    experiment = client.get_experiment_by_name("johnson").experiment_id
+    (run,) = client.search_runs([experiment])
+    client.delete_run(run.info.run_id)
+    assert restore_published(published, other_store) == []
+    assert client.search_runs([experiment]) == []
+
+
 def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, other_store, tiny_style, tmp_path: Path):
     published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
     restore_published(published, other_store)

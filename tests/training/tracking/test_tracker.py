@@ -219,6 +219,21 @@ def test_a_run_that_began_without_its_server_is_continued_by_its_state(store: st
         start_run(folder=tmp_path, run_id="journal:other")
 
 
+def test_a_run_that_was_sent_to_another_store_is_continued_there(store: str, new_store, tmp_path: Path):
+    other_store = new_store(tmp_path / "other")
+    first = start_run(folder=tmp_path, params={"seed": 1})
+    first.log({"loss/total": 2.0}, 1)
+    first.finish("KILLED")
+    sync(tmp_path, other_store)
+    again = start_run(folder=tmp_path, run_id=first.run_id, params={"seed": 1}, tracking_uri=other_store)
+    again.log({"loss/total": 1.0}, 2)
+    again.finish()
+    client = connect(other_store)
+    (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
+    assert found.info.run_id == again.run_id != first.run_id
+    assert [m.value for m in client.get_metric_history(again.run_id, "loss/total")] == [2.0, 1.0]
+
+
 def test_a_new_run_in_the_folder_of_an_unsent_one_loses_neither(store: str, tmp_path: Path, caplog):
     first = away(tmp_path, run_name="one")
     first.finish()
