@@ -195,7 +195,10 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
 
     page.set_input_files("#photo", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
     page.locator("#status.failed").wait_for()
-    said = "That did not work. a.jpg is not a picture that this browser can read; choose a JPEG, PNG or WebP."
+    said = (
+        "That did not work. a.jpg is not a picture that this browser can read, or it is too large; choose a JPEG, PNG "
+    )
+    said += "or WebP."
     assert page.inner_text("#status") == said
     assert psnr(downloaded(page), wave) > LEAST_PSNR  # the picture before is still there
 

@@ -116,7 +116,7 @@ const take = async (file, name, sample = false) => {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
   } catch {
-    say(`That did not work. ${name} is not a picture that this browser can read; choose a JPEG, PNG or WebP.`, true);
+    say(`That did not work. ${name} is not a picture that this browser can read, or it is too large; choose a JPEG, PNG or WebP.`, true);
     return;
   }
   if (turn !== taken) { bitmap.close(); return; }
