@@ -11,8 +11,7 @@ MLflow's, with or without `models:/`:
 import logging
 import re
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,8 +27,8 @@ from training.registry import as_stylecore_errors
 from training.registry.cache import VersionFiles
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
-from training.registry.versions import INT8_TAG
-from training.tracking.delivery import describe_version
+from training.registry.versions import INT8_TAG, STYLE
+from training.tracking.delivery import KIND_TAG, describe_version
 from training.tracking.environment import is_server, without_password
 from training.tracking.store import all_pages, connect, folder_of_store, plain_errors
 from training.tracking.values import NOTE_IMAGE
@@ -37,8 +36,6 @@ from training.tracking.values import NOTE_IMAGE
 __all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
 
 _log = logging.getLogger(__name__)
-OTHERS_SECONDS = 600.0
-"""For this time a version whose card could not be read is not asked for it again."""
 JUDGED = ("style_error", "content_change", "judged_photos")
 """The judge's measures of a version: the metrics `eval/style_error_640` and so on."""
 LOSSES = ("total", "content", "style")
@@ -50,14 +47,13 @@ class RegisteredVersion:
     """One version of one style.
 
     Attributes:
-        iterations, run_id, run_name: None or empty when they were not recorded.
         int8: SHA-256 of the sidecar of its quantized network; empty when it has none.
     """
 
     name: str
     version: str
     aliases: tuple[str, ...]
-    iterations: int | None
+    iterations: int
     run_id: str
     run_name: str
     created: datetime
@@ -80,7 +76,6 @@ class Registry:
     def __init__(self, tracking_uri: str | None = None) -> None:
         self._client = connect(tracking_uri)
         self._files = VersionFiles(self._client)
-        self._others: dict[tuple[str, str], float] = {}
 
     @property
     def tracking_uri(self) -> str:
@@ -108,15 +103,15 @@ class Registry:
                 name=entry.name,
                 version=str(entry.version),
                 aliases=tuple(sorted(aliases.get((entry.name, str(entry.version)), ()))),
-                iterations=_whole_number(entry.tags.get("iterations")),
+                iterations=int(entry.tags["iterations"]),
                 run_id=entry.run_id or "",
-                run_name=entry.tags.get("run_name", ""),
+                run_name=entry.tags["run_name"],
                 created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
                 int8=entry.tags.get(INT8_TAG, ""),
                 registry=self,
             )
             for entry in found
-            if "iterations" in entry.tags or self._is_style(entry.name, str(entry.version))
+            if _is_style(entry.tags)
         ]
         return sorted(versions, key=lambda v: (v.name, int(v.version)))
 
@@ -274,19 +269,6 @@ class Registry:
             )
         return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
 
-    def _is_style(self, name: str, version: str) -> bool:
-        """Whether a version that this project did not register has a card.
-
-        The answer "no" is kept for a while: a server may have many models of other people, and each card is a request.
-        """
-        if time.monotonic() < self._others.get((name, version), 0.0):
-            return False
-        try:
-            return self._files.fetch(name, version, "card.json").is_file()
-        except StylecoreError:
-            self._others[name, version] = time.monotonic() + OTHERS_SECONDS
-            return False
-
 
 def _checked_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -294,5 +276,10 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _whole_number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
+def _is_style(tags: Mapping[str, str]) -> bool:
+    """Whether a version with these tags is a style: a server may have models of other people, and of other trainings.
+
+    Older versions of a style do not say their kind.
+    """
+    has_all = tags.keys() >= {"iterations", "run_name", "sha256"}
+    return has_all and tags["iterations"].isdecimal() and tags.get(KIND_TAG, STYLE) == STYLE

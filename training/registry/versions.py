@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # it imports Accelerate, which the page does without
 
 INT8_TAG = "int8"
 """Tag of a version with a quantized network: SHA-256 of its sidecar."""
-
-
+STYLE = "style"
+"""The kind of a model that is a style."""
 PICTURES = (-1, 3, -1, -1)
 """Shape of what a network takes and gives: any number of RGB pictures of any size, in [0, 1]."""
 USAGE = """Paint a photo with it, in the repository:
@@ -65,7 +65,7 @@ def description_of(card: StyleCard, words: str = "") -> ModelDescription:
         name=card.name,
         about=f"{about}\n\n{USAGE.format(name=card.name)}",
         about_version=words or f"{about}: {card.iterations} iterations, {seen}; {network}.",
-        kind="style",
+        kind=STYLE,
         flavor="stylecore",
         params={name: str(value) for name, value in dataclasses.asdict(card.network).items()},
         texts={"card.json": card.to_json() + "\n"},

@@ -52,6 +52,8 @@ LONGEST_TEXT = 5000
 """MLflow's limit for a version's description."""
 JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
+KIND_TAG = "kind"
+"""Tag of a version: the kind of its model."""
 
 
 def runs_of(client: MlflowClient, experiment_id: str, key: str) -> list[str]:
@@ -146,7 +148,13 @@ def register_checkpoint(
             name,
             source,
             run_id=run_id,
-            tags={"iterations": step, "run_name": run_name, "sha256": file_digest(weights), **(tags or {})},
+            tags={
+                "iterations": step,
+                "run_name": run_name,
+                "sha256": file_digest(weights),
+                KIND_TAG: model.kind,
+                **(tags or {}),
+            },
             description=_version_text(model.about_version, _picture_of_step(client, run_id, step), metrics),
             await_creation_for=0,
             model_id=logged.model_id,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from registered import own_registry, registry, train  # noqa: F401 - fixtures
+from tracked_runs import start_run
 
 from demo.services.catalogue import BundleCatalogue, VersionRecord
 from demo.services.registry_catalogue import RegistryCatalogue
@@ -38,29 +39,30 @@ def test_versions_say_what_they_are(registry: Registry):
     assert versions[2].card.title == "Tiny waves"
 
 
-def test_other_people_s_models_are_left_out(own_registry: Registry, store: str, tmp_path: Path):
+def test_models_of_other_people_and_other_trainings_are_left_out(own_registry: Registry, store: str, tmp_path: Path):
     client = connect(store)
-    client.create_registered_model("forest")
-    client.create_model_version("forest", tmp_path.as_uri())
+    for name, tags in {"forest": {}, "xgb.churn": {"iterations": "500"}}.items():
+        client.create_registered_model(name)
+        client.create_model_version(name, tmp_path.as_uri(), tags=tags)
+        client.set_registered_model_alias(name, "champion", "1")
+    other = start_run(run_name="classifier")
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    other.log_checkpoint(tmp_path / "weights.bin", 10)
+    other.finish()
+    assert client.get_registered_model("classifier").aliases["champion"]
     assert {version.name for version in own_registry.versions()} == {"tiny_stars", "tiny_waves"}
+    manifest = json.loads(write_bundle(own_registry, tmp_path / "bundle").read_text())
+    assert [style["name"] for style in manifest["styles"]] == ["tiny_stars", "tiny_waves"]
+    # One that somebody added to a style by hand has no number of iterations, and does not become its champion.
+    client.create_model_version("tiny_waves", tmp_path.as_uri())
+    with pytest.raises(StylecoreError, match="no version 3; it has version 1"):
+        own_registry.promote("tiny_waves", "3", reason="Faces stay faces")
+    assert own_registry.find("tiny_waves").version == "1"
 
 
-def test_models_of_others_are_not_asked_for_a_card_each_time(
-    own_registry: Registry, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    client = connect(store)
-    client.create_registered_model("forest")
-    client.create_model_version("forest", tmp_path.as_uri())
-    asked = []
-    monkeypatch.setattr(cache, "fetch", lambda client, uri, into: asked.append(uri) or fetch(client, uri, into))
-    for _ in range(3):
-        assert len(own_registry.versions()) == 3
-    assert asked == [f"{tmp_path.as_uri()}/card.json"]
-    monkeypatch.setattr(registry_module, "OTHERS_SECONDS", -1.0)  # long ago
-    own_registry = Registry(store)
-    for _ in range(2):
-        assert len(own_registry.versions()) == 3
-    assert len(asked) == 3
+def test_a_version_of_before_kinds_were_noted_is_a_style(own_registry: Registry, store: str):
+    connect(store).delete_model_version_tag("tiny_stars", "1", "kind")
+    assert own_registry.find("tiny_stars").iterations == 10
 
 
 def test_a_version_that_arrives_slowly_holds_up_no_other(registry: Registry, monkeypatch: pytest.MonkeyPatch):
@@ -124,7 +126,8 @@ def test_files_that_were_moved_away_are_named(own_registry: Registry, tmp_path: 
 
 def test_files_that_a_server_keeps_need_the_server(own_registry: Registry, store: str):
     client = connect(store)
-    client.create_model_version("tiny_waves", "mlflow-artifacts:/1/models/m-1/artifacts", tags={"iterations": "5"})
+    tags = client.get_model_version("tiny_waves", "1").tags
+    client.create_model_version("tiny_waves", "mlflow-artifacts:/1/models/m-1/artifacts", tags=tags)
     with pytest.raises(StylecoreError, match="set MLFLOW_TRACKING_URI to that server"):
         own_registry.resolve("tiny_waves/3")
 
@@ -175,7 +178,8 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
         client.log_metric(run_id, f"eval/{name}_256", value, step=20)
     client.log_metric(run_id, "eval/total_64", 9.0, step=20)  # without its parts
     client.create_registered_model("nameless")  # no alias: not meant to be shown
-    client.create_model_version("nameless", client.get_model_version_download_uri("tiny_stars", "1"))
+    stars = client.get_model_version("tiny_stars", "1")
+    client.create_model_version("nameless", stars.source, tags=stars.tags)
     manifest = json.loads(write_bundle(own_registry, tmp_path / "bundle", all_versions=True).read_text())
     assert [(v["name"], v["version"], v["aliases"], v["run_name"]) for v in manifest["styles"]] == [
         ("tiny_stars", "1", ["champion", "iterations-10"], "stars-a"),
