@@ -26,23 +26,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
     options = parser.parse_args(arguments)
     mistakes = 0
-    for each in in_order(runs_in(options.folders)):
-        try:
-            if options.command == "status":
-                print(status(each))
-            else:
-                sent = sync(each, options.to, remove_files=options.remove_files or options.command == "replay")
-                print(f"{each}: {sent} records sent; everything is in MLflow.", flush=True)
-        except TrackingError as error:
-            mistakes += 1
-            print(f"error: {error}", file=sys.stderr)
-        except OSError as error:
-            mistakes += 1
-            print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
-        except KeyboardInterrupt:
-            print("error: interrupted", file=sys.stderr)
-            return 130
+    try:
+        for each in in_order(runs_in(options.folders)):
+            try:
+                _do(options, each)
+            except (TrackingError, OSError) as error:
+                mistakes += 1
+                _say(error)
+    except OSError as error:  # for instance a name that is too long
+        mistakes += 1
+        _say(error)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
     return 2 if mistakes else 0
+
+
+def _do(options: argparse.Namespace, folder: Path) -> None:
+    if options.command == "status":
+        print(status(folder))
+        return
+    sent = sync(folder, options.to, remove_files=options.remove_files or options.command == "replay")
+    print(f"{folder}: {sent} records sent; everything is in MLflow.", flush=True)
+
+
+def _say(error: TrackingError | OSError) -> None:
+    text = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else error
+    print(f"error: {text}", file=sys.stderr)
 
 
 def runs_in(folders: Sequence[Path]) -> list[Path]:

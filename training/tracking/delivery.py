@@ -56,15 +56,15 @@ KIND_TAG = "kind"
 """Tag of a version: the kind of its model."""
 
 
-def runs_of(client: MlflowClient, experiment_id: str, key: str) -> list[str]:
+def runs_of(client: MlflowClient, experiment_ids: Sequence[str], key: str) -> list[str]:
     """The ids of all runs with this key in their tag `journal`, including deleted ones: normally one or none."""
-    found = client.search_runs([experiment_id], f"tags.{JOURNAL_TAG} = '{key}'", run_view_type=ViewType.ALL)
+    found = client.search_runs(list(experiment_ids), f"tags.{JOURNAL_TAG} = '{key}'", run_view_type=ViewType.ALL)
     return sorted(run.info.run_id for run in found)
 
 
 def remove_other_runs(client: MlflowClient, experiment_id: str, key: str, run_id: str) -> None:
     """Remove other runs with this key, made by a request that seemed lost and was executed late."""
-    for surplus in runs_of(client, experiment_id, key):
+    for surplus in runs_of(client, [experiment_id], key):
         if surplus != run_id:
             client.delete_tag(surplus, JOURNAL_TAG)
             client.delete_run(surplus)

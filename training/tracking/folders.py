@@ -121,7 +121,7 @@ def _status_of_one(folder: Path) -> list[str]:
     limit = first.get("disk_bytes", DISK_BYTES)
     used = (journal / RECORDS).stat().st_size
     for path in (journal / FILES).glob("*"):
-        with suppress(FileNotFoundError):  # it has arrived meanwhile
+        with suppress(OSError):  # it has arrived meanwhile
             used += path.stat().st_size
     lines = [
         f"{folder}: {about}, {ends}",

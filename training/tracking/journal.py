@@ -247,11 +247,8 @@ class Journal:
         with self._guard:
             return [*records_in(self.folder), *(record for record, _ in self._memory.lines)]
 
-    def arrived(self, records: Iterable[Record], answers: Mapping[str, Any], *, keep: bool = False) -> None:
-        """Mark the next records as arrived, and store the data of the sender.
-
-        With `keep` their files stay: the store refused them, and a person may want to see why.
-        """
+    def arrived(self, records: Iterable[Record], answers: Mapping[str, Any]) -> None:
+        """Mark the next records as arrived, or as refused for good, and store the data of the sender."""
         done = list(records)
         with self._guard:
             if self._file < 0:  # closed during a request
@@ -262,8 +259,6 @@ class Journal:
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
             self._write_sent()
-            if keep:
-                return
             removable = [record for record in done if self._is_done_with(record.number)]
             for name in {name for record in removable for name in files_of(record)}:
                 self._memory.files.pop(name, None)

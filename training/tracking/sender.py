@@ -2,7 +2,7 @@
 
 When the store does not accept a record for now (the store, its database or its disk does not answer or is overloaded),
 the sender repeats it until it is stopped. When the store refuses a record for good (for instance an invalid value),
-the record is set aside, and a tag of the run names it. After a lost answer a record is sent again; everything in
+the record is passed over, and a tag of the run names it. After a lost answer a record is sent again; everything in
 delivery.py can be repeated.
 """
 
@@ -97,8 +97,8 @@ class Sender:
                 pause = FIRST_PAUSE
             except Refused as error:
                 self.answers.add_refusal(f"{records[0].kind} (record {records[0].number}): {error}")
-                _log.warning("MLflow refused a record, which is kept in %s: %s", self._journal.folder, error)
-                self._arrived(records, keep=True)
+                _log.warning("MLflow refused a record of %s: %s", self._journal.folder, error)
+                self._arrived(records)
             except Exception as error:
                 if self._stopped:
                     return
@@ -115,9 +115,9 @@ class Sender:
                 self._changed.wait(min(seconds, 60.0))
         return False
 
-    def _arrived(self, records: Sequence[Record], *, keep: bool = False) -> None:
+    def _arrived(self, records: Sequence[Record]) -> None:
         self.answers.lost += max(0, records[-1].number - self._journal.sent - len(records))
-        self._journal.arrived(records, dataclasses.asdict(self.answers), keep=keep)
+        self._journal.arrived(records, dataclasses.asdict(self.answers))
         with self._changed:
             if self.trouble:
                 _log.warning("The MLflow store accepts the run's records again.")

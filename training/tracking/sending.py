@@ -163,7 +163,7 @@ class Store:
             tags["mlflow.parentRunId"] = self._run_with(parent)
         if not run_id:
             answers.experiment_id = open_experiment(client, data["experiment"])
-            there = delivery.runs_of(client, answers.experiment_id, answers.key)
+            there = delivery.runs_of(client, [answers.experiment_id], answers.key)
             new = not there
             if new:
                 tag = {delivery.JOURNAL_TAG: answers.key}
@@ -194,7 +194,7 @@ class Store:
     def _run_with(self, key: str) -> str:
         """The id of the run with this key, in any experiment."""
         experiments = [each.experiment_id for each in all_pages(self._client.search_experiments)]
-        found = [run_id for each in experiments for run_id in delivery.runs_of(self._client, each, key)]
+        found = delivery.runs_of(self._client, experiments, key)
         if not found:
             raise NotYet("its parent run is not in the store; the folder of the parent must be sent before.")
         return found[0]

@@ -168,6 +168,17 @@ def test_what_a_person_deleted_is_not_restored(store, other_store, tiny_style, t
     assert client.search_runs([experiment]) == []
 
 
+def test_a_run_is_published_without_a_network_that_a_person_deleted(store, tiny_style, tmp_path: Path):
+    run = train(tiny_style)
+    client = connect(store)
+    outputs = client.get_run(run.run_id).outputs.model_outputs
+    client.delete_model_version("tiny_waves", "1")
+    client.delete_logged_model(next(output.model_id for output in outputs if output.step == 10))
+    folder = publish_run(run.run_id, tmp_path / "published")
+    checkpoints = json.loads((folder / "run.json").read_text())["checkpoints"]
+    assert [checkpoint["step"] for checkpoint in checkpoints] == [20]
+
+
 def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, other_store, tiny_style, tmp_path: Path):
     published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
     restore_published(published, other_store)

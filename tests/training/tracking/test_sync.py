@@ -106,6 +106,10 @@ def test_status_says_what_each_store_has(
     assert status(folder).splitlines()[4:] == [f"  {second_store}: {last} sent, 0 missing, 0 refused"]
     assert main(["status", str(tmp_path / "empty")]) == 2
     assert "has no journal; give the folder of a run" in capsys.readouterr().err
+    assert main(["status", "x" * 300]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: xxx")
+    assert error.endswith(": File name too long.\n")
 
 
 @pytest.mark.parametrize(
