@@ -185,6 +185,19 @@ def test_versions_of_a_run_that_ends_later_come_later(
     assert sorted((each.tags["run_name"], each.tags[MIGRATED]) for each in found) == [("first", "3"), ("second", "2")]
 
 
+def test_an_experiment_that_cannot_be_made_there_holds_no_other_up(
+    new_store: Callable[[Path], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = new_store(tmp_path / "local"), new_store(tmp_path / "other")
+    client = MlflowClient(source)
+    client.create_run(client.create_experiment("/Users/me/exp"))
+    last = client.create_run(client.create_experiment("johnson"), run_name="last").info.run_id
+    client.set_terminated(last)
+    assert main(["migrate", "--from", source, "--to", target]) == 0
+    assert "The 1 runs of '/Users/me/exp' were not migrated: The experiment name" in capsys.readouterr().err
+    assert [run.info.run_name for run in runs(MlflowClient(target))] == ["last"]
+
+
 def test_a_source_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "missing.db"
     assert main(["migrate", "--from", f"sqlite:///{missing}", "--to", "http://127.0.0.1:9"]) == 2

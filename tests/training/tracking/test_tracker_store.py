@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -281,10 +282,10 @@ def test_deleted_runs_and_experiments_are_not_written_to(store: str):
     run = start_run(end_seconds=0.1)
     client = connect(store)
     client.delete_run(run.run_id)
-    with pytest.raises(TrackingError, match="mlflow runs restore"):
+    with pytest.raises(TrackingError, match=f"MLFLOW_TRACKING_URI={re.escape(store)} mlflow runs restore"):
         start_run(run_id=run.run_id)
     client.delete_experiment(client.get_experiment_by_name("johnson").experiment_id)
-    with pytest.raises(TrackingError, match="mlflow experiments restore"):
+    with pytest.raises(TrackingError, match=f"MLFLOW_TRACKING_URI={re.escape(store)} mlflow experiments restore"):
         start_run()
     run.finish()
 
