@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from stylecore.errors import StylecoreError
 
+NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")
+"""How PyTorch says it, on GPUs and on CPUs."""
+
 
 def run_command(
     run: Callable[[argparse.Namespace], int | None],
@@ -41,7 +44,7 @@ def run_command(
         print("error: interrupted", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
             raise
         print("error: there is not enough memory; use smaller pictures.", file=sys.stderr)
         return 2

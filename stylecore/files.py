@@ -13,21 +13,8 @@ from stylecore.errors import StylecoreError
 DEFAULT_MAX_PIXELS = 100_000_000
 """Larger pictures are refused if nobody asked for them."""
 PHOTO_SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".gif",
-    ".bmp",
-    ".heic",
-    ".heif",
-    ".ppm",
-    ".pgm",
-    ".jp2",
-    ".jfif",
+    *(".jpg", ".jpeg", ".jfif", ".jp2", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".ppm", ".pgm"),
+    *(".heic", ".heif"),
 )
 """Suffixes of the files of a folder that count as photos."""
 
@@ -41,6 +28,14 @@ FORMAT_OF_SUFFIX: dict[str, Format] = {
     ".tiff": "TIFF",
 }
 """Suffix to format (Pillow's name) of pictures that are written."""
+
+
+def is_photo(path: Path, suffixes: tuple[str, ...] = PHOTO_SUFFIXES) -> bool:
+    """Whether a path in a folder counts as a photo: a file by its suffix, and not a hidden one.
+
+    macOS adds a hidden "._1.jpg" to "1.jpg" on disks of other systems, which is no picture.
+    """
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from stylecore.errors import StylecoreError
-from stylecore.files import PHOTO_SUFFIXES, write_whole
+from stylecore.files import PHOTO_SUFFIXES, is_photo, write_whole
 from stylecore.pictures.read import load_reduced
 from stylecore.samples import sample_photos
 
@@ -328,7 +328,7 @@ def photos_below(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(str(path) for path in folder.rglob("*") if is_photo(path, suffixes))
 
 
 def _name(file: File) -> str:

@@ -73,10 +73,7 @@ def main() -> int:
     try:
         config, resume = parse_config()
         train(config, resume=resume == "auto")
-    except (StylecoreError, TrackingError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
+    except (StylecoreError, TrackingError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except torch.OutOfMemoryError:
@@ -195,10 +192,8 @@ def train(
                 # Processes exchange their gradients once per optimizer step, at its last backward pass.
                 with nullcontext() if last else accelerator.no_sync(trained):
                     # These depend only on the iteration: they are the same in all processes and after a resume.
-                    given, shift = (
-                        add_noise(content, config.input_noise, iteration),
-                        shift_at(iteration // config.steadiness_every),
-                    )
+                    given = add_noise(content, config.input_noise, iteration)
+                    shift = shift_at(iteration // config.steadiness_every)
                     moved = None
                     with accelerator.autocast():
                         if config.steadiness_weight and iteration % config.steadiness_every == 0:

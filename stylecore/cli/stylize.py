@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylecore.errors import StylecoreError
-from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES
+from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES, is_photo
 from stylecore.flags import DEVICE_HELP, flag_of
 from stylecore.inference.brush import BRUSH, DETAIL
 
@@ -205,8 +205,7 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
         raise StylecoreError("standard input is one photo; give it alone.")
     if folders:
         root = Path(folders[0])
-        found = sorted(path for path in root.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
-        found = [path for path in found if not path.name.startswith("._")]  # of macOS, on disks of others
+        found = sorted(filter(is_photo, root.rglob("*")))
         if root.resolve() in (results := Path(output).resolve()).parents:  # they are no photos of the next run
             found = [path for path in found if not path.resolve().is_relative_to(results)]
         if not found:

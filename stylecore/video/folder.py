@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from stylecore.errors import StylecoreError
-from stylecore.files import PHOTO_SUFFIXES
+from stylecore.files import PHOTO_SUFFIXES, is_photo
 from stylecore.pictures.read import fit, load_picture, resize, save_picture
 from stylecore.video.config import FilmSettings
 from stylecore.video.frames import FilmFacts, Frame, Pixels, Sound
@@ -21,8 +21,6 @@ NAME = "frame_{:06d}.png"
 
 class FolderReader:
     """The pictures of a folder, in the order of their names, as the frames of a film; 2.png comes before 10.png.
-
-    Hidden files are no frames: macOS adds "._1.png" to "1.png" on disks of other systems.
 
     Args:
         folder: of pictures; the first one decides the size.
@@ -38,7 +36,7 @@ class FolderReader:
     notices: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, settings: FilmSettings) -> None:
-        files = sorted((path for path in folder.iterdir() if _is_frame(path)), key=_natural)
+        files = sorted(filter(is_photo, folder.iterdir()), key=_natural)
         if not files:
             raise StylecoreError(f"the folder {folder} has no frames ({', '.join(PHOTO_SUFFIXES)}).")
         rate = Fraction(settings.rate).limit_denominator(1001)
@@ -127,10 +125,6 @@ def to_pixels(picture: torch.Tensor) -> Pixels:
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
     # One pass on one thread, where PyTorch takes four on all.
     return np.asarray(cv2.convertScaleAbs(pixels, alpha=255), np.uint8)
-
-
-def _is_frame(path: Path) -> bool:
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

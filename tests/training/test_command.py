@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from stylecore.errors import StylecoreError
 from stylecore.files import replaced_whole
@@ -24,6 +25,10 @@ def untracked(options: argparse.Namespace) -> None:
 
 def interrupted(options: argparse.Namespace) -> None:
     raise KeyboardInterrupt
+
+
+def allocating(options: argparse.Namespace) -> None:
+    torch.empty(2**60, dtype=torch.uint8)
 
 
 def too_large(options: argparse.Namespace) -> None:
@@ -54,6 +59,7 @@ def unread(options: argparse.Namespace) -> None:
         ),
         (interrupted, 130, "error: interrupted\n"),
         (unread, 1, ""),
+        (allocating, 2, "error: there is not enough memory; use smaller pictures.\n"),
         (too_large, 2, "error: there is not enough memory; use smaller pictures.\n"),
     ],
 )
@@ -75,3 +81,8 @@ def test_a_command_that_is_ended_leaves_nothing_half_written(tmp_path: Path) -> 
         run_command(ended, argparse.Namespace(file=tmp_path / "film.mp4"))
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_another_error_of_pytorch_is_a_defect_and_no_sentence() -> None:
+    with pytest.raises(RuntimeError, match="match"):
+        run_command(lambda options: torch.ones(2) @ torch.ones(3), argparse.Namespace())

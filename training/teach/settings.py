@@ -53,9 +53,9 @@ FAR_SETTINGS: Mapping[str, Any] = {
     "steadiness_every": 4,
 }
 """From a far start. relu1_1 sees the brightness and contrast of the colors, which the other layers leave for last:
-without it ten minutes of Monet's poppy field end murky. Biases that learn faster, and a seventh of the time saved on
-the steadiness loss, bring them nearly to what an hour makes. From a near start the two brought Gauguin's Tahiti no
-nearer."""
+without it ten minutes of Monet's poppy field end murky. Biases that learn faster, and a tenth of the time saved on the
+steadiness loss, bring them nearly to what an hour makes. From a near start the two brought Gauguin's Tahiti no nearer.
+"""
 BRUSHES = (0.5, 2.0)
 SETTINGS = "lesson.json"
 """The settings of a lesson in its folder, for a resume."""
