@@ -84,5 +84,5 @@ def test_a_command_that_is_ended_leaves_nothing_half_written(tmp_path: Path) -> 
 
 
 def test_another_error_of_pytorch_is_a_defect_and_no_sentence() -> None:
-    with pytest.raises(RuntimeError, match="match"):
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         run_command(lambda options: torch.ones(2) @ torch.ones(3), argparse.Namespace())
