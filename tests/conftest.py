@@ -1,8 +1,10 @@
 """What every test stands on: quiet libraries that never call out, and data that may be missing."""
 
+import atexit
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ os.environ.update(
     # The first of a hundred that Gradio tries: workers ("gw0", "gw1", ...) never try the same one.
     GRADIO_SERVER_PORT=str(7860 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])),
     GRADIO_ANALYTICS_ENABLED="False",
+    # A server that ends removes its files, and those of the same content are the same ones in every worker.
+    GRADIO_TEMP_DIR=tempfile.mkdtemp(prefix="gradio-of-tests-"),
     MLFLOW_DISABLE_TELEMETRY="true",
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
     HF_HUB_OFFLINE="1",
@@ -22,6 +26,8 @@ os.environ.update(
 import hypothesis
 import pytest
 import torch
+
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 # A busy machine makes no test wrong. Sizes fall into few classes, which 25 examples meet.
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=25)
