@@ -12,15 +12,13 @@ from stylecore.errors import StylecoreError
 DEVICE_HELP = "cpu, cuda, mps; when left out cuda if there is one, else cpu"
 
 
-def setting(default: Any, meaning: str, earlier_flag: str = "", *, least: float | None = None) -> Any:
+def setting(default: Any, meaning: str, *, least: float | None = None) -> Any:
     """A field with its default and its meaning for --help. A field that is not made by this has no flag.
 
     Args:
-        earlier_flag: a name that the flag had before; it still works, and the help does not show it.
         least: for `check_limits`, of every number of a tuple.
     """
-    about = {"help": meaning, "earlier_flag": earlier_flag, "least": least}
-    return dataclasses.field(default=default, metadata=about)
+    return dataclasses.field(default=default, metadata={"help": meaning, "least": least})
 
 
 def check_limits(settings: Any) -> None:
@@ -61,9 +59,6 @@ def add_flags(
         kind = _argument_type(hints[each.name])
         default = shown(getattr(defaults, each.name))
         parser.add_argument(flag_of(each.name), dest=each.name, default=default, help=each.metadata["help"], **kind)
-        if each.metadata["earlier_flag"]:
-            hidden = argparse.SUPPRESS
-            parser.add_argument(each.metadata["earlier_flag"], dest=each.name, default=hidden, help=hidden, **kind)
 
 
 def read_flags(options: argparse.Namespace, form: type) -> dict[str, Any]:

@@ -30,8 +30,6 @@ MAKER_SECONDS = 60
 MISSED_HEARTBEATS = 3
 """After this many missed heartbeats a worker counts as dead."""
 
-EARLIER_RUNGS = "looks"
-"""Name of the setting `rungs` in earlier studies, and its flag, which still works."""
 _ELSEWHERE = {"photos", "output_dir", "workers", "cpu", "save_minutes", "vgg_weights", "end_seconds"}
 """Settings that may differ between the machines of one study."""
 
@@ -57,9 +55,7 @@ class SweepConfig:
     )
     residual_blocks: tuple[int, ...] = setting((3, 5, 7), "numbers of residual blocks")
     style_sizes: tuple[int, ...] = setting((256, 384, 512), "short sides of the style picture in pixels")
-    rungs: int = setting(
-        5, "evaluations of a trial, at equal distances along its training", f"--{EARLIER_RUNGS}", least=1
-    )
+    rungs: int = setting(5, "evaluations of a trial, at equal distances along its training", least=1)
     size: int = setting(256, "side in pixels of the squares for the evaluations", least=32)
     startup_trials: int = setting(5, "first trials, which are random and not ended early", least=1)
     heartbeat_seconds: int = setting(
@@ -95,9 +91,7 @@ def open_study(config: SweepConfig, recipe: TrainConfig) -> tuple[optuna.Study, 
         return study, True
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name, sampler=sampler, pruner=pruner)
-    begun_with = dict(wait_for(study, "settings") or {})
-    if EARLIER_RUNGS in begun_with:
-        begun_with["rungs"] = begun_with.pop(EARLIER_RUNGS)
+    begun_with = wait_for(study, "settings") or {}
     different = sorted(key for key, value in settings.items() if begun_with.get(key) != value)
     if different:
         raise StylecoreError(

@@ -9,7 +9,6 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, ViewType
-from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 
 from stylecore.errors import StylecoreError
@@ -99,7 +98,7 @@ def _restore_run(client: MlflowClient, folder: Path, aliases: Aliases) -> bool:
             return False  # it is there, or a person has deleted it
         for older in known:
             if older.data.tags.get("restored") == "true" and older.info.lifecycle_stage == "active":
-                _remove_run(client, older, folder.name, record)
+                _remove_run(client, older, folder.name)
         run = client.create_run(
             experiment_id,
             start_time=record["start_time"],
@@ -224,21 +223,18 @@ def _checkpoint_file(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
     return folder / "checkpoints" / f"iterations-{int(checkpoint['step'])}.safetensors"
 
 
-def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str, Any]) -> None:
+def _remove_run(client: MlflowClient, run: Run, folder: str) -> None:
     """Remove what a restore made: its versions with their aliases, its LoggedModels, the run.
 
     A version with an alias that was given by hand is kept with that alias, its LoggedModel and the run.
     """
     run_id = run.info.run_id
-    versions = client.search_model_versions(f"run_id='{run_id}'")
-    last = max((_step(version) for version in versions), default=0)
-    published = {checkpoint["step"]: set(checkpoint["aliases"]) for checkpoint in record["checkpoints"]}
     kept_sources = set()
-    for version in versions:
+    for version in client.search_model_versions(f"run_id='{run_id}'"):
         number = str(version.version)
         table = client.get_registered_model(version.name).aliases
         aliases = {alias for alias, owner in table.items() if str(owner) == number}
-        by_hand = aliases - _given_by_restore(version, published.get(_step(version), set()), last)
+        by_hand = aliases - set(version.tags.get(RESTORED_ALIASES, "").split())
         if not by_hand:
             client.delete_model_version(version.name, number)
             continue
@@ -260,15 +256,3 @@ def _remove_run(client: MlflowClient, run: Run, folder: str, record: Mapping[str
         client.delete_tag(run_id, "published_digest")  # the run is no longer complete
     if not kept_sources:
         client.delete_run(run_id)
-
-
-def _given_by_restore(version: ModelVersion, published: set[str], last: int) -> set[str]:
-    """The aliases that a restore gave a version. Older restores did not note them: then those that it would give."""
-    if RESTORED_ALIASES in version.tags:
-        return set(version.tags[RESTORED_ALIASES].split())
-    step = _step(version)
-    return published | {f"iterations-{step}"} | ({CHAMPION} if step == last else set())
-
-
-def _step(version: ModelVersion) -> int:
-    return int(version.tags.get("iterations", 0))

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training.tracking", description="Runs in folders.")
     commands = parser.add_subparsers(dest="command", required=True)
-    send = commands.add_parser("sync", aliases=["replay"], help="send runs to MLflow; replay also removes the files")
+    send = commands.add_parser("sync", help="send runs to MLflow")
     where = "by default $MLFLOW_TRACKING_URI, or a run's own"
     send.add_argument("--to", "--tracking-uri", dest="to", metavar="URI", help=where)
     send.add_argument("--remove-files", action="store_true", help="remove the files that have arrived")
@@ -46,7 +46,7 @@ def _do(options: argparse.Namespace, folder: Path) -> None:
     if options.command == "status":
         print(status(folder))
         return
-    sent = sync(folder, options.to, remove_files=options.remove_files or options.command == "replay")
+    sent = sync(folder, options.to, remove_files=options.remove_files)
     print(f"{folder}: {sent} records sent; everything is in MLflow.", flush=True)
 
 

@@ -17,7 +17,6 @@ The kinds of records, with their data:
 Times are milliseconds since 1970. "file" names a file of the journal.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from requests import HTTPError
-from safetensors import SafetensorError, safe_open
 from sqlalchemy.exc import DatabaseError
 
 from training.tracking import TrackingError, delivery
@@ -145,7 +143,7 @@ class Store:
                     self._send_end(data)
                 else:
                     raise Refused(f"this version of the program does not know records of the kind {record.kind!r}.")
-        except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused(f"the record cannot be understood ({type(error).__name__}: {error}).") from error
         except TrackingError as error:
             judged = judged_answer(error)
@@ -222,7 +220,7 @@ class Store:
         elif kind == "picture":
             delivery.log_picture(client, run_id, file, delivery.picture_path(data))
         else:
-            model = _description(data, file)
+            model = ModelDescription(**data["model"])
             number = delivery.register_checkpoint(
                 client,
                 run_id=run_id,
@@ -297,18 +295,6 @@ def _all_or_each(groups: Sequence[Sequence[_Part]], send: Callable[[Sequence[_Pa
             refusals.append(error)
     if refusals:
         raise TrackingError(" ".join(map(str, refusals))) from refusals[0].__cause__
-
-
-def _description(data: Mapping[str, Any], file: Path) -> ModelDescription:
-    """The description in the record; for older records without it, the one in the file's header."""
-    if "model" in data:
-        return ModelDescription(**data["model"])
-    with safe_open(file, framework="numpy") as opened:
-        text = opened.metadata()["stylecore.card"]
-    card = json.loads(text)
-    about = ", ".join(card[part] for part in ("title", "artist", "year") if card.get(part))
-    params = {name: str(value) for name, value in card["network"].items()}
-    return ModelDescription(card["name"], about, "style", "stylecore", params, {"card.json": text + "\n"})
 
 
 def judged_answer(error: TrackingError) -> Exception:

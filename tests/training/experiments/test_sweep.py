@@ -105,18 +105,6 @@ def test_trials_are_measured_by_the_recipe_and_poor_ones_are_ended(
     assert run.info.status == "FINISHED"
 
 
-def test_the_earlier_flag_and_earlier_studies_still_work(config: SweepConfig, recipe: TrainConfig) -> None:
-    parser = sweep._parser()
-    assert parser.parse_args(["recipe.yaml", "--photos", "photos", "--looks", "3"]).rungs == 3
-    assert parser.parse_args(["recipe.yaml", "--photos", "photos", "--rungs", "4"]).rungs == 4
-    assert "--looks" not in parser.format_help()
-    study, _ = sweep.open_study(config, recipe)
-    settings = dict(study.user_attrs["settings"])
-    settings["looks"] = settings.pop("rungs")
-    study.set_user_attr("settings", settings)
-    assert sweep.open_study(config, recipe)[1] is False
-
-
 def test_a_trial_that_diverges_is_a_poor_one(
     config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:

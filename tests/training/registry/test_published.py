@@ -227,24 +227,6 @@ def test_versions_that_someone_named_stay_when_their_folder_changes(
     ]
 
 
-def test_a_version_restored_before_aliases_were_noted_keeps_those_that_no_restore_gives(
-    store, other_store, tiny_style, tmp_path: Path
-):
-    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
-    restore_published(published, other_store)
-    client = connect(other_store)
-    for number in ("1", "2"):
-        client.delete_model_version_tag("tiny_waves", number, "restored_aliases")
-    client.set_registered_model_alias("tiny_waves", "fast", "1")
-    change_the_note(published / "waves-a", "another note")
-    restore_published(published, other_store)
-    assert named_versions(other_store) == [
-        ("1", 10, ("fast",)),
-        ("3", 10, ("iterations-10",)),
-        ("4", 20, ("champion", "iterations-20")),
-    ]
-
-
 def change_the_note(folder: Path, note: str) -> None:
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(record | {"note": note}))

@@ -171,7 +171,7 @@ def test_a_late_duplicate_of_the_run_is_removed(store: str, monkeypatch: pytest.
     assert [found.info.run_id for found in client.search_runs([experiment])] == [run.run_id]
 
 
-def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_style, caplog, capsys):
+def test_a_run_without_its_server_is_sent_later(store: str, tmp_path: Path, tiny_style, caplog, capsys):
     folder = tmp_path / "runs" / "first"
     run = away(folder, params={"seed": 3}, note_image=to_image(torch.rand(3, 8, 8)))
     assert "http://127.0.0.1:9 does not answer" in caplog.text
@@ -187,9 +187,9 @@ def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_s
     assert f"`python -m training.tracking sync {folder}` sends them" in caplog.text
     assert caplog.text.count("\n") == 1
 
-    assert main(["replay", str(folder)]) == 0
+    assert main(["sync", "--remove-files", str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder}: 8 records sent; everything is in MLflow.\n"
-    assert main(["replay", str(folder)]) == 0
+    assert main(["sync", "--remove-files", str(folder)]) == 0
     assert ": 0 records sent" in capsys.readouterr().out
     client = connect(store)
     (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
@@ -198,7 +198,7 @@ def test_a_run_without_its_server_is_replayed(store: str, tmp_path: Path, tiny_s
     assert len(client.search_model_versions("name='tiny_waves'")) == 1
     assert not list((folder / "journal" / "files").iterdir())
     (folder / "journal" / "sent.json").unlink()  # nobody knows any more what has arrived
-    assert main(["replay", str(folder)]) == 0
+    assert main(["sync", "--remove-files", str(folder)]) == 0
     assert len(client.search_runs([found.info.experiment_id])) == 1
     assert len(client.search_model_versions("name='tiny_waves'")) == 1
 

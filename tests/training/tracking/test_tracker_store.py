@@ -34,7 +34,7 @@ def end_at_trouble(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: Path, capsys, monkeypatch):
+def test_a_sync_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: Path, capsys, monkeypatch):
     end_at_trouble(monkeypatch)
     run = start_run(folder=tmp_path / "living")
     away(tmp_path / "away").finish()
@@ -46,7 +46,7 @@ def test_a_replay_says_in_one_sentence_what_it_cannot_do(store: str, tmp_path: P
             "has not received 2 records of the run (The MLflow",
         ),
     ):
-        assert main(["replay", *map(str, arguments)]) == 2
+        assert main(["sync", *map(str, arguments)]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ")
         assert sentence in error

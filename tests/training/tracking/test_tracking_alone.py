@@ -10,10 +10,8 @@ import pytest
 from tracked_runs import away
 
 from stylecore.errors import StylecoreError
-from training.registry.versions import log_style
 from training.tracking import TrackingError
 from training.tracking.folders import sync
-from training.tracking.journal_files import Record, read_line
 from training.tracking.store import connect
 from training.tracking.values import ModelDescription
 
@@ -56,23 +54,3 @@ def test_any_file_of_weights_can_be_a_checkpoint(store: str, tmp_path: Path) -> 
     (model,) = client.search_logged_models([client.get_experiment_by_name("johnson").experiment_id])
     assert {metric.key: metric.value for metric in model.metrics} == {"loss/total": 1.0, "eval/total": 2.0}
     assert (model.model_type, model.params) == ("classifier", {"iterations": "3", "depth": "4"})
-
-
-def test_a_journal_of_an_earlier_version_can_be_replayed(store: str, tmp_path: Path, tiny_style) -> None:
-    """Its records of checkpoints do not say what the file is."""
-    run = away(tmp_path)
-    model = tiny_style()
-    log_style(run, model, 10, {"loss/total": 1.0})
-    run.finish()
-    file = tmp_path / "journal" / "records.jsonl"
-    records = [read_line(line) for line in file.read_bytes().splitlines(keepends=True)]
-    assert [record.kind for record in records if record] == ["run", "checkpoint", "end"]
-    lines = [Record(r.number, r.kind, {k: v for k, v in r.data.items() if k != "model"}).line() for r in records if r]
-    file.write_bytes(b"".join(lines))
-    sync(tmp_path)
-    client = connect(store)
-    (version,) = client.search_model_versions("name='tiny_waves'")
-    folder = Path(client.get_model_version_download_uri("tiny_waves", version.version).removeprefix("file://"))
-    assert json.loads((folder / "card.json").read_text()) == json.loads(model.card.to_json())
-    assert client.get_registered_model("tiny_waves").description == "Tiny waves, Nobody, 1900"
-    assert client.get_model_version_by_alias("tiny_waves", "champion").tags["iterations"] == "10"
