@@ -1,5 +1,6 @@
 """Runs that tests log, without training."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from mlflow import MlflowClient
 
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
+from training.registry.versions import description_of
 from training.tracking import JournaledTracker, sender, tracker
 
 # A wait ends with what it waits for. On a busy machine that may take minutes.
@@ -54,6 +56,14 @@ def tiny_style(name: str = "tiny_waves", iterations: int = 10) -> StyleModel:
     network = TransformNetConfig(residual_blocks=1, width=0.25)
     about = {"title": "Tiny waves", "artist": "Nobody", "year": "1900"}
     return StyleModel(TransformNet(network), StyleCard(name=name, network=network, iterations=iterations, **about))
+
+
+def log_style(run: JournaledTracker, model: StyleModel, step: int, metrics: Mapping[str, float]) -> None:
+    """Log a model as the run's checkpoint of this step, as a training does with its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{model.card.name}.safetensors"
+        model.save(file)
+        run.log_checkpoint(file, step, description_of(model.card), metrics, unchanging=True)
 
 
 def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:

@@ -29,7 +29,7 @@ from stylecore.pictures.read import fit, load_picture, to_image
 from stylecore.samples import sample_photos
 from training.config import TrainConfig, find_file
 from training.evaluation import evaluate
-from training.registry.versions import log_preview, log_style
+from training.registry.versions import description_of, log_preview
 from training.state import Clock
 from training.tracking import JournaledTracker
 from training.tracking.environment import default_tracking_uri, environment_tags
@@ -131,7 +131,7 @@ def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], track
         engine = Engine(model, runtime="torch")
         for name, pixels in previews.items():
             log_preview(tracker, name, engine.stylize(pixels), iteration)
-        log_style(tracker, model, iteration, model.card.losses, path)
+        tracker.log_checkpoint(path, iteration, description_of(model.card), model.card.losses, unchanging=True)
 
 
 def style_files(folder: Path) -> dict[int, Path]:

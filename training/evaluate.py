@@ -14,17 +14,16 @@ import argparse
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.files import PHOTO_SUFFIXES
+from stylecore.files import PHOTO_SUFFIXES, file_sha256
 from stylecore.flags import DEVICE_HELP, add_flags, check_limits, read_flags, setting
 from stylecore.johnson.style_model import StyleModel
 from stylecore.library import open_style
@@ -32,70 +31,43 @@ from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
 from training import judge
 from training.command import run_command
-from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, open_judge, same_weights
+from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, open_judge
 from training.photos import photos_below
+
+if TYPE_CHECKING:  # it imports MLflow
+    from training.registry import RegisteredVersion
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to evaluate, and its registered version (name, number), if any."""
+    """A network to evaluate, and its registered version, if any."""
 
     model: StyleModel
-    version: tuple[str, str] | None
+    version: "RegisteredVersion | None"
 
     def __str__(self) -> str:
-        return "/".join(self.version) if self.version else self.model.card.name
+        return str(self.version or self.model.card.name)
 
 
 def find_candidate(reference: str) -> Candidate:
     """A style by its file, or by its name ("starry_night", "models:/starry_night@iterations-1000"): that of the
     registry, or else that of the published files.
 
-    A file counts as the registered version with the same card and weights, if there is one. (Two files of one network
-    may differ in the order of their headers.)
+    A file counts as the registered version that was made from it, if there is one.
     """
     from training.registry import Registry
 
     registry = Registry()
     if reference.endswith(".safetensors") or Path(reference).is_file():
-        model = StyleModel.load(reference)
-        for version in registry.versions(model.card.name):
-            if version.iterations == model.card.iterations and version.card == model.card:
-                registered = StyleModel.load(registry.weights(version))
-                if same_weights(registered, model):
-                    return Candidate(model, (version.name, version.version))
-        return Candidate(model, None)
+        model, digest = StyleModel.load(reference), file_sha256(Path(reference))
+        return Candidate(model, next((v for v in registry.versions(model.card.name) if v.sha256 == digest), None))
     try:
         version = registry.find(reference)
     except StylecoreError:
         with suppress(StylecoreError):  # a published one that was not restored
             return Candidate(open_style(reference), None)
         raise
-    return Candidate(StyleModel.load(registry.weights(version)), (version.name, version.version))
-
-
-def log_evaluation(values: dict[str, float], iterations: int, version: tuple[str, str]) -> None:
-    """Log metrics to the LoggedModel of a registered version and to its run, at the step of the network."""
-    from training.tracking.delivery import describe_version
-    from training.tracking.store import Metric, all_pages, connect, plain_errors
-
-    client = connect()
-    name, number = version
-    with plain_errors(client.tracking_uri, f"logging the evaluation of {name}/{number}"):
-        registered = client.get_model_version(name, number)
-        run_id, now = registered.run_id, time.time_ns() // 1_000_000
-        experiment_id = client.get_run(run_id).info.experiment_id
-        # Without a server the version has no reference to its LoggedModel, but the same address.
-        of_run = all_pages(client.search_logged_models, [experiment_id], f"source_run_id = '{run_id}'")
-        same = [each for each in of_run if registered.source in (each.artifact_location, f"models:/{each.model_id}")]
-        if not same:
-            raise StylecoreError(f"The checkpoint of {name}/{number} was deleted in MLflow; evaluate with --no-log.")
-        metrics = [
-            Metric(key, value, now, iterations, model_id=same[0].model_id, run_id=run_id)
-            for key, value in values.items()
-        ]
-        client.log_batch(run_id, metrics=metrics, synchronous=True)
-        describe_version(client, name, number)
+    return Candidate(StyleModel.load(registry.weights(version)), version)
 
 
 def photo_files(sources: Sequence[str]) -> dict[str, Path]:
@@ -194,7 +166,7 @@ def run(options: argparse.Namespace) -> None:
             if not settings.log:
                 continue
             if candidate.version:
-                log_evaluation(metrics, evaluation.iterations, candidate.version)
+                candidate.version.registry.log_evaluation(candidate.version, metrics)
             else:
                 print(
                     f"{evaluation.name}, {evaluation.iterations} iterations, is not in the store: not logged.",

@@ -228,11 +228,6 @@ def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:
     return stylized, (time.perf_counter() - began) * 1000
 
 
-def same_weights(one: StyleModel, other: StyleModel) -> bool:
-    ones, others = one.network.state_dict(), other.network.state_dict()
-    return ones.keys() == others.keys() and all(torch.equal(ones[name], others[name]) for name in ones)
-
-
 def _losses(objective: Objective, pixels: Tensor) -> dict[str, float]:
     """The losses "total", "content", "style" and "tv", without those of single layers."""
     return {name: value for name, value in objective.evaluate(pixels)[0].items() if "/" not in name}

@@ -197,7 +197,7 @@ def _quantize_registered(reference: str, photos: Photos, tracking_uri: str | Non
         registry.remove_quantization(version)
     else:
         registry.add_quantization(version, found)
-    print(f"{version.name}/{version.version}: {_in_words(model, found)}", flush=True)
+    print(f"{version}: {_in_words(model, found)}", flush=True)
 
 
 def _in_words(model: StyleModel, found: Quantization | None) -> str:

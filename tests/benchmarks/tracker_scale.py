@@ -33,12 +33,12 @@ import psycopg2
 import torch
 from mlflow import MlflowClient
 from servers import MLflowServer, Postgres, mlflow_server, postgres_cluster
+from tracked_runs import log_style
 
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from training.registry import Registry
-from training.registry.versions import log_style
 from training.tracking import JournaledTracker
 
 PASSWORD = "a long password"

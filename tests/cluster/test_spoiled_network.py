@@ -16,10 +16,10 @@ from mlflow import MlflowClient
 from outages import check_that_all_is_there_once, impatient, replay_until_all_is_sent, spoiling  # noqa: F401 - fixtures
 from PIL import Image
 from servers import S3, MLflowServer, Postgres
-from tracked_runs import start_run, tiny_style
+from tracked_runs import log_style, start_run, tiny_style
 
 from stylecore.pictures.read import to_image
-from training.registry.versions import log_preview, log_style
+from training.registry.versions import log_preview
 
 RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "4"))
 SECONDS = float(os.environ.get("STYLECORE_TEST_SECONDS", "6"))

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tracked_runs import start_run
+from tracked_runs import log_style, start_run
 
 from demo import deploy
 from stylecore.errors import StylecoreError
 from stylecore.vgg.weights import write_weights
 from tests.demo.conftest import make_style
 from tests.demo.local_hub import TOKEN, Hub
-from training.registry.versions import log_style
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from training.config import TrainConfig
 from training.evaluate import find_candidate, main, photo_files
 from training.evaluation import evaluate, middle_square, training_settings
 from training.objective import pixel_objective, style_targets, training_losses
-from training.registry.versions import log_style
+from training.registry.versions import description_of
 from training.tracking import JournaledTracker
 from training.tracking.store import connect
 
@@ -219,11 +219,11 @@ def workplace(tmp_path: Path, vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def run_of(model: StyleModel, folder: Path) -> tuple[JournaledTracker, Path]:
     """Registers the network as a training run does, and writes its file."""
-    tracker = start_run(experiment="johnson", run_name="first", params={}, tags={}, system_metrics=False)
-    log_style(tracker, model, model.card.iterations, {"loss/total": 1.0})
-    tracker.finish()
     file = folder / f"{model.card.iterations}.safetensors"
     model.save(file)
+    tracker = start_run(experiment="johnson", run_name="first", params={}, tags={}, system_metrics=False)
+    tracker.log_checkpoint(file, model.card.iterations, description_of(model.card), {"loss/total": 1.0})
+    tracker.finish()
     return tracker, file
 
 

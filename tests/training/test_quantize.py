@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tracked_runs import start_run
+from tracked_runs import log_style, start_run
 
 from demo.services.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
@@ -20,7 +20,6 @@ from training.registry import Registry
 from training.registry.bundle import write_bundle
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
-from training.registry.versions import log_style
 from training.tracking import JournaledTracker
 
 with_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")

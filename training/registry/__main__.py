@@ -58,7 +58,7 @@ def _file(options: argparse.Namespace) -> None:
 
 def _promote(options: argparse.Namespace) -> None:
     version = Registry(options.tracking_uri).promote(options.name, options.version, options.alias, options.reason)
-    print(f"{version.name}/{version.version} now has the aliases {', '.join(version.aliases)}")
+    print(f"{version} now has the aliases {', '.join(version.aliases)}")
 
 
 def _export(options: argparse.Namespace) -> None:

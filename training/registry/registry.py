@@ -28,8 +28,9 @@ from training.registry.cache import VersionFiles
 from training.registry.published import publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG, STYLE
-from training.tracking.delivery import KIND_TAG, describe_version
+from training.tracking.delivery import KIND_TAG, describe_version, log_evaluation
 from training.tracking.environment import is_server, without_password
+from training.tracking.journal_files import milliseconds
 from training.tracking.store import all_pages, connect, folder_of_store, plain_errors
 from training.tracking.values import NOTE_IMAGE
 
@@ -47,6 +48,7 @@ class RegisteredVersion:
     """One version of one style.
 
     Attributes:
+        sha256: of its weights' file.
         int8: SHA-256 of the sidecar of its quantized network; empty when it has none.
     """
 
@@ -57,8 +59,12 @@ class RegisteredVersion:
     run_id: str
     run_name: str
     created: datetime
+    sha256: str
     int8: str
     registry: "Registry" = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
 
     @cached_property
     def card(self) -> StyleCard:
@@ -107,6 +113,7 @@ class Registry:
                 run_id=entry.run_id or "",
                 run_name=entry.tags["run_name"],
                 created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
+                sha256=entry.tags["sha256"],
                 int8=entry.tags.get(INT8_TAG, ""),
                 registry=self,
             )
@@ -144,17 +151,16 @@ class Registry:
             try:
                 self._files.fetch(version.name, version.version, sidecar_of(path).name, version.int8)
             except StylecoreError as error:
-                _log.warning("%s/%s is used without its quantized network: %s", version.name, version.version, error)
+                _log.warning("%s is used without its quantized network: %s", version, error)
         return path
 
     def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
         """Store the sidecar of a version's quantized network beside its weights, in the place of an older one."""
-        reference = f"{version.name}/{version.version}"
-        with self._errors(f"storing the quantized network of {reference}"):
+        with self._errors(f"storing the quantized network of {version}"):
             outputs = self._client.get_run(version.run_id).outputs if version.run_id else None
             models = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
             if version.iterations not in models:
-                raise StylecoreError(f"{reference} was not registered by this project; quantize its file instead.")
+                raise StylecoreError(f"{version} was not registered by this project; quantize its file instead.")
             with tempfile.TemporaryDirectory() as folder:
                 sidecar = sidecar_of(Path(folder) / f"{self.card(version).name}.safetensors")
                 write_quantization(quantization, sidecar)
@@ -162,16 +168,15 @@ class Registry:
                 self._client.set_model_version_tag(
                     version.name, version.version, key=INT8_TAG, value=file_sha256(sidecar)
                 )
-        return self.find(reference)
+        return self.find(str(version))
 
     def remove_quantization(self, version: RegisteredVersion) -> None:
         """Remove the quantized network of a version, if it has one: from now on it stays in float32."""
         if not version.int8:
             return
-        reference = f"{version.name}/{version.version}"
-        with self._errors(f"removing the quantized network of {reference}"):
+        with self._errors(f"removing the quantized network of {version}"):
             self._client.delete_model_version_tag(version.name, version.version, key=INT8_TAG)
-        sidecar_of(self.weights(self.find(reference))).unlink(missing_ok=True)
+        sidecar_of(self.weights(self.find(str(version)))).unlink(missing_ok=True)
 
     def card(self, version: RegisteredVersion) -> StyleCard:
         """The card of a version, without fetching its weights."""
@@ -179,12 +184,12 @@ class Registry:
         try:
             return StyleCard.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StylecoreError(f"The card of {version.name}/{version.version} cannot be read: {error}.") from error
+            raise StylecoreError(f"The card of {version} cannot be read: {error}.") from error
 
     def style_picture(self, version: RegisteredVersion) -> Path:
         """The local file of the picture that the version was trained on; StylecoreError where its run has none."""
         if not version.run_id:
-            raise StylecoreError(f"{version.name}/{version.version} has no run, so its style picture is not known.")
+            raise StylecoreError(f"{version} has no run, so its style picture is not known.")
         return self._files.fetch_of_run(version.run_id, NOTE_IMAGE)
 
     def metric(self, version: RegisteredVersion, key: str) -> float | None:
@@ -195,6 +200,12 @@ class Registry:
             history = self._client.get_metric_history(version.run_id, key)
         values = [metric for metric in history if metric.step == version.iterations]
         return max(values, key=lambda metric: metric.timestamp).value if values else None
+
+    def log_evaluation(self, version: RegisteredVersion, values: Mapping[str, float]) -> None:
+        """Log metrics to the LoggedModel of a version and to its run, at the step of the network."""
+        with self._errors(f"logging the evaluation of {version}"):
+            if not log_evaluation(self._client, version.run_id, version.iterations, values, milliseconds()):
+                raise StylecoreError(f"The checkpoint of {version} was deleted in MLflow; evaluate with --no-log.")
 
     def evaluated_losses(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
         """The smallest size in pixels at which `training.evaluate` measured the version, and its `LOSSES` there.
@@ -242,14 +253,14 @@ class Registry:
         """
         separator = "/" if version_or_alias.isdigit() else "@"
         version = self.find(f"{name}{separator}{version_or_alias}")
-        with self._errors(f"giving {name}/{version.version} the alias {alias!r}"):
+        with self._errors(f"giving {version} the alias {alias!r}"):
             self._client.set_registered_model_alias(name, alias, version.version)
             if reason:
                 description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
                 describe_version(self._client, name, version.version, description)
         if folder := folder_of_store(self._client.tracking_uri):
             write_alias(folder / ALIASES_FILE, name, alias, f"{version.run_name}/{version.iterations}")
-        return self.find(f"{name}/{version.version}")
+        return self.find(str(version))
 
     def _judged(self, version: RegisteredVersion) -> str:
         """What the judge says of a version, as a sentence; "" where it was not asked."""

@@ -5,8 +5,6 @@ Every version has the tags of training.tracking; a version with a quantized netw
 
 import dataclasses
 import re
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
-from stylecore.johnson.style_model import StyleCard, StyleModel
+from stylecore.johnson.style_model import StyleCard
 from stylecore.pictures.read import to_image
 from training.tracking.values import ModelDescription
 
@@ -40,20 +38,6 @@ python -m stylecore stylize photo.jpg --style "$file" -o out.png
 def log_preview(tracker: "JournaledTracker", photo: str, pixels: Tensor, step: int) -> None:
     """Log a sample picture (3, H, W), sRGB, [0, 1], as image `preview/<photo>` of this step; step 0 is the photo."""
     tracker.log_images({preview_key(photo): to_image(pixels)}, step)
-
-
-def log_style(
-    tracker: "JournaledTracker", model: StyleModel, step: int, metrics: Mapping[str, float], file: Path | None = None
-) -> None:
-    """Log the model as the run's checkpoint of this step, which registers it as a version of its style.
-
-    `file`: the model's file, if it is saved already. It may be removed later, but must not change.
-    """
-    with tempfile.TemporaryDirectory(prefix="stylecore-checkpoint-") as folder:
-        if file is None:
-            file = Path(folder) / f"{model.card.name}.safetensors"
-            model.save(file)
-        tracker.log_checkpoint(file, step, description_of(model.card), metrics, unchanging=True)
 
 
 def description_of(card: StyleCard, words: str = "") -> ModelDescription:

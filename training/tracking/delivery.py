@@ -250,6 +250,18 @@ def log_model_metrics(client: MlflowClient, run_id: str, model_id: str, metrics:
     log_metrics(client, run_id, linked)
 
 
+def log_evaluation(client: MlflowClient, run_id: str, step: int, values: Mapping[str, Any], timestamp: int) -> bool:
+    """Write metrics to the checkpoint of a step and to its run; False when the checkpoint was deleted in MLflow."""
+    model = find_logged_model(client, client.get_run(run_id).info.experiment_id, run_id, step)
+    if model is None:
+        return False
+    metrics = [Metric(name, float(value), timestamp, step) for name, value in values.items()]
+    log_model_metrics(client, run_id, model.model_id, metrics)
+    if number := find_version(client, run_id, model.name, step):
+        describe_version(client, model.name, number)
+    return True
+
+
 def log_picture(client: MlflowClient, run_id: str, picture: Path, path: str) -> None:
     """Log a PNG at its `picture_path`, like `MlflowClient.log_image`."""
     with tempfile.TemporaryDirectory() as folder:

@@ -243,14 +243,9 @@ class Store:
         return path.as_posix() in {entry.path for entry in entries}
 
     def _send_evaluation(self, data: Mapping[str, Any]) -> None:
-        client, run_id, step = self._client, self._answers.run_id, data["step"]
-        model = delivery.find_logged_model(client, self._answers.experiment_id, run_id, step)
-        if model is None:
+        step = data["step"]
+        if not delivery.log_evaluation(self._client, self._answers.run_id, step, data["values"], data["time"]):
             raise Refused(f"the checkpoint of step {step} was deleted in MLflow.")
-        metrics = [Metric(name, float(value), data["time"], step) for name, value in data["values"].items()]
-        delivery.log_model_metrics(client, run_id, model.model_id, metrics)
-        if number := delivery.find_version(client, run_id, model.name, step):
-            delivery.describe_version(client, model.name, number)
 
     def _send_end(self, data: Mapping[str, Any]) -> None:
         client, answers = self._client, self._answers

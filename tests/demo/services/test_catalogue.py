@@ -21,7 +21,6 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import save_picture
 from tests.demo.conftest import client_of, make_style, serving, write_bundle
-from training.registry.versions import log_style
 
 
 def test_a_bundle_lists_its_styles_with_versions_aliases_card_and_preview(catalogue: BundleCatalogue) -> None:
@@ -121,7 +120,7 @@ def store(new_store: Callable[[Path], str], tmp_path: Path) -> str:
 def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = pytest.importorskip("training.registry")
     pytest.importorskip("mlflow")
-    from tracked_runs import start_run
+    from tracked_runs import log_style, start_run
 
     run = start_run(run_name="night", tracking_uri=store)
     for step in (10, 20):

@@ -31,7 +31,6 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard
 from stylecore.johnson.transform_net import TransformNetConfig
 from tests.demo.conftest import LIMITS, client_of, make_style, write_bundle
-from training.registry.versions import log_style
 
 PLANNED = {"iterations": 3500, "style_weight": 1e10, "seed": 0}
 
@@ -327,7 +326,7 @@ def test_losses_are_short() -> None:
 
 def test_the_registry_tells_runs_evaluations_and_pages(new_store: Callable[[Path], str], tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
-    from tracked_runs import start_run
+    from tracked_runs import log_style, start_run
 
     store = new_store(tmp_path)
     for name, seed in (("night_a", 1), ("night_b", 2)):

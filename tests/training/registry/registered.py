@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tracked_runs import start_run
+from tracked_runs import log_style, start_run
 
 from stylecore.pictures.read import to_image
 from training.registry import Registry
-from training.registry.versions import log_preview, log_style
+from training.registry.versions import log_preview
 from training.tracking import JournaledTracker
 
 

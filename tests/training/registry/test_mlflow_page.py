@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 from forked import free_port
-from tracked_runs import start_run
+from tracked_runs import log_style, start_run
 
 from stylecore.pictures.read import to_image
-from training.registry.versions import log_preview, log_style
+from training.registry.versions import log_preview
 
 PATIENCE = 120
 """Seconds that a busy machine may take."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from tracked_runs import start_run
+from tracked_runs import log_style, start_run
 
 from stylecore.gatys.paint import GatysConfig
 from stylecore.pictures.read import to_image
@@ -22,7 +22,7 @@ from training.experiments.costs import RUN_NAME
 from training.experiments.gatys_grid import paint_ratios
 from training.registry.published import PHOTOS, PUBLISHED, publish_run
 from training.registry.restoring import restore_published
-from training.registry.versions import log_preview, log_style
+from training.registry.versions import log_preview
 from training.report import write_report
 from training.report.__main__ import main
 from training.report.data import reached_at, smoothed

@@ -12,10 +12,10 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from tracked_runs import away, files_of, start_run
+from tracked_runs import away, files_of, log_style, start_run
 
 from stylecore.pictures.read import to_image
-from training.registry.versions import log_preview, log_style
+from training.registry.versions import log_preview
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main

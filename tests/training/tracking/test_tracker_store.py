@@ -12,10 +12,10 @@ import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
-from tracked_runs import away, start_run
+from tracked_runs import away, log_style, start_run
 
 from stylecore.johnson.style_model import StyleModel, read_card
-from training.registry.versions import log_preview, log_style
+from training.registry.versions import log_preview
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
