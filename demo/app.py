@@ -204,7 +204,7 @@ def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:
 
 def _restore(catalogue: Catalogue, tracking_uri: str | None) -> None:
     """Put the published runs into the registry, where it lacks them; the page goes on without them too."""
-    from training.registry import restore_published
+    from training.registry.restoring import restore_published
 
     def tell(done: int, total: int) -> None:
         catalogue.loading = f"The published styles are being fetched: {done} of {total} trainings are there."

@@ -26,9 +26,10 @@ from stylecore.command import run_command
 from stylecore.errors import StylecoreError
 from stylecore.samples import sample_photos
 from stylecore.vgg.weights import write_weights
-from training.registry import Registry, restore_published
 from training.registry.bundle import write_bundle
 from training.registry.published import commit_of_the_code, replaced_folder
+from training.registry.registry import Registry
+from training.registry.restoring import restore_published
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATES = REPOSITORY / "demo" / "space"

@@ -91,7 +91,7 @@ def trained_style(reference: str) -> StyleModel:
     """The style of a file or of a models:/ URI: of the registry, or else of the published files beside it."""
     if not reference.startswith("models:/"):
         return StyleModel.load(find_file(reference))
-    from training.registry import Registry
+    from training.registry.registry import Registry
 
     try:
         return StyleModel.load(Registry().resolve(reference))

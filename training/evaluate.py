@@ -35,7 +35,7 @@ from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, o
 from training.photos import photos_below
 
 if TYPE_CHECKING:  # it imports MLflow
-    from training.registry import RegisteredVersion
+    from training.registry.registry import RegisteredVersion
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def find_candidate(reference: str) -> Candidate:
 
     A file counts as the registered version that was made from it, if there is one.
     """
-    from training.registry import Registry
+    from training.registry.registry import Registry
 
     registry = Registry()
     if reference.endswith(".safetensors") or Path(reference).is_file():

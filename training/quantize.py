@@ -187,7 +187,7 @@ def _quantize_file(file: Path, photos: Photos) -> None:
 
 
 def _quantize_registered(reference: str, photos: Photos, tracking_uri: str | None) -> None:
-    from training.registry import Registry
+    from training.registry.registry import Registry
 
     registry = Registry(tracking_uri)
     version = registry.find(reference)

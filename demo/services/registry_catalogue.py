@@ -86,7 +86,7 @@ class RegistryCatalogue(Catalogue):
     def _read(self) -> None:
         if self._registry is None:
             try:
-                from training.registry import Registry
+                from training.registry.registry import Registry
             except ImportError as error:
                 raise StylecoreError(
                     f"reading the registry needs the package {error.name}; install it, or serve a bundle."

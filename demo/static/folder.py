@@ -17,9 +17,10 @@ from stylecore.inference.onnx_graph import export_onnx
 from stylecore.johnson.instance_norm import InstanceNorm
 from stylecore.pictures.read import encode_picture, load_picture
 from stylecore.samples import sample_photos
-from training.registry import Registry, restore_published
 from training.registry.bundle import write_bundle
 from training.registry.published import commit_of_the_code
+from training.registry.registry import Registry
+from training.registry.restoring import restore_published
 
 WEB = Path(__file__).parent / "web"
 FOLDER = REPOSITORY / "build" / "static"

@@ -38,7 +38,7 @@ from tracked_runs import log_style
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from training.registry import Registry
+from training.registry.registry import Registry
 from training.tracking import JournaledTracker
 
 PASSWORD = "a long password"

@@ -13,9 +13,9 @@ from tracked_runs import log_style, start_run, tiny_style
 
 from stylecore.files import file_sha256
 from stylecore.pictures.read import to_image
-from training.registry import Registry
 from training.registry.__main__ import main
 from training.registry.migrate import MIGRATED
+from training.registry.registry import Registry
 from training.registry.versions import log_preview
 from training.tracking.store import connect
 

@@ -112,7 +112,7 @@ def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_
     from demo.services.limits import Limits
     from demo.services.registry_catalogue import RegistryCatalogue
     from demo.services.stylize import Stylizer
-    from training.registry import Registry
+    from training.registry.registry import Registry
 
     server = serve()
     run = start_run()

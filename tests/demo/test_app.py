@@ -144,7 +144,7 @@ def test_main_restores_the_published_runs_and_serves_the_registry(
         told.append(asked["catalogue"].loading)  # type: ignore[attr-defined]
         return ["starry_night"]
 
-    monkeypatch.setattr("training.registry.restore_published", restore)
+    monkeypatch.setattr("training.registry.restoring.restore_published", restore)
 
     class Page:
         def launch(self, **options: object) -> tuple[None, str, None]:

@@ -16,9 +16,9 @@ from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.read import save_picture, to_image
 from training import quantize as quantize_module
 from training.quantize import choices, main, read_photos
-from training.registry import Registry
 from training.registry.bundle import write_bundle
 from training.registry.published import publish_run
+from training.registry.registry import Registry
 from training.registry.restoring import restore_published
 from training.tracking import JournaledTracker
 

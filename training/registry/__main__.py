@@ -11,9 +11,9 @@ from pathlib import Path
 
 from stylecore.library import CHAMPION
 from training.command import run_command, text_table
-from training.registry import Registry
 from training.registry.bundle import write_bundle
 from training.registry.published import PUBLISHED, publish_run
+from training.registry.registry import Registry
 from training.registry.restoring import restore_published
 from training.tracking.environment import LOCAL_STORE, comparison_page
 from training.tracking.experiments import VIEW

@@ -25,16 +25,12 @@ from stylecore.johnson.style_model import StyleCard
 from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
 from training.registry import as_stylecore_errors
 from training.registry.cache import VersionFiles
-from training.registry.published import publish_run
-from training.registry.restoring import restore_published
 from training.registry.versions import INT8_TAG, STYLE
 from training.tracking.delivery import KIND_TAG, describe_version, log_evaluation
 from training.tracking.environment import is_server, without_password
 from training.tracking.journal_files import milliseconds
 from training.tracking.store import all_pages, connect, folder_of_store, plain_errors
 from training.tracking.values import NOTE_IMAGE
-
-__all__ = ["RegisteredVersion", "Registry", "publish_run", "restore_published"]
 
 _log = logging.getLogger(__name__)
 JUDGED = ("style_error", "content_change", "judged_photos")

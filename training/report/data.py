@@ -14,8 +14,8 @@ from training.experiments import gatys_grid
 from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME as COSTS
 from training.experiments.objectives import COMPARISON
-from training.registry import RegisteredVersion, Registry
 from training.registry.published import SYSTEM_METRICS, previews_of
+from training.registry.registry import RegisteredVersion, Registry
 from training.tracking.store import MlflowClient, Run, all_pages, plain_errors
 from training.tracking.values import NOTE_IMAGE
 

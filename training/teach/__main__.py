@@ -132,7 +132,7 @@ def _refuse_taken(name: str) -> None:
     """Raise StylecoreError if there is a style of this name."""
     taken = any(style.card.name == name for style in find_styles())
     if not taken and default_tracking_uri():
-        from training.registry import Registry
+        from training.registry.registry import Registry
 
         with contextlib.suppress(StylecoreError, TrackingError):  # a store that does not answer: the tracker says so
             taken = bool(Registry().versions(name))

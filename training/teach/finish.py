@@ -16,7 +16,7 @@ from training.tracking import TrackingError
 from training.tracking.environment import default_tracking_uri
 
 if TYPE_CHECKING:  # they import MLflow, which need not be installed
-    from training.registry import RegisteredVersion, Registry
+    from training.registry.registry import RegisteredVersion, Registry
 
 SMALLEST_CHANNELS = 0.5
 """The alias `fast` is for networks of this width or narrower."""
@@ -39,7 +39,7 @@ def finish(config: TrainConfig) -> tuple[Path, str, str]:
     quantization = _quantized(file, config)
     if not default_tracking_uri():
         return file, "", ""
-    from training.registry import Registry
+    from training.registry.registry import Registry
 
     try:
         registry = Registry()

@@ -118,7 +118,7 @@ def store(new_store: Callable[[Path], str], tmp_path: Path) -> str:
 
 
 def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = pytest.importorskip("training.registry")
+    registry = pytest.importorskip("training.registry.registry")
     pytest.importorskip("mlflow")
     from tracked_runs import log_style, start_run
 

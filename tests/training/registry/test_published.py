@@ -16,8 +16,10 @@ from tracked_runs import start_run
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
-from training.registry import Registry, publish_run, restore_published
 from training.registry.__main__ import main
+from training.registry.published import publish_run
+from training.registry.registry import Registry
+from training.registry.restoring import restore_published
 from training.tracking.store import connect
 
 pytestmark = pytest.mark.slow

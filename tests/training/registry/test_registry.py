@@ -18,10 +18,11 @@ from stylecore import library
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
-from training.registry import Registry, cache
-from training.registry import registry as registry_module
+from training.registry import cache
 from training.registry.bundle import write_bundle
-from training.registry.published import folder_digest
+from training.registry.published import folder_digest, publish_run
+from training.registry.registry import Registry
+from training.registry.restoring import restore_published
 from training.tracking.delivery import words_of
 from training.tracking.store import connect, fetch, folder_of_store
 
@@ -232,7 +233,7 @@ def test_the_command_line_takes_the_network_that_was_promoted(
 ):
     folder = Path(folder_of_store(own_registry.tracking_uri) or "")
     for run_id in {version.run_id for version in own_registry.versions()}:
-        registry_module.publish_run(run_id, folder / "published", tracking_uri=own_registry.tracking_uri)
+        publish_run(run_id, folder / "published", tracking_uri=own_registry.tracking_uri)
     monkeypatch.setattr(library, "LOCAL_STORE", folder)
     monkeypatch.delenv(library.STYLES_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -251,11 +252,11 @@ def test_a_store_that_was_made_anew_knows_nothing_of_what_was_promoted_in_the_ol
     own_registry: Registry, tmp_path: Path
 ):
     for run_id in {version.run_id for version in own_registry.versions()}:
-        registry_module.publish_run(run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
+        publish_run(run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
     aliases = tmp_path / "new" / library.ALIASES_FILE
     aliases.parent.mkdir()
     library.write_alias(aliases, "tiny_waves", "champion", "waves-a/20")
-    registry_module.restore_published(tmp_path / "published", f"sqlite:///{tmp_path}/new/mlflow.db")
+    restore_published(tmp_path / "published", f"sqlite:///{tmp_path}/new/mlflow.db")
     assert not aliases.exists()
 
 
@@ -272,9 +273,9 @@ def test_a_champion_says_why_it_is_one_wherever_it_is_published(
     description = client.get_model_version("tiny_waves", version.version).description
     assert words_of(description) == wanted
     assert "get-artifact?path=images%2Fpreview~amber%2Bstep%2B20" in description
-    registry_module.publish_run(version.run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
+    publish_run(version.run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
     other = new_store(tmp_path / "other")
-    registry_module.restore_published(tmp_path / "published", other)
+    restore_published(tmp_path / "published", other)
     number = Registry(other).find("tiny_waves").version
     restored = connect(other).get_model_version("tiny_waves", number).description
     assert words_of(restored) == wanted

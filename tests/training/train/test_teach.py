@@ -22,7 +22,7 @@ from stylecore.pictures.read import save_picture
 from stylecore.vgg.weights import find_weights
 from training import state
 from training.config import TrainConfig
-from training.registry import Registry
+from training.registry.registry import Registry
 from training.state import ENOUGH, ENOUGH_SHARE, LEAST_REST, Clock, newest_state
 from training.teach.__main__ import main
 from training.teach.painting import name_of, title_of
