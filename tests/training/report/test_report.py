@@ -23,8 +23,7 @@ from training.experiments.gatys_grid import paint_ratios
 from training.registry.published import PHOTOS, PUBLISHED, publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import log_preview
-from training.report import write_report
-from training.report.__main__ import main
+from training.report.__main__ import main, write_report
 from training.report.data import reached_at, smoothed
 from training.report.text import difference, loss_text, percent, plain
 from training.tracking.store import connect
