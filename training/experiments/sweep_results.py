@@ -2,19 +2,16 @@
 
 import csv
 import io
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from PIL import Image
 from torch import Tensor
 
 from stylecore.pictures.read import to_image
 from stylecore.sheet import compose
 from training.registry.published import previews_of
-from training.tracking.store import MlflowClient, Run, all_pages, fetch, plain_errors
+from training.tracking.store import MlflowClient, Run, all_pages, fetch_picture, plain_errors
 
 SHEET_TRIALS = 24
 TABLE_TRIALS = 20
@@ -104,9 +101,8 @@ def _sheet(trials: Sequence[FrozenTrial], runs: dict[int, Run], client: MlflowCl
         if not measured:
             continue
         last = max(measured, key=lambda preview: preview.step)
-        with tempfile.TemporaryDirectory() as folder, Image.open(fetch(client, last.path, Path(folder))) as image:
-            values = " ".join(_short(value) for value in trial.params.values())
-            cells.append((f"{trial.number}: {trial.user_attrs['loss']:.3g} ({values})", image.convert("RGB")))
+        values = " ".join(_short(value) for value in trial.params.values())
+        cells.append((f"{trial.number}: {trial.user_attrs['loss']:.3g} ({values})", fetch_picture(client, last.path)))
     return compose(cells) if cells else None
 
 

@@ -52,7 +52,7 @@ from training.registry import as_stylecore_errors
 from training.registry.versions import INT8_TAG
 from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, newest, words_of
 from training.tracking.environment import LOCAL_STORE, environment_tags
-from training.tracking.store import all_pages, connect, fetch, plain_errors
+from training.tracking.store import all_pages, connect, fetch, fetch_picture, plain_errors
 from training.tracking.values import NOTE_IMAGE
 
 PUBLISHED = LOCAL_STORE / "published"
@@ -216,13 +216,7 @@ def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool)
             weights = fetch(client, f"{model.artifact_location}/{model.name}.safetensors", Path(temporary))
             if any(version.tags.get(INT8_TAG) for version in mine):
                 fetch(client, f"{model.artifact_location}/{sidecar_of(weights).name}", Path(temporary))
-            if half:
-                StyleModel.load(weights).save(path, half=True)
-            else:
-                path.parent.mkdir(exist_ok=True)
-                shutil.copyfile(weights, path)
-                if sidecar_of(weights).is_file():
-                    shutil.copyfile(sidecar_of(weights), sidecar_of(path))
+            StyleModel.load(weights).save(path, half=half)
         records.append(
             {
                 "step": step,
@@ -256,11 +250,7 @@ def _write_previews(client: MlflowClient, run: Run, folder: Path, photos: Path) 
     records = []
     for preview in previews_of(client, run):
         record: dict[str, Any] = {"photo": preview.photo, "step": preview.step, "timestamp": preview.timestamp}
-        with (
-            tempfile.TemporaryDirectory() as temporary,
-            Image.open(fetch(client, preview.path, Path(temporary))) as image,
-        ):
-            pixels = image.convert("RGB")
+        pixels = fetch_picture(client, preview.path)
         if preview.step == 0:
             record["sha256"] = _share(pixels, preview.photo, photos)
         else:

@@ -1,7 +1,6 @@
 """The pictures of the report: opened from the MLflow store, arranged in sheets, saved to the report's folder."""
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from stylecore.sheet import Row, contact_sheet
 from training.report.data import Network, ReportRun
 from training.report.plots import Panel, plot
 from training.tracking.environment import without_password
-from training.tracking.store import MlflowClient, fetch
+from training.tracking.store import MlflowClient, fetch_picture
 
 QUALITY = 78
 """JPEG quality of the sheets."""
@@ -34,16 +33,13 @@ class ReportPictures:
             StylecoreError: when the picture is missing or damaged.
         """
         if address not in self._opened:
-            with tempfile.TemporaryDirectory() as temporary:
-                path = fetch(self.client, address, Path(temporary))
-                try:
-                    with Image.open(path) as image:
-                        self._opened[address] = image.convert("RGB")
-                except OSError as error:
-                    where = without_password(self.client.tracking_uri)
-                    raise StylecoreError(
-                        f"A picture of the MLflow store at {where} cannot be read: {error}; restore the run again."
-                    ) from error
+            try:
+                self._opened[address] = fetch_picture(self.client, address)
+            except OSError as error:
+                where = without_password(self.client.tracking_uri)
+                raise StylecoreError(
+                    f"A picture of the MLflow store at {where} cannot be read: {error}; restore the run again."
+                ) from error
         return self._opened[address]
 
     def stylized(self, network: Network, photo: str) -> Image.Image:

@@ -7,6 +7,7 @@ Everything else in this package uses the client of this module, with explicit ru
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Metric as Metric  # so that other packages need not import MLflow
 from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
+from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from training.tracking import TrackingError
@@ -124,6 +126,17 @@ def fetch(client: MlflowClient, artifact_uri: str, into: Path) -> Path:
         return Path(
             download_artifacts(artifact_uri=artifact_uri, dst_path=str(into), tracking_uri=client.tracking_uri)
         )
+
+
+def fetch_picture(client: MlflowClient, artifact_uri: str) -> Image.Image:
+    """The picture at an artifact address, in RGB.
+
+    Raises:
+        TrackingError: as `fetch`.
+        OSError: when it is damaged.
+    """
+    with tempfile.TemporaryDirectory() as folder, Image.open(fetch(client, artifact_uri, Path(folder))) as image:
+        return image.convert("RGB")
 
 
 def folder_of_store(tracking_uri: str) -> Path | None:
