@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,32 +40,21 @@ EXPERIMENT = "johnson"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Settings of a training that is one trial of a search (sweep.py): its networks are evaluated, not registered.
+class Caller:
+    """The program that trains, if it is not train.py: a search or a comparison (training.experiments), or a lesson.
 
     Attributes:
-        tags: of its MLflow run.
         command: the command that trains with the same settings.
+        tags: of the MLflow run.
         evaluate: called by the first process at every checkpoint, with the network and the iteration; its exceptions
-            end the training.
-    """
-
-    tags: Mapping[str, str]
-    command: str
-    evaluate: Callable[[JournaledTracker, TransformNet, int], None]
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A training that a person watches (training.teach).
-
-    Attributes:
-        command: the command that trains with the same settings.
+            end the training. Networks that it evaluates are not registered.
         watch: called by the first process after every step, with the network, the iteration, the losses and the clock.
     """
 
     command: str
-    watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    evaluate: Callable[[JournaledTracker, TransformNet, int], None] | None = None
+    watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None] | None = None
 
 
 def initial_network(config: TrainConfig) -> TransformNet:
@@ -190,8 +179,7 @@ def begin_run(
     tracker: JournaledTracker,
     photos: dict[str, str],
     style: Tensor,
-    trial: Trial | None = None,
-    lesson: Lesson | None = None,
+    caller: Caller | None = None,
 ) -> None:
     """Begin the MLflow run, or continue the run `tracker.resume`, in the main process."""
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
@@ -200,11 +188,10 @@ def begin_run(
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"
     tags = environment_tags(accelerator.num_processes, device)
     about = ", ".join(part for part in (config.artist, config.year) if part)
-    named = trial or lesson
-    command = named.command if named else command_line(accelerator.num_processes, tags)
+    command = caller.command if caller else command_line(accelerator.num_processes, tags)
     accelerator.init_trackers(EXPERIMENT, {**dataclasses.asdict(config), "global_batch_size": global_batch_size})
     tracker.describe(
-        tags={**tags, **(trial.tags if trial else {})},
+        tags={**tags, **(caller.tags if caller else {})},
         note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
         note_image=to_image(fit(style, NOTE_PICTURE)),
         dataset=photos,

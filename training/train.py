@@ -31,8 +31,7 @@ from stylecore.johnson.transform_net import add_noise
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import find_weights, load_vgg
 from training.checkpoints import (
-    Lesson,
-    Trial,
+    Caller,
     begin_run,
     evaluate_checkpoints,
     initial_network,
@@ -86,18 +85,18 @@ def main() -> int:
     return 0
 
 
-def train(
-    config: TrainConfig, *, resume: bool = False, trial: Trial | None = None, lesson: Lesson | None = None
-) -> bool:
-    """Train one network from its start or from its newest saved state, maybe as a trial of a search or as a lesson.
+def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = None) -> bool:
+    """Train one network from its start or from its newest saved state, maybe for a caller other than `main`.
 
     Returns:
-        Whether a termination signal came after the last iteration, while a trial was evaluated: the caller stops then.
+        Whether a termination signal came after the last iteration, while the caller evaluated: it stops then.
 
     Raises:
         StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
         Stopped: after SIGTERM or Ctrl-C.
     """
+    evaluate = caller.evaluate if caller else None
+    watch = caller.watch if caller else None
     tracker = tracker_of(config)
     accelerator = Accelerator(
         log_with=tracker,
@@ -144,7 +143,7 @@ def train(
     stop_requested = _listen_for_stop()
     if accelerator.is_main_process:
         tracker.resume = progress.run_id
-        begin_run(config, accelerator, tracker, describe_photos(photos, config.photos), style, trial, lesson)
+        begin_run(config, accelerator, tracker, describe_photos(photos, config.photos), style, caller)
     stream = batches(
         photos,
         config.batch_size,
@@ -166,7 +165,7 @@ def train(
         if progress.iteration == 0:
             for name, pixels in previews.items():
                 log_preview(tracker, name, pixels, 0)
-        elif accelerator.is_main_process and trial is None:
+        elif accelerator.is_main_process and evaluate is None:
             register_checkpoints(config, previews, tracker)
         clock = Clock(config, progress.seconds)
         over = _of_first(accelerator, clock.share(progress.iteration))
@@ -218,8 +217,8 @@ def train(
                 losses = losses_to_log(losses, steadiness, config.steadiness_every)
                 steadiness = losses["loss/steadiness"]
 
-            if lesson and accelerator.is_main_process:
-                lesson.watch(network, iteration, losses, clock)
+            if watch and accelerator.is_main_process:
+                watch(network, iteration, losses, clock)
             over = _of_first(accelerator, clock.share(iteration))
             is_checkpoint = iteration in config.checkpoints or over >= 1
             if iteration % config.log_every == 0 or is_checkpoint or iteration == 1:
@@ -257,17 +256,17 @@ def train(
                         about = {"losses": kept, "vgg": vgg_weights.source, "git_commit": git_commit}
                         file = config.folder / f"iterations-{iteration}.safetensors"
                         style_of(config, network, iteration, **about).save(file)
-                    if is_checkpoint and trial:
-                        trial.evaluate(tracker, network, iteration)
+                    if is_checkpoint and evaluate:
+                        evaluate(tracker, network, iteration)
                     save_state(config.folder, network, optimizer, progress)
-                    if is_checkpoint and not trial:
+                    if is_checkpoint and not evaluate:
                         register_checkpoints(config, previews, tracker)
                 saved_at = time.monotonic()
             if stop and over < 1:
                 raise Stopped(
                     f"stopped at iteration {iteration}; --resume auto continues from the state in {config.folder}."
                 )
-        if accelerator.is_main_process and trial is None:
+        if accelerator.is_main_process and evaluate is None:
             _stop_at_once(stop_requested)
             evaluate_checkpoints(config, tracker, str(accelerator.device))
         tracker.finish()
@@ -280,7 +279,7 @@ def train(
     finally:
         stream.close()  # its workers ignore signals and would delay the exit
         accelerator.end_training()
-    if accelerator.is_main_process and trial is None:
+    if accelerator.is_main_process and evaluate is None:
         if unreadable.names:
             print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
         versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())

@@ -12,7 +12,7 @@ from stylecore.files import write_whole
 from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit
-from training.checkpoints import Trial, preview_photos, style_of
+from training.checkpoints import Caller, preview_photos, style_of
 from training.command import Stopped
 from training.config import TrainConfig
 from training.judge import SIZES, Judge, judge_style, metrics
@@ -54,9 +54,9 @@ def train_and_judge(config: TrainConfig, comparison: str, judge: Judge, about: d
         write_whole(result, json.dumps(found).encode())
 
     print(f"{config.run_name}, from {config.init_from or 'random weights'}", flush=True)
-    trial = Trial({"comparison": comparison}, f"python -m training.experiments.{comparison}", evaluate)
+    caller = Caller(f"python -m training.experiments.{comparison}", {"comparison": comparison}, evaluate)
     with own_signals():
-        stop = train(config, resume=True, trial=trial)
+        stop = train(config, resume=True, caller=caller)
     if stop:
         raise Stopped("stopped; the same command continues with the next one.")
 

@@ -33,7 +33,7 @@ from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import TransformNet
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import EXPERIMENT, Trial, preview_photos, style_of
+from training.checkpoints import EXPERIMENT, Caller, preview_photos, style_of
 from training.command import Stopped, run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
@@ -150,10 +150,10 @@ class _Worker:
             output_dir=str(Path(settings.output_dir) / f"sweep-{self.parent[:12]}"),
         )
         tags = {"mlflow.parentRunId": self.parent, "sweep": self.study.study_name, "trial": str(trial.number)}
-        part = Trial(tags, _command(settings, self.recipe), lambda *rung: self._evaluate(trial, *rung))
+        caller = Caller(_command(settings, self.recipe), tags, lambda *rung: self._evaluate(trial, *rung))
         try:
             with own_signals():
-                self.stop = train(settings, trial=part)
+                self.stop = train(settings, caller=caller)
         except Pruned as pruned:
             raise optuna.TrialPruned(str(pruned)) from pruned
         except DivergedError as diverged:

@@ -27,7 +27,7 @@ from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags
 from stylecore.library import find_styles
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import Lesson
+from training.checkpoints import Caller
 from training.command import STOPPED, Stopped, run_command
 from training.config import NotGiven, TrainConfig, given_settings
 from training.state import ENOUGH
@@ -63,7 +63,7 @@ def _teach(options: argparse.Namespace) -> int:
         if options.stdin:
             _obey(config.folder)
         command = shlex.join(["python", "-m", "training.teach", *sys.argv[1:]])
-        train(config, resume=True, lesson=Lesson(command, partial(progress.learn, config)))
+        train(config, resume=True, caller=Caller(command, watch=partial(progress.learn, config)))
         progress.write("finishing")
         file, version, run_page = finish(config)
     except Stopped:

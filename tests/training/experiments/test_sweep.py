@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet
-from training.checkpoints import Trial
+from training.checkpoints import Caller
 from training.command import Stopped
 from training.config import TrainConfig, parse_config
 from training.experiments import sweep
@@ -30,7 +30,7 @@ from training.train import DivergedError
 pytestmark = pytest.mark.slow
 
 
-Training = Callable[[TrainConfig, Trial], None]
+Training = Callable[[TrainConfig, Caller], None]
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
     models: list[StyleModel] = []
     losses: list[float] = []
 
-    def fake_train(settings: TrainConfig, trial: Trial) -> None:
+    def fake_train(settings: TrainConfig, caller: Caller) -> None:
         losses.append(settings.style_weight)
         # Its command is that of the same training, under no name of the search.
-        again, _ = parse_config(shlex.split(trial.command)[3:])
+        again, _ = parse_config(shlex.split(caller.command)[3:])
         assert again == replace(settings, run_name="", checkpoints=again.checkpoints, output_dir="runs")
         assert again.checkpoints == TrainConfig.checkpoints
         for iteration in settings.checkpoints:
-            trial.evaluate(JournaledTracker.silent(), TransformNet(settings.network), iteration)
+            caller.evaluate(JournaledTracker.silent(), TransformNet(settings.network), iteration)
 
     def fake_evaluate(given: list[StyleModel], *_: Any, **__: Any) -> Any:
         models.extend(given)
@@ -110,10 +110,10 @@ def test_a_trial_that_diverges_is_a_poor_one(
 ) -> None:
     real: Any = sweep.train  # type: ignore[attr-defined]
 
-    def diverging(settings: TrainConfig, trial: Trial) -> None:
-        if trial.tags["trial"] == "1":
+    def diverging(settings: TrainConfig, caller: Caller) -> None:
+        if caller.tags["trial"] == "1":
             raise DivergedError("training diverged")
-        real(settings, trial=trial)
+        real(settings, caller=caller)
 
     monkeypatch.setattr(sweep, "train", diverging)
     config = replace(config, trials=4)
@@ -130,10 +130,10 @@ def test_a_stopped_trial_is_put_back(
 ) -> None:
     real: Any = sweep.train  # type: ignore[attr-defined]
 
-    def stopped(settings: TrainConfig, trial: Trial) -> None:
-        if trial.tags["trial"] == "2":
+    def stopped(settings: TrainConfig, caller: Caller) -> None:
+        if caller.tags["trial"] == "2":
             raise Stopped
-        real(settings, trial=trial)
+        real(settings, caller=caller)
 
     monkeypatch.setattr(sweep, "train", stopped)
     config = replace(config, trials=4)

@@ -23,7 +23,7 @@ from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet
 from training import objective
-from training.checkpoints import Trial
+from training.checkpoints import Caller
 from training.tracking import JournaledTracker
 from training.tracking.folders import sync
 from training.train import DivergedError, _refuse_divergence
@@ -93,8 +93,8 @@ def test_a_trial_whose_evaluation_failed_repeats_it(store: str, train_here: Call
 
     flags = ("--iterations", 2, "--checkpoints", 1, "--resume", "auto")
     with pytest.raises(StylecoreError, match="full"):
-        train_here(*flags, trial=Trial({}, "", evaluate))
-    train_here(*flags, trial=Trial({}, "", evaluate))
+        train_here(*flags, caller=Caller("", evaluate=evaluate))
+    train_here(*flags, caller=Caller("", evaluate=evaluate))
     assert evaluated == [1, 2, 2]
 
 

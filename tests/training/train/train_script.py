@@ -16,7 +16,7 @@ from PIL import Image
 from stylecore.errors import StylecoreError
 from stylecore.vgg.weights import find_weights
 from training import train as train_module
-from training.checkpoints import Trial
+from training.checkpoints import Caller
 from training.config import parse_config
 
 PHOTOS = 6
@@ -89,10 +89,10 @@ def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def call(*more: object, trial: Trial | None = None) -> None:
+    def call(*more: object, caller: Caller | None = None) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
         config, resume = parse_config(arguments(folder, *more))
-        train_module.train(config, resume=resume == "auto", trial=trial)
+        train_module.train(config, resume=resume == "auto", caller=caller)
 
     yield call
     AcceleratorState._reset_state(reset_partial_state=True)
