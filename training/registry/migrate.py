@@ -289,10 +289,16 @@ class _Migration:
                     made = self._make_version(version, source, alone)
                     self._summary.changed += 1
                     print(f"{name}/{version.version}: version {made.version} there")
+                number = numbers[str(version.version)] = str(made.version)
                 for key, value in _tags_there(version).items():
                     if made.tags.get(key) != value:
-                        self._target.set_model_version_tag(name, str(made.version), key, value)
-                numbers[str(version.version)] = str(made.version)
+                        self._target.set_model_version_tag(name, number, key, value)
+                made = self._target.get_model_version(name, number)
+                has_run = self._runs.get(made.run_id, "") == (version.run_id or "")
+                if not has_run or made.tags != _tags_there(version):
+                    raise StylecoreError(
+                        f"{name}/{version.version} differs from its copy {name}/{number}; migrate again."
+                    )
             taken = there[0].aliases if there else {}
             for alias, number in model.aliases.items():
                 if str(number) not in numbers:
@@ -305,7 +311,6 @@ class _Migration:
                     )
                     continue
                 self._summary.aliases += 1
-            self._check_versions(name, versions, numbers)
         self._summary.versions += len(numbers)
 
     def _make_version(self, version: ModelVersion, source: tuple[str, str | None], alone: bool) -> ModelVersion:
@@ -340,17 +345,6 @@ class _Migration:
             artifact_uri = self._target.get_run(run_id).info.artifact_uri
             return f"{artifact_uri}/{version.source.removeprefix(location)}", None
         return None
-
-    def _check_versions(self, name: str, versions: Sequence[ModelVersion], numbers: dict[str, str]) -> None:
-        there = {str(each.version): each for each in all_pages(self._target.search_model_versions, f"name='{name}'")}
-        for version in versions:
-            number = numbers.get(str(version.version))
-            if number is None:  # it was skipped
-                continue
-            made = there.get(number)
-            has_run = made is not None and self._runs.get(made.run_id, "") == (version.run_id or "")
-            if made is None or not has_run or made.tags != _tags_there(version):
-                raise StylecoreError(f"{name}/{version.version} differs from its copy {name}/{number}; migrate again.")
 
 
 def _tags_there(version: ModelVersion) -> dict[str, str]:

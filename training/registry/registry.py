@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -54,7 +53,6 @@ class RegisteredVersion:
     iterations: int
     run_id: str
     run_name: str
-    created: datetime
     sha256: str
     int8: str
     registry: "Registry" = field(repr=False, compare=False)
@@ -108,7 +106,6 @@ class Registry:
                 iterations=int(entry.tags["iterations"]),
                 run_id=entry.run_id or "",
                 run_name=entry.tags["run_name"],
-                created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
                 sha256=entry.tags["sha256"],
                 int8=entry.tags.get(INT8_TAG, ""),
                 registry=self,
