@@ -278,14 +278,19 @@ def _share(photo: Image.Image, name: str, photos: Path) -> str:
     return sha256
 
 
-def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
-    target = folder / NOTE_IMAGE
+def style_picture_of(client: MlflowClient, run: Run) -> str:
+    """The address of the run's style picture; "" if it has none."""
     with plain_errors(client.tracking_uri, "looking for the style picture"):
-        kept = {file.path for file in client.list_artifacts(run.info.run_id, target.parent.name)}
-    if NOTE_IMAGE in kept:
+        kept = {file.path for file in client.list_artifacts(run.info.run_id, str(Path(NOTE_IMAGE).parent))}
+    return f"{run.info.artifact_uri}/{NOTE_IMAGE}" if NOTE_IMAGE in kept else ""
+
+
+def _write_style_picture(client: MlflowClient, run: Run, folder: Path) -> None:
+    if address := style_picture_of(client, run):
+        target = folder / NOTE_IMAGE
         target.parent.mkdir()
         with tempfile.TemporaryDirectory() as temporary:
-            shutil.copyfile(fetch(client, f"{run.info.artifact_uri}/{NOTE_IMAGE}", Path(temporary)), target)
+            shutil.copyfile(fetch(client, address, Path(temporary)), target)
 
 
 def preview_file(folder: Path, preview: Mapping[str, Any]) -> Path:

@@ -14,10 +14,10 @@ from training.experiments import gatys_grid
 from training.experiments.costs import EXPERIMENT as BENCHMARKS
 from training.experiments.costs import RUN_NAME as COSTS
 from training.experiments.objectives import COMPARISON
-from training.registry.published import SYSTEM_METRICS, previews_of
+from training.registry.published import SYSTEM_METRICS, previews_of, style_picture_of
 from training.registry.registry import RegisteredVersion, Registry
+from training.tracking.delivery import newest
 from training.tracking.store import MlflowClient, Run, all_pages, plain_errors
-from training.tracking.values import NOTE_IMAGE
 
 EARLIER = "fine-strokes"
 """Alias of the champion that a style had before its network was trained with losses relative to the painting."""
@@ -160,9 +160,9 @@ def read_report_data(client: MlflowClient, names: Iterable[str], experiment: Ite
         return read[run.info.run_id]
 
     def network(version: RegisteredVersion) -> Network:
-        return Network(version.name, version.iterations or 0, details(by_id[version.run_id]))
+        return Network(version.name, version.iterations, details(by_id[version.run_id]))
 
-    versions = [v for v in Registry(client.tracking_uri).versions() if v.iterations is not None and v.run_id in by_id]
+    versions = [v for v in Registry(client.tracking_uri).versions() if v.run_id in by_id]
     best = {v.name: v for v in sorted(versions, key=lambda v: (CHAMPION in v.aliases, v.iterations, v.run_id))}
     costs = [run for run in _finished(client, BENCHMARKS) if run.info.run_name == COSTS]
     return ReportData(
@@ -226,24 +226,17 @@ def _read_run(client: MlflowClient, run: Run) -> ReportRun:
         previews.setdefault(preview.photo, {})[preview.step] = preview.path
     with plain_errors(client.tracking_uri, f"reading the run {run.info.run_name}"):
         keys = [key for key in run.data.metrics if not key.startswith(SYSTEM_METRICS)]
-        curves = {key: _curve(client.get_metric_history(run_id, key)) for key in keys}
-        folder, _, _ = NOTE_IMAGE.partition("/")
-        has_style = any(file.path == NOTE_IMAGE for file in client.list_artifacts(run_id, folder))
+        histories = {key: newest(client.get_metric_history(run_id, key)) for key in keys}
     return ReportRun(
         name=run.info.run_name,
         run_id=run_id,
         status=run.info.status,
         params=dict(run.data.params),
         tags=dict(run.data.tags),
-        curves=curves,
+        curves={key: [(each.step, each.value) for each in history] for key, history in histories.items()},
         previews=previews,
-        style_picture=f"{run.info.artifact_uri}/{NOTE_IMAGE}" if has_style else "",
+        style_picture=style_picture_of(client, run),
     )
-
-
-def _curve(history: Iterable[object]) -> Curve:
-    points = [(each.step, each.timestamp, each.value) for each in history]  # type: ignore[attr-defined]
-    return sorted({step: value for step, _, value in sorted(points, key=lambda point: point[1])}.items())
 
 
 def _read_grids(client: MlflowClient) -> dict[str, list[ReportRun]]:
