@@ -342,14 +342,9 @@ def _write_model_folder(folder: Path, weights: Path, model: ModelDescription, mo
 
 def _ensure_registered_model(client: MlflowClient, model: ModelDescription) -> None:
     try:
-        there = client.get_registered_model(model.name)
-        if there.description in ("", None, model.about.partition("\n")[0]):  # as older versions wrote it
-            client.update_registered_model(model.name, model.about)
+        client.create_registered_model(model.name, description=model.about)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        try:
-            client.create_registered_model(model.name, description=model.about)
-        except MlflowException as other:
-            if other.error_code != "RESOURCE_ALREADY_EXISTS":  # another process made it first
-                raise
+        if not client.get_registered_model(model.name).description:
+            client.update_registered_model(model.name, model.about)

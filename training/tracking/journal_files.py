@@ -115,7 +115,7 @@ class Sent:
     """What one store has received, as in its file: sent.json, or sent-2.json for a second store, and so on.
 
     Attributes:
-        store: address without a password; empty in a file of an earlier version, which is of any store.
+        store: address without a password; empty in a damaged file, which is of any store.
         number: of the last record that arrived.
         answers: data of the sender.
     """
@@ -143,7 +143,7 @@ def all_sent(folder: Path) -> list[Sent]:
     for _, path in sorted((int(match[1] or 1), path) for match, path in named if match):
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Sent(path, str(values.get("store", "")), int(values["sent"]), dict(values["answers"])))
+            found.append(Sent(path, str(values["store"]), int(values["sent"]), dict(values["answers"])))
         except (OSError, ValueError, KeyError, TypeError):
             found.append(Sent(path))
     return found
