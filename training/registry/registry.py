@@ -10,25 +10,29 @@ MLflow's, with or without `models:/`:
 
 import logging
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
 
+from mlflow import MlflowClient
+
 from stylecore.errors import StylecoreError
-from stylecore.files import file_sha256
+from stylecore.files import default_cache, file_sha256, replaced_whole
 from stylecore.johnson.quantization import Quantization, sidecar_of, write_quantization
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
 from training.registry import as_stylecore_errors
-from training.registry.cache import VersionFiles
 from training.registry.versions import INT8_TAG, STYLE
 from training.tracking.delivery import KIND_TAG, describe_version, log_evaluation
 from training.tracking.environment import is_server, without_password
 from training.tracking.journal_files import milliseconds
-from training.tracking.store import all_pages, connect, folder_of_store, plain_errors
+from training.tracking.store import all_pages, connect, fetch, folder_of_store, plain_errors
 from training.tracking.values import NOTE_IMAGE
 
 _log = logging.getLogger(__name__)
@@ -64,6 +68,54 @@ class RegisteredVersion:
     def card(self) -> StyleCard:
         """The style's card, read at first use, without the weights."""
         return self.registry.card(self)
+
+
+class VersionFiles:
+    """The files of one store's versions. Safe to share between threads, which wait for each other only at one version.
+
+    Files of a server are kept in the user's cache folder, each fetched at most once; files of a store on this machine
+    are used in place.
+    """
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+        self._folder = default_cache() / "registry"
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._addresses: dict[str, str] = {}
+
+    @as_stylecore_errors()
+    def fetch(self, what: str, locate: Callable[[], str], file: str, digest: str = "") -> Path:
+        """The local path of a file.
+
+        Args:
+            what: the version or the run that has the file; `locate` asks the store for the address of its files.
+            digest: SHA-256 of a file that may change; one of other content is fetched again.
+
+        Raises:
+            StylecoreError: when there is no such file, or the store does not answer.
+        """
+        with self._guard:
+            lock = self._locks.setdefault(what, threading.Lock())
+        with lock:
+            if what not in self._addresses:
+                with plain_errors(self._client.tracking_uri, f"locating {what}"):
+                    self._addresses[what] = locate().rstrip("/")
+            return self._kept(self._addresses[what], file, digest)
+
+    def _kept(self, folder: str, file: str, digest: str) -> Path:
+        # The address has a random id, so its content does not change, except for files that have a digest.
+        kept = self._folder / sha256(folder.encode()).hexdigest()[:16] / file
+        if kept.is_file() and digest in ("", file_sha256(kept)):
+            return kept
+        with tempfile.TemporaryDirectory() as temporary:
+            fetched = fetch(self._client, f"{folder}/{file}", Path(temporary))
+            if Path(temporary) not in fetched.parents:
+                return fetched
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_whole(kept) as temporary_file:
+                shutil.move(fetched, temporary_file)
+        return kept
 
 
 class Registry:
@@ -139,10 +191,10 @@ class Registry:
 
     def weights(self, version: RegisteredVersion) -> Path:
         """The local `.safetensors` file of a version, with the sidecar of its quantized network beside it, if any."""
-        path = self._files.fetch(version.name, version.version, f"{self.card(version).name}.safetensors")
+        path = self._fetch(version, f"{self.card(version).name}.safetensors")
         if version.int8:
             try:
-                self._files.fetch(version.name, version.version, sidecar_of(path).name, version.int8)
+                self._fetch(version, sidecar_of(path).name, version.int8)
             except StylecoreError as error:
                 _log.warning("%s is used without its quantized network: %s", version, error)
         return path
@@ -173,7 +225,7 @@ class Registry:
 
     def card(self, version: RegisteredVersion) -> StyleCard:
         """The card of a version, without fetching its weights."""
-        path = self._files.fetch(version.name, version.version, "card.json")
+        path = self._fetch(version, "card.json")
         try:
             return StyleCard.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -183,7 +235,14 @@ class Registry:
         """The local file of the picture that the version was trained on; StylecoreError where its run has none."""
         if not version.run_id:
             raise StylecoreError(f"{version} has no run, so its style picture is not known.")
-        return self._files.fetch_of_run(version.run_id, NOTE_IMAGE)
+        run_id = version.run_id
+        return self._files.fetch(
+            f"the run {run_id}", lambda: self._client.get_run(run_id).info.artifact_uri, NOTE_IMAGE
+        )
+
+    def _fetch(self, version: RegisteredVersion, file: str, digest: str = "") -> Path:
+        locate = partial(self._client.get_model_version_download_uri, version.name, version.version)
+        return self._files.fetch(str(version), locate, file, digest)
 
     def metric(self, version: RegisteredVersion, key: str) -> float | None:
         """The newest value of a metric of the version's run at the version's iteration, or None."""

@@ -18,7 +18,7 @@ from stylecore import library
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
-from training.registry import cache
+from training.registry import registry as registry_module
 from training.registry.bundle import write_bundle
 from training.registry.published import folder_digest, publish_run
 from training.registry.registry import Registry
@@ -75,7 +75,7 @@ def test_a_version_that_arrives_slowly_holds_up_no_other(registry: Registry, mon
         return fetch(client, uri, into)
 
     slow, quick = registry.find("tiny_stars"), registry.find("tiny_waves")
-    monkeypatch.setattr(cache, "fetch", slowly)
+    monkeypatch.setattr(registry_module, "fetch", slowly)
     with ThreadPoolExecutor() as threads:
         stars = threads.submit(registry.weights, slow)
         assert threads.submit(registry.weights, quick).result().name == "tiny_waves.safetensors"
