@@ -19,6 +19,7 @@ from stylecore.losses import ContentNormalization, StyleNormalization
 from stylecore.preprocessing import CAFFE, IMAGENET
 from training.judge import LEAST_SIDE
 from training.tracking.journal import END_SECONDS
+from training.tracking.values import param_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAST_REDUCED_SIDE = 16
@@ -322,7 +323,7 @@ class NotGiven:
     default: Any
 
     def __str__(self) -> str:
-        return " ".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
+        return param_text(self.default)
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

@@ -235,9 +235,8 @@ class Registry:
         """The local file of the picture that the version was trained on; StylecoreError where its run has none."""
         if not version.run_id:
             raise StylecoreError(f"{version} has no run, so its style picture is not known.")
-        run_id = version.run_id
         return self._files.fetch(
-            f"the run {run_id}", lambda: self._client.get_run(run_id).info.artifact_uri, NOTE_IMAGE
+            f"the run {version.run_id}", lambda: self._client.get_run(version.run_id).info.artifact_uri, NOTE_IMAGE
         )
 
     def _fetch(self, version: RegisteredVersion, file: str, digest: str = "") -> Path:

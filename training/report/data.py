@@ -18,6 +18,7 @@ from training.registry.published import SYSTEM_METRICS, previews_of, style_pictu
 from training.registry.registry import RegisteredVersion, Registry
 from training.tracking.delivery import newest
 from training.tracking.store import MlflowClient, Run, all_pages, plain_errors
+from training.tracking.values import param_text
 
 EARLIER = "fine-strokes"
 """Alias of the champion that a style had before its network was trained with losses relative to the painting."""
@@ -30,8 +31,7 @@ Curve = Sequence[tuple[int, float]]
 """Steps in rising order, each with its value."""
 
 BEFORE_THE_SETTING = {
-    name: " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    for name, value in EARLIER_DEFAULTS.items()
+    name: param_text(tuple(value) if isinstance(value, list) else value) for name, value in EARLIER_DEFAULTS.items()
 }
 """What the code did in runs that are older than these settings, as MLflow has parameters."""
 

@@ -108,8 +108,6 @@ class SystemMetrics:
                     return
                 if self._ended.wait(monitor.sampling_interval):
                     return
-            if self._ended.is_set():
-                return
             values = {prefix + name: float(value) for name, value in monitor.aggregate_metrics().items()}
             self._record(
                 "metrics", {"values": plain_numbers(values), "step": self._step, "time": milliseconds()}, at_once=False
