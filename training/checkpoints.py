@@ -7,7 +7,6 @@ logs the file.
 
 import dataclasses
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +32,7 @@ from training.registry.versions import description_of, log_preview
 from training.state import Clock
 from training.tracking import JournaledTracker
 from training.tracking.environment import default_tracking_uri, environment_tags
+from training.tracking.journal_files import numbered
 
 NOTE_PICTURE = 384
 """Longest side in pixels of the style picture in the run's note."""
@@ -125,9 +125,7 @@ def register_checkpoints(config: TrainConfig, previews: dict[str, Tensor], track
 
 def style_files(folder: Path) -> dict[int, Path]:
     """Iterations to style file of a run."""
-    named = ((re.fullmatch(r"iterations-(\d+)\.safetensors", path.name), path) for path in folder.glob("iterations-*"))
-    files = {int(match[1]): path for match, path in named if match}
-    return {iteration: files[iteration] for iteration in sorted(files)}
+    return numbered(folder, r"iterations-(\d+)\.safetensors")
 
 
 def evaluate_checkpoints(config: TrainConfig, tracker: JournaledTracker, device: str) -> None:

@@ -37,7 +37,7 @@ from training.registry.records import (
     translated,
 )
 from training.tracking import TrackingError
-from training.tracking.delivery import log_metrics, log_params_and_tags
+from training.tracking.delivery import log_metrics, log_params_and_tags, models_of, output_steps
 from training.tracking.environment import is_server, sqlite_file, without_password
 from training.tracking.experiments import open_experiment
 from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
@@ -214,9 +214,8 @@ class _Migration:
         ids = {} if client is self._source else self._runs
         run_id = run.info.run_id
         models = {}
-        steps = {output.model_id: output.step for output in (run.outputs.model_outputs if run.outputs else [])}
-        condition = f"source_run_id = '{run_id}'"
-        for model in all_pages(client.search_logged_models, [run.info.experiment_id], condition):
+        steps = output_steps(run)
+        for model in models_of(client, run.info.experiment_id, run_id):
             old = model.model_id
             if client is self._target:
                 if MIGRATED not in model.tags:

@@ -50,9 +50,9 @@ from stylecore.johnson.style_model import StyleModel, read_card
 from stylecore.library import ALIASES_FILE, write_alias
 from training.registry import as_stylecore_errors
 from training.registry.versions import INT8_TAG
-from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, newest, words_of
+from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, models_of, newest, output_steps, words_of
 from training.tracking.environment import LOCAL_STORE, environment_tags
-from training.tracking.store import all_pages, connect, fetch, fetch_picture, plain_errors
+from training.tracking.store import connect, fetch, fetch_picture, plain_errors
 from training.tracking.values import NOTE_IMAGE
 
 PUBLISHED = LOCAL_STORE / "published"
@@ -198,12 +198,11 @@ def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:
 
 
 def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool) -> list[dict[str, Any]]:
-    steps = {output.model_id: output.step for output in (run.outputs.model_outputs if run.outputs else [])}
+    steps = output_steps(run)
     with plain_errors(client.tracking_uri, "reading the checkpoints"):
         versions = client.search_model_versions(f"run_id='{run.info.run_id}'")
         # The run still names a model that was deleted, which is not found and not published.
-        condition = f"source_run_id = '{run.info.run_id}'"
-        found = all_pages(client.search_logged_models, [run.info.experiment_id], condition)
+        found = models_of(client, run.info.experiment_id, run.info.run_id)
         kept = {steps[each.model_id]: each.model_id for each in found if each.model_id in steps}
         models = {step: client.get_logged_model(model_id) for step, model_id in sorted(kept.items())}
         aliases = {v.name: client.get_registered_model(v.name).aliases for v in versions}

@@ -19,7 +19,7 @@ from stylecore.library import ALIASES_FILE, CHAMPION, read_aliases
 from training.registry import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
-from training.tracking.delivery import log_datasets, log_metrics, log_params_and_tags, register_checkpoint
+from training.tracking.delivery import log_datasets, log_metrics, log_params_and_tags, models_of, register_checkpoint
 from training.tracking.experiments import open_experiment
 from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
 from training.tracking.values import NOTE_IMAGE
@@ -248,8 +248,7 @@ def _remove_run(client: MlflowClient, run: Run, folder: str) -> None:
             version.name,
             ", ".join(sorted(by_hand)),
         )
-    condition = f"source_run_id = '{run_id}'"
-    for model in all_pages(client.search_logged_models, [run.info.experiment_id], condition):
+    for model in models_of(client, run.info.experiment_id, run_id):
         if not kept_sources & {model.artifact_location, f"models:/{model.model_id}"}:
             client.delete_logged_model(model.model_id)
     if "published_digest" in run.data.tags:

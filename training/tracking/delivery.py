@@ -25,6 +25,7 @@ from mlflow.entities import (
     LoggedModelOutput,
     Metric,
     Param,
+    Run,
     RunTag,
     ViewType,
 )
@@ -134,8 +135,7 @@ def register_checkpoint(
         _write_model_folder(Path(folder), weights, model, logged.model_id, run_id)
         client.log_model_artifacts(logged.model_id, folder)
     client.finalize_logged_model(logged.model_id, "READY")
-    outputs = client.get_run(run_id).outputs
-    if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
+    if logged.model_id not in output_steps(client.get_run(run_id)):
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
     log_model_metrics(client, run_id, logged.model_id, metrics)
 
@@ -207,9 +207,19 @@ def _picture_of_step(client: MlflowClient, run_id: str, step: int) -> str:
     return f"![a picture of step {step}]({_page_of_file(run_id, small[0])})" if small else ""
 
 
+def models_of(client: MlflowClient, experiment_id: str, run_id: str) -> list[LoggedModel]:
+    """The LoggedModels of a run, without those that were deleted."""
+    return all_pages(client.search_logged_models, [experiment_id], f"source_run_id = '{run_id}'")
+
+
+def output_steps(run: Run) -> dict[str, int]:
+    """Id to step of the LoggedModels that a run names as its outputs; some may be deleted."""
+    return {output.model_id: output.step for output in (run.outputs.model_outputs if run.outputs else [])}
+
+
 def find_logged_model(client: MlflowClient, experiment_id: str, run_id: str, step: int) -> LoggedModel | None:
     """The checkpoint of this run and step. Of several the first one is used, and the others are removed."""
-    of_run = all_pages(client.search_logged_models, [experiment_id], f"source_run_id = '{run_id}'")
+    of_run = models_of(client, experiment_id, run_id)
     found = [model for model in of_run if model.tags.get("iterations") == str(step)]
     found.sort(key=lambda model: (model.creation_timestamp, model.model_id))
     for surplus in found[1:]:

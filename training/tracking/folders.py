@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
-from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, Record, all_sent, records_in
+from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, Record, all_sent, numbered, records_in
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
@@ -137,9 +137,7 @@ def _status_of_one(folder: Path) -> list[str]:
 
 def journals(folder: Path) -> list[Path]:
     """The folders with a journal, the oldest run first: those kept by `set_aside`, and the run's own."""
-    named = ((re.fullmatch(rf"{FOLDER}-(\d+)", path.name), path) for path in folder.glob(f"{FOLDER}-*"))
-    aside = {int(match[1]): path for match, path in named if match}
-    folders = (*(aside[number] for number in sorted(aside)), folder)
+    folders = (*numbered(folder, rf"{FOLDER}-(\d+)").values(), folder)
     return [each for each in folders if (each / FOLDER / RECORDS).exists()]
 
 

@@ -136,11 +136,16 @@ class Sent:
                 temporary.unlink()
 
 
+def numbered(folder: Path, pattern: str) -> dict[int, Path]:
+    """Number to path of what is in a folder, in the order of the numbers: the group of a name's pattern, or else 1."""
+    named = ((re.fullmatch(pattern, path.name), path) for path in folder.glob("*"))
+    return dict(sorted((int(match[1] or 1), path) for match, path in named if match))
+
+
 def all_sent(folder: Path) -> list[Sent]:
     """What each store has received. A damaged file counts as nothing received: sending twice is harmless."""
-    named = ((re.fullmatch(r"sent(?:-(\d+))?\.json", path.name), path) for path in folder.glob("sent*.json"))
     found = []
-    for _, path in sorted((int(match[1] or 1), path) for match, path in named if match):
+    for path in numbered(folder, r"sent(?:-(\d+))?\.json").values():
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             found.append(Sent(path, str(values["store"]), int(values["sent"]), dict(values["answers"])))
