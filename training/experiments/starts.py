@@ -33,7 +33,7 @@ from training.experiments.comparison import NETWORK, RESULT, train_and_judge
 from training.judge import SIZES, Judge
 from training.teach.painting import name_of, read_painting
 from training.teach.settings import DEFAULTS, content_weight, far_settings, precision, style_size
-from training.teach.start import candidates, distance, grams, nearest_start, reference_of
+from training.teach.start import Start, candidates, distance, grams, nearest_start, reference_of
 
 COMPARISON = "starts"
 """Value of the tag `comparison`."""
@@ -67,17 +67,16 @@ def base_start(form: TransformNetConfig, vgg: VGG) -> str:
     return min(means, key=lambda file: means[file])
 
 
-def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: dict[str, Any]) -> TrainConfig:
-    """The settings of a run. Those that depend on the start are as from the nearest champion, whatever the start."""
+def settings_of(
+    painting: Path, variant: str, iterations: int, nearest: Start, base: str, given: dict[str, Any]
+) -> TrainConfig:
+    """The settings of a run. Those that depend on the start are as from the nearest champion, whatever the start.
+
+    Args:
+        nearest: by `nearest_start`, of the painting.
+        base: by `base_start`, for the variant of that name.
+    """
     pixels, name = read_painting(painting), name_of(painting)
-    nearest = nearest_start(pixels, DEFAULTS.network, vgg, name)
-    if nearest is None:
-        raise StylecoreError("there is no champion of this form of network to begin with.")
-    start = nearest.file
-    if variant == "base":
-        start = base_start(DEFAULTS.network, vgg)
-    elif variant == "random":
-        start = ""
     chosen: dict[str, Any] = {
         "name": name,
         "style_image": str(painting),
@@ -85,7 +84,7 @@ def settings_of(painting: Path, variant: str, iterations: int, vgg: VGG, given: 
         "style_size": style_size(pixels, 1.0),
         "content_weight": content_weight(nearest),
         "mixed_precision": precision(DEFAULTS.cpu),
-        "init_from": start,
+        "init_from": {"base": base, "random": ""}.get(variant, nearest.file),
         "iterations": iterations,
         "checkpoints": (iterations,),
         "minutes": 0.0,
@@ -137,10 +136,17 @@ def _run(options: argparse.Namespace) -> None:
             raise StylecoreError("--sheet needs a photo to show; give one by --photo.")
         photo = load_picture(options.photo).pixels
     vgg = load_vgg("vgg19")
-    for painting, variant, iterations in itertools.product(options.paintings, options.variants, options.budgets):
-        config = settings_of(painting, variant, iterations, vgg, given)
-        about = {"painting": config.name, "variant": variant, "start": config.init_from}
-        train_and_judge(config, COMPARISON, Judge(load_picture(painting).pixels, vgg), about)
+    base = base_start(DEFAULTS.network, vgg) if options.paintings and "base" in options.variants else ""
+    for painting in options.paintings:
+        pixels = read_painting(painting)
+        nearest = nearest_start(pixels, DEFAULTS.network, vgg, name_of(painting))
+        if nearest is None:
+            raise StylecoreError("there is no champion of this form of network to begin with.")
+        judge = Judge(pixels, vgg)
+        for variant, iterations in itertools.product(options.variants, options.budgets):
+            config = settings_of(painting, variant, iterations, nearest, base, given)
+            about = {"painting": config.name, "variant": variant, "start": config.init_from}
+            train_and_judge(config, COMPARISON, judge, about)
     folder = Path(dataclasses.replace(DEFAULTS, **given).output_dir)
     if options.sheet:
         original = load_picture(options.paintings[0]).pixels

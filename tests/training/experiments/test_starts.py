@@ -57,9 +57,12 @@ def test_variants_differ_in_their_start_or_in_what_they_train(
     pixels[:, :64] = 1
     save_picture(pixels, painting)
     monkeypatch.setattr("training.teach.settings.FAR", 0.0)
-    given = {name: starts.settings_of(painting, name, 70, vgg, {}) for name in starts.VARIANTS}
+    form = starts.DEFAULTS.network
+    nearest, base = starts.nearest_start(pixels, form, vgg, "new"), starts.base_start(form, vgg)
+    assert nearest is not None
+    given = {name: starts.settings_of(painting, name, 70, nearest, base, {}) for name in starts.VARIANTS}
     assert "/blocks/" in given["nearest"].init_from
-    assert given["base"].init_from == starts.base_start(starts.DEFAULTS.network, vgg)
+    assert given["base"].init_from == base
     assert "/blocks/" not in given["base"].init_from
     assert given["random"].init_from == ""
     assert given["affine"].trained_weights == "affine"
