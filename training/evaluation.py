@@ -165,7 +165,7 @@ def evaluate(
                 found += judge.judge_sizes(painter.paint if whole else painter.stylize, photo, judge_sizes)
         for size in sizes:
             content = middle_square(photo, size)
-            if not results[0] or size not in {done.size for done in results[0]}:
+            if size not in {done.size for done in results[0]}:
                 for engine in engines:  # the first picture of a size also allocates
                     engine.paint(content)
             objective = pixel_objective(loss_network, content[None].to(where), targets, config)

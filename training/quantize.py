@@ -125,8 +125,8 @@ def read_photos(folder: Path | None) -> Photos:
         raise StylecoreError(f"there are no photos in {where}; give a folder of them by --photos.")
     if len(pictures) == wanted:
         small = [fit(picture, SIDE) for picture in pictures]
-        held_out = small[:: wanted // HELD_OUT_PHOTOS][:HELD_OUT_PHOTOS]
-        return Photos([picture for picture in small if not any(picture is other for other in held_out)], held_out)
+        every = wanted // HELD_OUT_PHOTOS
+        return Photos([picture for number, picture in enumerate(small) if number % every], small[::every])
     quarters = [fit(quarter, SIDE) for picture in pictures for quarter in _quarters(picture)]
     return Photos(quarters[: 2 * CALIBRATION_PHOTOS], [fit(picture, SIDE) for picture in pictures[:HELD_OUT_PHOTOS]])
 
