@@ -198,15 +198,10 @@ def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise StylecoreError(f"{path} has the format {record['format']!r}, this version reads {FORMAT!r}; update.")
-        for checkpoint in record["checkpoints"]:
-            if file_sha256(_checkpoint_file(folder, checkpoint)) != checkpoint["sha256"]:
-                raise StylecoreError(
-                    f"{_checkpoint_file(folder, checkpoint)} is damaged (its SHA-256 differs from run.json); "
-                    "check it out again."
-                )
-        for preview in record["previews"]:
-            path = preview_file(folder, preview)
-            if not path.is_file() or ("sha256" in preview and file_sha256(path) != preview["sha256"]):
+        needed = [(_checkpoint_file(folder, checkpoint), checkpoint["sha256"]) for checkpoint in record["checkpoints"]]
+        needed += [(preview_file(folder, preview), preview.get("sha256")) for preview in record["previews"]]
+        for path, digest in needed:
+            if not path.is_file() or (digest and file_sha256(path) != digest):
                 raise StylecoreError(f"{path} is missing or damaged, and {folder.name} needs it; check it out again.")
         path = folder / "metrics.csv"
         with path.open(newline="", encoding="utf-8") as file:
