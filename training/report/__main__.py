@@ -17,7 +17,7 @@ from pathlib import Path
 from stylecore.errors import StylecoreError
 from training.command import run_command
 from training.registry.published import PUBLISHED, swap_folder
-from training.report import costs, experiment, studies, styles
+from training.report import experiment, studies, styles
 from training.report.data import ReportData, read_report_data
 from training.report.pictures import ReportPictures
 from training.tracking.store import MlflowClient, connect
@@ -51,7 +51,7 @@ SECTIONS: dict[str, Callable[[ReportData, ReportPictures], list[str]]] = {
     "What each change of the loss is worth": studies.objectives,
     "From a trained network, or from scratch": styles.from_scratch_or_not,
     "Half the width, alone and distilled": experiment.widths,
-    "What it costs": costs.costs,
+    "What it costs": studies.costs,
     "Burnt-in spots": experiment.spots,
     "Loss curves": experiment.losses,
 }
