@@ -29,7 +29,7 @@ from stylecore.johnson.style_model import StyleCard
 from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
 from training.registry import as_stylecore_errors
 from training.registry.versions import INT8_TAG, STYLE
-from training.tracking.delivery import KIND_TAG, describe_version, log_evaluation
+from training.tracking.delivery import KIND_TAG, describe_version, log_evaluation, output_steps
 from training.tracking.environment import is_server, without_password
 from training.tracking.journal_files import milliseconds
 from training.tracking.store import all_pages, connect, fetch, folder_of_store, plain_errors
@@ -156,14 +156,14 @@ class Registry:
                 version=str(entry.version),
                 aliases=tuple(sorted(aliases.get((entry.name, str(entry.version)), ()))),
                 iterations=int(entry.tags["iterations"]),
-                run_id=entry.run_id or "",
+                run_id=entry.run_id,
                 run_name=entry.tags["run_name"],
                 sha256=entry.tags["sha256"],
                 int8=entry.tags.get(INT8_TAG, ""),
                 registry=self,
             )
             for entry in found
-            if _is_style(entry.tags)
+            if entry.run_id and _is_style(entry.tags)
         ]
         return sorted(versions, key=lambda v: (v.name, int(v.version)))
 
@@ -202,8 +202,8 @@ class Registry:
     def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
         """Store the sidecar of a version's quantized network beside its weights, in the place of an older one."""
         with self._errors(f"storing the quantized network of {version}"):
-            outputs = self._client.get_run(version.run_id).outputs if version.run_id else None
-            models = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
+            steps = output_steps(self._client.get_run(version.run_id))
+            models = {step: model_id for model_id, step in steps.items()}
             if version.iterations not in models:
                 raise StylecoreError(f"{version} was not registered by this project; quantize its file instead.")
             with tempfile.TemporaryDirectory() as folder:
@@ -233,8 +233,6 @@ class Registry:
 
     def style_picture(self, version: RegisteredVersion) -> Path:
         """The local file of the picture that the version was trained on; StylecoreError where its run has none."""
-        if not version.run_id:
-            raise StylecoreError(f"{version} has no run, so its style picture is not known.")
         return self._files.fetch(
             f"the run {version.run_id}", lambda: self._client.get_run(version.run_id).info.artifact_uri, NOTE_IMAGE
         )
@@ -245,8 +243,6 @@ class Registry:
 
     def metric(self, version: RegisteredVersion, key: str) -> float | None:
         """The newest value of a metric of the version's run at the version's iteration, or None."""
-        if not version.run_id:
-            return None
         with self._errors(f"reading the metric {key!r}"):
             history = self._client.get_metric_history(version.run_id, key)
         values = [metric for metric in history if metric.step == version.iterations]
@@ -273,8 +269,6 @@ class Registry:
         self, version: RegisteredVersion, names: Sequence[str], required: Sequence[str]
     ) -> tuple[int, dict[str, float]]:
         """The smallest size with the metrics `eval/NAME_SIZE` of all required names, and those of `names` there."""
-        if not version.run_id:
-            return 0, {}
         with self._errors(f"reading the run {version.run_id}"):
             measured = self._client.get_run(version.run_id).data.metrics
         prefix = f"eval/{required[0]}_"
@@ -290,7 +284,7 @@ class Registry:
         """Address of the version's run on MLflow's page: below `page`, or below the store if it is a server, or ""."""
         if not page and is_server(self._client.tracking_uri):
             page = self.tracking_uri
-        if not page or not version.run_id:
+        if not page:
             return ""
         with self._errors(f"reading the run {version.run_id}"):
             experiment = self._client.get_run(version.run_id).info.experiment_id

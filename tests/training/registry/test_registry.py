@@ -127,8 +127,9 @@ def test_files_that_were_moved_away_are_named(own_registry: Registry, tmp_path: 
 
 def test_files_that_a_server_keeps_need_the_server(own_registry: Registry, store: str):
     client = connect(store)
-    tags = client.get_model_version("tiny_waves", "1").tags
-    client.create_model_version("tiny_waves", "mlflow-artifacts:/1/models/m-1/artifacts", tags=tags)
+    first = client.get_model_version("tiny_waves", "1")
+    files = "mlflow-artifacts:/1/models/m-1/artifacts"
+    client.create_model_version("tiny_waves", files, run_id=first.run_id, tags=first.tags)
     with pytest.raises(StylecoreError, match="set MLFLOW_TRACKING_URI to that server"):
         own_registry.resolve("tiny_waves/3")
 
@@ -180,7 +181,7 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
     client.log_metric(run_id, "eval/total_64", 9.0, step=20)  # without its parts
     client.create_registered_model("nameless")  # no alias: not meant to be shown
     stars = client.get_model_version("tiny_stars", "1")
-    client.create_model_version("nameless", stars.source, tags=stars.tags)
+    client.create_model_version("nameless", stars.source, run_id=stars.run_id, tags=stars.tags)
     manifest = json.loads(write_bundle(own_registry, tmp_path / "bundle", all_versions=True).read_text())
     assert [(v["name"], v["version"], v["aliases"], v["run_name"]) for v in manifest["styles"]] == [
         ("tiny_stars", "1", ["champion", "iterations-10"], "stars-a"),
