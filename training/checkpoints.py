@@ -10,7 +10,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,10 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
-from stylecore.library import find_style
 from stylecore.pictures.read import fit, load_picture, to_image
 from stylecore.samples import sample_photos
 from training.config import TrainConfig, find_file
-from training.evaluation import evaluate
+from training.evaluation import evaluate, find_candidate
 from training.registry.versions import description_of, log_preview
 from training.state import Clock
 from training.tracking import JournaledTracker
@@ -78,16 +76,9 @@ def initial_network(config: TrainConfig) -> TransformNet:
 
 def trained_style(reference: str) -> StyleModel:
     """The style of a file or of a models:/ URI: of the registry, or else of the published files beside it."""
-    if not reference.startswith("models:/"):
-        return StyleModel.load(find_file(reference))
-    from training.registry.registry import Registry
-
-    try:
-        return StyleModel.load(Registry().resolve(reference))
-    except StylecoreError:
-        with suppress(StylecoreError):
-            return StyleModel.load(find_style(reference))
-        raise
+    if reference.startswith("models:/"):
+        return find_candidate(reference).model
+    return StyleModel.load(find_file(reference))
 
 
 def style_of(config: TrainConfig, network: TransformNet, iteration: int, **about: Any) -> StyleModel:

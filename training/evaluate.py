@@ -15,59 +15,21 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.files import PHOTO_SUFFIXES, file_sha256
+from stylecore.files import PHOTO_SUFFIXES
 from stylecore.flags import DEVICE_HELP, add_flags, check_limits, read_flags, setting
-from stylecore.johnson.style_model import StyleModel
-from stylecore.library import open_style
 from stylecore.pictures.read import load_picture, resize
 from stylecore.samples import sample_photos
 from training import judge
 from training.command import run_command
-from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, evaluate, open_judge
+from training.evaluation import GATYS_ITERATIONS, LEAST_SIZE, SIZES, Candidate, evaluate, find_candidate, open_judge
 from training.photos import photos_below
-
-if TYPE_CHECKING:  # it imports MLflow
-    from training.registry.registry import RegisteredVersion
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network to evaluate, and its registered version, if any."""
-
-    model: StyleModel
-    version: "RegisteredVersion | None"
-
-    def __str__(self) -> str:
-        return str(self.version or self.model.card.name)
-
-
-def find_candidate(reference: str) -> Candidate:
-    """A style by its file, or by its name ("starry_night", "models:/starry_night@iterations-1000"): that of the
-    registry, or else that of the published files.
-
-    A file counts as the registered version that was made from it, if there is one.
-    """
-    from training.registry.registry import Registry
-
-    registry = Registry()
-    if reference.endswith(".safetensors") or Path(reference).is_file():
-        model, digest = StyleModel.load(reference), file_sha256(Path(reference))
-        return Candidate(model, next((v for v in registry.versions(model.card.name) if v.sha256 == digest), None))
-    try:
-        version = registry.find(reference)
-    except StylecoreError:
-        with suppress(StylecoreError):  # a published one that was not restored
-            return Candidate(open_style(reference), None)
-        raise
-    return Candidate(StyleModel.load(registry.weights(version)), version)
 
 
 def photo_files(sources: Sequence[str]) -> dict[str, Path]:

@@ -3,15 +3,20 @@
 import statistics
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
+from stylecore.files import file_sha256
 from stylecore.gatys.objective import Objective
 from stylecore.inference.engine import Engine, choose_device
 from stylecore.johnson.style_model import EARLIER_DEFAULTS, StyleCard, StyleModel
+from stylecore.library import open_style
 from stylecore.pictures.read import load_picture, resize
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
@@ -21,6 +26,9 @@ from training.judge import Judge, Judgment, together
 from training.judge import metrics as judge_metrics
 from training.measures import equivalent_iterations, loss_curve, spot_share
 from training.objective import pixel_objective, style_targets
+
+if TYPE_CHECKING:  # it imports MLflow
+    from training.registry.registry import RegisteredVersion
 
 SIZES = (256, 512, 1024)
 """Sides of the squares in pixels."""
@@ -111,6 +119,38 @@ def _means(photos: Sequence[PhotoEvaluation]) -> dict[str, float]:
     if equivalents := [photo.gatys_iterations for photo in photos if photo.gatys_iterations is not None]:
         means["equivalent_gatys_iterations"] = statistics.mean(equivalents)
     return means
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to evaluate, and its registered version, if any."""
+
+    model: StyleModel
+    version: "RegisteredVersion | None"
+
+    def __str__(self) -> str:
+        return str(self.version or self.model.card.name)
+
+
+def find_candidate(reference: str) -> Candidate:
+    """A style by its file, or by its name ("starry_night", "models:/starry_night@iterations-1000"): that of the
+    registry, or else that of the published files.
+
+    A file counts as the registered version that was made from it, if there is one.
+    """
+    from training.registry.registry import Registry
+
+    if reference.endswith(".safetensors") or Path(reference).is_file():
+        model, digest = StyleModel.load(reference), file_sha256(Path(reference))
+        return Candidate(model, next((v for v in Registry().versions(model.card.name) if v.sha256 == digest), None))
+    try:
+        registry = Registry()
+        version = registry.find(reference)
+        return Candidate(StyleModel.load(registry.weights(version)), version)
+    except StylecoreError:
+        with suppress(StylecoreError):  # a published one that was not restored, or whose store does not answer
+            return Candidate(open_style(reference), None)
+        raise
 
 
 def evaluate(

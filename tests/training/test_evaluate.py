@@ -25,8 +25,8 @@ from tests.small_vgg import small_vgg
 from training import evaluation
 from training.checkpoints import trained_style
 from training.config import TrainConfig
-from training.evaluate import find_candidate, main, photo_files
-from training.evaluation import evaluate, middle_square, training_settings
+from training.evaluate import main, photo_files
+from training.evaluation import evaluate, find_candidate, middle_square, training_settings
 from training.objective import pixel_objective, style_targets, training_losses
 from training.registry.versions import description_of
 from training.tracking import JournaledTracker

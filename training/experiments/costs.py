@@ -33,8 +33,8 @@ from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command
 from training.config import find_file
-from training.evaluate import find_candidate, photo_files
-from training.evaluation import middle_square
+from training.evaluate import photo_files
+from training.evaluation import find_candidate, middle_square
 from training.tracking import JournaledTracker
 from training.tracking.environment import default_tracking_uri, environment_tags
 
