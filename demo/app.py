@@ -21,6 +21,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from demo.errors import plainly
 from demo.server.examples import OwnAnswers
 from demo.server.memory import return_freed_memory
 from demo.server.queue import limit_queue
@@ -77,19 +78,19 @@ def build_demo(
     films = FilmPainter(stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
-        token = visitor() if teacher else None
+        token = visitor() if teacher else gr.State("")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
                 first = build_stylize_tab(stylizer, page, token)
             with gr.Tab("Film", id="film") as tab:
-                build_film_tab(films, tab, first, token)
+                build_film_tab(films, tab, first)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(painter, page, tab, first.photo, token)
+                build_gatys_tab(painter, page, tab, first)
             with gr.Tab("Compare", id="compare") as tab:
-                build_compare_tab(stylizer, tab, first.photo, token)
-            if teacher and token:
+                build_compare_tab(stylizer, tab, first)
+            if teacher:
                 with gr.Tab("Your style", id="your_style") as tab:
-                    build_your_style_tab(teacher, catalogue, page, tab, token, first)
+                    build_your_style_tab(teacher, catalogue, page, tab, first)
         build_api(stylizer)
         build_compare_api(stylizer)
         build_gatys_api(painter)
@@ -97,6 +98,9 @@ def build_demo(
     # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
     page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
     limit_queue(page, limits)
+    for handler in page.fns.values():
+        if handler.fn is not None:  # else it is JavaScript alone
+            handler.fn = plainly(handler.fn)
     return page
 
 

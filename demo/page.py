@@ -24,6 +24,8 @@ from stylecore.samples import sample_films, sample_photos
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Options of the events that nobody waits for."""
+AT_ONCE: dict[str, Any] = {"queue": False, **QUIET}
+"""Options of those that only change what is on the page."""
 GONE = "This style is no longer here; choose another one."
 LARGEST_FRAME = 4_000_000
 """Characters of a webcam's frame."""
@@ -215,6 +217,36 @@ def told_in(status: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any
     return decorate
 
 
+def waited_for(status: gr.HTML) -> dict[str, Any]:
+    """Options of the events that a visitor waits for: Gradio shows on the line of status that they go on."""
+    return {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": [status]}
+
+
+def begin_and_end(
+    triggers: Sequence[Any],
+    begin: tuple[Any, ...],
+    run: tuple[Any, ...],
+    end: tuple[Any, ...],
+    failed: tuple[Any, ...] | None = None,
+    **options: Any,
+) -> Any:
+    """Connect what takes a while: `begin` at once, `run` in its queue, `end` whatever came of it.
+
+    Returns `run`'s event.
+
+    Args:
+        triggers: events that start it.
+        begin, run, end: each a function, its inputs and its outputs.
+        failed: after an error, if it is another than `end`.
+        options: of `run`'s event.
+    """
+    running = gr.on(triggers, *begin, **AT_ONCE).then(*run, **options)
+    # Gradio's page (6.31) does not do after a failure what `then` asks for. Being stopped is a failure for it too.
+    running.success(*end, **AT_ONCE)
+    running.failure(*(failed or end), **AT_ONCE)
+    return running
+
+
 def start_and_stop(label: str, name: str) -> tuple[gr.Button, gr.Button]:
     """The buttons that start and that stop something; `name` begins their ids."""
     with gr.Row(elem_classes="actions"):
@@ -248,16 +280,8 @@ def run_in_batch(
     def stopped() -> tuple[Any, ...]:
         return *ended(), status_line("Stopped.")
 
-    running = gr.on(triggers, begun, None, buttons, queue=False, **QUIET).then(
-        told_in(status)(run),
-        inputs,
-        outputs,
-        show_progress="minimal",
-        show_progress_on=[status],
-        concurrency_id=BATCH,
-        api_visibility="private",
+    work = (told_in(status)(run), inputs, outputs)
+    running = begin_and_end(
+        triggers, (begun, None, buttons), work, (ended, None, buttons), concurrency_id=BATCH, **waited_for(status)
     )
-    # Gradio's page (6.31) does not do after a failure what `then` asks for. Being stopped is a failure for it too.
-    running.success(ended, None, buttons, queue=False, **QUIET)
-    running.failure(ended, None, buttons, queue=False, **QUIET)
-    stop.click(stopped, None, [*buttons, status], cancels=[running], queue=False, **QUIET)
+    stop.click(stopped, None, [*buttons, status], cancels=[running], **AT_ONCE)

@@ -95,11 +95,10 @@ class FilmPainter:
         film: str | Path | None,
         style: str,
         version: str = CHAMPION,
-        *,
         longest_side: float | None = None,
-        brush: float = BRUSH,
         strength: float = 1.0,
         keep_colors: bool = False,
+        brush: float = BRUSH,
         calm: float = FilmSettings.calm,
     ) -> FilmJob:
         """Check what a visitor asks for against the limits. Films are reduced to `longest_side`, never enlarged.

@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
 from demo.page import photo_input, save_for_browser
 from demo.services.gatys import Painter
 from demo.services.limits import LONG, MODEL
@@ -80,7 +79,7 @@ def build_api(stylizer: Stylizer) -> None:
         return path, {**settings, **facts, "notices": list(result.notices)}
 
     with gr.Row(visible=False):
-        gr.Button().click(plainly(styles), None, gr.JSON(label="styles"), api_name="styles", queue=False)
+        gr.Button().click(styles, None, gr.JSON(label="styles"), api_name="styles", queue=False)
         name = gr.Textbox(label="style")
         name.example_payload = stylizer.catalogue.first_style
         inputs = [
@@ -93,7 +92,7 @@ def build_api(stylizer: Stylizer) -> None:
             gr.Number(BRUSH, label="brush"),
         ]
         outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
-        gr.Button().click(plainly(stylize), inputs, outputs, api_name="stylize", concurrency_id=MODEL)
+        gr.Button().click(stylize, inputs, outputs, api_name="stylize", concurrency_id=MODEL)
 
 
 def build_gatys_api(painter: Painter) -> None:
@@ -117,15 +116,7 @@ def build_gatys_api(painter: Painter) -> None:
         Returns:
             The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
         """
-        job = painter.job(
-            photo,
-            style,
-            steps=steps,
-            longest_side=longest_side,
-            balance=balance,
-            start=start or default.start,
-            keep_colors=keep_colors,
-        )
+        job = painter.job(photo, style, longest_side, steps, balance, start or default.start, keep_colors)
         for frame in painting(painter, job):
             yield frame.png or frame.picture, frame.facts
 
@@ -140,4 +131,4 @@ def build_gatys_api(painter: Painter) -> None:
             gr.Textbox(default.keep_colors, label="keep_colors"),
         ]
         outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
-        gr.Button().click(plainly(gatys), inputs, outputs, api_name="gatys", concurrency_id=LONG)
+        gr.Button().click(gatys, inputs, outputs, api_name="gatys", concurrency_id=LONG)

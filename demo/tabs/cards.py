@@ -12,8 +12,7 @@ import av
 import gradio as gr
 from PIL import Image, ImageOps
 
-from demo.errors import plainly
-from demo.page import QUIET, copy_to_cache, pick_sample
+from demo.page import AT_ONCE, QUIET, copy_to_cache, pick_sample
 from demo.services.catalogue import StyleEntry
 from demo.services.previews import preview_photo
 from demo.theme import script
@@ -56,7 +55,7 @@ def sample_strip(photos: Mapping[str, Path], question: str = "No photo at hand?"
 def samples_for(box: gr.Image | gr.Video, name: str, *strip: Any) -> gr.HTML:
     """The strip of sample photos, or what else `sample_strip` is given, connected to an input."""
     samples = gr.HTML(sample_strip(*strip or [sample_photos()]), js_on_load=script("pick"), elem_id=name)
-    samples.select(plainly(pick_sample), None, [box], queue=False, **QUIET)
+    samples.select(pick_sample, None, [box], **AT_ONCE)
     return samples
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import QUIET, photo_input, picture_box, save_for_browser, slider, status_line, told_in
+from demo.page import QUIET, photo_input, picture_box, save_for_browser, slider, status_line, told_in, waited_for
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
@@ -17,6 +16,7 @@ from demo.services.stylize import Stylizer
 from demo.services.teach.lessons import owner_of
 from demo.tabs.cards import begin_with_photo, samples_for
 from demo.tabs.comparison_html import Compared, comparison_html
+from demo.tabs.stylize import FirstTab
 from demo.theme import script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
@@ -122,15 +122,8 @@ def choices_of(catalogue: Catalogue, owner: str = "") -> list[tuple[str, str]]:
     return choices
 
 
-def build_compare_tab(
-    stylizer: Stylizer, tab: gr.Tab, first_photo: gr.Image, token: gr.BrowserState | None = None
-) -> None:
-    """Lay the tab out inside the open `gr.Tab` and connect it.
-
-    Args:
-        first_photo: the first tab's photo input.
-        token: of the visitor, for styles of their own.
-    """
+def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first: FirstTab) -> None:
+    """Lay the tab out inside the open `gr.Tab` and connect it; `first` is the tab Stylize."""
     catalogue, most = stylizer.catalogue, stylizer.limits.compare_versions
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=300, elem_classes="inputs"):
@@ -166,7 +159,7 @@ def build_compare_tab(
             file = gr.DownloadButton("Download", visible="hidden", elem_id="compare-sheet-file")
     compared = gr.State(())
 
-    def arrive(chosen: list[str], token: str = "") -> tuple[Any, ...]:
+    def arrive(chosen: list[str], token: str) -> tuple[Any, ...]:
         choices = choices_of(catalogue, owner_of(token))
         known = {choice for _, choice in choices}
         found = comparisons(catalogue, most)
@@ -212,18 +205,16 @@ def build_compare_tab(
         "fn": run,
         "inputs": [photo, chosen],
         "outputs": [result, status, strength, download, compared],
-        "show_progress": "minimal",
-        "show_progress_on": [status],
         "concurrency_id": MODEL,
-        "api_visibility": "private",
+        **waited_for(status),
     }
-    begin_with_photo(tab, photo, first_photo, "compare-sample")
-    tab.select(plainly(arrive), [chosen, *([token] if token else [])], [chosen, ready, status], **QUIET)
-    picked = ready.select(plainly(pick), None, [chosen, ready], **QUIET)
+    begin_with_photo(tab, photo, first.photo, "compare-sample")
+    tab.select(arrive, [chosen, first.token], [chosen, ready, status], **QUIET)
+    picked = ready.select(pick, None, [chosen, ready], **QUIET)
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
     ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before
     gr.on([ready.select, button.click], None, js=script("show_comparison"), **QUIET)
-    chosen.input(plainly(press), [chosen], [ready], **QUIET)
+    chosen.input(press, [chosen], [ready], **QUIET)
     strength.change(None, [strength], None, js=script("blend"), **QUIET)
     download.click(make_sheet, [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
         None, js=script("download_comparison"), **QUIET
@@ -272,4 +263,4 @@ def build_compare_api(stylizer: Stylizer) -> None:
             gr.Number(1.0, label="strength"),
         ]
         outputs = [gr.Gallery(label="pictures", format="png"), gr.JSON(label="facts")]
-        gr.Button().click(plainly(compare_versions), inputs, outputs, api_name="compare", concurrency_id=MODEL)
+        gr.Button().click(compare_versions, inputs, outputs, api_name="compare", concurrency_id=MODEL)

@@ -1,14 +1,12 @@
 """The third tab: a photo painted after any picture by Gatys' method, step by step before the visitor's eyes."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import QUIET, copy_to_cache, picture_box, slider, status_line, told_in
+from demo.page import AT_ONCE, QUIET, begin_and_end, copy_to_cache, picture_box, slider, status_line, told_in
 from demo.server.queue import waiting_before
 from demo.services.catalogue import StyleEntry
 from demo.services.gatys import BALANCE_RANGE, NETWORK, GatysJob, Painter
@@ -25,6 +23,7 @@ from demo.tabs.painting import (
     painting,
     waiting_text,
 )
+from demo.tabs.stylize import FirstTab
 from demo.theme import script
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
@@ -53,15 +52,8 @@ def start_choices(painter: Painter, owner: str = "") -> list[tuple[str, str]]:
     return START_CHOICES + [(f"The photo stylized by {style.title}", f"{NETWORK}{style.name}") for style in styles]
 
 
-def build_gatys_tab(
-    painter: Painter, page: gr.Blocks, tab: gr.Tab, first_photo: gr.Image, token: gr.BrowserState | None = None
-) -> None:
-    """Lay the tab out inside the open `gr.Tab` of the page and connect it.
-
-    Args:
-        first_photo: the other tab's photo input.
-        token: of the visitor, for styles of their own.
-    """
+def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: FirstTab) -> None:
+    """Lay the tab out inside the open `gr.Tab` of the page and connect it; `first` is the tab Stylize."""
     limits, default = painter.limits, GatysConfig()
     with gr.Row(elem_classes="columns result-first"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
@@ -181,8 +173,7 @@ def build_gatys_tab(
     def refused() -> dict[Any, Any]:
         return end() | {status: status_line("&nbsp;")}
 
-    def show(make_job: Callable[[], GatysJob | None], stop: Stop) -> Iterator[dict[Any, Any]]:
-        job = make_job()
+    def show(stop: Stop, job: GatysJob | None) -> Iterator[dict[Any, Any]]:
         if job is None or stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
@@ -204,39 +195,15 @@ def build_gatys_tab(
                 }
             yield changes
 
-    def run(
-        stop: Stop,
-        photo: str | None,
-        longest_side: float,
-        steps: float,
-        style: str | None,
-        balance: float,
-        start: str,
-        keep_colors: str,
-        style_scale: float,
-    ) -> Iterator[dict[Any, Any]]:
-        make_job = partial(
-            painter.job,
-            photo,
-            style,
-            steps=steps,
-            longest_side=longest_side,
-            balance=balance,
-            start=start,
-            keep_colors=keep_colors,
-            style_scale=style_scale,
-        )
-        yield from show(make_job, stop)
-
-    def go_on(stop: Stop, larger: GatysJob | None) -> Iterator[dict[Any, Any]]:
-        yield from show(lambda: larger, stop)
+    def run(stop: Stop, *asked: Any) -> Iterator[dict[Any, Any]]:
+        yield from show(stop, painter.job(*asked))
 
     def begin_larger(stop: Stop, larger: GatysJob | None, request: gr.Request) -> dict[Any, Any]:
         if larger is None:
             return begin(stop, None, 0, 0, request)
         return begin(stop, str(larger.photo), larger.longest_side, larger.config.steps, request)
 
-    def arrive(token: str = "") -> gr.Dropdown:
+    def arrive(token: str) -> gr.Dropdown:
         return gr.Dropdown(choices=start_choices(painter, owner_of(token)))
 
     def pick_style(event: gr.EventData) -> str:
@@ -253,37 +220,36 @@ def build_gatys_tab(
         picture = catalogue.painting(name) or style_picture_of(catalogue.find(name))
         return copy_to_cache(picture) if picture else gr.skip()
 
-    def look_ahead(photo: str | None, longest_side: float, steps: float) -> str:
-        return estimate_text(painter, photo, longest_side, steps)
-
     buttons = [start_button, stop_button, larger_button]
-    asked = [photo, longest_side, steps]
-    for button, first, first_inputs, then, inputs in (
-        (start_button, begin, [stop, *asked], run, [stop, *asked, style, balance, start, keep_colors, style_scale]),
-        (larger_button, begin_larger, [stop, larger], go_on, [stop, larger]),
+    expected = [photo, longest_side, steps]
+    asked = [photo, style, longest_side, steps, balance, start, keep_colors, style_scale]  # as in `Painter.job`
+    for button, first_step, first_inputs, work, inputs in (
+        (start_button, begin, expected, run, asked),
+        (larger_button, begin_larger, [larger], show, [larger]),
     ):
-        under_way = button.click(
-            plainly(first), first_inputs, [*buttons, png, jpeg, status, clock], queue=False, **QUIET
-        ).then(
-            told_in(status)(then),
-            inputs,
-            [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger],
+        begin_and_end(
+            [button.click],
+            (first_step, [stop, *first_inputs], [*buttons, png, jpeg, status, clock]),
+            (
+                told_in(status)(work),
+                [stop, *inputs],
+                [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger],
+            ),
+            (end, None, [*buttons, clock]),
+            failed=(refused, None, [*buttons, clock, status]),
             concurrency_id=LONG,
             **QUIET,
         )
-        # Gradio's page (6.31) does not do after a failure what `then` asks for.
-        under_way.success(plainly(end), None, [*buttons, clock], queue=False, **QUIET)
-        under_way.failure(plainly(refused), None, [*buttons, clock, status], queue=False, **QUIET)
-    clock.tick(plainly(wait), None, [status], queue=False, **QUIET)
-    stop_button.click(ask_to_stop, [stop], [stop_button], queue=False, **QUIET)
-    begin_with_photo(tab, photo, first_photo, "gatys-sample")
-    tab.select(plainly(arrive), [token] if token else None, [start], **QUIET)
-    start.input(plainly(fetch_style), [start], [style], **QUIET)
-    styles.select(plainly(pick_style), None, [style], **QUIET)
+    clock.tick(wait, None, [status], **AT_ONCE)
+    stop_button.click(ask_to_stop, [stop], [stop_button], **AT_ONCE)
+    begin_with_photo(tab, photo, first.photo, "gatys-sample")
+    tab.select(arrive, [first.token], [start], **QUIET)
+    start.input(fetch_style, [start], [style], **QUIET)
+    styles.select(pick_style, None, [style], **QUIET)
     gr.on(
         [tab.select, photo.change, longest_side.change, steps.change],
-        plainly(look_ahead),
-        asked,
+        lambda *expected: estimate_text(painter, *expected),
+        expected,
         [estimate],
         js=script("typed_numbers"),
         trigger_mode="always_last",

@@ -59,7 +59,7 @@ def build_sheet(
     strength: gr.Slider,
     keep_colors: gr.Checkbox,
     style: gr.State,
-    token: gr.BrowserState | None = None,
+    token: gr.State | gr.BrowserState,
 ) -> None:
     """Lay out the accordion with all styles on one photo, and connect it.
 
@@ -85,7 +85,7 @@ def build_sheet(
             jpeg = gr.DownloadButton("Download JPEG", elem_id="sheet-jpeg")
 
     def make_sheet(
-        photo: str | None, strength: float, keep_colors: bool, chosen: str, token: str = ""
+        photo: str | None, strength: float, keep_colors: bool, chosen: str, token: str
     ) -> Iterator[dict[Any, Any]]:
         for said, files in sheet(stylizer, photo, strength, keep_colors, owner_of(token), chosen):
             yield {status: said}
@@ -98,5 +98,5 @@ def build_sheet(
                 }
 
     outputs = [status, picture, downloads, png, jpeg]
-    inputs = [photo, strength, keep_colors, style, *([token] if token else [])]
+    inputs = [photo, strength, keep_colors, style, token]
     run_in_batch(buttons, [buttons[0].click], make_sheet, inputs, outputs)

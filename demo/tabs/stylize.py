@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import GONE, QUIET, photo_input, refused, slider, status_line
+from demo.page import AT_ONCE, GONE, QUIET, photo_input, refused, slider, status_line, waited_for
 from demo.services.catalogue import NoSuchStyleError, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
@@ -80,13 +79,14 @@ def limits_text(limits: Limits) -> str:
 
 @dataclass(frozen=True)
 class FirstTab:
-    """What other tabs use of this one: the photo input, the style cards, the name of the chosen style, and the list of
-    styles to mix it with."""
+    """What other tabs use of this one: the photo input, the style cards, the name of the chosen style, the list of
+    styles to mix it with, and the visitor's token, by which they see styles of their own."""
 
     photo: gr.Image
     cards: gr.HTML
     style: gr.State
     mix: gr.Dropdown
+    token: gr.State | gr.BrowserState
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Newest:
     picked: bool = False
 
 
-def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserState | None = None) -> FirstTab:
+def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.State | gr.BrowserState) -> FirstTab:
     """Lay the tab out inside the open `gr.Tab` and connect it; `token` says whose own styles are shown."""
     catalogue, limits = stylizer.catalogue, stylizer.limits
     style, newest = gr.State(""), gr.State(Newest())
@@ -158,7 +158,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
             build_sheet(stylizer, photo, strength, keep_colors, style, token)
             build_live(stylizer, style, mix, share)
 
-    def show_styles(request: gr.Request, newest: Newest, token: str = "") -> Iterator[dict[Any, Any]]:
+    def show_styles(request: gr.Request, newest: Newest, token: str) -> Iterator[dict[Any, Any]]:
         """The cards, and once the settings of the link; while styles are on their way, again whenever one is there.
 
         What the visitor has chosen meanwhile stays.
@@ -232,34 +232,32 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     # Nobody waits for these either, but Gradio informs the page only of a state that a queued event changed.
     setting_style = QUIET | {"concurrency_limit": None}
     page.load(
-        plainly(show_styles),
-        [newest, *([token] if token else [])],
+        show_styles,
+        [newest, token],
         [style, styles, notice, version, card, mix, *settings.values()],
         **setting_style,
     )
     # Of styles picked quickly the last one counts. Gradio's page (6.31) repeats an event with the data of the first,
     # so the name is that of the card that is chosen then.
     styles.select(
-        plainly(pick_style),
+        pick_style,
         [newest, gr.Textbox(visible=False)],
         [style, version, card],
         js="(newest) => [newest, document.querySelector('#styles input:checked').value]",
         trigger_mode="always_last",
         **setting_style,
     )
-    copied: dict[str, Any] = {"outputs": [copy_link], "queue": False, **QUIET}
+    copied: dict[str, Any] = {"outputs": [copy_link], **AT_ONCE}
     copy_link.click(
         None, [strength, brush, keep_colors, longest_side, version, mix, share], js=script("copy_link"), **copied
     ).then(None, js=script("copy_link_again"), **copied)
-    gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), queue=False, **QUIET)
+    gr.on([photo.upload, samples.select, styles.select], None, js=script("show_result"), **AT_ONCE)
     run: dict[str, Any] = {
         "fn": answer,
         "inputs": [newest, gr.Number(visible=False), photo, *wanted],
         "outputs": [result, status, png, jpeg],
         "js": script("when_asked"),
-        "show_progress": "minimal",
-        "show_progress_on": [status],
-        "api_visibility": "private",
+        **waited_for(status),
         # Whoever asks again before the answer is there gets the answer to what was asked last.
         "trigger_mode": "always_last",
     }
@@ -270,4 +268,4 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.BrowserStat
     )
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
-    return FirstTab(photo, styles, style, mix)
+    return FirstTab(photo, styles, style, mix, token)

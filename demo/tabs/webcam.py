@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import QUIET, live_input, progress_status, status_line
+from demo.page import AT_ONCE, live_input, progress_status, status_line, waited_for
 from demo.services.limits import LIVE
 from demo.services.stylize import Stylizer, Webcam, mixed
 from demo.theme import script
@@ -79,15 +78,13 @@ def build_live(stylizer: Stylizer, style: gr.State, mix: gr.Dropdown, share: gr.
         return live(stylizer, webcam, frame, mixed(style, CHAMPION, mix, share)[0]) or (gr.skip(), gr.skip())
 
     camera.stream(
-        plainly(paint_frame),
+        paint_frame,
         [webcam, camera, style, mix, share],
         [painted, live_status],
         stream_every=LIVE_SECONDS_BETWEEN_FRAMES,
         time_limit=limits.live_seconds,
-        show_progress="minimal",
-        show_progress_on=[live_status],
         concurrency_id=LIVE,
         concurrency_limit=2,
-        api_visibility="private",
+        **waited_for(live_status),
     )
-    record.click(None, None, [record], js=script("record_live"), queue=False, **QUIET)
+    record.click(None, None, [record], js=script("record_live"), **AT_ONCE)

@@ -5,8 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.errors import plainly
-from demo.page import QUIET, film_input, slider, status_line, told_in
+from demo.page import AT_ONCE, QUIET, begin_and_end, film_input, slider, status_line, told_in, waited_for
 from demo.services.film import FilmPainter
 from demo.services.limits import FILM
 from demo.services.teach.lessons import owner_of
@@ -23,13 +22,9 @@ SAMPLES = {name: file for name, file in sample_films().items() if name == "earth
 """Short ones."""
 
 
-def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr.BrowserState | None = None) -> None:
-    """Lay the tab out inside the open `gr.Tab` and connect it.
-
-    Args:
-        first: the tab Stylize, whose style is chosen here at first.
-        token: of the visitor, for styles of their own.
-    """
+def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
+    """Lay the tab out inside the open `gr.Tab` and connect it; `first` is the tab Stylize, whose style is chosen here
+    at first."""
     catalogue, limits = painter.stylizer.catalogue, painter.limits
     stop = gr.State(Stop())
     with gr.Row(elem_classes="columns result-first"):
@@ -68,7 +63,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
             with gr.Row(elem_classes="downloads"):
                 download = gr.DownloadButton("Download the film", elem_id="film-download", interactive=False)
 
-    def arrive(chosen: str | None, first_style: str, token: str = "") -> gr.Dropdown:
+    def arrive(chosen: str | None, first_style: str, token: str) -> gr.Dropdown:
         names = [(entry.title, entry.name) for entry in catalogue.styles(owner_of(token), first_style)]
         known = [name for _, name in names]
         wanted = [name for name in (chosen, first_style, *known) if name in known]
@@ -83,28 +78,11 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
         return gr.Button("Paint the film", interactive=True), gr.Button(STOP_LABEL, interactive=False)
 
     @told_in(status)
-    def run(
-        stop: Stop,
-        film: str | None,
-        style: str | None,
-        strength: float,
-        brush: float,
-        calm: float,
-        longest_side: float,
-        keep_colors: bool,
-    ) -> Iterator[dict[Any, Any]]:
+    def run(stop: Stop, film: str | None, style: str | None, *settings: Any) -> Iterator[dict[Any, Any]]:
         if stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
-        job = painter.job(
-            film,
-            style or "",
-            longest_side=longest_side,
-            brush=brush,
-            strength=strength,
-            keep_colors=keep_colors,
-            calm=calm,
-        )
+        job = painter.job(film, style or "", CHAMPION, *settings)
         yield {status: status_line("Opening your film.")}
         for shown in painting_film(painter, job, stop):
             changes = {status: shown.status}
@@ -114,22 +92,18 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab, token: gr
                 changes[download] = gr.DownloadButton(value=shown.file, interactive=True)
             yield changes
 
-    arrived = [style, first.style, *([token] if token else [])]
-    tab.select(plainly(arrive), arrived, [style], **QUIET)
+    tab.select(arrive, [style, first.style, first.token], [style], **QUIET)
+    asked = [film, style, longest_side, strength, keep_colors, brush, calm]  # in the order of `FilmPainter.job`
     buttons = [start_button, stop_button]
-    under_way = start_button.click(begin, [stop], [*buttons, download], queue=False, **QUIET).then(
-        run,
-        [stop, film, style, strength, brush, calm, longest_side, keep_colors],
-        [painted, status, download],
-        show_progress="minimal",
-        show_progress_on=[status],
+    begin_and_end(
+        [start_button.click],
+        (begin, [stop], [*buttons, download]),
+        (run, [stop, *asked], [painted, status, download]),
+        (end, None, buttons),
         concurrency_id=FILM,
-        api_visibility="private",
+        **waited_for(status),
     )
-    # Gradio's page (6.31) does not do after a failure what `then` asks for.
-    under_way.success(end, None, buttons, queue=False, **QUIET)
-    under_way.failure(end, None, buttons, queue=False, **QUIET)
-    stop_button.click(ask_to_stop, [stop], [stop_button], queue=False, **QUIET)
+    stop_button.click(ask_to_stop, [stop], [stop_button], **AT_ONCE)
 
 
 def build_film_api(painter: FilmPainter) -> None:
@@ -162,16 +136,7 @@ def build_film_api(painter: FilmPainter) -> None:
             Frames painted, frames in all and seconds left, again and again; with the first second of the film once it
             is painted, and at last with the whole as mp4.
         """
-        job = painter.job(
-            film,
-            style,
-            version,
-            longest_side=longest_side,
-            brush=brush,
-            strength=strength,
-            keep_colors=keep_colors,
-            calm=calm,
-        )
+        job = painter.job(film, style, version, longest_side, strength, keep_colors, brush, calm)
         for shown in painting_film(painter, job):
             yield shown.file, shown.facts
 
@@ -190,4 +155,4 @@ def build_film_api(painter: FilmPainter) -> None:
             gr.Number(FilmSettings.calm, label="calm"),
         ]
         outputs = [gr.Video(label="painted"), gr.JSON(label="facts")]
-        gr.Button().click(plainly(film), inputs, outputs, api_name="film", concurrency_id=FILM)
+        gr.Button().click(film, inputs, outputs, api_name="film", concurrency_id=FILM)

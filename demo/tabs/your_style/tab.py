@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from demo.errors import plainly
 from demo.page import QUIET, picture_box, refused, status_line
 from demo.services.catalogue import Catalogue
 from demo.services.teach.lessons import Lesson, owner_of
@@ -32,14 +31,10 @@ def visitor() -> gr.BrowserState:
 
 
 def build_your_style_tab(
-    teacher: Teacher, catalogue: Catalogue, page: gr.Blocks, tab: gr.Tab, token: gr.BrowserState, first: FirstTab
+    teacher: Teacher, catalogue: Catalogue, page: gr.Blocks, tab: gr.Tab, first: FirstTab
 ) -> None:
-    """Lay the tab out inside the open `gr.Tab` and connect it.
-
-    Args:
-        token: of `visitor`.
-        first: the tab Stylize.
-    """
+    """Lay the tab out inside the open `gr.Tab` and connect it; `first` is the tab Stylize."""
+    token = first.token
     minutes = teacher.limits.lesson_minutes
     kept = "for everybody here" if teacher.for_all else f"for you, for {teacher.limits.lesson_hours:g} hours"
     with gr.Row(elem_classes="columns"):
@@ -117,13 +112,13 @@ def build_your_style_tab(
 
     outputs = [shown, line, losses, start, enough, weights, small, use, timer]
     page.load(lambda token: token or secrets.token_urlsafe(16), [token], [token], **QUIET).then(
-        plainly(look), [token], outputs, **QUIET
+        look, [token], outputs, **QUIET
     )
     begin_with_photo(tab, photo, first.photo, "teach-sample")
-    start.click(plainly(begin), [token, painting, photo, title, chosen], outputs, **QUIET)
-    enough.click(plainly(end), [token], outputs, **QUIET)
+    start.click(begin, [token, painting, photo, title, chosen], outputs, **QUIET)
+    enough.click(end, [token], outputs, **QUIET)
     timer.tick(
-        plainly(look_on),
+        look_on,
         [token, first.style, first.mix],
         [*outputs, first.cards, first.mix],
         concurrency_id="teach",
