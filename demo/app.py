@@ -34,12 +34,11 @@ from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
 from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.teacher import Teacher
-from demo.tabs.api import build_api, build_gatys_api
 from demo.tabs.compare import build_compare_api, build_compare_tab
-from demo.tabs.film.tab import build_film_api, build_film_tab
-from demo.tabs.gatys import build_gatys_tab
-from demo.tabs.stylize import build_stylize_tab
-from demo.tabs.your_style.tab import build_your_style_tab, visitor
+from demo.tabs.film import build_film_api, build_film_tab
+from demo.tabs.gatys import build_gatys_api, build_gatys_tab
+from demo.tabs.stylize import build_stylize_api, build_stylize_tab
+from demo.tabs.your_style import build_your_style_tab, visitor
 from demo.theme import STYLE_SHEETS, WEB, script, theme
 from demo.words import UPLOAD_WORDS
 from stylecore.errors import StylecoreError
@@ -91,7 +90,7 @@ def build_demo(
             if teacher:
                 with gr.Tab("Your style", id="your_style") as tab:
                     build_your_style_tab(teacher, catalogue, page, tab, first)
-        build_api(stylizer)
+        build_stylize_api(stylizer)
         build_compare_api(stylizer)
         build_gatys_api(painter)
         build_film_api(films)

@@ -56,7 +56,7 @@ def test_the_page_knows_of_training_only_the_registry(file: Path) -> None:
 
 @pytest.mark.parametrize("file", below("demo/services/", "demo/server/"), ids=str)
 def test_services_know_nothing_of_how_the_page_looks(file: Path) -> None:
-    assert not names(file, "demo.page", "demo.tabs", "demo.theme", "demo.app")
+    assert not names(file, "demo.page", "demo.status", "demo.tabs", "demo.theme", "demo.app")
 
 
 @pytest.mark.parametrize("file", below("training/tracking/"), ids=str)

@@ -12,8 +12,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.errors import sentence_of
-from demo.page import photos_input, progress_status, run_in_batch, start_and_stop, status_line
+from demo.page import photos_input
 from demo.services.stylize import Stylizer, Wanted, settings_of
+from demo.status import progress_status, run_in_batch, start_and_stop, status_line
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import encode_picture

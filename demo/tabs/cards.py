@@ -12,9 +12,10 @@ import av
 import gradio as gr
 from PIL import Image, ImageOps
 
-from demo.page import AT_ONCE, QUIET, copy_to_cache, pick_sample
+from demo.page import copy_to_cache, pick_sample
 from demo.services.catalogue import StyleEntry
 from demo.services.previews import preview_photo
+from demo.status import AT_ONCE, QUIET
 from demo.theme import script
 from stylecore.samples import sample_photos
 

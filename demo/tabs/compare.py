@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import QUIET, photo_input, picture_box, save_for_browser, slider, status_line, told_in, waited_for
+from demo.page import photo_input, picture_box, save_for_browser, slider
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
 from demo.services.stylize import Stylizer
 from demo.services.teach.lessons import owner_of
+from demo.status import QUIET, status_line, told_in, waited_for
 from demo.tabs.cards import begin_with_photo, samples_for
 from demo.tabs.comparison_html import Compared, comparison_html
 from demo.tabs.stylize import FirstTab

@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
-from demo.page import progress_status, save_for_browser, status_line
+from demo.page import save_for_browser
 from demo.services.gatys import Finished, GatysJob, Painter
+from demo.status import progress_status, status_line
 from demo.words import file_name, seconds_text
 from stylecore.gatys.paint import GatysStep
 

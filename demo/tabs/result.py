@@ -5,10 +5,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.page import address_of, save_for_browser, status_line
+from demo.page import address_of, save_for_browser
 from demo.services.catalogue import title_of
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylized, Stylizer, Wanted, settings_of
+from demo.status import status_line
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import progress_status, run_in_batch, save_for_browser, start_and_stop, status_line
+from demo.page import save_for_browser
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
 from demo.services.teach.lessons import owner_of
+from demo.status import progress_status, run_in_batch, start_and_stop, status_line
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.library import CHAMPION

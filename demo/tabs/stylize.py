@@ -8,18 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import AT_ONCE, GONE, QUIET, photo_input, refused, slider, status_line, waited_for
+from demo.page import photo_input, save_for_browser, slider
 from demo.services.catalogue import NoSuchStyleError, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
-from demo.services.link import settings_of_link
-from demo.services.stylize import SHARE, Stylizer, Wanted
+from demo.services.stylize import SHARE, Stylizer, Wanted, settings_of, settings_of_link
 from demo.services.teach.lessons import owner_of
+from demo.status import AT_ONCE, GONE, QUIET, refused, status_line, waited_for
 from demo.tabs.batch import build_batch
 from demo.tabs.cards import samples_for, style_cards
 from demo.tabs.result import stylize
 from demo.tabs.sheet import build_sheet
 from demo.tabs.webcam import build_live
 from demo.theme import script
+from demo.words import file_name
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
@@ -269,3 +270,78 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.State | gr.
     # Answered from memory, so not in the queue of the networks.
     gr.on([strength.release, strength.input, keep_colors.input], **run, concurrency_id="finish", concurrency_limit=2)
     return FirstTab(photo, styles, style, mix, token)
+
+
+def build_stylize_api(stylizer: Stylizer) -> None:
+    """Add the endpoints /styles and /stylize to the open `gr.Blocks`; their components are never shown."""
+    limits = stylizer.limits
+
+    def styles() -> list[dict[str, Any]]:
+        """The styles that can be asked for: name, title, artist, year, versions (newest first) and aliases."""
+        return [
+            {
+                "name": entry.name,
+                "title": entry.title,
+                "artist": entry.card.artist,
+                "year": entry.card.year,
+                "versions": list(entry.versions),
+                "aliases": dict(entry.aliases),
+            }
+            for entry in stylizer.catalogue.styles()
+        ]
+
+    def stylize(
+        photo: str | None,
+        style: str | None,
+        version: str,
+        longest_side: float,
+        strength: float,
+        keep_colors: bool,
+        brush: float,
+    ) -> tuple[str, dict[str, Any]]:
+        """Stylize a photo in one pass.
+
+        Args:
+            photo: A picture file: JPEG, PNG, WebP, HEIC, TIFF, GIF or AVIF.
+            style: Name of a style, see /styles; or a mix, such as starry_night:0.6+great_wave:0.4.
+            version: A version's number or alias; of a mix the styles are named with theirs, such as starry_night@fast.
+            longest_side: Longest side of the result in pixels; a smaller photo keeps its exact size.
+            strength: 0 gives the photo, 1 the full style.
+            keep_colors: Keep the photo's colors and take only the strokes.
+            brush: Size of the strokes: 1 as in the painting, 2 twice as large.
+
+        Returns:
+            The picture as PNG, transparency and date kept, and facts about it.
+        """
+        if photo is None:
+            raise StylecoreError("there is no photo yet; upload one.")
+        style = str(style or "")  # programs may send anything
+        result = stylizer.stylize(photo, style, version, longest_side, brush)
+        settings = settings_of(result, strength, keep_colors)
+        pixels, name = result.finish(strength, keep_colors), file_name("stylized", style)
+        path = save_for_browser(pixels, "PNG", name, alpha=result.alpha, exif=result.exif, settings=settings)
+        height, width = result.size
+        facts = {
+            "width": width,
+            "height": height,
+            "seconds": result.seconds,
+            "device": result.device,
+            "runtime": result.runtime,
+        }
+        return path, {**settings, **facts, "notices": list(result.notices)}
+
+    with gr.Row(visible=False):
+        gr.Button().click(styles, None, gr.JSON(label="styles"), api_name="styles", queue=False)
+        name = gr.Textbox(label="style")
+        name.example_payload = stylizer.catalogue.first_style
+        inputs = [
+            photo_input(label="photo"),
+            name,
+            gr.Textbox(CHAMPION, label="version"),
+            gr.Number(limits.stylize_side, label="longest_side"),
+            gr.Number(1.0, label="strength"),
+            gr.Checkbox(False, label="keep_colors"),
+            gr.Number(BRUSH, label="brush"),
+        ]
+        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
+        gr.Button().click(stylize, inputs, outputs, api_name="stylize", concurrency_id=MODEL)

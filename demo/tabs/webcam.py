@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import AT_ONCE, live_input, progress_status, status_line, waited_for
+from demo.page import live_input
 from demo.services.limits import LIVE
 from demo.services.stylize import Stylizer, Webcam, mixed
+from demo.status import AT_ONCE, progress_status, status_line, waited_for
 from demo.theme import script
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import encode_picture, load_picture

@@ -14,7 +14,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.film import FilmPainter, FilmProgress
 from demo.services.limits import Limits
 from demo.services.stylize import Stylizer
-from demo.tabs.film.shown import limits_text, painting_film
+from demo.tabs.film import limits_text, painting_film
 from demo.tabs.painting import Stop
 from stylecore.errors import StylecoreError
 from tests.demo.conftest import LIMITS, write_film

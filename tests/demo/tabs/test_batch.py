@@ -12,8 +12,7 @@ from PIL import Image
 
 from demo.page import photos_input
 from demo.services.catalogue import BundleCatalogue
-from demo.services.link import settings_of_link
-from demo.services.stylize import Stylizer, Wanted
+from demo.services.stylize import Stylizer, Wanted, settings_of_link
 from demo.tabs.batch import stylize_all
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, read_settings, save_picture

@@ -2,7 +2,7 @@
 
 import re
 
-from demo.tabs.your_style.shown import HEIGHT, WIDTH, curve
+from demo.tabs.your_style import HEIGHT, WIDTH, curve
 
 
 def heights(points: list[tuple[float, float]]) -> list[int]:

@@ -1,1 +1,0 @@
-"""The tab Your style: a visitor teaches a network their own painting."""
