@@ -1,9 +1,12 @@
-"""Theme, style sheets and scripts. Fonts are files that Gradio carries; nothing is fetched from elsewhere."""
+"""Theme, style sheets, scripts, pieces of HTML. Fonts are files that Gradio carries; nothing comes from elsewhere."""
 
+import base64
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.themes.utils import colors, sizes
+from jinja2 import Environment, FileSystemLoader
 
 WEB = Path(__file__).parent / "assets" / "web"
 STYLE_SHEETS = sorted(WEB.glob("*.css"))
@@ -92,3 +95,12 @@ def theme() -> gr.themes.Base:
 def script(name: str) -> str:
     """The JavaScript of a component or an event, from its file."""
     return (WEB / f"{name}.js").read_text(encoding="utf-8")
+
+
+def filled_in(name: str, **values: Any) -> str:
+    """A piece of HTML from its file, with these values; what is not HTML itself is escaped."""
+    return _PIECES.get_template(f"{name}.html").render(values)
+
+
+_PIECES = Environment(loader=FileSystemLoader(WEB), autoescape=True)
+_PIECES.filters["base64"] = lambda content: base64.b64encode(content).decode()

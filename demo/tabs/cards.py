@@ -1,8 +1,6 @@
 """Choosing by picture: style cards and sample photos, as HTML that a keyboard and a screen reader can use."""
 
-import base64
 import functools
-import html
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from demo.page import copy_to_cache, pick_sample
 from demo.services.catalogue import StyleEntry
 from demo.services.previews import preview_photo
 from demo.status import AT_ONCE, QUIET
-from demo.theme import script
+from demo.theme import filled_in, script
 from stylecore.samples import sample_photos
 
 THUMBNAIL_SIDE = 64
@@ -25,32 +23,13 @@ THUMBNAIL_SIDE = 64
 def style_cards(entries: Sequence[StyleEntry], chosen: str) -> str:
     """A group of radio buttons that look like cards: the preview, the painting in its corner, title and
     artist below it."""
-    cards = "".join(
-        f'<label class="card"><input type="radio" name="style" value="{html.escape(entry.name)}"'
-        f"{' checked' if entry.name == chosen else ''}>"
-        f'<span class="pictures">{_image(entry.preview)}{_painting(entry)}</span>'
-        f'<span class="title">{html.escape(entry.title)}</span>'
-        f'<span class="artist">{html.escape(entry.card.artist)}</span></label>'
-        for entry in entries
-    )
-    return (
-        f'<fieldset class="cards"><legend>Choose a painting</legend><div>{cards}</div></fieldset>' if entries else ""
-    )
-
-
-def _painting(entry: StyleEntry) -> str:
-    alt = html.escape(f"The painting: {entry.title}")
-    return _image(entry.painting, alt, "painting") if entry.painting else ""
+    return filled_in("cards", entries=entries, chosen=chosen)
 
 
 def sample_strip(photos: Mapping[str, Path], question: str = "No photo at hand?", what: str = "Sample photo") -> str:
     """A row of buttons, one a picture."""
-    buttons = "".join(
-        f'<button type="button" data-name="{html.escape(name)}" aria-label="{what}: {html.escape(name)}" '
-        f'title="{html.escape(name.capitalize())}">{_image(_thumbnail(photo))}</button>'
-        for name, photo in photos.items()
-    )
-    return f'<div class="samples"><span>{question}</span><div>{buttons}</div></div>' if photos else ""
+    pictures = {name: _thumbnail(photo) for name, photo in photos.items()}
+    return filled_in("samples", pictures=pictures, question=question, what=what)
 
 
 def samples_for(box: gr.Image | gr.Video, name: str, *strip: Any) -> gr.HTML:
@@ -84,9 +63,3 @@ def _thumbnail(file: Path) -> bytes:
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=90)
     return stream.getvalue()
-
-
-def _image(jpeg: bytes | None, alt: str = "", kind: str = "preview") -> str:
-    if jpeg is None:
-        return '<span class="no-preview"></span>'
-    return f'<img class="{kind}" alt="{alt}" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'

@@ -18,7 +18,7 @@ from demo.status import QUIET, status_line, told_in, waited_for
 from demo.tabs.cards import begin_with_photo, samples_for
 from demo.tabs.comparison_html import Compared, comparison_html
 from demo.tabs.stylize import FirstTab
-from demo.theme import script
+from demo.theme import filled_in, script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, to_image
@@ -81,22 +81,14 @@ def comparison_buttons(ready: Sequence[Comparison], chosen: Sequence[str]) -> st
     Styles that have only one comparison are gathered below its title.
     """
     of_style = Counter(comparison.style for comparison in ready)
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[tuple[str, list[str]]]] = {}
     for comparison in ready:
         heading, label = comparison.style, comparison.title
         if heading and of_style[heading] == 1 < len(of_style) - 1:
             heading, label = label, heading
         references = [entry.reference for entry in comparison.versions]
-        name = html.escape(" ".join(references))  # its place in the row changes when versions come or go
-        pressed = "true" if references == list(chosen) else "false"
-        groups.setdefault(heading, []).append(
-            f'<button type="button" data-name="{name}" aria-pressed="{pressed}">{html.escape(label)}</button>'
-        )
-    return "".join(
-        f'<div class="ready" role="group" aria-label="{html.escape(heading) or "All styles"}">'
-        f"{f'<span>{html.escape(heading)}</span>' if heading else ''}{''.join(buttons)}</div>"
-        for heading, buttons in groups.items()
-    )
+        groups.setdefault(heading, []).append((label, references))
+    return filled_in("ready_comparisons", groups=groups, chosen=list(chosen))
 
 
 def paintings_of(catalogue: Catalogue, entries: Sequence[VersionEntry]) -> dict[str, str]:

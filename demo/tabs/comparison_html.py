@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from demo.page import address_of, save_for_browser
 from demo.services.catalogue import VersionEntry, VersionRecord, title_of
 from demo.services.comparisons import labels, shared_facts, usual_facts
 from demo.services.stylize import Stylized
-from demo.theme import WEB
+from demo.theme import filled_in
 from demo.words import file_name, seconds_text
 
 EQUALLY = 0.02
@@ -100,7 +99,9 @@ def comparison_html(
     ]
     linked = any(each.record.page for each in done)
     height, width = done[0].result.size
-    return _PAGES.get_template("comparison.html").render(
+    return filled_in(
+        "comparison",
+        loss_text=loss_text,
         photo=address_of(save_for_browser(done[0].result.content / 255, "JPEG", "photo")),
         width=width,
         height=height,
@@ -216,7 +217,3 @@ def loss_text(value: float) -> str:
     if not math.isfinite(value):
         return "not finite"
     return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-_PAGES = Environment(loader=FileSystemLoader(WEB), autoescape=True)
-_PAGES.filters["loss"] = loss_text
