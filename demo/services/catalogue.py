@@ -145,8 +145,8 @@ class Catalogue:
         self._lock = threading.RLock()
         self._painting = threading.Lock()  # of previews, for which no visitor's own picture waits
         self._opened = lru_cache(MODELS_KEPT)(self._load)
-        self._made: dict[tuple[str, str, str], bytes | None] = {}  # pictures on the cards
-        self._try_at: dict[tuple[str, str, str], float] = {}
+        # The pictures on the cards, each with the time after which one that could not be made is tried again.
+        self._made: dict[tuple[str, str, str], tuple[bytes | None, float]] = {}
 
     def styles(self, owner: str = "", *named: str) -> list[StyleEntry]:
         """The styles that can be opened, with their previews: `FIRST_STYLE`, the other paintings by title, and what
@@ -188,7 +188,7 @@ class Catalogue:
             StylecoreError: for a style or version that there is not, or a file that cannot be read.
         """
         with self._lock:
-            return self._open(self.find(name), version_or_alias)
+            return self._opened(name, self.find(name).resolve(version_or_alias))
 
     def find(self, name: str) -> StyleEntry:
         """The style of that name, without preview.
@@ -230,9 +230,6 @@ class Catalogue:
             _log.warning("The run of %s/%s cannot be read: %s", name, version, error)
             return VersionRecord()
 
-    def _open(self, entry: StyleEntry, version_or_alias: str) -> StyleModel:
-        return self._opened(entry.name, entry.resolve(version_or_alias))
-
     def _make_thumbnail(self, entry: StyleEntry) -> bytes | None:
         file = self.painting(entry.name)
         return None if file is None else encode_picture(load_picture(file, max_side=THUMBNAIL_SIDE).pixels, "JPEG")
@@ -240,21 +237,21 @@ class Catalogue:
     def _on_card(self, kind: str, entry: StyleEntry, make: Callable[[StyleEntry], bytes | None]) -> bytes | None:
         key = (kind, entry.name, entry.default_version)
         with self._painting:
-            if self._made.get(key) is None and time.monotonic() >= self._try_at.get(key, 0.0):
+            made, try_at = self._made.get(key, (None, 0.0))
+            if made is None and time.monotonic() >= try_at:
                 try:
-                    self._made[key] = make(entry)
+                    made = make(entry)
                 except (StylecoreError, OSError) as error:
                     _log.warning("No %s of %s on its card: %s", kind, entry.name, error)
-                    self._made[key] = None
-                self._try_at[key] = time.monotonic() + SECONDS_BETWEEN_PREVIEWS
-            return self._made[key]
+                self._made[key] = (made, time.monotonic() + SECONDS_BETWEEN_PREVIEWS)
+            return made
 
     def _paint_preview(self, entry: StyleEntry) -> bytes | None:
         photo = preview_photo()
         if photo is None:
             return None
         with self._lock:
-            model = self._open(entry, entry.default_version)
+            model = self._opened(entry.name, entry.default_version)
         return paint_preview(model, photo)
 
     def _entries(self) -> list[StyleEntry]:

@@ -55,24 +55,21 @@ class TaughtCatalogue(Catalogue):
         return next((lesson for lesson in self._teacher.taught() if lesson.style == name), None)
 
     def _version(self, name: str, version: str) -> VersionEntry:
-        if self._lesson(name) is None:
-            return self._others._version(name, version)
-        return VersionEntry(name, version, self._entry_of[name].card)
+        if self._lesson(name):
+            return VersionEntry(name, version, self._entry_of[name].card)
+        return self._others._version(name, version)
 
     def _record(self, name: str, version: str) -> VersionRecord:
-        lesson = self._lesson(name)
-        if lesson is None:
-            return self._others._record(name, version)
-        return VersionRecord(page=self._teacher.run_page(lesson))
+        if lesson := self._lesson(name):
+            return VersionRecord(page=self._teacher.run_page(lesson))
+        return self._others._record(name, version)
 
     def _painting_of(self, name: str, version: str) -> Path | None:
-        lesson = self._lesson(name)
-        if lesson is None:
-            return self._others._painting_of(name, version)
-        return self._teacher.files.of(lesson) / "painting.png"
+        if lesson := self._lesson(name):
+            return self._teacher.files.of(lesson) / "painting.png"
+        return self._others._painting_of(name, version)
 
     def _load(self, name: str, version: str) -> StyleModel:
-        lesson = self._lesson(name)
-        if lesson is None:
-            return self._others._load(name, version)
-        return StyleModel.load(self._teacher.files.style(lesson))
+        if lesson := self._lesson(name):
+            return StyleModel.load(self._teacher.files.style(lesson))
+        return self._others._load(name, version)

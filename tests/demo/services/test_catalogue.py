@@ -77,7 +77,7 @@ def test_a_file_that_is_not_the_manifests_is_refused(bundle: Path, tmp_path: Pat
     assert {entry.name: entry.preview is None for entry in catalogue.styles()} == {"night": False, "wave": True}
     shutil.copyfile(bundle / "wave-1.safetensors", copy / "wave-1.safetensors")
     assert catalogue.styles()[1].preview is None  # not tried at every call
-    catalogue._try_at.clear()  # some minutes later
+    catalogue._made.clear()  # some minutes later
     assert catalogue.styles()[1].preview is not None
 
 
