@@ -77,7 +77,7 @@ def build_demo(
     films = FilmPainter(stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
-        token = visitor() if teacher else gr.State("")
+        token: gr.State | gr.BrowserState = visitor() if teacher else gr.State("")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Stylize", id="stylize"):
                 first = build_stylize_tab(stylizer, page, token)

@@ -360,8 +360,8 @@ def _read_manifest(path: Path) -> list[dict[str, Any]]:
             f"{path.parent} is no bundle, its {MANIFEST} cannot be read; "
             f"`python -m training.registry export {path.parent}` writes one."
         ) from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # no JSON, or other things in it
-        raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.") from error
+    except (ValueError, LookupError, TypeError, AttributeError):  # no JSON, or other things in it
+        pass
     raise StylecoreError(f"{path} is not of the format {BUNDLE_FORMAT}; export the bundle again.")
 
 

@@ -168,9 +168,6 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first: FirstTab) -> None:
         references = [entry.reference for entry in chosen_versions(stylizer, event.name.split())]
         return references, comparison_buttons(comparisons(catalogue, most), references)
 
-    def press(chosen: list[str]) -> str:
-        return comparison_buttons(comparisons(catalogue, most), chosen)
-
     @told_in(status)
     def run(photo: str | None, chosen: list[str]) -> Iterator[dict[Any, Any]]:
         entries = chosen_versions(stylizer, chosen)
@@ -207,7 +204,7 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first: FirstTab) -> None:
     running = [picked.success(**work, trigger_mode="multiple"), button.click(**work)]
     ready.select(None, cancels=running)  # who picks another comparison does not wait for the one before
     gr.on([ready.select, button.click], None, js=script("show_comparison"), **QUIET)
-    chosen.input(press, [chosen], [ready], **QUIET)
+    chosen.input(lambda chosen: comparison_buttons(comparisons(catalogue, most), chosen), [chosen], [ready], **QUIET)
     strength.change(None, [strength], None, js=script("blend"), **QUIET)
     download.click(make_sheet, [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
         None, js=script("download_comparison"), **QUIET

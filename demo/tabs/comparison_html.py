@@ -31,9 +31,8 @@ class Compared:
     @property
     def training_losses(self) -> dict[str, float]:
         """ "content", "style" and "total" of the last photos in training, weighted; those that the card has."""
-        found = self.entry.card.losses  # cards name them "content", "loss/content" or "eval/content"
-        keys = {name: (name, f"loss/{name}", f"eval/{name}") for name in SHOWN_LOSSES}
-        return {name: found[key] for name, all_keys in keys.items() for key in all_keys[::-1] if key in found}
+        found = self.entry.card.losses
+        return {name: found[f"loss/{name}"] for name in SHOWN_LOSSES if f"loss/{name}" in found}
 
     def facts(self) -> dict[str, Any]:
         """For programs."""

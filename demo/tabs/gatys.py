@@ -224,18 +224,15 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: First
     buttons = [start_button, stop_button, larger_button]
     expected = [photo, longest_side, steps]
     asked = [photo, style, longest_side, steps, balance, start, keep_colors, style_scale]  # as in `Painter.job`
+    shown = [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger]
     for button, first_step, first_inputs, work, inputs in (
-        (start_button, begin, expected, run, asked),
-        (larger_button, begin_larger, [larger], show, [larger]),
+        (start_button, begin, [stop, *expected], run, [stop, *asked]),
+        (larger_button, begin_larger, [stop, larger], show, [stop, larger]),
     ):
         begin_and_end(
             [button.click],
-            (first_step, [stop, *first_inputs], [*buttons, png, jpeg, status, clock]),
-            (
-                told_in(status)(work),
-                [stop, *inputs],
-                [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger],
-            ),
+            (first_step, first_inputs, [*buttons, png, jpeg, status, clock]),
+            (told_in(status)(work), inputs, shown),
             (end, None, [*buttons, clock]),
             failed=(refused, None, [*buttons, clock, status]),
             concurrency_id=LONG,

@@ -59,7 +59,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     night = [make_style(seed, name="night", title="The Night", artist="A. Painter", year="1889") for seed in (1, 2, 3)]
     night = [
         StyleModel(
-            model.network, replace(model.card, iterations=1000 * n, losses={"content": 2.0 / n, "style": 1.0 / n})
+            model.network,
+            replace(model.card, iterations=1000 * n, losses={"loss/content": 2.0 / n, "loss/style": 1.0 / n}),
         )
         for n, model in enumerate(night, start=1)
     ]
