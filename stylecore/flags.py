@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-import math
+import sys
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -12,32 +12,31 @@ from stylecore.errors import StylecoreError
 DEVICE_HELP = "cpu, cuda, mps; when left out cuda if there is one, else cpu"
 
 
-def setting(default: Any, meaning: str, *, least: float | None = None) -> Any:
+def setting(default: Any, meaning: str, *, least: float | None = None, most: float = sys.float_info.max) -> Any:
     """A field with its default and its meaning for --help. A field that is not made by this has no flag.
 
     Args:
-        least: for `check_limits`, of every number of a tuple.
+        least, most: for `check_limits`, of every number of a tuple.
     """
-    return dataclasses.field(default=default, metadata={"help": meaning, "least": least})
+    return dataclasses.field(default=default, metadata={"help": meaning, "least": least, "most": most})
 
 
 def check_limits(settings: Any) -> None:
-    """Raise StylecoreError for the first number in a dataclass of settings that is infinite or below its `least`."""
+    """Raise StylecoreError for the first number in a dataclass of settings that is not within its limits."""
     for each in dataclasses.fields(settings):
-        least, value = each.metadata.get("least"), getattr(settings, each.name)
+        value = getattr(settings, each.name)
+        if each.metadata.get("least") is None or value is None:
+            continue
+        least, most = each.metadata["least"], each.metadata["most"]
         for number in value if isinstance(value, tuple) else (value,):
-            if least is not None and not least <= number < math.inf:
-                raise StylecoreError(f"{flag_of(each.name)} is {number}, and must be a number of at least {least}.")
+            if not least <= number <= most:  # true for NaN too
+                allowed = f"of at least {least}" if most == sys.float_info.max else f"from {least} to {most}"
+                raise StylecoreError(f"{flag_of(each.name)} is {number}, and must be a number {allowed}.")
 
 
 def flag_of(name: str) -> str:
     """`style_weight` is --style-weight."""
     return f"--{name.replace('_', '-')}"
-
-
-def names_of_flags(form: type) -> list[str]:
-    """The names of a dataclass's fields that have flags."""
-    return [each.name for each in dataclasses.fields(form) if "help" in each.metadata]
 
 
 def add_flags(
@@ -63,7 +62,8 @@ def add_flags(
 
 def read_flags(options: argparse.Namespace, form: type) -> dict[str, Any]:
     """The parsed values of a dataclass's settings that the parser has, as the dataclass takes them."""
-    given = {name: getattr(options, name) for name in names_of_flags(form) if hasattr(options, name)}
+    names = [each.name for each in dataclasses.fields(form) if "help" in each.metadata and hasattr(options, each.name)]
+    given = {name: getattr(options, name) for name in names}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 

@@ -6,14 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylecore.errors import StylecoreError
 from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES, is_photo
-from stylecore.flags import DEVICE_HELP, flag_of
-from stylecore.inference.brush import BRUSH, DETAIL
+from stylecore.flags import DEVICE_HELP, add_flags, flag_of, read_flags
+from stylecore.painting import Painting
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help need not wait for
     from stylecore.pictures.read import Picture
@@ -50,25 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
     parser.add_argument("--max-side", type=int, default=None, help="reduce the longest side to this many pixels")
     parser.add_argument("--max-pixels", type=int, default=None, help=MAX_PIXELS_HELP)
-    add_painting_arguments(parser)
+    add_painting_arguments(parser, Painting())
 
 
-def add_painting_arguments(parser: argparse.ArgumentParser) -> None:
+def add_painting_arguments(parser: argparse.ArgumentParser, defaults: Painting) -> None:
     """How a style is applied; `video` and `sheet` have the same flags."""
-    parser.add_argument("--strength", type=float, default=1.0, help="0 is the photo, 1 the full style")
-    parser.add_argument("--keep-colors", action="store_true", help="keep the photo's colors, take the style's strokes")
-    parser.add_argument(
-        "--brush",
-        type=float,
-        default=BRUSH,
-        help="size of the strokes: 1 as in the painting, 2 twice as large and four times as fast, 0.5 finer",
-    )
-    parser.add_argument(
-        "--detail",
-        type=float,
-        default=DETAIL,
-        help="how much of a large photo's fine detail is added over the strokes, 0 to 1",
-    )
+    add_flags(parser, defaults)
     parser.add_argument("--device", default=None, help=DEVICE_HELP)
     parser.add_argument(
         "--runtime",
@@ -120,14 +107,12 @@ def run(options: argparse.Namespace) -> int:
     from stylecore.inference.engine import Engine
     from stylecore.library import open_style
 
-    if not 0 <= options.strength <= 1:
-        raise StylecoreError(f"--strength is {options.strength}, and must be between 0 and 1.")
-    load = load_options(options)
+    painting, load = Painting(**read_flags(options, Painting)), load_options(options)
     engine = Engine(open_style(options.style), options.device, options.runtime)
     failures = 0
     for job in tqdm(todo, unit="photo", disable=len(todo) == 1 or options.json or not sys.stderr.isatty()):
         try:
-            report = stylize_one(job, engine, options, load)
+            report = stylize_one(job, engine, painting, load)
         except StylecoreError as error:
             if len(jobs) == 1:
                 raise
@@ -141,13 +126,14 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[str, Any]) -> dict[str, Any]:
+def stylize_one(job: Job, engine: Any, painting: Painting, load: dict[str, Any]) -> dict[str, Any]:
     """Stylize one photo and write it; returns the object that --json prints."""
     from tqdm import tqdm
 
     from stylecore.color import blend
     from stylecore.library import called
-    from stylecore.pictures.read import load_picture, output_format, save_picture
+    from stylecore.pictures.read import load_picture
+    from stylecore.pictures.write import encode_picture, output_format, save_picture
 
     started = time.perf_counter()
     source = io.BytesIO(sys.stdin.buffer.read()) if job.photo == STANDARD else job.photo
@@ -157,22 +143,19 @@ def stylize_one(job: Job, engine: Any, options: argparse.Namespace, load: dict[s
         output_format(job.output)
     with tqdm(total=1.0, bar_format=BAR, leave=False, delay=2, disable=not sys.stderr.isatty()) as bar:
         stylized = engine.stylize(
-            picture.pixels, lambda share: bar.update(share - bar.n), brush=options.brush, detail=options.detail
+            picture.pixels, lambda share: bar.update(share - bar.n), brush=painting.brush, detail=painting.detail
         )
-    stylized = blend(picture.pixels, stylized, options.strength, keep_colors=options.keep_colors)
+    stylized = blend(picture.pixels, stylized, painting.strength, keep_colors=painting.keep_colors)
     settings = {
         "command": "stylize",
         "style": called(engine.card),
         "iterations": engine.card.iterations,
-        "strength": options.strength,
-        "keep_colors": options.keep_colors,
-        "brush": options.brush,
-        "detail": options.detail,
+        **asdict(painting),
         "runtime": engine.runtime,
     }
     save: dict[str, Any] = {"alpha": picture.alpha, "exif": picture.exif, "settings": settings}
     if job.output == STANDARD:
-        save_picture(stylized, sys.stdout.buffer, format="PNG", **save)
+        sys.stdout.buffer.write(encode_picture(stylized, "PNG", **save))
     else:
         save_picture(stylized, job.output, **save)
     print_notices(job.photo, picture)

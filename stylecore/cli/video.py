@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylecore.cli.stylize import add_painting_arguments
-from stylecore.flags import add_flags, read_flags
+from stylecore.flags import read_flags
 from stylecore.video.config import FilmSettings, seconds
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--from", dest="begin", metavar="TIME", help="begin there: seconds, or minutes as in 1:02.5")
     parser.add_argument("--to", dest="end", metavar="TIME", help="end there, counted from the film's start")
-    add_flags(parser, FilmSettings())
-    add_painting_arguments(parser)
+    add_painting_arguments(parser, FilmSettings())
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -43,10 +42,6 @@ def run(options: argparse.Namespace) -> int:
         **read_flags(options, FilmSettings),
         begin=None if options.begin is None else seconds(options.begin),
         end=None if options.end is None else seconds(options.end),
-        brush=options.brush,
-        detail=options.detail,
-        strength=options.strength,
-        keep_colors=options.keep_colors,
     )
 
     import torch

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from stylecore.errors import StylecoreError
-from stylecore.flags import setting
+from stylecore.flags import check_limits, setting
 
 Layers = Mapping[str, float] | Sequence[str]
 LossNormalization = Literal["mean", "paper", "relative"]
@@ -66,23 +66,22 @@ class GatysConfig:
 
     content_layers: Layers = ("relu4_2",)
     style_layers: Layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    content_weight: float = setting(1.0, "alpha, the weight of the content")
-    style_weight: float = setting(1e3, "beta, the weight of the style; only alpha / beta counts")
-    total_variation_weight: float = setting(0.0, "weight of the total variation, which smooths", "--tv-weight")
+    content_weight: float = setting(1.0, "alpha, the weight of the content", least=0)
+    style_weight: float = setting(1e3, "beta, the weight of the style; only alpha / beta counts", least=0)
+    total_variation_weight: float = setting(0.0, "weight of the total variation, which smooths", least=0)
     loss_normalization: LossNormalization = setting(
         "mean",
         "mean over activations, as in public implementations; the paper's equations literally; or relative to the "
         "pictures' own activations, with a style weight of 1 to 10",
-        "--normalization",
     )
     start: Start = setting("content", "the first picture; --start-picture gives another one")
-    seed: int = setting(0, "seed of the noise")
+    seed: int = setting(0, "seed of the noise", least=0, most=2**63 - 1)
     optimizer: Optimizer = setting("lbfgs", "L-BFGS as in the paper, or Adam")
     learning_rate: float = setting(0.02, "learning rate of Adam, for pixels from 0 to 1")
-    history: int = setting(20, "steps that L-BFGS remembers")
-    steps: int = setting(200, "step budget")
+    history: int = setting(20, "steps that L-BFGS remembers", least=1)
+    steps: int = setting(200, "step budget", least=1)
     seconds: float | None = setting(None, "time budget in seconds; the budget that ends first counts")
-    scales: int = setting(2, "number of sizes, coarse to fine; more give larger strokes")
+    scales: int = setting(2, "number of sizes, coarse to fine; more give larger strokes", least=1)
     style_scale: float = setting(1.0, "size of the strokes: 2 doubles them")
     style_blend: Sequence[float] = ()
     border: int = 4
@@ -95,17 +94,10 @@ class GatysConfig:
             value, allowed = getattr(self, name), get_args(hint)
             if get_origin(hint) is Literal and value not in allowed:
                 raise StylecoreError(f"{name} {value!r} is unknown; choose from {', '.join(allowed)}.")
-        for name in ("content_weight", "style_weight", "total_variation_weight"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise StylecoreError(f"{name} is {getattr(self, name)}; give a number that is not negative.")
+        check_limits(self)
         for name in ("learning_rate", "style_scale"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise StylecoreError(f"{name} is {getattr(self, name)}; give a number above 0.")
-        for name in ("steps", "scales", "history"):
-            if getattr(self, name) < 1:
-                raise StylecoreError(f"{name} is {getattr(self, name)}; give at least 1.")
-        if not 0 <= self.seed < 2**63:
-            raise StylecoreError(f"seed is {self.seed}; give a number from 0 to 2^63 - 1.")
         if self.border < 0:
             raise StylecoreError(f"border is {self.border}; give at least 0.")
         if self.seconds is not None and not self.seconds > 0:

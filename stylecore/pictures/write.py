@@ -3,7 +3,7 @@
 import io
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import Any, get_args
 
 import torch
 from PIL import Image
@@ -127,28 +127,20 @@ def encode_picture(
 
 def save_picture(
     pixels: Tensor,
-    path: str | Path | BinaryIO,
+    path: str | Path,
     *,
     alpha: Tensor | None = None,
     exif: bytes | None = None,
     settings: dict[str, Any] | None = None,
-    format: Format | None = None,
 ) -> None:
     """Write a picture file, completely or not at all: after a failure an older file is unchanged.
 
     Args:
-        path: A file, its format chosen by the suffix (.png .jpg .jpeg .webp .tif .tiff); or an open binary stream,
-            which needs `format`.
+        path: Its suffix chooses the format (.png .jpg .jpeg .webp .tif .tiff).
         pixels, alpha, exif, settings: As in `encode_picture`.
-        format: Overrides the suffix.
 
     Raises:
         StylecoreError: As `output_format` and `encode_picture`, and when the file cannot be written.
     """
-    if not isinstance(path, str | Path):
-        if format is None:
-            raise ValueError("a stream has no suffix: name the format")
-        path.write(encode_picture(pixels, format, alpha=alpha, exif=exif, settings=settings))
-        return
-    chosen = format or output_format(path)
-    write_whole(path, encode_picture(pixels, chosen, alpha=alpha, exif=exif, settings=settings))
+    format = output_format(path)
+    write_whole(path, encode_picture(pixels, format, alpha=alpha, exif=exif, settings=settings))

@@ -4,46 +4,33 @@ import math
 from dataclasses import dataclass
 
 from stylecore.errors import StylecoreError
-from stylecore.flags import flag_of, setting
-from stylecore.inference.brush import BRUSH, DETAIL
+from stylecore.flags import setting
+from stylecore.painting import Painting
 
 
 @dataclass(frozen=True)
-class FilmSettings:
+class FilmSettings(Painting):
     """How a film is painted.
 
     Attributes:
         begin, end: seconds from the film's start, of the part to paint; None for the first and the last frame.
-        brush, detail: as in `Engine.stylize`.
-        strength, keep_colors: as in `stylecore.color.blend`.
 
     Raises:
         StylecoreError: a value is out of its range.
     """
 
-    calm: float = setting(0.8, "0 paints each frame by itself; up to 1, strokes stay longer on things")
-    every: int = setting(1, "paint only every so many-th frame, and show it as many times as long")
-    max_side: int | None = setting(None, "reduce the longest side to this many pixels")
-    max_pixels: int = setting(9_000_000, "refuse films whose frames have more pixels than this")
-    rate: float = setting(25.0, "frames a second of a folder of frames")
+    calm: float = setting(
+        0.8, "0 paints each frame by itself; up to 1, strokes stay longer on things", least=0, most=1
+    )
+    every: int = setting(1, "paint only every so many-th frame, and show it as many times as long", least=1)
+    max_side: int | None = setting(None, "reduce the longest side to this many pixels", least=1)
+    max_pixels: int = setting(9_000_000, "refuse films whose frames have more pixels than this", least=1)
+    rate: float = setting(25.0, "frames a second of a folder of frames", least=0.001, most=1000)
     begin: float | None = None
     end: float | None = None
-    brush: float = BRUSH
-    detail: float = DETAIL
-    strength: float = 1.0
-    keep_colors: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("calm", "strength", "detail"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:  # false for NaN too
-                raise StylecoreError(f"--{name} is {value:g}, and must be between 0 and 1.")
-        for name in ("every", "max_side", "max_pixels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise StylecoreError(f"{flag_of(name)} is {value}, and must be at least 1.")
-        if not 0.001 <= self.rate <= 1000:
-            raise StylecoreError(f"--rate is {self.rate:g}, and must be 0.001 to 1000 frames a second.")
+        super().__post_init__()
         if self.end is not None and not math.isfinite(self.end):
             raise StylecoreError(f"--to is {self.end:g}, and must be a time in seconds.")
         begin, end = self.begin or 0.0, math.inf if self.end is None else self.end

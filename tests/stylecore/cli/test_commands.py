@@ -1,6 +1,5 @@
 """The command line as its user meets it."""
 
-import argparse
 import io
 import json
 import os
@@ -15,7 +14,6 @@ import torch
 from PIL import Image
 
 from stylecore.__main__ import COMMANDS, main
-from stylecore.cli import gatys
 from stylecore.cli.gatys import parse_layers
 from stylecore.cli.stylize import Job, plan
 from stylecore.errors import StylecoreError
@@ -290,18 +288,6 @@ def _vgg19() -> None:
         find_weights("vgg19")
     except StylecoreError as error:
         pytest.skip(f"VGG-19's weights are not here: {error}")
-
-
-def test_flags_of_gatys_work_under_their_earlier_names_too() -> None:
-    parser = argparse.ArgumentParser()
-    gatys.add_arguments(parser)
-    given = ["photo.png", "--style", "a.png", "-o", "b.png"]
-    for names in (("--tv-weight", "--normalization"), ("--total-variation-weight", "--loss-normalization")):
-        options = parser.parse_args([*given, names[0], "3", names[1], "paper"])
-        assert (options.total_variation_weight, options.loss_normalization) == (3.0, "paper")
-    plain = parser.parse_args(given)
-    assert (plain.total_variation_weight, plain.loss_normalization) == (0.0, "mean")
-    assert "--tv-weight" not in parser.format_help()
 
 
 @pytest.mark.usefixtures("_vgg19")
