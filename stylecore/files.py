@@ -38,6 +38,13 @@ def is_photo(path: Path, suffixes: tuple[str, ...] = PHOTO_SUFFIXES) -> bool:
     return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
 
 
+def refuse_replacing(output: str | Path, *sources: str | Path | None) -> None:
+    """Raise StylecoreError if the file to write is one of those that are read."""
+    for source in filter(None, sources):
+        if os.path.exists(source) and os.path.exists(output) and os.path.samefile(output, source):
+            raise StylecoreError(f"{output} is read and never replaced; give another -o.")
+
+
 @contextmanager
 def replaced_whole(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path`, which the block writes and which then replaces `path`.

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stylecore.cli.stylize import MAX_PIXELS_HELP, load_options, print_notices, refuse_replacing
+from stylecore.cli.stylize import MAX_PIXELS_HELP, load_options, print_notices
 from stylecore.errors import StylecoreError
+from stylecore.files import refuse_replacing
 from stylecore.flags import DEVICE_HELP, add_flags, flag_of, read_flags
 from stylecore.gatys.config import DEFAULTS, GatysConfig
 

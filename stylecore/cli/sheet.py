@@ -4,14 +4,9 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from stylecore.cli.stylize import (
-    MAX_PIXELS_HELP,
-    add_painting_arguments,
-    load_options,
-    print_notices,
-    refuse_replacing,
-)
+from stylecore.cli.stylize import MAX_PIXELS_HELP, add_painting_arguments, load_options, print_notices
 from stylecore.errors import StylecoreError
+from stylecore.files import refuse_replacing
 from stylecore.flags import read_flags
 from stylecore.painting import Painting
 from stylecore.sheet import compose, label_of

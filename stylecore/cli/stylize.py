@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylecore.errors import StylecoreError
-from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES, is_photo
+from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES, is_photo, refuse_replacing
 from stylecore.flags import DEVICE_HELP, add_flags, flag_of, read_flags
 from stylecore.painting import Painting
 
@@ -75,14 +75,6 @@ def load_options(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def refuse_replacing(output: str, *sources: str | None) -> None:
-    """Raise StylecoreError if the picture to write is one of the files that are read."""
-    for source in filter(None, sources):
-        there = source != STANDARD and Path(source).exists() and Path(output).exists()
-        if there and Path(output).samefile(source):
-            raise StylecoreError(f"{output} is read and never replaced; give another -o.")
-
-
 def print_notices(photo: str, picture: "Picture") -> None:
     """Say on standard error what was left out of a picture."""
     for notice in picture.notices:
@@ -94,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if STANDARD in (job.output for job in jobs) and options.json:
         raise StylecoreError("--json and a picture cannot both go to standard output; give -o a file.")
     for job in jobs:
-        refuse_replacing(job.output, job.photo)
+        refuse_replacing(job.output, None if job.photo == STANDARD else job.photo)
     named = len(jobs) == 1 and jobs[0].output == options.output
     todo = [job for job in jobs if options.overwrite or named or not Path(job.output).exists()]
     if len(todo) < len(jobs):

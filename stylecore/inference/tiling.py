@@ -8,7 +8,6 @@ result at a pixel depends only on its receptive field. Tiles that overlap by its
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +17,6 @@ from stylecore.johnson.transform_net import TransformNet
 SAMPLE_SIDE = 256
 SAMPLES = 36
 """2.4 megapixels: their activations need about 1.5 GB, which is the most that a picture needs."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of the result, and the part of the picture (its context) that it is computed from."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 def hold_statistics(network: TransformNet, pixels: Tensor) -> TransformNet:
@@ -66,11 +55,11 @@ def samples(pixels: Tensor, side: int = SAMPLE_SIDE, count: int = SAMPLES) -> Te
     return torch.stack([pixels[:, top : top + h, left : left + w] for top in tops for left in lefts])
 
 
-def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
-    """Tiles of about equal size, at most `side`, that cover height x width."""
+def tiles(height: int, width: int, side: int) -> Iterator[tuple[int, int, int, int]]:
+    """(top, bottom, left, right) of tiles of about equal size, at most `side`, that cover height x width."""
     for top, bottom in _cuts(height, side):
         for left, right in _cuts(width, side):
-            yield Tile(top, bottom, left, right)
+            yield top, bottom, left, right
 
 
 def stylize_by_tiles(
@@ -94,14 +83,11 @@ def stylize_by_tiles(
     height, width = pixels.shape[-2:]
     result = torch.empty((3, height, width), dtype=torch.float32)
     done = 0
-    for tile in tiles(height, width, side):
-        top, left = max(0, tile.top - receptive_radius), max(0, tile.left - receptive_radius)
-        context = pixels[:, top : tile.bottom + receptive_radius, left : tile.right + receptive_radius]
-        part = stylize(context)
-        result[:, tile.top : tile.bottom, tile.left : tile.right] = part[
-            :, tile.top - top : tile.bottom - top, tile.left - left : tile.right - left
-        ]
-        done += (tile.bottom - tile.top) * (tile.right - tile.left)
+    for top, bottom, left, right in tiles(height, width, side):
+        above, before = max(0, top - receptive_radius), max(0, left - receptive_radius)
+        part = stylize(pixels[:, above : bottom + receptive_radius, before : right + receptive_radius])
+        result[:, top:bottom, left:right] = part[:, top - above : bottom - above, left - before : right - before]
+        done += (bottom - top) * (right - left)
         if progress:
             progress(done / (height * width))
     return result

@@ -16,15 +16,8 @@ SIZE = 768
 SMALLEST, LARGEST = 16, 2048
 SUPERSAMPLING = 3
 
-PATTERNS: dict[str, Pattern] = {
-    "stained_glass": stained_glass,
-    "ink_hatching": ink_hatching,
-    "woodcut": woodcut,
-    "pointillism": pointillism,
-    "mosaic": mosaic,
-    "batik": batik,
-    "watercolor": watercolor,
-}
+_ALL: tuple[Pattern, ...] = (stained_glass, ink_hatching, woodcut, pointillism, mosaic, batik, watercolor)
+PATTERNS = {pattern.__name__: pattern for pattern in _ALL}
 
 
 def draw(name: str, size: int = SIZE, seed: int = 0) -> Image.Image:

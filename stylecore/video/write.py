@@ -1,6 +1,5 @@
 """Frames and packets of sound to film files."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -12,7 +11,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from stylecore.errors import StylecoreError
-from stylecore.files import replaced_whole
+from stylecore.files import refuse_replacing, replaced_whole
 from stylecore.video.colors import BT709
 from stylecore.video.folder import FolderWriter
 from stylecore.video.frames import FilmFacts, Pixels, Sound
@@ -318,8 +317,7 @@ def check_target(target: Path, source: Path) -> None:
     Raises:
         StylecoreError: a format that is not known, a missing folder, or the film that is to be painted.
     """
-    if target.exists() and source.exists() and os.path.samefile(target, source):
-        raise StylecoreError(f"-o {target} is the film itself; name another file.")
+    refuse_replacing(target, source)
     if is_folder(target):
         return
     if target.suffix.lower() not in FORMATS:

@@ -78,11 +78,11 @@ def test_tiles_with_statistics_of_their_own_would_show_seams() -> None:
 @settings(max_examples=60)
 def test_tiles_cover_every_pixel_once(height: int, width: int, side: int) -> None:
     covered = torch.zeros(height, width, dtype=torch.int)
-    for tile in tiles(height, width, side):
-        assert tile.top % 4 == tile.left % 4 == 0
-        assert 0 < tile.bottom - tile.top <= side
-        assert 0 < tile.right - tile.left <= side
-        covered[tile.top : tile.bottom, tile.left : tile.right] += 1
+    for top, bottom, left, right in tiles(height, width, side):
+        assert top % 4 == left % 4 == 0
+        assert 0 < bottom - top <= side
+        assert 0 < right - left <= side
+        covered[top:bottom, left:right] += 1
     assert bool((covered == 1).all())
 
 

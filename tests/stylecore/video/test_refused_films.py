@@ -173,7 +173,7 @@ def test_sound_that_begins_in_the_middle_is_left_out(tmp_path: Path, ends_with_s
 
 def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4")
-    assert "is the film itself" in refused(film, film)
+    assert "is read and never replaced" in refused(film, film)
     assert "must end in .mp4, .m4v, .mov, .mkv, .webm, .gif" in refused(film, tmp_path / "out.avi")
     assert "does not exist" in refused(film, tmp_path / "nowhere" / "out.mp4")
     (file := tmp_path / "file").touch()
