@@ -14,8 +14,8 @@ from torch import Tensor
 from demo.errors import ERROR_TITLE
 from demo.server.examples import example_film, example_photo, sample_at
 from stylecore.errors import StylecoreError
-from stylecore.files import write_whole
-from stylecore.pictures.read import Format, encode_picture
+from stylecore.files import Format, write_whole
+from stylecore.pictures.write import encode_picture
 from stylecore.samples import sample_films, sample_photos
 
 LARGEST_FRAME = 4_000_000

@@ -22,7 +22,8 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet
-from stylecore.pictures.read import fit, load_picture, to_image
+from stylecore.pictures.read import fit, load_picture
+from stylecore.pictures.write import to_image
 from stylecore.samples import sample_photos
 from training.config import TrainConfig, find_file
 from training.evaluation import evaluate, find_candidate

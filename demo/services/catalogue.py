@@ -19,7 +19,8 @@ from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleCard, StyleModel, read_card
 from stylecore.library import CHAMPION, FAST
-from stylecore.pictures.read import encode_picture, load_picture
+from stylecore.pictures.read import load_picture
+from stylecore.pictures.write import encode_picture
 
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = "stylecore.bundle/1"

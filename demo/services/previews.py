@@ -11,7 +11,8 @@ from stylecore.files import default_cache, write_whole
 from stylecore.inference.engine import Engine
 from stylecore.johnson.quantization import network_digest
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import encode_picture, fit, load_picture
+from stylecore.pictures.read import fit, load_picture
+from stylecore.pictures.write import encode_picture
 from stylecore.samples import sample_photos
 
 SIDE = 360

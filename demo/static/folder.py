@@ -15,7 +15,8 @@ from demo.static.runtime import write_runtime
 from stylecore.inference.engine import ALIGNMENT, RECEPTIVE_RADIUS_OF_OTHER_LAYERS, border_of, crop_of
 from stylecore.inference.onnx_graph import export_onnx
 from stylecore.johnson.instance_norm import InstanceNorm
-from stylecore.pictures.read import encode_picture, load_picture
+from stylecore.pictures.read import load_picture
+from stylecore.pictures.write import encode_picture
 from stylecore.samples import sample_photos
 from training.registry.bundle import write_bundle
 from training.registry.published import commit_of_the_code

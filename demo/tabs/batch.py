@@ -17,7 +17,7 @@ from demo.services.stylize import Stylizer, Wanted, settings_of
 from demo.status import progress_status, run_in_batch, start_and_stop, status_line
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import encode_picture
+from stylecore.pictures.write import encode_picture
 
 
 def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> Iterator[tuple[str, str | None]]:

@@ -21,7 +21,8 @@ from demo.tabs.stylize import FirstTab
 from demo.theme import filled_in, script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import load_picture, to_image
+from stylecore.pictures.read import load_picture
+from stylecore.pictures.write import to_image
 from stylecore.sheet import compose
 
 PAINTING_SIDE = 800

@@ -16,7 +16,7 @@ from demo.status import progress_status, run_in_batch, start_and_stop, status_li
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.library import CHAMPION
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from stylecore.sheet import compose, label_of
 
 

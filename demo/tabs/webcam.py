@@ -14,7 +14,8 @@ from demo.services.stylize import Stylizer, Webcam, mixed
 from demo.status import AT_ONCE, progress_status, status_line, waited_for
 from demo.theme import script
 from stylecore.library import CHAMPION
-from stylecore.pictures.read import encode_picture, load_picture
+from stylecore.pictures.read import load_picture
+from stylecore.pictures.write import encode_picture
 from stylecore.video.folder import to_pixels
 
 LIVE_SECONDS_BETWEEN_FRAMES = 0.2

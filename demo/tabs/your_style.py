@@ -23,7 +23,8 @@ from demo.tabs.stylize import FirstTab, mix_choices
 from demo.theme import script
 from demo.words import seconds_text
 from stylecore.johnson.quantization import sidecar_of
-from stylecore.pictures.read import encode_picture, load_picture
+from stylecore.pictures.read import load_picture
+from stylecore.pictures.write import encode_picture
 
 SECONDS_BETWEEN_LOOKS = 2.0
 USUAL_MINUTES = 10

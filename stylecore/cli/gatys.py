@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
 
     from stylecore.gatys.paint import GatysDiverged, GatysStep, paint
     from stylecore.inference.engine import choose_device
-    from stylecore.pictures.read import load_picture, output_format, save_picture
+    from stylecore.pictures.read import load_picture
+    from stylecore.pictures.write import output_format, save_picture
     from stylecore.vgg.weights import load_vgg
 
     output_format(options.output)

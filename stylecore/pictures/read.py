@@ -1,7 +1,4 @@
-"""Picture files to pixels and back. A picture is a float32 tensor (3, H, W), sRGB, [0, 1].
-
-This module reads. `stylecore.pictures.write` writes; its functions can be imported from here, too.
-"""
+"""Picture files to pixels. A picture is a float32 tensor (3, H, W), sRGB, [0, 1]."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -20,7 +17,6 @@ from stylecore.errors import StylecoreError
 from stylecore.files import DEFAULT_MAX_PIXELS
 from stylecore.pictures.heif import HEAD_BYTES, HEIF, heif_is_readable, is_heif, open_heif
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
-from stylecore.pictures.write import Format, encode_picture, output_format, save_picture, to_image  # noqa: F401
 
 # Pillow's names, and the formats' own. Only formats of cameras, browsers and editors: other decoders cannot be
 # attacked.

@@ -12,7 +12,8 @@ import torch
 
 from stylecore.errors import StylecoreError
 from stylecore.files import PHOTO_SUFFIXES, is_photo
-from stylecore.pictures.read import fit, load_picture, resize, save_picture
+from stylecore.pictures.read import fit, load_picture, resize
+from stylecore.pictures.write import save_picture
 from stylecore.video.config import FilmSettings
 from stylecore.video.frames import FilmFacts, Frame, Pixels, Sound
 

@@ -24,7 +24,8 @@ from stylecore.gatys.objective import Objective, build_objective
 from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import load_picture, save_picture
+from stylecore.pictures.read import load_picture
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 

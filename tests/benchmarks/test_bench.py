@@ -18,7 +18,7 @@ from sections.optimizations import draw, figures, prepare
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.weights import load_vgg
 
 with patch.object(sys, "path", list(sys.path)):  # a script changes it

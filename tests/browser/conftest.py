@@ -12,7 +12,7 @@ import torch
 from demo.app import build_demo
 from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.network import VGG
 from tests.demo.conftest import began_with, make_style, serving, write_bundle
 from tests.small_vgg import small_vgg

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.browser.conftest import OpenPage, source_of, wait_for_change, wait_for_status
 
 ON_TOP = """() => {

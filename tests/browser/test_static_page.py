@@ -21,7 +21,7 @@ from demo.static.runtime import PACKAGES
 from stylecore.__main__ import main
 from stylecore.errors import StylecoreError
 from stylecore.johnson.transform_net import TransformNetConfig
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.browser.conftest import Watched
 from tests.browser.test_accessibility import AXE, FINDINGS, NEXT_FRAME
 from tests.demo.conftest import make_style, write_bundle, write_film

@@ -24,7 +24,7 @@ from test_static_page import (  # noqa: F401 - fixtures
     wait_for,
 )
 
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.browser.conftest import PATIENCE
 
 Serve = Callable[[dict[str, str]], ThreadingHTTPServer]

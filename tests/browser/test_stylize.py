@@ -14,7 +14,7 @@ from PIL import Image
 
 from demo.services.stylize import Stylized
 from stylecore.inference.engine import Engine
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.browser.conftest import PATIENCE, OpenPage, source_of, wait_for_change, wait_for_status
 
 TIMES = "\N{MULTIPLICATION SIGN}"

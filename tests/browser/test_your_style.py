@@ -16,7 +16,7 @@ from demo.services.teach.teacher import Teacher
 from stylecore.errors import StylecoreError
 from stylecore.files import default_cache
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.weights import find_weights
 from tests.browser.conftest import Watched, wait_for_status
 from tests.browser.test_accessibility import AXE, SCRIPTS

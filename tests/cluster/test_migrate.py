@@ -12,7 +12,7 @@ from servers import MLflowServer
 from tracked_runs import log_style, start_run, tiny_style
 
 from stylecore.files import file_sha256
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from training.registry.__main__ import main
 from training.registry.migrate import MIGRATED
 from training.registry.registry import Registry

@@ -18,7 +18,7 @@ from PIL import Image
 from servers import S3, MLflowServer, Postgres
 from tracked_runs import log_style, start_run, tiny_style
 
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from training.registry.versions import log_preview
 
 RUNS = int(os.environ.get("STYLECORE_TEST_RUNS", "4"))

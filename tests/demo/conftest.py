@@ -21,7 +21,7 @@ from demo.services.limits import Limits
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.small_vgg import small_vgg
 
 NETWORK = TransformNetConfig(residual_blocks=1, width=0.25)

@@ -21,7 +21,7 @@ from demo.page import save_for_browser
 from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.demo.conftest import client_of, serving, write_bundle, write_film
 
 

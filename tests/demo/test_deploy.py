@@ -17,7 +17,7 @@ from space_folder import connected, contents, hub, space, store  # noqa: F401 - 
 from demo import deploy
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from stylecore.samples import sample_photos
 from stylecore.vgg.weights import find_weights
 from tests.demo.local_hub import TOKEN, Hub

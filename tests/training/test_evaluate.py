@@ -19,7 +19,7 @@ from stylecore.gatys.optimizer import Descent
 from stylecore.inference.engine import BORDER_OF_REFLECTION, Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNetConfig
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
 from training import evaluation

@@ -13,7 +13,7 @@ from demo.services.catalogue import BundleCatalogue
 from stylecore.errors import StylecoreError
 from stylecore.johnson.quantization import Quantization, network_digest, sidecar_of
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import save_picture, to_image
+from stylecore.pictures.write import save_picture, to_image
 from training import quantize as quantize_module
 from training.quantize import choices, main, read_photos
 from training.registry.bundle import write_bundle

@@ -21,7 +21,8 @@ from stylecore.flags import DEVICE_HELP, add_flags, read_flags
 from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.inference.engine import choose_device
-from stylecore.pictures.read import fit, load_picture, output_format, save_picture, to_image
+from stylecore.pictures.read import fit, load_picture
+from stylecore.pictures.write import output_format, save_picture, to_image
 from stylecore.sheet import BACKGROUND, compose
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg

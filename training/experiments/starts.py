@@ -22,7 +22,8 @@ from stylecore.flags import add_flags
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNetConfig
-from stylecore.pictures.read import load_picture, output_format, picture_from_image, save_picture, to_image
+from stylecore.pictures.read import load_picture, picture_from_image
+from stylecore.pictures.write import output_format, save_picture, to_image
 from stylecore.samples import sample_photos
 from stylecore.sheet import Row, contact_sheet
 from stylecore.vgg.network import VGG

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from stylecore.sheet import compose
 from training.registry.published import previews_of
 from training.tracking.store import MlflowClient, Run, all_pages, fetch_picture, plain_errors

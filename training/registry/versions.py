@@ -13,7 +13,7 @@ from torch import Tensor
 from stylecore.files import file_sha256
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleCard
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from training.tracking.values import ModelDescription
 
 if TYPE_CHECKING:  # it imports Accelerate, which the page does without

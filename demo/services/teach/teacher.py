@@ -24,7 +24,8 @@ from stylecore.gatys.memory import available_memory
 from stylecore.inference.engine import Engine
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import encode_picture, load_picture, save_picture
+from stylecore.pictures.read import load_picture
+from stylecore.pictures.write import encode_picture, save_picture
 
 MOST_STARTS = 4
 """A lesson whose process ends so often without a style has failed."""

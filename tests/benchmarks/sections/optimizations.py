@@ -12,7 +12,8 @@ from stylecore.errors import StylecoreError
 from stylecore.gatys.config import GatysConfig, style_size
 from stylecore.johnson.style_model import read_card
 from stylecore.library import find_style
-from stylecore.pictures.read import fit, load_picture, resize, save_picture
+from stylecore.pictures.read import fit, load_picture, resize
+from stylecore.pictures.write import save_picture
 from training.config import find_file
 
 PAINTERS = {

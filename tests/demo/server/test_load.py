@@ -14,7 +14,7 @@ from gradio_client.utils import QueueError
 
 from demo.app import build_demo
 from demo.services.catalogue import BundleCatalogue
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.demo.conftest import LIMITS, serving
 from tests.small_vgg import small_vgg
 

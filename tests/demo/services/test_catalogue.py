@@ -19,7 +19,7 @@ from demo.services.registry_catalogue import RegistryCatalogue
 from demo.tabs.cards import style_cards
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.demo.conftest import client_of, make_style, serving, write_bundle
 
 

@@ -18,7 +18,7 @@ from demo.tabs.painting import Stop, curve_table, estimate_text, larger_label, p
 from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.demo.conftest import LIMITS
 from tests.small_vgg import small_vgg
 

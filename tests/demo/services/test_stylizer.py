@@ -18,7 +18,8 @@ from demo.tabs.result import describe, stylize
 from demo.tabs.stylize import version_choices
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
-from stylecore.pictures.read import load_picture, read_settings, save_picture
+from stylecore.pictures.read import load_picture, read_settings
+from stylecore.pictures.write import save_picture
 from stylecore.video.folder import to_pixels, to_tensor
 from tests.demo.conftest import LIMITS, make_style, write_bundle
 

@@ -18,7 +18,7 @@ from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.lessons import owner_of
 from demo.services.teach.teacher import Teacher
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from tests.demo.conftest import make_style
 from training.config import NotGiven
 from training.teach.__main__ import _parser

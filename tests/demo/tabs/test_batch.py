@@ -15,7 +15,8 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.stylize import Stylizer, Wanted, settings_of_link
 from demo.tabs.batch import stylize_all
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import load_picture, read_settings, save_picture
+from stylecore.pictures.read import load_picture, read_settings
+from stylecore.pictures.write import save_picture
 from tests.demo.conftest import LIMITS
 
 WANTED = Wanted("night", longest_side=48)

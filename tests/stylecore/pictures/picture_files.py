@@ -8,9 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import (
-    load_picture,
-)
+from stylecore.pictures.read import load_picture
 
 # Red, green, blue on top, white, black, gray below: no turn or mirror leaves it as it is.
 UPRIGHT = np.array(

@@ -12,17 +12,8 @@ from picture_files import UPRIGHT, exif_with, noise, refused
 from PIL import ExifTags, Image
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import (
-    encode_picture,
-    fit,
-    load_picture,
-    output_format,
-    picture_from_image,
-    read_settings,
-    resize,
-    save_picture,
-    to_image,
-)
+from stylecore.pictures.read import fit, load_picture, picture_from_image, read_settings, resize
+from stylecore.pictures.write import encode_picture, output_format, save_picture, to_image
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,13 +14,8 @@ from picture_files import UPRIGHT, exif_with, noise
 from PIL import ExifTags, Image, ImageCms
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import (
-    encode_picture,
-    load_picture,
-    load_reduced,
-    picture_from_image,
-    save_picture,
-)
+from stylecore.pictures.read import load_picture, load_reduced, picture_from_image
+from stylecore.pictures.write import encode_picture, save_picture
 
 # How a camera stores it: row 0 and column 0 of the file are the named sides of the scene (EXIF 2.32, 4.6.4).
 STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {

@@ -13,10 +13,7 @@ from picture_files import UPRIGHT, noise, refused
 from PIL import Image
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import (
-    DEFAULT_MAX_PIXELS,
-    load_picture,
-)
+from stylecore.pictures.read import DEFAULT_MAX_PIXELS, load_picture
 
 
 def test_files_that_are_no_picture_are_refused(tmp_path: Path) -> None:

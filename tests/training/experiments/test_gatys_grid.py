@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from stylecore.gatys.paint import GatysConfig, GatysDiverged, paint
-from stylecore.pictures.read import load_picture, read_settings, save_picture
+from stylecore.pictures.read import load_picture, read_settings
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
 from training.experiments import gatys_grid

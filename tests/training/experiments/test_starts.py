@@ -12,7 +12,7 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from stylecore.library import write_alias
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.network import VGG
 from tests.small_vgg import small_vgg
 from training.checkpoints import initial_network

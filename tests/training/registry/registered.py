@@ -7,7 +7,7 @@ import pytest
 import torch
 from tracked_runs import log_style, start_run
 
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from training.registry.registry import Registry
 from training.registry.versions import log_preview
 from training.tracking import JournaledTracker

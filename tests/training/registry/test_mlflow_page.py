@@ -15,7 +15,7 @@ import torch
 from forked import free_port
 from tracked_runs import log_style, start_run
 
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from training.registry.versions import log_preview
 
 PATIENCE = 120

@@ -14,7 +14,7 @@ from torch import nn
 from tracked_runs import log_style, start_run
 
 from stylecore.gatys.paint import GatysConfig
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from stylecore.sheet import Row, contact_sheet
 from tests.small_vgg import small_vgg
 from training.experiments.costs import EXPERIMENT as BENCHMARKS

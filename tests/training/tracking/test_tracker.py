@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from tracked_runs import away, files_of, log_style, start_run
 
-from stylecore.pictures.read import to_image
+from stylecore.pictures.write import to_image
 from training.registry.versions import log_preview
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking import sender as sender_module

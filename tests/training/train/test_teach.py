@@ -18,7 +18,7 @@ from train_script import curve, only_run, vgg16  # noqa: F401 - a fixture
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.library import write_alias
-from stylecore.pictures.read import save_picture
+from stylecore.pictures.write import save_picture
 from stylecore.vgg.weights import find_weights
 from training import state
 from training.config import TrainConfig
