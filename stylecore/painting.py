@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 from stylecore.flags import check_limits, setting
-from stylecore.inference.brush import BRUSH, DETAIL
+
+BRUSH = 1.0
+"""At 1, strokes cover the same share of the picture as in the painting."""
+DETAIL = 0.5
+"""The share of the photo's fine detail that is added to an enlarged picture."""
 
 
 @dataclass(frozen=True)

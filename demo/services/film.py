@@ -15,9 +15,9 @@ from demo.services.photos import named
 from demo.services.stylize import Stylizer
 from demo.words import device_name
 from stylecore.errors import StylecoreError
-from stylecore.inference.brush import BRUSH
 from stylecore.inference.engine import Engine
 from stylecore.library import CHAMPION
+from stylecore.painting import BRUSH
 from stylecore.video.config import FilmSettings
 from stylecore.video.frames import FilmFacts
 from stylecore.video.paint import PaintedFilm, Progress, film_engine, paint_film

@@ -21,12 +21,13 @@ from demo.services.photos import read_photo
 from demo.words import CPU, device_name
 from stylecore.color import blend
 from stylecore.errors import StylecoreError
-from stylecore.inference.brush import BRUSH, painted_size
+from stylecore.inference.brush import painted_size
 from stylecore.inference.engine import LARGEST_WHOLE, TILE_SIDE, Engine
 from stylecore.inference.tiling import tiles
 from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
+from stylecore.painting import BRUSH
 from stylecore.video.calm import CalmPainter, CalmParts
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import MotionMeter

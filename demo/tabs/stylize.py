@@ -22,9 +22,9 @@ from demo.tabs.webcam import build_live
 from demo.theme import script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
-from stylecore.inference.brush import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
+from stylecore.painting import BRUSH
 from stylecore.pictures.read import readable_formats
 
 NO_MIX = ("No other style", "")

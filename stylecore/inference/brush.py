@@ -10,11 +10,7 @@ from torch.nn import functional
 from stylecore.color import luma
 from stylecore.errors import StylecoreError
 
-BRUSH = 1.0
-"""At 1, strokes cover the same share of the picture as in the painting."""
 LEAST_BRUSH, LARGEST_BRUSH = 0.1, 4.0
-DETAIL = 0.5
-"""The share of the photo's fine detail that is added to an enlarged picture."""
 
 
 def painted_size(height: int, width: int, side: int, brush: float) -> tuple[int, int]:
