@@ -40,8 +40,8 @@ def is_photo(path: Path, suffixes: tuple[str, ...] = PHOTO_SUFFIXES) -> bool:
 
 def refuse_replacing(output: str | Path, *sources: str | Path | None) -> None:
     """Raise StylecoreError if the file to write is one of those that are read."""
-    for source in filter(None, sources):
-        if os.path.exists(source) and os.path.exists(output) and os.path.samefile(output, source):
+    for source in sources:
+        if source and os.path.exists(source) and os.path.exists(output) and os.path.samefile(output, source):
             raise StylecoreError(f"{output} is read and never replaced; give another -o.")
 
 
