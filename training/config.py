@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import torch
 import yaml
 
 from stylecore.errors import StylecoreError
@@ -27,6 +28,15 @@ LEAST_REDUCED_SIDE = 16
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["no", "bf16", "fp16"]
 TrainedWeights = Literal["all", "affine"]
+
+
+def computed_precision(wanted: Precision, cpu: bool) -> Precision:
+    """The precision, but "no" for bfloat16 that the device does not compute: emulated, it takes many times as long."""
+    if wanted != "bf16":
+        return wanted
+    if torch.cuda.is_available() and not cpu:
+        return wanted if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return wanted if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "no"
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,9 @@ class TrainConfig:
     end_seconds: float = setting(
         END_SECONDS, "seconds to wait at the end for a slow or missing MLflow server", least=0
     )
-    mixed_precision: Precision = setting("no", "autocast of the networks; Gram matrices stay in float32")
+    mixed_precision: Precision = setting(
+        "no", "autocast of the networks; Gram matrices stay in float32, and all is where a device has no bfloat16"
+    )
     compile: bool = setting(False, "compile the networks with torch.compile")
     channels_last: bool = setting(True, "channels_last memory layout: faster on CPUs and on GPUs with half precision")
     cpu: bool = setting(False, "train on the CPU even if there is a GPU")

@@ -43,7 +43,7 @@ from training.checkpoints import (
     trained_style,
 )
 from training.command import STOPPED, Stopped
-from training.config import TrainConfig, find_file, parse_config
+from training.config import TrainConfig, computed_precision, find_file, parse_config
 from training.measures import output_statistics
 from training.objective import losses_to_log, move, shift_at, style_targets, training_losses
 from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
@@ -97,6 +97,8 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
     """
     evaluate = caller.evaluate if caller else None
     watch = caller.watch if caller else None
+    wanted = config.mixed_precision
+    config = replace(config, mixed_precision=computed_precision(wanted, config.cpu))
     tracker = tracker_of(config)
     accelerator = Accelerator(
         log_with=tracker,
@@ -105,6 +107,8 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
     _refuse_lost_processes(accelerator)
+    if config.mixed_precision != wanted:
+        accelerator.print("this device has no bfloat16: training in float32")
     git_commit = environment_tags(1, "")["git_commit"]
     if config.compile:
         _refuse_missing_compiler(accelerator)

@@ -29,11 +29,11 @@ from stylecore.sheet import Row, contact_sheet
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
 from training.command import run_command, text_table
-from training.config import NotGiven, TrainConfig, given_settings
+from training.config import NotGiven, TrainConfig, computed_precision, given_settings
 from training.experiments.comparison import NETWORK, RESULT, train_and_judge
 from training.judge import SIZES, Judge
 from training.teach.painting import name_of, read_painting
-from training.teach.settings import DEFAULTS, content_weight, far_settings, precision, style_size
+from training.teach.settings import DEFAULTS, content_weight, far_settings, style_size
 from training.teach.start import Start, candidates, distance, grams, nearest_start, reference_of
 
 COMPARISON = "starts"
@@ -84,7 +84,7 @@ def settings_of(
         "run_name": f"{COMPARISON}-{name}-{variant}-{iterations}",
         "style_size": style_size(pixels, 1.0),
         "content_weight": content_weight(nearest),
-        "mixed_precision": precision(DEFAULTS.cpu),
+        "mixed_precision": computed_precision("bf16", DEFAULTS.cpu),
         "init_from": {"base": base, "random": ""}.get(variant, nearest.file),
         "iterations": iterations,
         "checkpoints": (iterations,),

@@ -31,7 +31,7 @@ from stylecore.library import CHAMPION, FAST, find_styles
 from stylecore.vgg.weights import load_vgg
 from training.checkpoints import Caller, style_files
 from training.command import STOPPED, Stopped, run_command
-from training.config import NotGiven, TrainConfig, given_settings
+from training.config import NotGiven, TrainConfig, computed_precision, given_settings
 from training.photos import photos_below
 from training.quantize import quantize, read_photos
 from training.state import ENOUGH
@@ -44,7 +44,6 @@ from training.teach.settings import (
     far_settings,
     keep_settings,
     kept_settings,
-    precision,
     style_size,
 )
 from training.teach.start import nearest_start
@@ -116,7 +115,7 @@ def _settings(options: argparse.Namespace) -> TrainConfig:
 def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, Any]) -> TrainConfig:
     """What the person left open: style size, precision, start, content weight, and what a far start needs."""
     if "mixed_precision" not in given:
-        config = replace(config, mixed_precision=precision(config.cpu))
+        config = replace(config, mixed_precision=computed_precision("bf16", config.cpu))
     config = replace(config, style_size=given.get("style_size") or style_size(pixels, 1.0))
     start = None
     if not config.init_from:

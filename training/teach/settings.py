@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256, write_whole
-from training.config import Precision, TrainConfig
+from training.config import TrainConfig
 from training.photos import SAMPLES
 from training.teach.start import Start
 
@@ -85,13 +84,6 @@ def content_weight(start: Start | None) -> float:
 def far_settings(start: Start | None) -> Mapping[str, Any]:
     """Settings other than `DEFAULTS` for a start that is far; none for a near one or without one."""
     return FAR_SETTINGS if start and start.distance > FAR else {}
-
-
-def precision(cpu: bool) -> Precision:
-    """bfloat16 where the machine computes it, as the published networks were trained."""
-    if torch.cuda.is_available() and not cpu:
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "no"
 
 
 def keep_settings(config: TrainConfig, painting: Path) -> None:

@@ -22,7 +22,7 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet
-from training import objective
+from training import objective, train
 from training.checkpoints import Caller
 from training.tracking import JournaledTracker
 from training.tracking.folders import sync
@@ -44,12 +44,26 @@ def test_bfloat16_trains_with_gram_matrices_in_float32(
 
     original = objective.gram_matrix
     monkeypatch.setattr(objective, "gram_matrix", spied)
+    monkeypatch.setattr(train, "computed_precision", lambda wanted, cpu: wanted)  # emulated where it must be
     train_here("--mixed-precision", "bf16", "--iterations", 3)
     assert seen == {(torch.bfloat16, torch.float32)}
     client, run = only_run(store)
     losses = curve(client, run, "loss/total")
     assert len(losses) == 3
     assert np.isfinite(losses).all()
+
+
+def test_where_bfloat16_is_emulated_a_recipe_with_it_trains_in_float32(
+    store: str,
+    train_here: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    train_here("--mixed-precision", "bf16", "--iterations", 1)
+    assert "no bfloat16: training in float32" in capsys.readouterr().out
+    _, run = only_run(store)
+    assert run.data.params["mixed_precision"] == "no"
 
 
 def test_the_form_of_the_paper_trains(folder: Path, store: str, train_here: Callable[..., None]) -> None:
