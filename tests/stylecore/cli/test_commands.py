@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,13 @@ def test_standard_input_to_standard_output(library: Path, photo: Path) -> None:
     )
     assert Image.open(io.BytesIO(result.stdout)).size == (51, 37)
     assert Image.open(io.BytesIO(result.stdout)).format == "PNG"
+
+
+def test_the_environment_of_make_has_the_commands_in_every_folder(tmp_path: Path) -> None:
+    if not Path(sysconfig.get_path("purelib"), "stylecore.pth").exists():
+        pytest.skip("this environment was not made by make")
+    where = subprocess.run([sys.executable, "-m", "stylecore", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert "stylize" in where.stdout, where.stderr
 
 
 def test_mistakes_are_one_sentence_and_leave_nothing(
