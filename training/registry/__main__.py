@@ -67,7 +67,8 @@ def _export(options: argparse.Namespace) -> None:
     versions = json.loads(manifest.read_text(encoding="utf-8"))["styles"]
     megabytes = sum(version["bytes"] for version in versions) / 1e6
     styles = len({version["name"] for version in versions})
-    print(f"{manifest}: {styles} styles in {len(versions)} versions, {megabytes:.1f} MB")
+    counts = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((styles, "style"), (len(versions), "version"))]
+    print(f"{manifest}: {' in '.join(counts)}, {megabytes:.1f} MB")
 
 
 def _publish(options: argparse.Namespace) -> None:

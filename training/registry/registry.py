@@ -29,7 +29,7 @@ from stylecore.johnson.style_model import StyleCard
 from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
 from training.registry import as_stylecore_errors
 from training.registry.versions import INT8_TAG, STYLE
-from training.tracking.delivery import KIND_TAG, describe_version, log_evaluation, output_steps
+from training.tracking.delivery import FIRST_TAG, KIND_TAG, describe_version, log_evaluation, output_steps
 from training.tracking.environment import is_server, without_password
 from training.tracking.journal_files import milliseconds
 from training.tracking.store import all_pages, connect, fetch, folder_of_store, plain_errors
@@ -300,6 +300,8 @@ class Registry:
         version = self.find(f"{name}{separator}{version_or_alias}")
         with self._errors(f"giving {version} the alias {alias!r}"):
             self._client.set_registered_model_alias(name, alias, version.version)
+            if alias == CHAMPION:
+                self._client.delete_model_version_tag(name, version.version, key=FIRST_TAG)
             if reason:
                 description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
                 describe_version(self._client, name, version.version, description)

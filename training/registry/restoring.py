@@ -19,7 +19,14 @@ from stylecore.library import ALIASES_FILE, CHAMPION, read_aliases
 from training.registry import as_stylecore_errors
 from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
-from training.tracking.delivery import log_datasets, log_metrics, log_params_and_tags, models_of, register_checkpoint
+from training.tracking.delivery import (
+    FIRST_TAG,
+    log_datasets,
+    log_metrics,
+    log_params_and_tags,
+    models_of,
+    register_checkpoint,
+)
 from training.tracking.experiments import open_experiment
 from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
 from training.tracking.values import NOTE_IMAGE
@@ -48,8 +55,8 @@ def restore_published(
     after each run how many are there, and of how many.
 
     It can be interrupted and repeated. A run whose folder has changed since its restore is replaced. Its versions with
-    an alias that was given by hand stay, and a warning names them. No alias is taken from a version that has it: a
-    `champion` promoted by hand stays.
+    an alias that was given by hand stay, and a warning names them. No alias is taken from a version that a person gave
+    it: a `champion` promoted by hand stays. A training that was there first is no longer the champion.
 
     Raises:
         StylecoreError: when a published run is damaged, or the store does not answer.
@@ -152,7 +159,7 @@ def _restore_checkpoint(
 
 
 def _correct_aliases(client: MlflowClient, published: Aliases) -> None:
-    """Move each alias that an earlier restore gave to the version that has it now, by the file of aliases."""
+    """Move each alias that nobody gave by hand to the version that has it by the file of aliases."""
     taken = {model.name: model.aliases for model in all_pages(client.search_registered_models)}
     versions = {
         (version.name, f"{version.tags.get('run_name')}/{version.tags.get('iterations')}"): str(version.version)
@@ -163,8 +170,9 @@ def _correct_aliases(client: MlflowClient, published: Aliases) -> None:
             number, bearer = versions.get((name, which)), taken.get(name, {}).get(alias)
             if number is None or bearer is None or str(bearer) == number:
                 continue
-            given = client.get_model_version(name, bearer).tags.get(RESTORED_ALIASES, "").split()
-            if alias in given:
+            tags = client.get_model_version(name, bearer).tags
+            given = tags.get(RESTORED_ALIASES, "").split()
+            if alias in given or (alias == CHAMPION and FIRST_TAG in tags):
                 client.delete_registered_model_alias(name, alias)
                 rest = " ".join(other for other in given if other != alias)
                 client.set_model_version_tag(name, bearer, RESTORED_ALIASES, rest)

@@ -53,6 +53,8 @@ LONGEST_TEXT = 5000
 """MLflow's limit for a version's description."""
 JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
+FIRST_TAG = "champion_as_first"
+"""Tag of a version that is the champion only because its model had none: nobody has chosen it."""
 KIND_TAG = "kind"
 """Tag of a version: the kind of its model."""
 
@@ -244,6 +246,7 @@ def name_version(client: MlflowClient, run_id: str, name: str, step: int, number
         version = client.get_model_version(name, champion)
         if version.run_id != run_id or int(version.tags.get("iterations", 0)) >= step:
             return
+    client.set_model_version_tag(name, number, FIRST_TAG, "true")
     client.set_registered_model_alias(name, CHAMPION, number)
 
 

@@ -16,6 +16,7 @@ from tracked_runs import start_run
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
+from stylecore.library import ALIASES_FILE, write_alias
 from training.registry.__main__ import main
 from training.registry.published import publish_run
 from training.registry.registry import Registry
@@ -197,6 +198,21 @@ def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, oth
         ("waves-a", 10, ("iterations-10",)),
         ("waves-a", 20, ("iterations-20",)),
     ]
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_training_that_was_there_first_is_the_champion_only_if_someone_chose_it(
+    chosen: bool, store, other_store, tiny_style, tmp_path: Path
+):
+    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
+    write_alias(published / ALIASES_FILE, "tiny_waves", "champion", "waves-a/20")
+    train(tiny_style, uri=other_store, run_name="mine", steps=(3,))
+    if chosen:
+        Registry(other_store).promote("tiny_waves", "1")
+    restore_published(published, other_store)
+    champion = Registry(other_store).find("tiny_waves")
+    assert (champion.run_name, champion.iterations) == (("mine", 3) if chosen else ("waves-a", 20))
+    assert Registry(other_store).find("tiny_waves@iterations-3").run_name == "mine"
 
 
 def test_versions_that_someone_named_stay_when_their_folder_changes(
