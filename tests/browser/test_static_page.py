@@ -303,10 +303,17 @@ def test_the_webcam_is_painted_live(page: Any) -> None:
     page.locator("#camera", has_text="Start the webcam").wait_for(state="attached")
     assert page.evaluate("window.tracks.map((track) => track.readyState)") == ["ended"]
     page.get_by_text("Live from the webcam").click()
+    page.evaluate(FAIL_LATE)
+    page.get_by_role("button", name="Start the webcam").click()
+    page.evaluate("window.began")
+    page.get_by_role("button", name="Stop the webcam").click()
     for name, said in CAMERA_TROUBLES.items():
         page.evaluate(REFUSE, name)
         page.get_by_role("button", name="Start the webcam").click()
-        page.locator("#live-status", has_text=f"That did not work. {said}").wait_for()
+        told = page.locator("#live-status", has_text=f"That did not work. {said}")
+        told.wait_for()
+        page.evaluate("window.failLate()")
+        assert told.is_visible()  # what was stopped says nothing over it
     page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")  # as without https
     page.get_by_role("button", name="Start the webcam").click()
     page.locator(
@@ -331,6 +338,8 @@ KEEP_TRACKS = """() => {
 REFUSE = """(name) => {
   navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('in its own words', name));
 }"""
+FAIL_LATE = """() => { window.began = new Promise((begin) => { window.createImageBitmap = () => {
+  begin(); return new Promise((_, fail) => { window.failLate = () => fail(new Error('late')); }); }; }); }"""
 LIVE_PICTURE = "document.querySelector('#live').toDataURL()"
 
 

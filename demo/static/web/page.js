@@ -188,25 +188,28 @@ const live = async () => {
   if (camera.asked) return; // a second webcam would stay on
   const mine = {};
   camera.asked = mine;
+  let video = null;
+  const over = () => (video ? camera.video !== video : camera.asked !== mine);
   const status = element('live-status');
   try {
     if (!navigator.mediaDevices) throw new Error('Browsers give the webcam only to pages with https; open this one with https.');
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } } });
-    if (camera.asked !== mine) { // it was closed while the browser asked for leave
+    if (over()) { // it was closed while the browser asked for leave
       stream.getTracks().forEach((track) => track.stop());
       return;
     }
     camera.asked = null;
-    const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
+    video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
     camera.video = video;
     element('camera').textContent = 'Stop the webcam';
     await video.play();
     element('live').hidden = false;
     let since = performance.now();
-    while (camera.video === video) {
+    while (!over()) {
       const scale = Math.min(1, LIVE_SIDE / Math.max(video.videoWidth, video.videoHeight));
       const bitmap = await createImageBitmap(video, { resizeWidth: Math.round(video.videoWidth * scale), resizeHeight: Math.round(video.videoHeight * scale) });
       const answer = await ask('live', { style: style(), bitmap }, [bitmap]);
+      if (over()) return;
       const { width, height } = answer.bitmap;
       draw(element('live'), answer.bitmap);
       const now = performance.now();
@@ -214,6 +217,7 @@ const live = async () => {
       since = now;
     }
   } catch (error) {
+    if (over()) return; // what was stopped says nothing over what came after
     stop();
     status.textContent = `That did not work. ${CAMERA_TROUBLES[error.name] ?? error.message}`;
   }
