@@ -36,7 +36,8 @@ def computed_precision(wanted: Precision, cpu: bool) -> Precision:
         return wanted
     if torch.cuda.is_available() and not cpu:
         return wanted if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    return wanted if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "no"
+    there = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return wanted if there else "no"
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class TrainConfig:
         END_SECONDS, "seconds to wait at the end for a slow or missing MLflow server", least=0
     )
     mixed_precision: Precision = setting(
-        "no", "autocast of the networks; Gram matrices stay in float32, and all is where a device has no bfloat16"
+        "no", "autocast of the networks, not of Gram matrices; a device without bfloat16 trains in float32"
     )
     compile: bool = setting(False, "compile the networks with torch.compile")
     channels_last: bool = setting(True, "channels_last memory layout: faster on CPUs and on GPUs with half precision")

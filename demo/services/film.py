@@ -16,8 +16,8 @@ from demo.services.stylize import Stylizer
 from demo.words import device_name
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
+from stylecore.inference.painting import BRUSH
 from stylecore.library import CHAMPION
-from stylecore.painting import BRUSH
 from stylecore.video.config import FilmSettings
 from stylecore.video.frames import FilmFacts
 from stylecore.video.paint import PaintedFilm, Progress, film_engine, paint_film

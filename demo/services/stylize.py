@@ -1,11 +1,9 @@
 """A photo through a trained network: the work behind the Stylize and Compare tabs, without any page."""
 
 import hashlib
-import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,11 +21,11 @@ from stylecore.color import blend
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import painted_size
 from stylecore.inference.engine import LARGEST_WHOLE, TILE_SIDE, Engine
+from stylecore.inference.painting import BRUSH
 from stylecore.inference.tiling import tiles
 from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
-from stylecore.painting import BRUSH
 from stylecore.video.calm import CalmPainter, CalmParts
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import MotionMeter
@@ -335,43 +333,3 @@ def settings_of(result: Stylized, strength: float, keep_colors: bool) -> dict[st
 
 def _eight_bits(pixels: Tensor) -> Tensor:
     return pixels.clamp(0, 1).mul(255).add(0.5).floor().to(torch.uint8)
-
-
-def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Limits) -> Wanted:
-    """The settings that a link to the page carries, `?style=starry_night&strength=0.7&brush=2`; never a photo.
-
-    What is missing, or means nothing here, is as if there were no link.
-    """
-    style, version = query.get("style", ""), query.get("version", CHAMPION)
-    try:
-        catalogue.find(style).resolve(version)
-    except StylecoreError:
-        version = CHAMPION
-        style = style if _is_there(style, catalogue) else ""
-    mix = query.get("mix", "")
-    return Wanted(
-        style=style,
-        version=version,
-        mix=mix if mix and _is_there(mix, catalogue) else "",
-        share=_number(query, "share", 0, 1, SHARE),
-        strength=_number(query, "strength", 0, 1, 1.0),
-        brush=_number(query, "brush", limits.least_brush, limits.largest_brush, BRUSH),
-        longest_side=int(_number(query, "size", limits.smallest_side, limits.stylize_max_side, limits.stylize_side)),
-        keep_colors=query.get("colors") == "photo",
-    )
-
-
-def _is_there(style: str, catalogue: Catalogue) -> bool:
-    try:
-        catalogue.find(style)
-    except StylecoreError:
-        return False
-    return True
-
-
-def _number(query: Mapping[str, str], key: str, least: float, most: float, default: float) -> float:
-    try:
-        value = float(query.get(key, default))
-    except ValueError:
-        return default
-    return min(max(value, least), most) if math.isfinite(value) else default

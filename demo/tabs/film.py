@@ -20,8 +20,8 @@ from demo.tabs.cards import samples_for
 from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
 from demo.words import file_name, seconds_text
+from stylecore.inference.painting import BRUSH
 from stylecore.library import CHAMPION
-from stylecore.painting import BRUSH
 from stylecore.samples import sample_films
 from stylecore.video.config import FilmSettings
 

@@ -11,7 +11,8 @@ import gradio as gr
 from demo.page import photo_input, save_for_browser, slider
 from demo.services.catalogue import NoSuchStyleError, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
-from demo.services.stylize import SHARE, Stylizer, Wanted, settings_of, settings_of_link
+from demo.services.link import settings_of_link
+from demo.services.stylize import SHARE, Stylizer, Wanted, settings_of
 from demo.services.teach.lessons import owner_of
 from demo.status import AT_ONCE, GONE, QUIET, refused, status_line, waited_for
 from demo.tabs.batch import build_batch
@@ -22,9 +23,9 @@ from demo.tabs.webcam import build_live
 from demo.theme import script
 from demo.words import file_name
 from stylecore.errors import StylecoreError
+from stylecore.inference.painting import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
-from stylecore.painting import BRUSH
 from stylecore.pictures.read import readable_formats
 
 NO_MIX = ("No other style", "")

@@ -8,7 +8,7 @@ from stylecore.cli.stylize import MAX_PIXELS_HELP, add_painting_arguments, load_
 from stylecore.errors import StylecoreError
 from stylecore.files import refuse_replacing
 from stylecore.flags import read_flags
-from stylecore.painting import Painting
+from stylecore.inference.painting import Painting
 from stylecore.sheet import compose, label_of
 
 

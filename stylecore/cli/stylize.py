@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stylecore.errors import StylecoreError
 from stylecore.files import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, PHOTO_SUFFIXES, is_photo, refuse_replacing
 from stylecore.flags import DEVICE_HELP, add_flags, flag_of, read_flags
-from stylecore.painting import Painting
+from stylecore.inference.painting import Painting
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help need not wait for
     from stylecore.pictures.read import Picture

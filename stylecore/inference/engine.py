@@ -16,10 +16,10 @@ from torch.nn import functional
 from stylecore.errors import StylecoreError
 from stylecore.inference import openvino as openvino_runtime
 from stylecore.inference.brush import lay_detail, painted_size
+from stylecore.inference.painting import BRUSH, DETAIL
 from stylecore.inference.tiling import hold_statistics, stylize_by_tiles
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig, add_noise
-from stylecore.painting import BRUSH, DETAIL
 from stylecore.pictures.read import resize
 
 Runtime = Literal["torch", "openvino", "openvino-int8"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import setting
-from stylecore.painting import Painting
+from stylecore.inference.painting import Painting
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 
 from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
-from demo.services.stylize import settings_of_link
+from demo.services.link import settings_of_link
 from demo.services.teach import course
 from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.lessons import owner_of

@@ -12,7 +12,8 @@ from PIL import Image
 
 from demo.page import photos_input
 from demo.services.catalogue import BundleCatalogue
-from demo.services.stylize import Stylizer, Wanted, settings_of_link
+from demo.services.link import settings_of_link
+from demo.services.stylize import Stylizer, Wanted
 from demo.tabs.batch import stylize_all
 from stylecore.errors import StylecoreError
 from stylecore.pictures.read import load_picture, read_settings

@@ -18,9 +18,9 @@ from stylecore.__main__ import COMMANDS, main
 from stylecore.cli.gatys import parse_layers
 from stylecore.cli.stylize import Job, plan
 from stylecore.errors import StylecoreError
+from stylecore.inference.painting import DETAIL
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.painting import DETAIL
 from stylecore.pictures.read import picture_from_image, read_settings
 from stylecore.sheet import compose, label_of
 from stylecore.vgg.weights import find_weights
