@@ -37,7 +37,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SLOW_FOLDERS = ("cluster", "browser", "train")
 MEMORY = Path("/dev/shm")
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    os.environ.get("XB")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
 # The list replaces Playwright's, of which it keeps what matters here. The first two are pages that the address bar
 # loads for every window, which nobody sees here: without them a window takes a third of the processor time.
 FEATURES_OFF = (

@@ -54,11 +54,9 @@ def test_the_handle_is_a_slider(open_page: OpenPage) -> None:
     assert all(page.locator("#result img").nth(index).get_attribute("alt") for index in range(2))
 
 
-@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 900, "light"), (390, 844, "dark")])
-def test_full_screen_shows_the_picture_and_nothing_else(
-    open_page: OpenPage, width: int, height: int, theme: str
-) -> None:
-    page = open_page(width, height, theme)
+def test_full_screen_shows_the_picture_and_nothing_else(open_page: OpenPage) -> None:
+    width, height = 1280, 900
+    page = open_page(width, height)
     wait_for_change(page, "#result img", "")
     page.get_by_role("button", name="Full screen", exact=True).last.click()
     leave = page.get_by_role("button", name="Leave full screen")

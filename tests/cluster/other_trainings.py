@@ -20,7 +20,7 @@ from training.tracking import JournaledTracker, sender
 
 def text(tracker: JournaledTracker, folder: Path, pause: float) -> None:
     """Train a classifier of random tokens, evaluate it after each epoch and save it."""
-    config = {"lr": 2e-3, "num_epochs": 3, "seed": 42, "batch_size": 8}
+    config = {"lr": 2e-3, "num_epochs": 2, "seed": 42, "batch_size": 8}
     accelerator = Accelerator(cpu=True, log_with=tracker)
     set_seed(config["seed"])
     accelerator.init_trackers("complete_nlp_example", config)
@@ -30,7 +30,7 @@ def text(tracker: JournaledTracker, folder: Path, pause: float) -> None:
     eval_loader = DataLoader(TensorDataset(tokens[128:], labels[128:]), batch_size=config["batch_size"])
     model = nn.Sequential(nn.Embedding(50, 16), nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 2))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config["lr"])
-    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=48)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=32)
     model, optimizer, train_loader, eval_loader, scheduler = accelerator.prepare(
         model, optimizer, train_loader, eval_loader, scheduler
     )
@@ -69,7 +69,7 @@ def pictures(tracker: JournaledTracker, folder: Path, pause: float) -> None:
     accelerator = Accelerator(cpu=True, log_with=tracker)
     set_seed(42)
     accelerator.init_trackers("fast_neural_style", config)
-    train_loader = DataLoader(TensorDataset(torch.rand(96, 3, 24, 24)), shuffle=True, batch_size=config["batch_size"])
+    train_loader = DataLoader(TensorDataset(torch.rand(64, 3, 24, 24)), shuffle=True, batch_size=config["batch_size"])
     test_picture = torch.rand(1, 3, 24, 24)
     vgg = nn.ModuleList([nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 16, 3, 2, 1)]).requires_grad_(False)
     style = [gram_matrix(layer) for layer in layers_of(vgg, torch.rand(1, 3, 24, 24))]
@@ -88,11 +88,11 @@ def pictures(tracker: JournaledTracker, folder: Path, pause: float) -> None:
         accelerator.backward(content_loss + style_loss)
         optimizer.step()
         accelerator.log({"content": content_loss, "style": style_loss}, step=batch_id)
-        if batch_id % 6 == 0:
+        if batch_id % 4 == 0:
             with torch.no_grad():
                 stylized = accelerator.unwrap_model(transformer)(test_picture)
             tracker.log_images({"stylized": stylized[0], "batch": list(y[:2])}, step=batch_id)
-        if batch_id % 12 == 0:
+        if batch_id % 8 == 0:
             accelerator.save_model(transformer, folder)
             tracker.log_checkpoint(folder / "model.safetensors", batch_id, metrics={"content": content_loss.item()})
         time.sleep(pause * accelerator.num_processes)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from forked import fork, free_port
 from forked_server import forked_mlflow_server
 from mlflow import MlflowClient
@@ -26,11 +27,11 @@ from tracked_runs import files_of
 from training.tracking.journal_files import all_sent
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-AWAY_SECONDS = 20.0
+AWAY_SECONDS = 8.0
 """How long the server of the example is away."""
 STEPS = 120
 """Of the example; enough to be on its way when the server goes."""
-FAULT_SECONDS = 3.0
+FAULT_SECONDS = 2.0
 """How long each fault of the others' server lasts."""
 
 
@@ -138,7 +139,8 @@ def rage(proxy: Proxy, server: MLflowServer, disk: Path) -> dict[str, int]:
             file.write(bytes(4096))
     deadline = time.monotonic() + 120
     while not is_full(server) and time.monotonic() < deadline:
-        time.sleep(0.2)
+        # On a slow machine the trainings may have ended by now, and ask for nothing.
+        requests.post(f"{server.url}/api/2.0/mlflow/experiments/create", json={"name": "of someone else"}, timeout=60)
     ballast.unlink()
     return proxy.spoiled
 
@@ -168,7 +170,7 @@ def test_others_trainings_end_as_undisturbed_ones(
     with serve_sqlite(small_disk, new_store) as server, spoiling(server.url, share=0.0) as proxy:
         for training, processes in cases:
             folder = tmp_path / "stormy" / f"{training}_{processes}"
-            stormy[training, processes] = start(training, processes, folder, proxy.url, pause=0.4)
+            stormy[training, processes] = start(training, processes, folder, proxy.url, pause=0.5)
         for training, processes in cases:
             wait_for_the_first_record(tmp_path / "stormy" / f"{training}_{processes}")
         spoiled = rage(proxy, server, small_disk)
@@ -188,8 +190,8 @@ def test_others_trainings_end_as_undisturbed_ones(
             ours = MlflowClient(f"sqlite:///{tmp_path}/calm_{name}/mlflow.db")
             undisturbed = check_that_all_is_there_once(ours, tmp_path / "calm" / name)
             expected = contents(ours, undisturbed)
-            assert len(expected["metrics"]["loss" if training == "text" else "content"]) == 48 // processes
-            assert len(expected["files"]) == (3 if training == "text" else 6 * 8 // processes)
+            assert len(expected["metrics"]["loss" if training == "text" else "content"]) == 32 // processes
+            assert len(expected["files"]) == (2 if training == "text" else 6 * 8 // processes)
             assert contents(theirs, disturbed) == expected
 
 

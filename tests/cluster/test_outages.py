@@ -23,11 +23,25 @@ from stylecore.johnson.style_model import StyleModel
 from training.tracking import TrackingError
 from training.tracking.folders import sync
 
+ITERATIONS = 60
+
 
 def start_training(photos: Path, output: Path) -> Running:
     flags = ["--name", output.name, "--style-image", photos / "0.png", "--photos", photos, "--output-dir", output]
     flags += ["--preview-photos", photos / "1.png", "--style-size", 48, "--crop", 32, "--width", 0.25, "--workers", 0]
-    flags += ["--residual-blocks", 1, "--batch-size", 1, "--iterations", 120, "--checkpoints", 1, 60, "--log-every", 1]
+    flags += [
+        "--residual-blocks",
+        1,
+        "--batch-size",
+        1,
+        "--iterations",
+        ITERATIONS,
+        "--checkpoints",
+        1,
+        30,
+        "--log-every",
+        1,
+    ]
     flags += ["--cpu", "--evaluate-sizes", "--end-seconds", 5]
     return forked.start([str(flag) for flag in flags], output.with_suffix(".txt"))
 
@@ -94,11 +108,15 @@ def test_a_training_whose_servers_fail_all_the_time_ends_as_an_undisturbed_one(
         histories = [client.get_metric_history(of, name) for client, of in ((ours, run), (theirs, other))]
         here, there = ([(m.step, m.value) for m in sorted(h, key=lambda m: m.step)] for h in histories)
         assert here == there
-        assert [step for step, _ in here] == list(range(1, 121))
+        assert [step for step, _ in here] == list(range(1, ITERATIONS + 1))
     versions = ours.search_model_versions("name='stormy'")
     assert sorted(int(version.version) for version in versions) == [1, 2, 3]
-    assert ours.get_registered_model("stormy").aliases.keys() >= {"champion", "iterations-1", "iterations-120"}
-    for iterations in (1, 60, 120):
+    assert ours.get_registered_model("stormy").aliases.keys() >= {
+        "champion",
+        "iterations-1",
+        f"iterations-{ITERATIONS}",
+    }
+    for iterations in (1, 30, ITERATIONS):
         files = [tmp_path / name / name / f"iterations-{iterations}.safetensors" for name in ("calm", "stormy")]
         one, two = (StyleModel.load(file).network.state_dict() for file in files)
         assert all(torch.equal(one[key], two[key]) for key in one)
