@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.tracking import TrackingError
-from training.tracking.folders import in_order, journals, status, sync
+from training.tracking.folders import journals, status, sync
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     mistakes = 0
     try:
-        for each in in_order(runs_in(options.folders)):
+        for each in runs_in(options.folders):
             try:
                 _do(options, each)
             except (TrackingError, OSError) as error:

@@ -6,20 +6,19 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
-from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, Record, all_sent, numbered, records_in
+from training.tracking.journal_files import FILES, FOLDER, RECORDS, Record, all_sent, numbered, records_in
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
 
-Key = TypeVar("Key")
 SYNC_SECONDS = 30.0
 """A sync stops when nothing has arrived for this time."""
 NO_ID_YET = "journal:"
@@ -74,29 +73,6 @@ def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int
         return last - before
 
 
-def in_order(folders: Iterable[Path]) -> list[Path]:
-    """The folders of runs, each parent run before its children."""
-    newest: dict[Path, dict[str, Any]] = {}
-    for folder in folders:
-        runs = [run.data for each in journals(folder) for run in records_in(each / FOLDER, "run")]
-        newest[folder] = runs[-1] if runs else {}
-    by_key = {run["key"]: folder for folder, run in newest.items() if run}
-    return parents_first({folder: by_key.get(run.get("parent", "")) for folder, run in newest.items()})
-
-
-def parents_first(parents: Mapping[Key, Key | None]) -> list[Key]:
-    """The keys in their order, but each after its parent. People edit tags: a parent may be unknown, or a circle."""
-    order: dict[Key, None] = {}
-    for key in parents:
-        line: list[Key] = []
-        next_key: Key | None = key
-        while next_key is not None and next_key in parents and next_key not in order and next_key not in line:
-            line.append(next_key)
-            next_key = parents[next_key]
-        order.update(dict.fromkeys(reversed(line)))
-    return list(order)
-
-
 def status(folder: Path) -> str:
     """What is in the folder of a run, and what each store has of it; the run may be going on.
 
@@ -118,7 +94,6 @@ def _status_of_one(folder: Path) -> list[str]:
         elif record.kind == "end":
             ends = record.data["status"]
     about = f"run {first['run_name']} of the experiment {first['experiment']}" if first else "no run"
-    limit = first.get("disk_bytes", DISK_BYTES)
     used = (journal / RECORDS).stat().st_size
     for path in (journal / FILES).glob("*"):
         with suppress(OSError):  # it has arrived meanwhile
@@ -126,7 +101,7 @@ def _status_of_one(folder: Path) -> list[str]:
     lines = [
         f"{folder}: {about}, {ends}",
         f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
-        f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB",
+        f"  {used / 1e6:.1f} MB on the disk",
     ]
     for sent in all_sent(journal):
         refused = len(sent.answers.get("refused", [])) + sent.answers.get("more_refused", 0)
@@ -141,17 +116,12 @@ def journals(folder: Path) -> list[Path]:
     return [each for each in folders if (each / FOLDER / RECORDS).exists()]
 
 
-def _some_journals(folder: Path, advice: str = "give the folder of a run, such as runs/my_run") -> list[Path]:
+def _some_journals(folder: Path) -> list[Path]:
     """`journals`, or TrackingError when there is none."""
     found = journals(folder)
     if not found:
-        raise TrackingError(f"{folder} has no journal; {advice}.")
+        raise TrackingError(f"{folder} has no journal; give the folder of a run, such as runs/my_run.")
     return found
-
-
-def run_key(folder: Path) -> str:
-    """The key of the newest run in a folder; TrackingError when there is none."""
-    return str(_run_of(_some_journals(folder, "the parent of a run must begin before it")[-1]).data["key"])
 
 
 def _run_of(folder: Path) -> Record:

@@ -11,7 +11,7 @@ A journal is the folder `journal/` in the run's folder:
 
 A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
 disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
-wait in memory, in their order, for the disk or the store. A journal at its limit of bytes behaves like a full disk.
+wait in memory, in their order, for the disk or the store.
 """
 
 import errno
@@ -28,13 +28,11 @@ from typing import Any
 
 from training.tracking import TrackingError
 from training.tracking.journal_files import (
-    DISK_BYTES,
     FILES,
     FOLDER,
     LOCK,
     RECORDS,
     RESERVE,
-    FolderLock,
     Record,
     Sent,
     Waiting,
@@ -43,6 +41,7 @@ from training.tracking.journal_files import (
     file_digest,
     file_name,
     files_of,
+    lock_of,
     read_line,
     records_in,
     sent_to,
@@ -68,15 +67,12 @@ class Journal:
     answers: dict[str, Any]
     """Data of the sender."""
 
-    def __init__(
-        self, run_folder: Path, *, store: str | None = None, keep_files: bool = False, limit: int = DISK_BYTES
-    ) -> None:
+    def __init__(self, run_folder: Path, *, store: str | None = None, keep_files: bool = False) -> None:
         """Open the journal in a run's folder, or make one.
 
         Args:
             store: address of the store whose `sent` and `answers` these are; by default the first one.
             keep_files: keep files that every store has, to which the journal was ever sent.
-            limit: bytes that the records and files take at most.
 
         Raises:
             TrackingError: when another process has it open, or the folder cannot be written.
@@ -84,10 +80,10 @@ class Journal:
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
         self._memory = Waiting()
-        self._keep_files, self._limit = keep_files, limit
+        self._keep_files = keep_files
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
-            self._lock = FolderLock(self.folder / LOCK, Path(run_folder))
+            self._lock = lock_of(self.folder / LOCK, Path(run_folder))
             try:
                 self._open(store)
             except OSError:
@@ -127,11 +123,8 @@ class Journal:
         self._synced = self._end
         if damaged:
             _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
-        self._file_bytes = 0
         for path in (self.folder / FILES).iterdir():
-            if path.name in needed:
-                self._file_bytes += path.stat().st_size
-            else:  # also a staged file whose record was never written
+            if path.name not in needed:  # also a staged file whose record was never written
                 path.unlink()
         try:
             if not (self.folder / RESERVE).exists():
@@ -189,10 +182,7 @@ class Journal:
             size = path.stat().st_size
             staged = self.folder / FILES / file_name("copy", path.suffix)
             try:
-                self._check_room(size)
                 copy_or_link(path, staged, link)
-                with self._guard:
-                    self._file_bytes += size
                 return staged.rename(staged.with_name(file_name(file_digest(staged), path.suffix))).name
             except OSError:
                 with suppress(OSError):
@@ -263,9 +253,7 @@ class Journal:
             for name in {name for record in removable for name in files_of(record)}:
                 self._memory.files.pop(name, None)
                 with suppress(OSError):
-                    size = (self.folder / FILES / name).stat().st_size
                     (self.folder / FILES / name).unlink()
-                    self._file_bytes -= size
 
     def sync(self) -> None:
         """Force written records to the disk. The sender calls it, so that training does not wait."""
@@ -299,11 +287,9 @@ class Journal:
         if self.sent or self.answers:  # a store that never answered has none
             Sent(self._sent_path, self._store, self.sent, self.answers).write()
 
-    def _write(self, line: bytes, *, beyond_limit: bool = False) -> bool:
+    def _write(self, line: bytes) -> bool:
         written = 0
         try:
-            if not beyond_limit:
-                self._check_room(len(line))
             while written < len(line):
                 written += os.write(self._file, line[written:])
         except OSError as error:
@@ -317,14 +303,12 @@ class Journal:
     def _write_file(self, name: str, content: bytes) -> bool:
         path = self.folder / FILES / name
         try:
-            self._check_room(len(content))
             path.write_bytes(content)
         except OSError as error:
             with suppress(OSError):
                 path.unlink()
             self._say_full(error)
             return False
-        self._file_bytes += len(content)
         return True
 
     def _write_waiting(self) -> None:
@@ -339,22 +323,17 @@ class Journal:
         self._is_full = False
 
     def _write_the_end(self) -> None:
-        """Write the number of lost records and the end of the run into the reserved space of a full disk."""
+        """Write the end of the run into the reserved space of a full disk; what else is in memory is lost."""
         with suppress(OSError):
             (self.folder / RESERVE).unlink()
-        waiting = [record for record, _ in self._memory.lines]
-        words = self._memory.in_words()
-        if words:
-            _log.warning("The disk of %s was full to the end; lost are %s.", self.folder, words)
-            number = waiting[0].number if waiting else self.last + 1
-            self._write(Record(number, "missing", {"what": words}).line(), beyond_limit=True)
-        for record in waiting:
-            if record.kind == "end":
-                self._write(record.line(), beyond_limit=True)
-
-    def _check_room(self, size: int) -> None:
-        if self._end + self._file_bytes + size > self._limit:
-            raise OSError(errno.ENOSPC, f"it has reached its limit of {self._limit:,} bytes")
+        ends = [line for record, line in self._memory.lines if record.kind == "end"]
+        records, files = len(self._memory.lines) - len(ends), len(self._memory.files)
+        if records or files:
+            _log.warning(
+                "The disk of %s was full to the end; lost are %d records and %d files.", self.folder, records, files
+            )
+        for line in ends:
+            self._write(line)
 
     def _say_full(self, error: OSError) -> None:
         if self._is_full:

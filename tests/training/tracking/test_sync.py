@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking.__main__ import main
-from training.tracking.folders import parents_first, status, sync
+from training.tracking.folders import status, sync
 from training.tracking.store import connect
 
 
@@ -110,20 +110,3 @@ def test_status_says_what_each_store_has(
     error = capsys.readouterr().err
     assert error.startswith("error: xxx")
     assert error.endswith(": File name too long.\n")
-
-
-@pytest.mark.parametrize(
-    ("parents", "order"),
-    [
-        ({"a": None, "b": None}, "ab"),
-        ({"child": "parent", "other": None, "parent": "grandparent", "grandparent": None}, None),
-        ({"a": "elsewhere", "b": "a"}, "ab"),
-        ({"a": "a", "b": None}, "ab"),
-        ({"a": "c", "b": "a", "c": "b", "d": "c"}, "bcad"),
-    ],
-)
-def test_parents_come_before_their_children_also_where_tags_were_edited_to_a_circle(
-    parents: dict[str, str | None], order: str | None
-):
-    found = parents_first(parents)
-    assert found == (list(order) if order else ["grandparent", "parent", "child", "other"])
