@@ -80,7 +80,7 @@ def _migrate(options: argparse.Namespace) -> None:
     from training.registry.migrate import migrate
 
     source = options.source or options.tracking_uri or f"sqlite:///{LOCAL_STORE / 'mlflow.db'}"
-    for sentence in migrate(source, options.target, unfinished=options.unfinished):
+    for sentence in migrate(source, options.target):
         print(sentence, file=sys.stderr)
 
 
@@ -133,7 +133,6 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="source", metavar="URI", help="default: that of --tracking-uri, else mlruns/mlflow.db"
     )
     migrate.add_argument("--to", dest="target", required=True, metavar="URI", help="as https://tracker.example.com")
-    migrate.add_argument("--unfinished", action="store_true", help="also runs that still have the status RUNNING")
     migrate.set_defaults(run=_migrate)
     return parser
 

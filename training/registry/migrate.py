@@ -30,16 +30,14 @@ from training.tracking.experiments import open_experiment
 from training.tracking.store import all_pages, connect, fetch, folder_of_store, one_at_a_time, plain_errors
 
 MIGRATED = "migrated_from"
-ENDED = {"FINISHED", "FAILED", "KILLED"}
 _SET_BY_A_SERVER = "mlflow.modelVersions"
 
 
 @as_stylecore_errors()
-def migrate(source: str, target: str, *, unfinished: bool) -> list[str]:
+def migrate(source: str, target: str) -> list[str]:
     """Copy everything from one store to the other, and print a line for every run and version.
 
-    Runs with the status RUNNING are left for a later migration. With `unfinished` they are copied too: a run keeps
-    that status when its machine was switched off.
+    What a running training logs later follows with the next migration.
 
     Returns:
         A sentence for everything that was left out.
@@ -54,7 +52,7 @@ def migrate(source: str, target: str, *, unfinished: bool) -> list[str]:
     old, new = connect(source), connect(target)
     if old.tracking_uri == new.tracking_uri:
         raise StylecoreError(f"{without_password(source)} cannot be migrated to itself; give another --to.")
-    migration = _Migration(old, new, unfinished)
+    migration = _Migration(old, new)
     with one_at_a_time(old.tracking_uri, "migrating"):
         with plain_errors(old.tracking_uri, "listing the experiments"):
             experiments = all_pages(old.search_experiments)
@@ -71,8 +69,8 @@ class _Migration:
 
     skipped: list[str]
 
-    def __init__(self, source: MlflowClient, target: MlflowClient, unfinished: bool) -> None:
-        self._source, self._target, self._unfinished = source, target, unfinished
+    def __init__(self, source: MlflowClient, target: MlflowClient) -> None:
+        self._source, self._target = source, target
         self._runs: dict[str, str] = {}  # id at the source to id at the target
         self._models: dict[str, LoggedModel] = {}  # address of a model's files at the source to its copy
         self.skipped = []
@@ -94,13 +92,7 @@ class _Migration:
                     self._target.set_experiment_tag(there, key, value)
             copies = {run.data.tags.get(MIGRATED): run for run in all_pages(self._target.search_runs, [there])}
         for run in sorted(runs, key=lambda run: run.info.start_time):  # a parent begins before its children
-            if run.info.status in ENDED or self._unfinished:
-                self._copy_run(run, there, copies.get(run.info.run_id))
-            else:
-                self.skipped.append(
-                    f"The run {run.info.run_name} ({run.info.run_id}) is still being written; migrate again when it "
-                    "has ended, or now with --unfinished."
-                )
+            self._copy_run(run, there, copies.get(run.info.run_id))
 
     def _copy_run(self, run: Run, experiment_id: str, copy: Run | None) -> None:
         old, name = run.info.run_id, run.info.run_name
@@ -125,7 +117,7 @@ class _Migration:
             models = models_of(self._source, run.info.experiment_id, old)
             for model in models:
                 self._copy_model(model.model_id, run, copy, copies.get(model.model_id))
-            if run.info.status in ENDED:
+            if run.info.status != "RUNNING":
                 self._target.set_terminated(new, run.info.status, run.info.end_time)
         print(f"{name}: {len(run.data.metrics)} curves, {len(models)} models")
 
