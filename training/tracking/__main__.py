@@ -20,7 +20,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     send = commands.add_parser("sync", help="send runs to MLflow")
     where = "by default $MLFLOW_TRACKING_URI, or a run's own"
     send.add_argument("--to", "--tracking-uri", dest="to", metavar="URI", help=where)
-    send.add_argument("--remove-files", action="store_true", help="remove the files that have arrived")
     for command in (send, commands.add_parser("status", help="say what is there, what is sent and what is missing")):
         folder = "a run's folder, such as runs/my_run, or a folder of runs"
         command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
@@ -46,7 +45,7 @@ def _do(options: argparse.Namespace, folder: Path) -> None:
     if options.command == "status":
         print(status(folder))
         return
-    sent = sync(folder, options.to, remove_files=options.remove_files)
+    sent = sync(folder, options.to)
     print(f"{folder}: {sent} records sent; everything is in MLflow.", flush=True)
 
 

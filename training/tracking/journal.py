@@ -4,8 +4,7 @@ A journal is the folder `journal/` in the run's folder:
 
     records.jsonl   one record per line, {"number", "kind", "data", "crc32"}; lines are appended and never changed
     files/          pictures and networks that records name; each is removed when its record has arrived
-    sent.json       the number of the last record that arrived at a store, and its answers so far;
-                    sent-2.json is the same for a second store, and so on
+    sent.json       for each store the number of the last record that arrived there, and its answers so far
     lock            locked while the journal is open; names the machine and the process that has it
     reserve         reserved space, freed when the disk is full, so that the end can still be written
 
@@ -14,9 +13,7 @@ disk, for a machine that loses its power. On a full disk nothing is lost as long
 wait in memory, in their order, for the disk or the store.
 """
 
-import errno
 import logging
-import math
 import os
 import shutil
 import threading
@@ -37,14 +34,13 @@ from training.tracking.journal_files import (
     Sent,
     Waiting,
     all_sent,
-    copy_or_link,
     file_digest,
     file_name,
     files_of,
     lock_of,
     read_line,
     records_in,
-    sent_to,
+    write_sent,
 )
 
 END_SECONDS = 60.0
@@ -67,12 +63,11 @@ class Journal:
     answers: dict[str, Any]
     """Data of the sender."""
 
-    def __init__(self, run_folder: Path, *, store: str | None = None, keep_files: bool = False) -> None:
+    def __init__(self, run_folder: Path, *, store: str | None = None) -> None:
         """Open the journal in a run's folder, or make one.
 
         Args:
             store: address of the store whose `sent` and `answers` these are; by default the first one.
-            keep_files: keep files that every store has, to which the journal was ever sent.
 
         Raises:
             TrackingError: when another process has it open, or the folder cannot be written.
@@ -80,7 +75,6 @@ class Journal:
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
         self._memory = Waiting()
-        self._keep_files = keep_files
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
             self._lock = lock_of(self.folder / LOCK, Path(run_folder))
@@ -95,14 +89,13 @@ class Journal:
             ) from error
 
     def _open(self, store: str | None) -> None:
-        mine = sent_to(self.folder, store)
-        self.sent, self.answers, self._store, self._sent_path = mine.number, mine.answers, mine.store, mine.path
-        others = (sent.number for sent in all_sent(self.folder) if sent.path != mine.path)
-        self._sent_to_others = min(others, default=math.inf)
+        self._others = all_sent(self.folder)
+        self._store = next(iter(self._others), "") if store is None else store
+        mine = self._others.pop(self._store, Sent())
+        self.sent, self.answers = mine.number, mine.answers
         self._file = os.open(self.folder / RECORDS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end = self.last = self._read_to = damaged = 0
         self._is_full = False
-        self._newest = (0, 0)
         needed: set[str] = set()
         with (self.folder / RECORDS).open("rb") as file:
             for line in file:
@@ -116,11 +109,10 @@ class Journal:
                 self.last = record.number
                 if record.number <= self.sent:
                     self._read_to = self._end
-                if not self._is_done_with(record.number):
+                else:
                     needed |= files_of(record)
         os.ftruncate(self._file, self._end)
         self.last = max(self.last, self.sent)
-        self._synced = self._end
         if damaged:
             _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
         for path in (self.folder / FILES).iterdir():
@@ -133,10 +125,6 @@ class Journal:
             with suppress(OSError):
                 (self.folder / RESERVE).unlink()
 
-    def _is_done_with(self, number: int) -> bool:
-        """Whether no store needs the files of this record any more."""
-        return number <= min(self.sent, self._sent_to_others) and not self._keep_files
-
     def append(self, kind: str, data: Mapping[str, Any]) -> int:
         """Add a record; returns its number. A full disk raises nothing, and a closed journal adds nothing."""
         with self._guard:
@@ -145,24 +133,12 @@ class Journal:
             record = Record(self.last + 1, kind, dict(data))
             self.last = record.number
             line = record.line()
-            self._newest = (record.number, self._end)
             self._write_waiting()
             written = not self._memory.lines and self._write(line)
             # The end of the run is kept in any case: without it the run would keep the status RUNNING.
             if not written and (kind == "end" or self._memory.bytes() + len(line) <= MEMORY_BYTES):
                 self._memory.lines.append((record, line))
             return record.number
-
-    def retract(self, number: int) -> None:
-        """Remove the last record, if it has this number and has not arrived."""
-        with self._guard:
-            record, start = self._newest
-            if record == number == self.last and self.sent < number:
-                self._memory.lines.clear()
-                with suppress(OSError):
-                    os.ftruncate(self._file, start)
-                    self._end = start
-                self.last -= 1
 
     def stage(self, content: bytes, suffix: str) -> str:
         """Store the content of a file for one record; returns its name, which contains its SHA-256."""
@@ -179,19 +155,20 @@ class Journal:
             TrackingError: when it cannot be read.
         """
         try:
-            size = path.stat().st_size
             staged = self.folder / FILES / file_name("copy", path.suffix)
             try:
-                copy_or_link(path, staged, link)
+                if link:
+                    with suppress(OSError):  # a disk without hard links
+                        os.link(path, staged)
+                if not staged.exists():
+                    shutil.copyfile(path, staged)
                 return staged.rename(staged.with_name(file_name(file_digest(staged), path.suffix))).name
-            except OSError:
+            except OSError:  # a full disk
                 with suppress(OSError):
                     staged.unlink()
-                if size <= MEMORY_BYTES:
-                    return self.stage(path.read_bytes(), path.suffix)
-                with self._guard:
-                    self._say_full(OSError(errno.ENOSPC, f"no room for {path}"))
-                return file_name(file_digest(path), path.suffix)  # which will be missing
+                if path.stat().st_size > MEMORY_BYTES:
+                    return file_name(file_digest(path), path.suffix)  # which will be missing
+                return self.stage(path.read_bytes(), path.suffix)
         except OSError as error:
             raise TrackingError(f"{path} cannot be read ({error.strerror}); give a file that can.") from error
 
@@ -249,20 +226,15 @@ class Journal:
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
             self._write_sent()
-            removable = [record for record in done if self._is_done_with(record.number)]
-            for name in {name for record in removable for name in files_of(record)}:
+            for name in {name for record in done for name in files_of(record)}:
                 self._memory.files.pop(name, None)
                 with suppress(OSError):
                     (self.folder / FILES / name).unlink()
 
     def sync(self) -> None:
         """Force written records to the disk. The sender calls it, so that training does not wait."""
-        with self._guard:
-            end = self._end
-        if end != self._synced:
-            with suppress(OSError):
-                os.fsync(self._file)
-            self._synced = end
+        with suppress(OSError):  # also when it is closed meanwhile
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Close the journal. Records in neither the disk nor the store are lost, and are counted."""
@@ -285,7 +257,7 @@ class Journal:
 
     def _write_sent(self) -> None:
         if self.sent or self.answers:  # a store that never answered has none
-            Sent(self._sent_path, self._store, self.sent, self.answers).write()
+            write_sent(self.folder, {**self._others, self._store: Sent(self.sent, self.answers)})
 
     def _write(self, line: bytes) -> bool:
         written = 0

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import secrets
-import shutil
 import socket
 import time
 import zlib
@@ -46,11 +45,7 @@ def read_line(line: bytes) -> Record | None:
     body, separator, checksum = line.rpartition(_SEPARATOR)
     if not separator or checksum != f'{zlib.crc32(body):08x}"}}\n'.encode():
         return None
-    try:
-        values = json.loads(body + b"}")
-        return Record(int(values["number"]), str(values["kind"]), dict(values["data"]))
-    except (ValueError, KeyError, TypeError):
-        return None
+    return Record(**json.loads(body + b"}"))
 
 
 @dataclass
@@ -73,11 +68,6 @@ def plain_numbers(values: Mapping[str, float]) -> dict[str, float | str]:
     return {name: plain_number(value) for name, value in values.items()}
 
 
-def whole_step(step: int | None) -> int:
-    """A step as databases have it, in 64 bits: one beyond would be refused for ever. Without a step it is 0."""
-    return max(-(2**63), min(int(step or 0), 2**63 - 1))
-
-
 def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
@@ -94,56 +84,40 @@ def records_in(folder: Path, kind: str = "") -> Iterator[Record]:
 
 @dataclass(frozen=True)
 class Sent:
-    """What one store has received, as in its file: sent.json, or sent-2.json for a second store, and so on.
+    """What one store has received: the number of the last record that arrived, and the data of the sender."""
 
-    Attributes:
-        store: address without a password; empty in a damaged file, which is of any store.
-        number: of the last record that arrived.
-        answers: data of the sender.
-    """
-
-    path: Path
-    store: str = ""
     number: int = 0
     answers: dict[str, Any] = field(default_factory=dict)
 
-    def write(self) -> None:
-        temporary = self.path.with_name(f".{self.path.name}")
-        values = {"store": self.store, "sent": self.number, "answers": self.answers}
-        try:
-            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-            os.replace(temporary, self.path)
-        except OSError:  # a full disk; some records are then sent again later
-            with suppress(OSError):
-                temporary.unlink()
+
+def all_sent(folder: Path) -> dict[str, Sent]:
+    """What each store has received, by its address without a password.
+
+    A damaged file counts as nothing received: sending twice is harmless.
+    """
+    try:
+        values = json.loads((folder / SENT).read_text(encoding="utf-8"))
+        return {store: Sent(int(each["sent"]), dict(each["answers"])) for store, each in values.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def write_sent(folder: Path, stores: Mapping[str, Sent]) -> None:
+    """Write what each store has received. On a full disk nothing is written, and some records are sent again later."""
+    values = {store: {"sent": each.number, "answers": each.answers} for store, each in stores.items()}
+    temporary = folder / f".{SENT}"
+    try:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, folder / SENT)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def numbered(folder: Path, pattern: str) -> dict[int, Path]:
     """Number to path of what is in a folder, in the order of the numbers: the group of a name's pattern, or else 1."""
     named = ((re.fullmatch(pattern, path.name), path) for path in folder.glob("*"))
     return dict(sorted((int(match[1] or 1), path) for match, path in named if match))
-
-
-def all_sent(folder: Path) -> list[Sent]:
-    """What each store has received. A damaged file counts as nothing received: sending twice is harmless."""
-    found = []
-    for path in numbered(folder, r"sent(?:-(\d+))?\.json").values():
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Sent(path, str(values["store"]), int(values["sent"]), dict(values["answers"])))
-        except (OSError, ValueError, KeyError, TypeError):
-            found.append(Sent(path))
-    return found
-
-
-def sent_to(folder: Path, store: str | None) -> Sent:
-    """What this store has received; with None, the first one."""
-    known = all_sent(folder)
-    for sent in known:
-        if store is None or sent.store in ("", store):
-            return Sent(sent.path, sent.store or store or "", sent.number, sent.answers)
-    names = (SENT, *(f"sent-{number}.json" for number in range(2, len(known) + 3)))
-    return Sent(folder / next(name for name in names if not (folder / name).exists()), store or "")
 
 
 def file_name(digest: str, suffix: str) -> str:
@@ -155,17 +129,6 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def copy_or_link(path: Path, into: Path, link: bool) -> None:
-    """Copy a file; with `link`, link it if the disk has hard links."""
-    if link:
-        try:
-            os.link(path, into)
-            return
-        except OSError:
-            pass
-    shutil.copyfile(path, into)
 
 
 def files_of(record: Record) -> set[str]:

@@ -49,7 +49,7 @@ from training.tracking.folders import (
     unsent,
 )
 from training.tracking.journal import END_SECONDS, Journal
-from training.tracking.journal_files import FOLDER, milliseconds, plain_number, plain_numbers, whole_step
+from training.tracking.journal_files import FOLDER, milliseconds, plain_number, plain_numbers
 from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, encoded, numbers_and_texts, param_text
 
 if TYPE_CHECKING:  # it imports MLflow
@@ -84,7 +84,6 @@ class JournaledTracker(GeneralTracker):
         resume: bool | str | None = None,
         system_metrics: bool = True,
         end_seconds: float = END_SECONDS,
-        keep_files: bool = False,
     ) -> None:
         """Describe the run; `accelerator.init_trackers` begins it.
 
@@ -97,7 +96,6 @@ class JournaledTracker(GeneralTracker):
                 that run; by default $MLFLOW_RUN_ID, or else a new run.
             system_metrics: sample processor, memory and GPU use every 10 s.
             end_seconds: how long `finish` waits until everything has arrived.
-            keep_files: keep pictures and files that have arrived, to send the folder to another store, too.
         """
         super().__init__()
         self.checkpoints = set()
@@ -108,7 +106,6 @@ class JournaledTracker(GeneralTracker):
         self._tags = dict(tags or {})
         self._uri = tracking_uri if tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI", "")
         self._with_system_metrics, self._end_seconds = system_metrics, end_seconds
-        self._keep_files = keep_files
         self._journal: Journal | None = None
         self._sender: Sender | None = None
         self._key = ""
@@ -143,8 +140,8 @@ class JournaledTracker(GeneralTracker):
         continued = bool(run_id) or (self.resume is True and at in journals(at))
         aside = None if continued else set_aside(at)
         if aside:
-            _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync([aside]))
-        journal = Journal(at, store=without_password(uri) or None, keep_files=self._keep_files)
+            _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync(aside))
+        journal = Journal(at, store=without_password(uri) or None)
         try:
             past = Past(journal)
             self._key, known_id = identity(journal, past, run_id, continued)
@@ -157,7 +154,6 @@ class JournaledTracker(GeneralTracker):
                     "experiment": self._experiment,
                     "run_name": self._run_name,
                     "tags": source_tags() | {name: str(value) for name, value in self._tags.items()},
-                    "keep_files": self._keep_files,
                     "tracking_uri": without_password(uri),
                     "time": milliseconds(),
                 },
@@ -176,7 +172,7 @@ class JournaledTracker(GeneralTracker):
         self._uri, self._journal, self._has_begun, self._is_continued = uri, journal, True, continued
         self.checkpoints = past.checkpoints | self.versions.keys()
         if self._with_system_metrics:
-            self._system_metrics = start_system_metrics(self._record, past.system_step)
+            self._system_metrics = start_system_metrics(self._record)
         atexit.register(self._end_with_script)
 
     @property
@@ -232,7 +228,7 @@ class JournaledTracker(GeneralTracker):
         Numbers are sent about every 10 s, so this can be called at each step. Without a step it is 0, as in MLflow.
         What is neither is left out, with one warning.
         """
-        now, step = milliseconds(), whole_step(step)
+        now, step = milliseconds(), int(step or 0)
         numbers, texts = numbers_and_texts(values, self._warn_once)
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
         if numbers:
@@ -253,7 +249,7 @@ class JournaledTracker(GeneralTracker):
             images = list(as_images(picture))
             for index, image in enumerate(images):
                 key = name if len(images) == 1 else f"{name}/{index}"
-                about = {"key": key, "step": whole_step(step), "time": milliseconds(), "code": str(uuid.uuid4())}
+                about = {"key": key, "step": int(step or 0), "time": milliseconds(), "code": str(uuid.uuid4())}
                 self._record("picture", {**about, "file": journal.stage(encoded(image, "PNG"), ".png")})
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
@@ -291,7 +287,7 @@ class JournaledTracker(GeneralTracker):
         journal = self._open_journal()
         if journal is None:
             return
-        now, step, linked = milliseconds(), whole_step(step), []
+        now, step, linked = milliseconds(), int(step or 0), []
         model = model or ModelDescription(re.sub(r"[/:]", "_", self._run_name), "", "checkpoint", "weights")
         for name, value in (metrics or {}).items():
             last_step, last_value, last_time = self._latest.get(name, (None, None, now))
@@ -304,7 +300,7 @@ class JournaledTracker(GeneralTracker):
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
         """Log metrics of the checkpoint of this step, for its LoggedModel and for the run."""
         numbers = plain_numbers({name: float(value) for name, value in values.items()})
-        self._record("evaluation", {"values": numbers, "step": whole_step(step), "time": milliseconds()})
+        self._record("evaluation", {"values": numbers, "step": int(step or 0), "time": milliseconds()})
 
     def flush(self, seconds: float = END_SECONDS) -> None:
         """Wait until everything has arrived; TrackingError when the time is over (nothing is lost)."""
@@ -329,7 +325,7 @@ class JournaledTracker(GeneralTracker):
             self._record("end", {"status": status, "reason": reason, "time": milliseconds()})
             self._has_ended = True
         if sender is None:
-            _log.warning("The run was sent nowhere: %s", how_to_sync([journal.folder.parent], "URI"))
+            _log.warning("The run was sent nowhere: %s", how_to_sync(journal.folder.parent, " --to URI"))
         else:
             arrived = sender.wait(journal.last, seconds)
             sender.stop()
