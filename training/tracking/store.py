@@ -77,18 +77,15 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
     if folder is None:
         yield
         return
-    lock = FileLock(folder / f".{doing}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        held = FileLock(folder / f".{doing}.lock").acquire()
     except OSError as error:
         raise TrackingError(
             f"The folder {folder} of the MLflow store cannot be written ({error.strerror}); change its permissions."
         ) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def all_pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> list[Any]:
