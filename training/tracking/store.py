@@ -18,8 +18,7 @@ from urllib.request import url2pathname
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Metric as Metric  # so that other packages need not import MLflow
-from mlflow.entities import Run as Run
+from mlflow.entities import Run as Run  # so that other packages need not import MLflow
 from mlflow.exceptions import MlflowException
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
