@@ -56,6 +56,8 @@ JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
 AUTOMATIC_TAG = "automatic_aliases"
 """Tag of a version: the aliases that a program gave it. Its other aliases were given by a person."""
+FORMER_TAG = "restored_aliases"
+"""The same in stores that were restored before there was the other."""
 KIND_TAG = "kind"
 """Tag of a version: the kind of its model."""
 
@@ -253,7 +255,7 @@ def give_alias(client: MlflowClient, name: str, alias: str, number: str, *, by_h
 
 def automatic_aliases(version: ModelVersion) -> set[str]:
     """The aliases that a program gave to a version; it may have lost some of them."""
-    return set(version.tags.get(AUTOMATIC_TAG, "").split())
+    return {alias for tag in (AUTOMATIC_TAG, FORMER_TAG) for alias in version.tags.get(tag, "").split()}
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
