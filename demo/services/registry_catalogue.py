@@ -12,7 +12,6 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, VISITORS
 
-GATYS_METRIC = "eval/equivalent_gatys_iterations"
 SECONDS_BETWEEN_READS = 15.0
 """A version that is promoted appears on the page after so long."""
 SECONDS_WHILE_LOADING = 1.0
@@ -128,15 +127,14 @@ class RegistryCatalogue(Catalogue):
         registered = self._versions.get((name, version))
         if registered is None:
             return VersionRecord()
-        size, losses = self._registry.evaluated_losses(registered)
-        judged_size, judged = self._registry.judged(registered)
+        measures = self._registry.measures(registered)
         return VersionRecord(
-            self._registry.metric(registered, GATYS_METRIC),
+            measures.gatys_iterations,
             self._registry.run_page(registered, self._mlflow_page or self._local_page(registered.run_id)),
-            losses,
-            size,
-            judged,
-            judged_size,
+            measures.losses,
+            measures.losses_size,
+            measures.judged,
+            measures.judged_size,
         )
 
     def _local_page(self, run_id: str) -> str:

@@ -89,7 +89,7 @@ def take_away(example: Example) -> None:
 
 def wait_for_the_first_record(folder: Path) -> None:
     deadline = time.monotonic() + 300
-    while not any(sent.number for sent in all_sent(folder / "journal")):
+    while not any(sent.number for sent in all_sent(folder / "journal").values()):
         assert time.monotonic() < deadline, f"nothing of {folder} arrives"
         time.sleep(0.1)
 

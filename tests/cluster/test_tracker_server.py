@@ -2,7 +2,6 @@
 
 import base64
 import os
-import sqlite3
 import stat
 import sys
 import urllib.error
@@ -19,7 +18,7 @@ from servers import S3, MLflowServer, answers
 
 from stylecore.errors import StylecoreError
 from training.config import REPOSITORY
-from training.server.__main__ import CONNECTIONS, EXAMPLE, make_settings, prepare, read_settings, upgrade
+from training.server.__main__ import CONNECTIONS, EXAMPLE, make_settings, prepare, read_settings
 
 SECRETS = {"MLFLOW_AUTH_ADMIN_PASSWORD": "twelve letters", "MLFLOW_FLASK_SERVER_SECRET_KEY": "x"}
 
@@ -66,14 +65,6 @@ def test_every_variable_of_the_example_can_be_uncommented(tmp_path: Path) -> Non
 def test_settings_that_cannot_work_are_one_sentence(changed: dict[str, str], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(StylecoreError, match=sentence):
         prepare({**SECRETS, **changed}, tmp_path)
-
-
-def test_the_database_of_a_newer_mlflow_is_one_sentence(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
-        database.execute("INSERT INTO alembic_version VALUES ('of_the_future')")
-    with pytest.raises(StylecoreError, match=r"cannot be updated: .*of_the_future"):
-        upgrade(f"sqlite:///{tmp_path}/mlflow.db")
 
 
 def test_a_line_that_is_no_variable_is_named(tmp_path: Path) -> None:

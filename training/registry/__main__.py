@@ -80,10 +80,8 @@ def _migrate(options: argparse.Namespace) -> None:
     from training.registry.migrate import migrate
 
     source = options.source or options.tracking_uri or f"sqlite:///{LOCAL_STORE / 'mlflow.db'}"
-    summary = migrate(source, options.target, unfinished=options.unfinished)
-    for sentence in summary.skipped:
+    for sentence in migrate(source, options.target):
         print(sentence, file=sys.stderr)
-    print(f"{summary}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,12 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--full", action="store_true", help="keep the weights as float32 instead of float16")
     publish.set_defaults(run=_publish)
 
-    migrate = verbs.add_parser("migrate", help="move everything to another store, such as a server; can be repeated")
+    migrate = verbs.add_parser("migrate", help="copy everything to another store, such as a server; can be repeated")
     migrate.add_argument(
         "--from", dest="source", metavar="URI", help="default: that of --tracking-uri, else mlruns/mlflow.db"
     )
     migrate.add_argument("--to", dest="target", required=True, metavar="URI", help="as https://tracker.example.com")
-    migrate.add_argument("--unfinished", action="store_true", help="also runs that still have the status RUNNING")
     migrate.set_defaults(run=_migrate)
     return parser
 

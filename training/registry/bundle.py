@@ -16,8 +16,6 @@ from training.registry.registry import RegisteredVersion, Registry
 
 BUNDLE_FORMAT = "stylecore.bundle/1"
 MANIFEST = "manifest.json"
-GATYS_METRIC = "eval/equivalent_gatys_iterations"
-"""Iterations of Gatys et al. that reach the same loss (`training.evaluate`)."""
 
 
 def write_bundle(
@@ -45,7 +43,17 @@ def write_bundle(
     out_dir = Path(out_dir).absolute()
     if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
         raise StylecoreError(f"{out_dir} exists and is not a bundle; give an empty folder, or remove this one.")
-    chosen = _every_version(registry, names) if all_versions else _with_alias(registry, names, alias)
+    versions = registry.versions()
+    known = {version.name for version in versions}
+    for name in names or ():
+        if name not in known:
+            raise registry.unknown_style(name)
+        if not all_versions:
+            registry.find(f"{name}@{alias}")  # or an error that says which aliases it has
+    shown = {v.name for v in versions if v.aliases and not v.name.startswith(VISITORS)} if names is None else {*names}
+    chosen = [v for v in versions if v.name in shown and (all_versions or alias in v.aliases)]
+    if not chosen:
+        raise registry.unknown_style(None, f"with the alias {alias!r}")
     with replaced_folder(out_dir) as new:
         manifest = {
             "format": BUNDLE_FORMAT,
@@ -61,55 +69,31 @@ def write_bundle(
     return out_dir / MANIFEST
 
 
-def _with_alias(registry: Registry, names: Sequence[str] | None, alias: str) -> list[RegisteredVersion]:
-    if names is None:
-        chosen = [v for v in registry.versions() if alias in v.aliases and not v.name.startswith(VISITORS)]
-    else:
-        chosen = [registry.find(f"{name}@{alias}") for name in dict.fromkeys(names)]
-    if not chosen:
-        raise registry.unknown_style(None, f"with the alias {alias!r}")
-    return chosen
-
-
-def _every_version(registry: Registry, names: Sequence[str] | None) -> list[RegisteredVersion]:
-    versions = registry.versions()
-    there = {v.name for v in versions}
-    for name in names or ():
-        if name not in there:
-            raise registry.unknown_style(name)
-    public = {v.name for v in versions if v.aliases and not v.name.startswith(VISITORS)}
-    wanted = public if names is None else set(names)
-    if not wanted:
-        raise registry.unknown_style(None, "with an alias")
-    return [v for v in versions if v.name in wanted]
-
-
 def _export_version(registry: Registry, version: RegisteredVersion, folder: Path, stem: str) -> dict[str, Any]:
     file = folder / f"{stem}.safetensors"
     weights = registry.weights(version)
-    evaluated_size, evaluated_losses = registry.evaluated_losses(version)
-    judged_size, judged = registry.judged(version)
+    card, measures = registry.card(version), registry.measures(version)
     shutil.copyfile(weights, file)
     if sidecar_of(weights).is_file():
         shutil.copyfile(sidecar_of(weights), sidecar_of(file))
     return {
         "name": version.name,
-        "title": version.card.title,
+        "title": card.title,
         "version": version.version,
         "aliases": list(version.aliases),
         "iterations": version.iterations,
         "run_id": version.run_id,
         "run_name": version.run_name,
-        "gatys_iterations": registry.metric(version, GATYS_METRIC),
-        "evaluated_size": evaluated_size,
-        "evaluated_losses": evaluated_losses,
-        "judged_size": judged_size,
-        "judged": judged,
+        "gatys_iterations": measures.gatys_iterations,
+        "evaluated_size": measures.losses_size,
+        "evaluated_losses": measures.losses,
+        "judged_size": measures.judged_size,
+        "judged": measures.judged,
         "file": file.name,
         "sha256": file_sha256(file),
         "bytes": file.stat().st_size,
         "picture": _export_picture(registry, version, folder),
-        "card": json.loads(version.card.to_json()),
+        "card": json.loads(card.to_json()),
     }
 
 

@@ -45,12 +45,11 @@ from PIL import Image
 
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256, write_whole
-from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import StyleModel, read_card
 from stylecore.library import ALIASES_FILE, write_alias
 from training.registry import as_stylecore_errors
-from training.registry.versions import INT8_TAG
-from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, models_of, newest, output_steps, words_of
+from training.registry.registry import Registry
+from training.tracking.delivery import JOURNAL_TAG, log_params_and_tags, newest
 from training.tracking.environment import LOCAL_STORE, environment_tags
 from training.tracking.store import connect, fetch, fetch_picture, plain_errors
 from training.tracking.values import NOTE_IMAGE
@@ -93,7 +92,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
         experiment = client.get_experiment(run.info.experiment_id).name
     if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
         raise StylecoreError(f"The run {run_id} is {run.info.status.lower()}; publish it when it has ended.")
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", run.info.run_name).lstrip(".")
+    name = folder_name(run.info.run_name)
     target = Path(out_dir) / (name if name not in ("", PHOTOS) else run_id)
     with replaced_folder(target) as folder:
         record = {
@@ -108,7 +107,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
             "params": dict(sorted(run.data.params.items())),
             "tags": {k: v for k, v in sorted(run.data.tags.items()) if _is_kept_tag(k)},
             "datasets": _datasets(run),
-            "checkpoints": _write_checkpoints(client, run, folder, half),
+            "checkpoints": _write_checkpoints(Registry(tracking_uri), run_id, folder, half),
             "previews": _write_previews(client, run, folder, target.parent / PHOTOS),
         }
         _write_metrics(client, run, folder / "metrics.csv")
@@ -124,6 +123,11 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
     tags = {"published_as": target.name, "published_digest": folder_digest(target)}
     log_params_and_tags(client, run_id, {}, tags)
     return target
+
+
+def folder_name(run_name: str) -> str:
+    """The name of a run's folder."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", run_name).lstrip(".")
 
 
 @contextmanager
@@ -197,36 +201,21 @@ def _write_metrics(client: MlflowClient, run: Run, path: Path) -> None:
                 table.writerow([key, metric.step, metric.timestamp, f"{metric.value:.9g}"])
 
 
-def _write_checkpoints(client: MlflowClient, run: Run, folder: Path, half: bool) -> list[dict[str, Any]]:
-    steps = output_steps(run)
-    with plain_errors(client.tracking_uri, "reading the checkpoints"):
-        versions = client.search_model_versions(f"run_id='{run.info.run_id}'")
-        # The run still names a model that was deleted, which is not found and not published.
-        found = models_of(client, run.info.experiment_id, run.info.run_id)
-        kept = {steps[each.model_id]: each.model_id for each in found if each.model_id in steps}
-        models = {step: client.get_logged_model(model_id) for step, model_id in sorted(kept.items())}
-        aliases = {v.name: client.get_registered_model(v.name).aliases for v in versions}
+def _write_checkpoints(registry: Registry, run_id: str, folder: Path, half: bool) -> list[dict[str, Any]]:
     records = []
-    for step, model in models.items():
-        sources = {model.artifact_location, f"models:/{model.model_id}"}
-        mine = [version for version in versions if version.source in sources]
-        path = folder / "checkpoints" / f"iterations-{step}.safetensors"
-        with tempfile.TemporaryDirectory() as temporary:
-            weights = fetch(client, f"{model.artifact_location}/{model.name}.safetensors", Path(temporary))
-            if any(version.tags.get(INT8_TAG) for version in mine):
-                fetch(client, f"{model.artifact_location}/{sidecar_of(weights).name}", Path(temporary))
-            StyleModel.load(weights).save(path, half=half)
+    versions = [version for version in registry.versions() if version.run_id == run_id]
+    for version in sorted(versions, key=lambda version: version.iterations):
+        path = folder / "checkpoints" / f"iterations-{version.iterations}.safetensors"
+        StyleModel.load(registry.weights(version)).save(path, half=half)  # with its quantized network, if any
         records.append(
             {
-                "step": step,
+                "step": version.iterations,
                 "sha256": file_sha256(path),
-                "aliases": sorted(
-                    alias for v in mine for alias, number in aliases[v.name].items() if str(number) == str(v.version)
-                ),
-                "description": next((words_of(v.description) for v in mine), ""),
+                "aliases": list(version.aliases),
+                "description": version.words,
                 "metrics": [
                     {"key": m.key, "value": float(f"{m.value:.9g}"), "step": m.step, "timestamp": m.timestamp}
-                    for m in newest(model.metrics or [])
+                    for m in registry.metrics(version)
                 ],
             }
         )

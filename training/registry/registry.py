@@ -12,15 +12,14 @@ import logging
 import re
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, Metric
 
 from stylecore.errors import StylecoreError
 from stylecore.files import default_cache, file_sha256, replaced_whole
@@ -29,7 +28,15 @@ from stylecore.johnson.style_model import StyleCard
 from stylecore.library import ALIASES_FILE, CHAMPION, parse_reference, write_alias
 from training.registry import as_stylecore_errors
 from training.registry.versions import INT8_TAG, STYLE
-from training.tracking.delivery import FIRST_TAG, KIND_TAG, describe_version, log_evaluation, output_steps
+from training.tracking.delivery import (
+    KIND_TAG,
+    describe_version,
+    find_logged_model,
+    give_alias,
+    log_evaluation,
+    newest,
+    words_of,
+)
 from training.tracking.environment import is_server, without_password
 from training.tracking.journal_files import milliseconds
 from training.tracking.store import all_pages, connect, fetch, folder_of_store, plain_errors
@@ -38,6 +45,8 @@ from training.tracking.values import NOTE_IMAGE
 _log = logging.getLogger(__name__)
 JUDGED = ("style_error", "content_change", "judged_photos")
 """The judge's measures of a version: the metrics `eval/style_error_640` and so on."""
+GATYS_METRIC = "eval/equivalent_gatys_iterations"
+"""Iterations of Gatys et al. that reach the same loss (`training.evaluate`)."""
 LOSSES = ("total", "content", "style")
 """Losses that `training.evaluate` measures, weighted as in training: the metrics `eval/total_256` and so on."""
 
@@ -49,6 +58,7 @@ class RegisteredVersion:
     Attributes:
         sha256: of its weights' file.
         int8: SHA-256 of the sidecar of its quantized network; empty when it has none.
+        words: its description in Markdown, without the picture below.
     """
 
     name: str
@@ -59,63 +69,28 @@ class RegisteredVersion:
     run_name: str
     sha256: str
     int8: str
+    words: str
     registry: "Registry" = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
 
-    @cached_property
-    def card(self) -> StyleCard:
-        """The style's card, read at first use, without the weights."""
-        return self.registry.card(self)
 
+@dataclass(frozen=True)
+class Measures:
+    """What `training.evaluate` and the judge (training/judge.py) measured of a version.
 
-class VersionFiles:
-    """The files of one store's versions. Safe to share between threads, which wait for each other only at one version.
-
-    Files of a server are kept in the user's cache folder, each fetched at most once; files of a store on this machine
-    are used in place.
+    Attributes:
+        gatys_iterations: of Gatys et al. that reach the same loss, or None.
+        losses: the `LOSSES` at `losses_size`, the smallest size in pixels that has them; empty and 0 without any.
+        judged: the same for `JUDGED`.
     """
 
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
-        self._folder = default_cache() / "registry"
-        self._guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._addresses: dict[str, str] = {}
-
-    @as_stylecore_errors()
-    def fetch(self, what: str, locate: Callable[[], str], file: str, digest: str = "") -> Path:
-        """The local path of a file.
-
-        Args:
-            what: the version or the run that has the file; `locate` asks the store for the address of its files.
-            digest: SHA-256 of a file that may change; one of other content is fetched again.
-
-        Raises:
-            StylecoreError: when there is no such file, or the store does not answer.
-        """
-        with self._guard:
-            lock = self._locks.setdefault(what, threading.Lock())
-        with lock:
-            if what not in self._addresses:
-                with plain_errors(self._client.tracking_uri, f"locating {what}"):
-                    self._addresses[what] = locate().rstrip("/")
-            return self._kept(self._addresses[what], file, digest)
-
-    def _kept(self, folder: str, file: str, digest: str) -> Path:
-        # The address has a random id, so its content does not change, except for files that have a digest.
-        kept = self._folder / sha256(folder.encode()).hexdigest()[:16] / file
-        if kept.is_file() and digest in ("", file_sha256(kept)):
-            return kept
-        with tempfile.TemporaryDirectory() as temporary:
-            fetched = fetch(self._client, f"{folder}/{file}", Path(temporary))
-            if Path(temporary) not in fetched.parents:
-                return fetched
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with replaced_whole(kept) as temporary_file:
-                shutil.move(fetched, temporary_file)
-        return kept
+    gatys_iterations: float | None
+    losses_size: int
+    losses: dict[str, float]
+    judged_size: int
+    judged: dict[str, float]
 
 
 class Registry:
@@ -127,7 +102,7 @@ class Registry:
     @as_stylecore_errors()
     def __init__(self, tracking_uri: str | None = None) -> None:
         self._client = connect(tracking_uri)
-        self._files = VersionFiles(self._client)
+        self._addresses: dict[str, str] = {}
 
     @property
     def tracking_uri(self) -> str:
@@ -160,6 +135,7 @@ class Registry:
                 run_name=entry.tags["run_name"],
                 sha256=entry.tags["sha256"],
                 int8=entry.tags.get(INT8_TAG, ""),
+                words=words_of(entry.description),
                 registry=self,
             )
             for entry in found
@@ -191,10 +167,10 @@ class Registry:
 
     def weights(self, version: RegisteredVersion) -> Path:
         """The local `.safetensors` file of a version, with the sidecar of its quantized network beside it, if any."""
-        path = self._fetch(version, f"{self.card(version).name}.safetensors")
+        path = self._file_of(version, f"{version.name}.safetensors")
         if version.int8:
             try:
-                self._fetch(version, sidecar_of(path).name, version.int8)
+                self._file_of(version, sidecar_of(path).name, version.int8)
             except StylecoreError as error:
                 _log.warning("%s is used without its quantized network: %s", version, error)
         return path
@@ -202,14 +178,13 @@ class Registry:
     def add_quantization(self, version: RegisteredVersion, quantization: Quantization) -> RegisteredVersion:
         """Store the sidecar of a version's quantized network beside its weights, in the place of an older one."""
         with self._errors(f"storing the quantized network of {version}"):
-            steps = output_steps(self._client.get_run(version.run_id))
-            models = {step: model_id for model_id, step in steps.items()}
-            if version.iterations not in models:
+            model = self._model_of(version)
+            if model is None:
                 raise StylecoreError(f"{version} was not registered by this project; quantize its file instead.")
             with tempfile.TemporaryDirectory() as folder:
-                sidecar = sidecar_of(Path(folder) / f"{self.card(version).name}.safetensors")
+                sidecar = sidecar_of(Path(folder) / f"{version.name}.safetensors")
                 write_quantization(quantization, sidecar)
-                self._client.log_model_artifacts(models[version.iterations], folder)
+                self._client.log_model_artifacts(model.model_id, folder)
                 self._client.set_model_version_tag(
                     version.name, version.version, key=INT8_TAG, value=file_sha256(sidecar)
                 )
@@ -225,7 +200,7 @@ class Registry:
 
     def card(self, version: RegisteredVersion) -> StyleCard:
         """The card of a version, without fetching its weights."""
-        path = self._fetch(version, "card.json")
+        path = self._file_of(version, "card.json")
         try:
             return StyleCard.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -233,52 +208,63 @@ class Registry:
 
     def style_picture(self, version: RegisteredVersion) -> Path:
         """The local file of the picture that the version was trained on; StylecoreError where its run has none."""
-        return self._files.fetch(
+        return self._fetch(
             f"the run {version.run_id}", lambda: self._client.get_run(version.run_id).info.artifact_uri, NOTE_IMAGE
         )
 
-    def _fetch(self, version: RegisteredVersion, file: str, digest: str = "") -> Path:
+    def _file_of(self, version: RegisteredVersion, file: str, digest: str = "") -> Path:
         locate = partial(self._client.get_model_version_download_uri, version.name, version.version)
-        return self._files.fetch(str(version), locate, file, digest)
+        return self._fetch(str(version), locate, file, digest)
 
-    def metric(self, version: RegisteredVersion, key: str) -> float | None:
-        """The newest value of a metric of the version's run at the version's iteration, or None."""
-        with self._errors(f"reading the metric {key!r}"):
-            history = self._client.get_metric_history(version.run_id, key)
-        values = [metric for metric in history if metric.step == version.iterations]
-        return max(values, key=lambda metric: metric.timestamp).value if values else None
+    @as_stylecore_errors()
+    def _fetch(self, what: str, locate: Callable[[], str], file: str, digest: str = "") -> Path:
+        """The local path of a file: of a server's, a copy in the user's cache folder.
+
+        Args:
+            what: the version or the run that has the file; `locate` asks the store for the address of its files.
+            digest: SHA-256 of a file that may change; one of other content is fetched again.
+
+        Raises:
+            StylecoreError: when there is no such file, or the store does not answer.
+        """
+        if what not in self._addresses:
+            with plain_errors(self._client.tracking_uri, f"locating {what}"):
+                self._addresses[what] = locate().rstrip("/")
+        folder = self._addresses[what]
+        # The address has a random id, so its content does not change, except for files that have a digest.
+        kept = default_cache() / "registry" / sha256(folder.encode()).hexdigest()[:16] / file
+        if kept.is_file() and digest in ("", file_sha256(kept)):
+            return kept
+        with tempfile.TemporaryDirectory() as temporary:
+            fetched = fetch(self._client, f"{folder}/{file}", Path(temporary))
+            if Path(temporary) not in fetched.parents:
+                return fetched
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_whole(kept) as temporary_file:
+                shutil.move(fetched, temporary_file)
+        return kept
+
+    def _model_of(self, version: RegisteredVersion) -> LoggedModel | None:
+        """The version's LoggedModel; None when it was deleted, or not made by this project."""
+        experiment = self._client.get_run(version.run_id).info.experiment_id
+        return find_logged_model(self._client, experiment, version.run_id, version.iterations)
+
+    def metrics(self, version: RegisteredVersion) -> list[Metric]:
+        """The newest metrics of a version's LoggedModel."""
+        with self._errors(f"reading the metrics of {version}"):
+            model = self._model_of(version)
+            return newest(model.metrics or []) if model else []
+
+    def measures(self, version: RegisteredVersion) -> Measures:
+        """What was measured of a version."""
+        found = {metric.key: metric.value for metric in self.metrics(version)}
+        return Measures(found.get(GATYS_METRIC), *_at_smallest_size(found, LOSSES), *_at_smallest_size(found, JUDGED))
 
     def log_evaluation(self, version: RegisteredVersion, values: Mapping[str, float]) -> None:
         """Log metrics to the LoggedModel of a version and to its run, at the step of the network."""
         with self._errors(f"logging the evaluation of {version}"):
             if not log_evaluation(self._client, version.run_id, version.iterations, values, milliseconds()):
                 raise StylecoreError(f"The checkpoint of {version} was deleted in MLflow; evaluate with --no-log.")
-
-    def evaluated_losses(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
-        """The smallest size in pixels at which `training.evaluate` measured the version, and its `LOSSES` there.
-
-        Without an evaluation: 0 and an empty dict.
-        """
-        return self._measured(version, LOSSES, required=LOSSES)
-
-    def judged(self, version: RegisteredVersion) -> tuple[int, dict[str, float]]:
-        """The same for the judge (training/judge.py) and its `JUDGED` measures; some of them may be missing."""
-        return self._measured(version, JUDGED, required=("style_error",))
-
-    def _measured(
-        self, version: RegisteredVersion, names: Sequence[str], required: Sequence[str]
-    ) -> tuple[int, dict[str, float]]:
-        """The smallest size with the metrics `eval/NAME_SIZE` of all required names, and those of `names` there."""
-        with self._errors(f"reading the run {version.run_id}"):
-            measured = self._client.get_run(version.run_id).data.metrics
-        prefix = f"eval/{required[0]}_"
-        sizes = (key.removeprefix(prefix) for key in measured if key.startswith(prefix))
-        for size in sorted(int(size) for size in sizes if size.isdigit()):
-            found = {name: self.metric(version, f"eval/{name}_{size}") for name in names}
-            values = {name: value for name, value in found.items() if value is not None}
-            if values.keys() >= set(required):
-                return size, values
-        return 0, {}
 
     def run_page(self, version: RegisteredVersion, page: str = "") -> str:
         """Address of the version's run on MLflow's page: below `page`, or below the store if it is a server, or ""."""
@@ -299,9 +285,7 @@ class Registry:
         separator = "/" if version_or_alias.isdigit() else "@"
         version = self.find(f"{name}{separator}{version_or_alias}")
         with self._errors(f"giving {version} the alias {alias!r}"):
-            self._client.set_registered_model_alias(name, alias, version.version)
-            if alias == CHAMPION:
-                self._client.delete_model_version_tag(name, version.version, key=FIRST_TAG)
+            give_alias(self._client, name, alias, version.version, by_hand=True)
             if reason:
                 description = " ".join(filter(None, (reason.rstrip(".") + ".", self._judged(version))))
                 describe_version(self._client, name, version.version, description)
@@ -311,10 +295,14 @@ class Registry:
 
     def _judged(self, version: RegisteredVersion) -> str:
         """What the judge says of a version, as a sentence; "" where it was not asked."""
-        size, values = self.judged(version)
-        photos = f" on {values.pop('judged_photos'):.0f} photos" if "judged_photos" in values else ""
-        figures = ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in values.items())
-        return f"The judge, at {size} pixels{photos}: {figures}." if figures else ""
+        found = self.measures(version)
+        if not found.judged:
+            return ""
+        error, change, photos = (found.judged[name] for name in JUDGED)
+        return (
+            f"The judge, at {found.judged_size} pixels on {photos:.0f} photos: "
+            f"style error {error:.3g}, content change {change:.3g}."
+        )
 
     def unknown_style(self, name: str | None, which: str = "") -> StylecoreError:
         """The error for a name that no style has, or for a description `which` that fits none; it lists the styles."""
@@ -326,6 +314,15 @@ class Registry:
                 "the published runs, and training adds to it."
             )
         return StylecoreError(f"The registry at {self.tracking_uri} has no {asked}; it has {', '.join(names)}.")
+
+
+def _at_smallest_size(measured: Mapping[str, float], names: Sequence[str]) -> tuple[int, dict[str, float]]:
+    """The smallest size with the metrics `eval/NAME_SIZE` of all names, and their values; 0 and {} without any."""
+    sizes = {int(key.rpartition("_")[2]) for key in measured if re.fullmatch(rf"eval/{names[0]}_\d+", key)}
+    for size in sorted(sizes):
+        with suppress(KeyError):  # this size has not all of them
+            return size, {name: measured[f"eval/{name}_{size}"] for name in names}
+    return 0, {}
 
 
 def _checked_name(name: str) -> str:

@@ -17,10 +17,11 @@ from stylecore.johnson.quantization import sidecar_of
 from stylecore.johnson.style_model import read_card
 from stylecore.library import ALIASES_FILE, CHAMPION, read_aliases
 from training.registry import as_stylecore_errors
-from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, preview_file
+from training.registry.published import FORMAT, PUBLISHED, RUN_ID, folder_digest, folder_name, preview_file
 from training.registry.versions import description_of, int8_tag, preview_key
 from training.tracking.delivery import (
-    FIRST_TAG,
+    automatic_aliases,
+    give_alias,
     log_datasets,
     log_metrics,
     log_params_and_tags,
@@ -30,9 +31,6 @@ from training.tracking.delivery import (
 from training.tracking.experiments import open_experiment
 from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
 from training.tracking.values import NOTE_IMAGE
-
-RESTORED_ALIASES = "restored_aliases"
-"""Tag of a version: the aliases that a restore gave it. Its other aliases were given by hand."""
 
 FIRST_STYLE = "starry_night"
 """The style that the page shows first."""
@@ -74,15 +72,14 @@ def restore_published(
     with one_at_a_time(client.tracking_uri, "restoring"):
         _forget_aliases_of_an_earlier_store(client)
         for done, folder in enumerate(folders, start=1):
-            if _restore_run(client, folder, aliases):
+            if _restore_run(client, folder):
                 restored.append(folder.name)
+                with plain_errors(client.tracking_uri, "giving aliases"):
+                    _give_aliases(client, aliases)
             if progress is not None:
                 progress(done, len(folders))
         with plain_errors(client.tracking_uri, "giving aliases"):
-            _correct_aliases(client, aliases)
-            if restored:
-                for name in {read_card(path).name for f in folders for path in f.glob("checkpoints/*.safetensors")}:
-                    _fill_missing_aliases(client, name)
+            _give_aliases(client, aliases)  # the file may have changed alone
     return restored
 
 
@@ -94,7 +91,7 @@ def _forget_aliases_of_an_earlier_store(client: MlflowClient) -> None:
                 (folder / ALIASES_FILE).unlink(missing_ok=True)
 
 
-def _restore_run(client: MlflowClient, folder: Path, aliases: Aliases) -> bool:
+def _restore_run(client: MlflowClient, folder: Path) -> bool:
     """Restore one run; False when the store has it already."""
     record, metrics = _read_record(folder)
     digest = folder_digest(folder)
@@ -130,18 +127,16 @@ def _restore_run(client: MlflowClient, folder: Path, aliases: Aliases) -> bool:
                     synchronous=True,
                 )
         for checkpoint in record["checkpoints"]:
-            _restore_checkpoint(client, folder, run, checkpoint, aliases)
+            _restore_checkpoint(client, folder, run, checkpoint)
         client.set_terminated(run_id, record["status"], record["end_time"])
         client.set_tag(run_id, "published_digest", digest)
     return True
 
 
-def _restore_checkpoint(
-    client: MlflowClient, folder: Path, run: Run, checkpoint: Mapping[str, Any], aliases: Aliases
-) -> None:
+def _restore_checkpoint(client: MlflowClient, folder: Path, run: Run, checkpoint: Mapping[str, Any]) -> None:
     weights = _checkpoint_file(folder, checkpoint)
     card = read_card(weights)
-    number = register_checkpoint(
+    register_checkpoint(
         client,
         run_id=run.info.run_id,
         run_name=run.info.run_name,
@@ -153,50 +148,20 @@ def _restore_checkpoint(
         tags=int8_tag(weights),
         sidecars={sidecar_of(f"{card.name}.safetensors").name: sidecar_of(weights)} if int8_tag(weights) else {},
     )
-    this = f"{folder.name}/{checkpoint['step']}"
-    published = [alias for alias, which in aliases.get(card.name, {}).items() if which == this]
-    _give_aliases(client, card.name, dict.fromkeys(published, number))
 
 
-def _correct_aliases(client: MlflowClient, published: Aliases) -> None:
-    """Move each alias that nobody gave by hand to the version that has it by the file of aliases."""
+def _give_aliases(client: MlflowClient, published: Aliases) -> None:
+    """Give each alias to the version that has it by the file of aliases, unless a person gave it to another."""
     taken = {model.name: model.aliases for model in all_pages(client.search_registered_models)}
-    versions = {
-        (version.name, f"{version.tags.get('run_name')}/{version.tags.get('iterations')}"): str(version.version)
-        for version in sorted(all_pages(client.search_model_versions), key=lambda version: int(version.version))
-    }
+    versions: dict[tuple[str, str], str] = {}
+    for version in sorted(all_pages(client.search_model_versions), key=lambda version: int(version.version)):
+        which = f"{folder_name(version.tags.get('run_name', ''))}/{version.tags.get('iterations')}"
+        versions[version.name, which] = str(version.version)
     for name, table in published.items():
         for alias, which in table.items():
-            number, bearer = versions.get((name, which)), taken.get(name, {}).get(alias)
-            if number is None or bearer is None or str(bearer) == number:
-                continue
-            tags = client.get_model_version(name, bearer).tags
-            given = tags.get(RESTORED_ALIASES, "").split()
-            if alias in given or (alias == CHAMPION and FIRST_TAG in tags):
-                client.delete_registered_model_alias(name, alias)
-                rest = " ".join(other for other in given if other != alias)
-                client.set_model_version_tag(name, bearer, RESTORED_ALIASES, rest)
-                _give_aliases(client, name, {alias: number})
-
-
-def _fill_missing_aliases(client: MlflowClient, name: str) -> None:
-    """Give unused aliases: `iterations-<n>` to the newest version of n iterations, `champion` to the most trained."""
-    versions = sorted(client.search_model_versions(f"name='{name}'"), key=lambda v: int(v.version))
-    numbers = {int(v.tags["iterations"]): str(v.version) for v in versions if "iterations" in v.tags}
-    wanted = {f"iterations-{iterations}": number for iterations, number in numbers.items()}
-    if numbers:
-        wanted[CHAMPION] = numbers[max(numbers)]
-    _give_aliases(client, name, wanted)
-
-
-def _give_aliases(client: MlflowClient, name: str, wanted: Mapping[str, str]) -> None:
-    """Give versions (by number) the aliases that no version has, and note them in a tag."""
-    taken = client.get_registered_model(name).aliases
-    for alias, number in wanted.items():
-        if alias not in taken:
-            given = client.get_model_version(name, number).tags.get(RESTORED_ALIASES, "").split()
-            client.set_model_version_tag(name, number, RESTORED_ALIASES, " ".join(sorted({*given, alias})))
-            client.set_registered_model_alias(name, alias, number)
+            number = versions.get((name, which))
+            if number is not None and str(taken[name].get(alias)) != number:
+                give_alias(client, name, alias, number)
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any], list[Metric]]:
@@ -229,32 +194,27 @@ def _checkpoint_file(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
 def _remove_run(client: MlflowClient, run: Run, folder: str) -> None:
     """Remove what a restore made: its versions with their aliases, its LoggedModels, the run.
 
-    A version with an alias that was given by hand is kept with that alias, its LoggedModel and the run.
+    A version with an alias that a person gave it is kept, and the run with it.
     """
-    run_id = run.info.run_id
-    kept_sources = set()
+    run_id, keeps = run.info.run_id, False
     for version in client.search_model_versions(f"run_id='{run_id}'"):
         number = str(version.version)
         table = client.get_registered_model(version.name).aliases
-        aliases = {alias for alias, owner in table.items() if str(owner) == number}
-        by_hand = aliases - set(version.tags.get(RESTORED_ALIASES, "").split())
-        if not by_hand:
+        aliases = {alias for alias, bearer in table.items() if str(bearer) == number}
+        if by_hand := aliases - automatic_aliases(version):
+            keeps = True
+            _log.warning(
+                "%s has changed; its old version %s of %s stays: it has the alias %s, given by hand.",
+                folder,
+                number,
+                version.name,
+                ", ".join(sorted(by_hand)),
+            )
+        else:
             client.delete_model_version(version.name, number)
-            continue
-        kept_sources.add(version.source)
-        for alias in aliases - by_hand:  # for the version that takes its place
-            client.delete_registered_model_alias(version.name, alias)
-        _log.warning(
-            "The published run %s has changed; its old version %s of %s stays: it has the alias %s, given by hand.",
-            folder,
-            number,
-            version.name,
-            ", ".join(sorted(by_hand)),
-        )
-    for model in models_of(client, run.info.experiment_id, run_id):
-        if not kept_sources & {model.artifact_location, f"models:/{model.model_id}"}:
-            client.delete_logged_model(model.model_id)
     if "published_digest" in run.data.tags:
         client.delete_tag(run_id, "published_digest")  # the run is no longer complete
-    if not kept_sources:
+    if not keeps:
+        for model in models_of(client, run.info.experiment_id, run_id):
+            client.delete_logged_model(model.model_id)
         client.delete_run(run_id)

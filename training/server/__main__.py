@@ -6,9 +6,8 @@ file is made with random passwords if it is missing. Environment variables win o
 Some things are not settings. Everybody needs an account. An account can write to every experiment and style, and
 delete only its own. Only the server has keys to the files. The server runs no jobs of MLflow.
 
-    python -m training.server              start it
-    python -m training.server settings     only make the environment file
-    python -m training.server upgrade      update the database to the installed MLflow
+    python -m training.server                      start it
+    python -m training.server --only-settings      only make the environment file
 """
 
 import argparse
@@ -32,7 +31,6 @@ SETTINGS = REPOSITORY / "tracker.env"
 FOLDER = REPOSITORY / "mlruns" / "tracker"
 """Folder of the database and the artifacts when the settings name no other place."""
 PORT = "5000"
-ACTIONS = ("start", "settings", "upgrade")
 LEAST_PASSWORD = 12
 """Characters; MLflow's limit."""
 CONNECTIONS = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "40"}
@@ -53,23 +51,15 @@ auth_cache_ttl_seconds = 60
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training.server", description="An MLflow server for a team.")
-    parser.add_argument("do", nargs="?", choices=ACTIONS, default="start")
+    parser.add_argument("--only-settings", action="store_true", help="only make the environment file")
     parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help="the environment file")
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not {*ACTIONS} & {*arguments}:  # else argparse takes the value of a flag that it does not know for one
-        arguments = ["start", *arguments]
     options, more = parser.parse_known_args(arguments)  # the rest is for `mlflow server`
-    if more and options.do != "start":
-        parser.error(f"unknown arguments: {' '.join(more)}")
     try:
-        if options.do == "settings":  # needs no packages: Docker's host may have none
+        if options.only_settings:  # needs no packages: Docker's host may have none
             make_settings(options.settings)
             return 0
         settings = read_settings(options.settings) | dict(os.environ)
         folder = Path(settings.get("TRACKER_FOLDER") or FOLDER).absolute()
-        if options.do == "upgrade":
-            upgrade(backend_store(settings, folder))
-            return 0
         settings |= prepare(settings, folder)
         open_database(settings["MLFLOW_BACKEND_STORE_URI"])
         open_bucket(settings["MLFLOW_ARTIFACTS_DESTINATION"], settings)
@@ -137,7 +127,11 @@ def prepare(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
         )
     if not settings.get("MLFLOW_FLASK_SERVER_SECRET_KEY"):
         raise StylecoreError("MLFLOW_FLASK_SERVER_SECRET_KEY is empty; set it in tracker.env to a random text.")
-    database = backend_store(settings, folder)
+    database = database_address(settings.get("MLFLOW_BACKEND_STORE_URI") or f"sqlite:///{folder / 'mlflow.db'}")
+    if not database.startswith(("postgresql+", "sqlite:///")):
+        raise StylecoreError(
+            "MLFLOW_BACKEND_STORE_URI must be postgresql://USER:PASSWORD@HOST/DATABASE, or empty for sqlite."
+        )
     artifacts = settings.get("MLFLOW_ARTIFACTS_DESTINATION") or (folder / "artifacts").as_uri()
     port = settings.get("MLFLOW_PORT") or PORT
     address = urlsplit(public_address(settings))
@@ -170,35 +164,6 @@ def prepare(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
     return environment
 
 
-def backend_store(settings: Mapping[str, str], folder: Path) -> str:
-    """The address of the database, with the installed driver."""
-    database = database_address(settings.get("MLFLOW_BACKEND_STORE_URI") or f"sqlite:///{folder / 'mlflow.db'}")
-    if not database.startswith(("postgresql+", "sqlite:///")):
-        raise StylecoreError(
-            "MLFLOW_BACKEND_STORE_URI must be postgresql://USER:PASSWORD@HOST/DATABASE, or empty for sqlite."
-        )
-    return database
-
-
-def upgrade(database: str) -> None:
-    """Update MLflow's tables. The tables of the accounts are updated at the next start.
-
-    Raises:
-        StylecoreError: when the database does not answer, or cannot be updated (a newer MLflow made it).
-    """
-    from alembic.util import CommandError
-    from mlflow.db import commands
-    from sqlalchemy.exc import SQLAlchemyError
-
-    open_database(database)
-    try:
-        commands(["upgrade", database], standalone_mode=False)
-    except (CommandError, SQLAlchemyError) as error:
-        raise StylecoreError(
-            f"the database cannot be updated: {_reason(error)}; install the MLflow that made it."
-        ) from error
-
-
 def open_database(address: str) -> None:
     """Raise StylecoreError when the database does not answer; MLflow would retry for a long time."""
     from sqlalchemy import create_engine
@@ -209,7 +174,8 @@ def open_database(address: str) -> None:
         engine.connect().close()
         engine.dispose()
     except SQLAlchemyError as error:
-        raise StylecoreError(f"the database of MLFLOW_BACKEND_STORE_URI does not answer: {_reason(error)}.") from error
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
+        raise StylecoreError(f"the database of MLFLOW_BACKEND_STORE_URI does not answer: {reason}.") from error
 
 
 def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
@@ -242,11 +208,6 @@ def public_address(settings: Mapping[str, str]) -> str:
     """The address for users and trainings: TRACKER_URL, or else one that only this machine can use."""
     given = settings.get("TRACKER_URL", "").rstrip("/")
     return given or f"http://127.0.0.1:{settings.get('MLFLOW_PORT') or PORT}"
-
-
-def _reason(error: Exception) -> str:
-    """The first line of a database's error."""
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
 
 
 def _write_private(path: Path, text: str) -> None:

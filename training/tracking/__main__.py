@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.tracking import TrackingError
-from training.tracking.folders import in_order, journals, status, sync
+from training.tracking.folders import journals, status, sync
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,14 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     send = commands.add_parser("sync", help="send runs to MLflow")
     where = "by default $MLFLOW_TRACKING_URI, or a run's own"
     send.add_argument("--to", "--tracking-uri", dest="to", metavar="URI", help=where)
-    send.add_argument("--remove-files", action="store_true", help="remove the files that have arrived")
     for command in (send, commands.add_parser("status", help="say what is there, what is sent and what is missing")):
         folder = "a run's folder, such as runs/my_run, or a folder of runs"
         command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=folder)
     options = parser.parse_args(arguments)
     mistakes = 0
     try:
-        for each in in_order(runs_in(options.folders)):
+        for each in runs_in(options.folders):
             try:
                 _do(options, each)
             except (TrackingError, OSError) as error:
@@ -46,7 +45,7 @@ def _do(options: argparse.Namespace, folder: Path) -> None:
     if options.command == "status":
         print(status(folder))
         return
-    sent = sync(folder, options.to, remove_files=options.remove_files)
+    sent = sync(folder, options.to)
     print(f"{folder}: {sent} records sent; everything is in MLflow.", flush=True)
 
 

@@ -29,6 +29,7 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking.multimedia import compress_image_size
@@ -53,8 +54,10 @@ LONGEST_TEXT = 5000
 """MLflow's limit for a version's description."""
 JOURNAL_TAG = "journal"
 """Tag with the key of a run's journal, which exists before the run has an id."""
-FIRST_TAG = "champion_as_first"
-"""Tag of a version that is the champion only because its model had none: nobody has chosen it."""
+AUTOMATIC_TAG = "automatic_aliases"
+"""Tag of a version: the aliases that a program gave it. Its other aliases were given by a person."""
+FORMER_TAG = "restored_aliases"
+"""The same in stores that were restored before there was the other."""
 KIND_TAG = "kind"
 """Tag of a version: the kind of its model."""
 
@@ -141,7 +144,11 @@ def register_checkpoint(
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
     log_model_metrics(client, run_id, logged.model_id, metrics)
 
-    _ensure_registered_model(client, model)
+    try:
+        client.create_registered_model(name, description=model.about)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
     number = find_version(client, run_id, name, step)
     if number is None:
         # Without a server, MLflow looks for a `models:/` source in the global store, which may be another one.
@@ -157,7 +164,9 @@ def register_checkpoint(
                 KIND_TAG: model.kind,
                 **(tags or {}),
             },
-            description=_version_text(model.about_version, _picture_of_step(client, run_id, step), metrics),
+            description=f"{model.about_version}{BELOW_THE_WORDS}{_picture_of_step(client, run_id, step)}"[
+                :LONGEST_TEXT
+            ],
             await_creation_for=0,
             model_id=logged.model_id,
         )
@@ -169,24 +178,14 @@ def register_checkpoint(
     return number
 
 
-def describe_version(client: MlflowClient, name: str, number: str, words: str | None = None) -> None:
-    """Write a version's description anew: its words, and below them its picture and its newest metrics.
-
-    `words` in Markdown replace those that are there, which otherwise stay.
-    """
-    version = client.get_model_version(name, number)
-    step = int(version.tags["iterations"])
-    model = find_logged_model(client, client.get_run(version.run_id).info.experiment_id, version.run_id, step)
-    text = _version_text(
-        words_of(version.description) if words is None else words,
-        _picture_of_step(client, version.run_id, step),
-        (model.metrics if model else None) or [],
-    )
-    client.update_model_version(name, number, text)
+def describe_version(client: MlflowClient, name: str, number: str, words: str) -> None:
+    """Replace the words of a version's description; the picture below them stays."""
+    _, below, picture = (client.get_model_version(name, number).description or "").partition(BELOW_THE_WORDS)
+    client.update_model_version(name, number, f"{words}{below}{picture}"[:LONGEST_TEXT])
 
 
 def words_of(description: str | None) -> str:
-    """What a person or a program wrote in a version's description, without the picture and the metrics."""
+    """What a person or a program wrote in a version's description, without the picture."""
     return (description or "").partition(BELOW_THE_WORDS)[0].strip()
 
 
@@ -194,12 +193,6 @@ def newest(metrics: Sequence[Metric]) -> list[Metric]:
     """The last value of each metric at each step: a repeated evaluation replaces the earlier one. Sorted by both."""
     last = {(metric.key, metric.step): metric for metric in sorted(metrics, key=lambda metric: metric.timestamp)}
     return [last[key] for key in sorted(last)]
-
-
-def _version_text(words: str, picture: str, metrics: Sequence[Metric]) -> str:
-    rows = [f"| {m.key} | {m.value:.4g} |" for m in newest(metrics) if m.key.count("/") < 2]
-    table = "\n".join(["| metric | value |", "|---|---|", *rows]) if rows else ""
-    return f"{words}{BELOW_THE_WORDS}{picture}\n\n{table}"[:LONGEST_TEXT]
 
 
 def _picture_of_step(client: MlflowClient, run_id: str, step: int) -> str:
@@ -246,8 +239,23 @@ def name_version(client: MlflowClient, run_id: str, name: str, step: int, number
         version = client.get_model_version(name, champion)
         if version.run_id != run_id or int(version.tags.get("iterations", 0)) >= step:
             return
-    client.set_model_version_tag(name, number, FIRST_TAG, "true")
-    client.set_registered_model_alias(name, CHAMPION, number)
+    give_alias(client, name, CHAMPION, number)
+
+
+def give_alias(client: MlflowClient, name: str, alias: str, number: str, *, by_hand: bool = False) -> None:
+    """Give an alias to a version. A program takes none from another version that a person gave it."""
+    bearer = client.get_registered_model(name).aliases.get(alias)
+    if not by_hand and bearer is not None and alias not in automatic_aliases(client.get_model_version(name, bearer)):
+        return
+    others = automatic_aliases(client.get_model_version(name, number)) - {alias}
+    automatic = sorted(others if by_hand else {*others, alias})
+    client.set_model_version_tag(name, number, AUTOMATIC_TAG, " ".join(automatic))
+    client.set_registered_model_alias(name, alias, number)
+
+
+def automatic_aliases(version: ModelVersion) -> set[str]:
+    """The aliases that a program gave to a version; it may have lost some of them."""
+    return {alias for tag in (AUTOMATIC_TAG, FORMER_TAG) for alias in version.tags.get(tag, "").split()}
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
@@ -270,8 +278,6 @@ def log_evaluation(client: MlflowClient, run_id: str, step: int, values: Mapping
         return False
     metrics = [Metric(name, float(value), timestamp, step) for name, value in values.items()]
     log_model_metrics(client, run_id, model.model_id, metrics)
-    if number := find_version(client, run_id, model.name, step):
-        describe_version(client, model.name, number)
     return True
 
 
@@ -351,13 +357,3 @@ def _write_model_folder(folder: Path, weights: Path, model: ModelDescription, mo
     description = Model(run_id=run_id, model_id=model_id, signature=signature)
     description.add_flavor(model.flavor, weights=file.name, **{Path(name).stem: name for name in model.texts})
     description.save(str(folder / "MLmodel"))
-
-
-def _ensure_registered_model(client: MlflowClient, model: ModelDescription) -> None:
-    try:
-        client.create_registered_model(model.name, description=model.about)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        if not client.get_registered_model(model.name).description:
-            client.update_registered_model(model.name, model.about)

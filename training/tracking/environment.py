@@ -4,6 +4,7 @@ Nothing here needs MLflow. Where it is not installed, runs stay in their folders
 """
 
 import getpass
+import itertools
 import logging
 import os
 import platform
@@ -81,13 +82,13 @@ class SystemMetrics:
     MLflow's own monitor would stop for good after one failed request.
     """
 
-    def __init__(self, record: Callable[..., None], first_step: int) -> None:
+    def __init__(self, record: Callable[..., None]) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it reports missing GPUs
         # Never started: only its samplers are used. Its client would make a database in the current folder.
         self._monitor = SystemMetricsMonitor("", tracking_uri="http://unused.invalid")
-        self._record, self._step = record, first_step
+        self._record = record
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
         self._thread.start()
@@ -98,32 +99,29 @@ class SystemMetrics:
 
     def _sample(self) -> None:
         monitor = self._monitor
-        prefix = "system/" + (f"{monitor.node_id}/" if monitor.node_id else "")
-        while True:
-            for _ in range(monitor.samples_before_logging):
-                try:
-                    monitor.collect_metrics()
-                except Exception as error:  # for instance a driver that is removed
-                    _log.warning("System metrics are no longer sampled: %s", error)
-                    return
-                if self._ended.wait(monitor.sampling_interval):
-                    return
-            values = {prefix + name: float(value) for name, value in monitor.aggregate_metrics().items()}
+        for step in itertools.count():
+            try:
+                monitor.collect_metrics()
+            except Exception as error:  # for instance a driver that is removed
+                _log.warning("System metrics are no longer sampled: %s", error)
+                return
+            if self._ended.wait(monitor.sampling_interval):
+                return
+            values = {f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()}
             self._record(
-                "metrics", {"values": plain_numbers(values), "step": self._step, "time": milliseconds()}, at_once=False
+                "metrics", {"values": plain_numbers(values), "step": step, "time": milliseconds()}, at_once=False
             )
-            self._step += 1
             for each in monitor.monitors:
                 each.clear_metrics()
 
 
-def start_system_metrics(record: Callable[..., None], first_step: int) -> SystemMetrics | None:
+def start_system_metrics(record: Callable[..., None]) -> SystemMetrics | None:
     if not has_mlflow():
         return None
     from mlflow.exceptions import MlflowException
 
     try:
-        return SystemMetrics(record, first_step)
+        return SystemMetrics(record)
     except (ImportError, MlflowException) as error:  # psutil is optional to MLflow
         _log.warning("System metrics are not sampled: %s", error)
         return None

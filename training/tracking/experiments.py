@@ -37,7 +37,7 @@ class About:
     Attributes:
         purpose: a sentence or two in Markdown.
         columns: of the table of runs, in this order: the names of params, metrics (with a "/") and "Duration".
-        charts: title of a section to its charts. "a" is a curve of the metric a, "a | b" are curves in one chart; "=a"
+        charts: title of a section to its charts. "a" is a curve of the metric a; "=a"
             are bars of the last values of a; "a ~ b" is a point for each run, a to the right, b upwards; a name that
             begins with "preview/" is a grid of pictures with one column a run, at the step that the slider says.
     """
@@ -194,11 +194,10 @@ def _chart(text: str, section: str, number: int) -> dict[str, Any]:
     if " ~ " in text:
         right, up = ({"key": name, "type": "METRIC"} for name in text.split(" ~ "))
         return chart | {"type": "SCATTER", "xaxis": right, "yaxis": up}
-    names = text.split(" | ")
     return chart | {
         "type": "LINE",
-        "metricKey": names[0],
-        "selectedMetricKeys": names,
+        "metricKey": text,
+        "selectedMetricKeys": [text],
         "lineSmoothness": 0,
         "scaleType": "linear",
         "xAxisKey": "step",

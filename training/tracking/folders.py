@@ -6,58 +6,51 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
-from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, Record, all_sent, numbered, records_in
+from training.tracking.journal_files import FOLDER, RECORDS, Record, all_sent, numbered, records_in
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
 
-Key = TypeVar("Key")
 SYNC_SECONDS = 30.0
 """A sync stops when nothing has arrived for this time."""
 NO_ID_YET = "journal:"
 """Prefix of the `run_id` of a run without an id of MLflow; the key of its journal follows."""
 
 
-def sync(folder: Path, tracking_uri: str | None = None, *, remove_files: bool = False) -> int:
+def sync(folder: Path, tracking_uri: str | None = None) -> int:
     """Send what a store lacks of the runs in a folder; returns the number of records sent.
 
-    A run's own store is the one that it was started with. Files that have arrived there are removed from the folder,
-    unless the run keeps them; a sync to another store removes nothing.
+    Files that have arrived are removed from the folder, as are the journals of earlier runs.
 
     Args:
         folder: of a run.
         tracking_uri: the store; by default $MLFLOW_TRACKING_URI, or else each run's own.
-        remove_files: remove the files that have arrived at every store that the folder was ever sent to, and the
-            journals of earlier runs that are sent.
 
     Raises:
         TrackingError: when there is no journal, a run is still being written, or the store does not accept all.
     """
     sent = 0
     for each in _some_journals(folder):
-        sent += _sync_one(each, tracking_uri, remove_files)
-        if each != folder and remove_files:  # a journal that was set aside
+        sent += _sync_one(each, tracking_uri)
+        if each != folder:  # a journal that was set aside
             shutil.rmtree(each, ignore_errors=True)
     return sent
 
 
-def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int:
+def _sync_one(folder: Path, tracking_uri: str | None) -> int:
     run = _run_of(folder)
     address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or str(run.data["tracking_uri"])
     if not address:
         raise TrackingError(f"the run in {folder} was started without a store; say where to send it: --to URI.")
     uri = tracking_uri_of(address)
-    is_own = without_password(uri) == run.data["tracking_uri"] and not run.data.get("keep_files")
-    keep_files = not (is_own or remove_files)
-    with closing(Journal(folder, store=without_password(uri), keep_files=keep_files)) as journal:
+    with closing(Journal(folder, store=without_password(uri))) as journal:
         before, last = journal.sent, journal.last
         if before >= last:
             return 0
@@ -72,29 +65,6 @@ def _sync_one(folder: Path, tracking_uri: str | None, remove_files: bool) -> int
         finally:
             sender.stop()
         return last - before
-
-
-def in_order(folders: Iterable[Path]) -> list[Path]:
-    """The folders of runs, each parent run before its children."""
-    newest: dict[Path, dict[str, Any]] = {}
-    for folder in folders:
-        runs = [run.data for each in journals(folder) for run in records_in(each / FOLDER, "run")]
-        newest[folder] = runs[-1] if runs else {}
-    by_key = {run["key"]: folder for folder, run in newest.items() if run}
-    return parents_first({folder: by_key.get(run.get("parent", "")) for folder, run in newest.items()})
-
-
-def parents_first(parents: Mapping[Key, Key | None]) -> list[Key]:
-    """The keys in their order, but each after its parent. People edit tags: a parent may be unknown, or a circle."""
-    order: dict[Key, None] = {}
-    for key in parents:
-        line: list[Key] = []
-        next_key: Key | None = key
-        while next_key is not None and next_key in parents and next_key not in order and next_key not in line:
-            line.append(next_key)
-            next_key = parents[next_key]
-        order.update(dict.fromkeys(reversed(line)))
-    return list(order)
 
 
 def status(folder: Path) -> str:
@@ -118,21 +88,15 @@ def _status_of_one(folder: Path) -> list[str]:
         elif record.kind == "end":
             ends = record.data["status"]
     about = f"run {first['run_name']} of the experiment {first['experiment']}" if first else "no run"
-    limit = first.get("disk_bytes", DISK_BYTES)
-    used = (journal / RECORDS).stat().st_size
-    for path in (journal / FILES).glob("*"):
-        with suppress(OSError):  # it has arrived meanwhile
-            used += path.stat().st_size
     lines = [
         f"{folder}: {about}, {ends}",
         f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
-        f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB",
     ]
-    for sent in all_sent(journal):
+    for store, sent in all_sent(journal).items():
         refused = len(sent.answers.get("refused", [])) + sent.answers.get("more_refused", 0)
         missing = last - sent.number
-        lines.append(f"  {sent.store or 'a store'}: {sent.number} sent, {missing} missing, {refused} refused")
-    return lines if len(lines) > 3 else [*lines, f"  sent nowhere, {last} missing"]
+        lines.append(f"  {store}: {sent.number} sent, {missing} missing, {refused} refused")
+    return lines if len(lines) > 2 else [*lines, f"  sent nowhere, {last} missing"]
 
 
 def journals(folder: Path) -> list[Path]:
@@ -141,17 +105,12 @@ def journals(folder: Path) -> list[Path]:
     return [each for each in folders if (each / FOLDER / RECORDS).exists()]
 
 
-def _some_journals(folder: Path, advice: str = "give the folder of a run, such as runs/my_run") -> list[Path]:
+def _some_journals(folder: Path) -> list[Path]:
     """`journals`, or TrackingError when there is none."""
     found = journals(folder)
     if not found:
-        raise TrackingError(f"{folder} has no journal; {advice}.")
+        raise TrackingError(f"{folder} has no journal; give the folder of a run, such as runs/my_run.")
     return found
-
-
-def run_key(folder: Path) -> str:
-    """The key of the newest run in a folder; TrackingError when there is none."""
-    return str(_run_of(_some_journals(folder, "the parent of a run must begin before it")[-1]).data["key"])
 
 
 def _run_of(folder: Path) -> Record:
@@ -165,7 +124,7 @@ def _run_of(folder: Path) -> Record:
 def set_aside(folder: Path) -> Path | None:
     """Remove the journal of an earlier run in the same folder, or rename it if it is needed.
 
-    It is needed when it has records that a store lacks, or was never sent, or its run keeps its files.
+    It is needed when no store has all of its records.
 
     Returns:
         The new folder of a renamed journal.
@@ -176,10 +135,8 @@ def set_aside(folder: Path) -> Path | None:
     at = Path(folder) / FOLDER
     if not (at / RECORDS).exists():
         return None
-    with closing(Journal(folder, keep_files=True)) as journal:
-        sent_everywhere = min((sent.number for sent in all_sent(at)), default=0)
-        keeps = any(record.data.get("keep_files") for record in records_in(at, "run"))
-        needed = sent_everywhere < journal.last or (keeps and journal.last > 0)
+    with closing(Journal(folder)) as journal:
+        needed = journal.last > max((sent.number for sent in all_sent(at).values()), default=0)
     try:
         if not needed:
             shutil.rmtree(at)
@@ -198,26 +155,23 @@ def unsent(journal: Journal, sender: "Sender") -> str:
     """A sentence on the unsent records, and how to send them."""
     count = journal.last - journal.sent
     why = f" ({sender.trouble.rstrip('.')})" if sender.trouble else ""
-    return f"MLflow has not received {count} records of the run{why}: {how_to_sync([journal.folder.parent])}"
+    return f"MLflow has not received {count} records of the run{why}: {how_to_sync(journal.folder.parent)}"
 
 
-def how_to_sync(folders: Sequence[Path], to: str = "") -> str:
-    command = ["python -m training.tracking sync", *map(str, folders), *(["--to", to] if to else [])]
-    return f"`{' '.join(command)}` sends them."
+def how_to_sync(folder: Path, options: str = "") -> str:
+    return f"`python -m training.tracking sync {folder}{options}` sends them."
 
 
 class Past:
     """The records of a run before its interruption."""
 
     def __init__(self, journal: Journal) -> None:
-        self.key, self.checkpoints, self.system_step = "", set[int](), 0
+        self.key, self.checkpoints = "", set[int]()
         for record in journal.records():
             if record.kind == "run":
                 self.key = record.data["key"]
             elif record.kind == "checkpoint":
                 self.checkpoints.add(record.data["step"])
-            elif record.kind == "metrics" and any(name.startswith("system/") for name in record.data["values"]):
-                self.system_step = record.data["step"] + 1
 
 
 def identity(journal: Journal, past: Past, run_id: str, continued: bool) -> tuple[str, str]:
@@ -231,7 +185,7 @@ def identity(journal: Journal, past: Past, run_id: str, continued: bool) -> tupl
         is_same = past.key in ("", key)
     else:
         key = past.key or uuid.uuid4().hex
-        known = {sent.answers.get("run_id") for sent in all_sent(journal.folder)} - {None, ""}
+        known = {sent.answers.get("run_id") for sent in all_sent(journal.folder).values()} - {None, ""}
         is_same = not known or run_id in known
         if journal.answers.get("run_id") not in (None, "", run_id):  # it began in another store, and was sent here
             run_id = ""

@@ -4,19 +4,16 @@ A journal is the folder `journal/` in the run's folder:
 
     records.jsonl   one record per line, {"number", "kind", "data", "crc32"}; lines are appended and never changed
     files/          pictures and networks that records name; each is removed when its record has arrived
-    sent.json       the number of the last record that arrived at a store, and its answers so far;
-                    sent-2.json is the same for a second store, and so on
+    sent.json       for each store the number of the last record that arrived there, and its answers so far
     lock            locked while the journal is open; names the machine and the process that has it
     reserve         reserved space, freed when the disk is full, so that the end can still be written
 
 A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
 disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
-wait in memory, in their order, for the disk or the store. A journal at its limit of bytes behaves like a full disk.
+wait in memory, in their order, for the disk or the store.
 """
 
-import errno
 import logging
-import math
 import os
 import shutil
 import threading
@@ -28,24 +25,22 @@ from typing import Any
 
 from training.tracking import TrackingError
 from training.tracking.journal_files import (
-    DISK_BYTES,
     FILES,
     FOLDER,
     LOCK,
     RECORDS,
     RESERVE,
-    FolderLock,
     Record,
     Sent,
     Waiting,
     all_sent,
-    copy_or_link,
     file_digest,
     file_name,
     files_of,
+    lock_of,
     read_line,
     records_in,
-    sent_to,
+    write_sent,
 )
 
 END_SECONDS = 60.0
@@ -68,15 +63,11 @@ class Journal:
     answers: dict[str, Any]
     """Data of the sender."""
 
-    def __init__(
-        self, run_folder: Path, *, store: str | None = None, keep_files: bool = False, limit: int = DISK_BYTES
-    ) -> None:
+    def __init__(self, run_folder: Path, *, store: str | None = None) -> None:
         """Open the journal in a run's folder, or make one.
 
         Args:
             store: address of the store whose `sent` and `answers` these are; by default the first one.
-            keep_files: keep files that every store has, to which the journal was ever sent.
-            limit: bytes that the records and files take at most.
 
         Raises:
             TrackingError: when another process has it open, or the folder cannot be written.
@@ -84,10 +75,9 @@ class Journal:
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
         self._memory = Waiting()
-        self._keep_files, self._limit = keep_files, limit
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
-            self._lock = FolderLock(self.folder / LOCK, Path(run_folder))
+            self._lock = lock_of(self.folder / LOCK, Path(run_folder))
             try:
                 self._open(store)
             except OSError:
@@ -99,14 +89,13 @@ class Journal:
             ) from error
 
     def _open(self, store: str | None) -> None:
-        mine = sent_to(self.folder, store)
-        self.sent, self.answers, self._store, self._sent_path = mine.number, mine.answers, mine.store, mine.path
-        others = (sent.number for sent in all_sent(self.folder) if sent.path != mine.path)
-        self._sent_to_others = min(others, default=math.inf)
+        self._others = all_sent(self.folder)
+        self._store = next(iter(self._others), "") if store is None else store
+        mine = self._others.pop(self._store, Sent())
+        self.sent, self.answers = mine.number, mine.answers
         self._file = os.open(self.folder / RECORDS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end = self.last = self._read_to = damaged = 0
         self._is_full = False
-        self._newest = (0, 0)
         needed: set[str] = set()
         with (self.folder / RECORDS).open("rb") as file:
             for line in file:
@@ -120,18 +109,14 @@ class Journal:
                 self.last = record.number
                 if record.number <= self.sent:
                     self._read_to = self._end
-                if not self._is_done_with(record.number):
+                else:
                     needed |= files_of(record)
         os.ftruncate(self._file, self._end)
         self.last = max(self.last, self.sent)
-        self._synced = self._end
         if damaged:
             _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
-        self._file_bytes = 0
         for path in (self.folder / FILES).iterdir():
-            if path.name in needed:
-                self._file_bytes += path.stat().st_size
-            else:  # also a staged file whose record was never written
+            if path.name not in needed:  # also a staged file whose record was never written
                 path.unlink()
         try:
             if not (self.folder / RESERVE).exists():
@@ -139,10 +124,6 @@ class Journal:
         except OSError:  # what room there is belongs to records
             with suppress(OSError):
                 (self.folder / RESERVE).unlink()
-
-    def _is_done_with(self, number: int) -> bool:
-        """Whether no store needs the files of this record any more."""
-        return number <= min(self.sent, self._sent_to_others) and not self._keep_files
 
     def append(self, kind: str, data: Mapping[str, Any]) -> int:
         """Add a record; returns its number. A full disk raises nothing, and a closed journal adds nothing."""
@@ -152,24 +133,12 @@ class Journal:
             record = Record(self.last + 1, kind, dict(data))
             self.last = record.number
             line = record.line()
-            self._newest = (record.number, self._end)
             self._write_waiting()
             written = not self._memory.lines and self._write(line)
             # The end of the run is kept in any case: without it the run would keep the status RUNNING.
             if not written and (kind == "end" or self._memory.bytes() + len(line) <= MEMORY_BYTES):
                 self._memory.lines.append((record, line))
             return record.number
-
-    def retract(self, number: int) -> None:
-        """Remove the last record, if it has this number and has not arrived."""
-        with self._guard:
-            record, start = self._newest
-            if record == number == self.last and self.sent < number:
-                self._memory.lines.clear()
-                with suppress(OSError):
-                    os.ftruncate(self._file, start)
-                    self._end = start
-                self.last -= 1
 
     def stage(self, content: bytes, suffix: str) -> str:
         """Store the content of a file for one record; returns its name, which contains its SHA-256."""
@@ -186,22 +155,20 @@ class Journal:
             TrackingError: when it cannot be read.
         """
         try:
-            size = path.stat().st_size
             staged = self.folder / FILES / file_name("copy", path.suffix)
             try:
-                self._check_room(size)
-                copy_or_link(path, staged, link)
-                with self._guard:
-                    self._file_bytes += size
+                if link:
+                    with suppress(OSError):  # a disk without hard links
+                        os.link(path, staged)
+                if not staged.exists():
+                    shutil.copyfile(path, staged)
                 return staged.rename(staged.with_name(file_name(file_digest(staged), path.suffix))).name
-            except OSError:
+            except OSError:  # a full disk
                 with suppress(OSError):
                     staged.unlink()
-                if size <= MEMORY_BYTES:
-                    return self.stage(path.read_bytes(), path.suffix)
-                with self._guard:
-                    self._say_full(OSError(errno.ENOSPC, f"no room for {path}"))
-                return file_name(file_digest(path), path.suffix)  # which will be missing
+                if path.stat().st_size > MEMORY_BYTES:
+                    return file_name(file_digest(path), path.suffix)  # which will be missing
+                return self.stage(path.read_bytes(), path.suffix)
         except OSError as error:
             raise TrackingError(f"{path} cannot be read ({error.strerror}); give a file that can.") from error
 
@@ -259,22 +226,15 @@ class Journal:
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
             self._write_sent()
-            removable = [record for record in done if self._is_done_with(record.number)]
-            for name in {name for record in removable for name in files_of(record)}:
+            for name in {name for record in done for name in files_of(record)}:
                 self._memory.files.pop(name, None)
                 with suppress(OSError):
-                    size = (self.folder / FILES / name).stat().st_size
                     (self.folder / FILES / name).unlink()
-                    self._file_bytes -= size
 
     def sync(self) -> None:
         """Force written records to the disk. The sender calls it, so that training does not wait."""
-        with self._guard:
-            end = self._end
-        if end != self._synced:
-            with suppress(OSError):
-                os.fsync(self._file)
-            self._synced = end
+        with suppress(OSError):  # also when it is closed meanwhile
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Close the journal. Records in neither the disk nor the store are lost, and are counted."""
@@ -297,13 +257,11 @@ class Journal:
 
     def _write_sent(self) -> None:
         if self.sent or self.answers:  # a store that never answered has none
-            Sent(self._sent_path, self._store, self.sent, self.answers).write()
+            write_sent(self.folder, {**self._others, self._store: Sent(self.sent, self.answers)})
 
-    def _write(self, line: bytes, *, beyond_limit: bool = False) -> bool:
+    def _write(self, line: bytes) -> bool:
         written = 0
         try:
-            if not beyond_limit:
-                self._check_room(len(line))
             while written < len(line):
                 written += os.write(self._file, line[written:])
         except OSError as error:
@@ -317,14 +275,12 @@ class Journal:
     def _write_file(self, name: str, content: bytes) -> bool:
         path = self.folder / FILES / name
         try:
-            self._check_room(len(content))
             path.write_bytes(content)
         except OSError as error:
             with suppress(OSError):
                 path.unlink()
             self._say_full(error)
             return False
-        self._file_bytes += len(content)
         return True
 
     def _write_waiting(self) -> None:
@@ -339,22 +295,17 @@ class Journal:
         self._is_full = False
 
     def _write_the_end(self) -> None:
-        """Write the number of lost records and the end of the run into the reserved space of a full disk."""
+        """Write the end of the run into the reserved space of a full disk; what else is in memory is lost."""
         with suppress(OSError):
             (self.folder / RESERVE).unlink()
-        waiting = [record for record, _ in self._memory.lines]
-        words = self._memory.in_words()
-        if words:
-            _log.warning("The disk of %s was full to the end; lost are %s.", self.folder, words)
-            number = waiting[0].number if waiting else self.last + 1
-            self._write(Record(number, "missing", {"what": words}).line(), beyond_limit=True)
-        for record in waiting:
-            if record.kind == "end":
-                self._write(record.line(), beyond_limit=True)
-
-    def _check_room(self, size: int) -> None:
-        if self._end + self._file_bytes + size > self._limit:
-            raise OSError(errno.ENOSPC, f"it has reached its limit of {self._limit:,} bytes")
+        ends = [line for record, line in self._memory.lines if record.kind == "end"]
+        records, files = len(self._memory.lines) - len(ends), len(self._memory.files)
+        if records or files:
+            _log.warning(
+                "The disk of %s was full to the end; lost are %d records and %d files.", self.folder, records, files
+            )
+        for line in ends:
+            self._write(line)
 
     def _say_full(self, error: OSError) -> None:
         if self._is_full:

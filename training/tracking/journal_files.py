@@ -1,7 +1,4 @@
-"""A journal on the disk: its records, one a line, its other files, and the lock on its folder.
-
-The lock holds between machines, and ends with its holder.
-"""
+"""A journal on the disk: its records, one a line, its other files, and the lock on its folder."""
 
 import hashlib
 import json
@@ -9,12 +6,10 @@ import math
 import os
 import re
 import secrets
-import shutil
 import socket
-import threading
 import time
 import zlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,15 +21,7 @@ from filelock import FileLock, Timeout
 from training.tracking import TrackingError
 
 FOLDER = "journal"
-DISK_BYTES = 20 * 2**30
-"""Limit of what a journal holds on the disk, unless its run has another."""
 RECORDS, FILES, SENT, LOCK, RESERVE = "records.jsonl", "files", "sent.json", "lock", "reserve"
-BEAT_SECONDS = 5.0
-"""Seconds between two heartbeats in the lock, for processes on other machines that share the disk."""
-MISSED_BEATS = 3
-"""After this many missed heartbeats a process on another machine counts as dead."""
-LONG_AGO = 600.0
-"""Seconds since the last heartbeat: more than any difference between the clocks of two machines."""
 _SEPARATOR = b', "crc32": "'
 
 
@@ -58,11 +45,7 @@ def read_line(line: bytes) -> Record | None:
     body, separator, checksum = line.rpartition(_SEPARATOR)
     if not separator or checksum != f'{zlib.crc32(body):08x}"}}\n'.encode():
         return None
-    try:
-        values = json.loads(body + b"}")
-        return Record(int(values["number"]), str(values["kind"]), dict(values["data"]))
-    except (ValueError, KeyError, TypeError):
-        return None
+    return Record(**json.loads(body + b"}"))
 
 
 @dataclass
@@ -75,12 +58,6 @@ class Waiting:
     def bytes(self) -> int:
         return sum(len(line) for _, line in self.lines) + sum(map(len, self.files.values()))
 
-    def in_words(self) -> str:
-        """What is lost when it can never be written."""
-        lost = Counter(record.kind for record, _ in self.lines if record.kind != "end")
-        parts = [f"{count} records of {kind}" for kind, count in sorted(lost.items())]
-        return ", ".join(parts + ([f"{len(self.files)} files"] if self.files else []))
-
 
 def plain_number(value: float) -> float | str:
     """A number in the form of a record: JSON has no NaN and no infinity, so they are text. `float` reads both."""
@@ -89,11 +66,6 @@ def plain_number(value: float) -> float | str:
 
 def plain_numbers(values: Mapping[str, float]) -> dict[str, float | str]:
     return {name: plain_number(value) for name, value in values.items()}
-
-
-def whole_step(step: int | None) -> int:
-    """A step as databases have it, in 64 bits: one beyond would be refused for ever. Without a step it is 0."""
-    return max(-(2**63), min(int(step or 0), 2**63 - 1))
 
 
 def milliseconds() -> int:
@@ -112,56 +84,40 @@ def records_in(folder: Path, kind: str = "") -> Iterator[Record]:
 
 @dataclass(frozen=True)
 class Sent:
-    """What one store has received, as in its file: sent.json, or sent-2.json for a second store, and so on.
+    """What one store has received: the number of the last record that arrived, and the data of the sender."""
 
-    Attributes:
-        store: address without a password; empty in a damaged file, which is of any store.
-        number: of the last record that arrived.
-        answers: data of the sender.
-    """
-
-    path: Path
-    store: str = ""
     number: int = 0
     answers: dict[str, Any] = field(default_factory=dict)
 
-    def write(self) -> None:
-        temporary = self.path.with_name(f".{self.path.name}")
-        values = {"store": self.store, "sent": self.number, "answers": self.answers}
-        try:
-            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-            os.replace(temporary, self.path)
-        except OSError:  # a full disk; some records are then sent again later
-            with suppress(OSError):
-                temporary.unlink()
+
+def all_sent(folder: Path) -> dict[str, Sent]:
+    """What each store has received, by its address without a password.
+
+    A damaged file counts as nothing received: sending twice is harmless.
+    """
+    try:
+        values = json.loads((folder / SENT).read_text(encoding="utf-8"))
+        return {store: Sent(int(each["sent"]), dict(each["answers"])) for store, each in values.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def write_sent(folder: Path, stores: Mapping[str, Sent]) -> None:
+    """Write what each store has received. On a full disk nothing is written, and some records are sent again later."""
+    values = {store: {"sent": each.number, "answers": each.answers} for store, each in stores.items()}
+    temporary = folder / f".{SENT}"
+    try:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, folder / SENT)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def numbered(folder: Path, pattern: str) -> dict[int, Path]:
     """Number to path of what is in a folder, in the order of the numbers: the group of a name's pattern, or else 1."""
     named = ((re.fullmatch(pattern, path.name), path) for path in folder.glob("*"))
     return dict(sorted((int(match[1] or 1), path) for match, path in named if match))
-
-
-def all_sent(folder: Path) -> list[Sent]:
-    """What each store has received. A damaged file counts as nothing received: sending twice is harmless."""
-    found = []
-    for path in numbered(folder, r"sent(?:-(\d+))?\.json").values():
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Sent(path, str(values["store"]), int(values["sent"]), dict(values["answers"])))
-        except (OSError, ValueError, KeyError, TypeError):
-            found.append(Sent(path))
-    return found
-
-
-def sent_to(folder: Path, store: str | None) -> Sent:
-    """What this store has received; with None, the first one."""
-    known = all_sent(folder)
-    for sent in known:
-        if store is None or sent.store in ("", store):
-            return Sent(sent.path, sent.store or store or "", sent.number, sent.answers)
-    names = (SENT, *(f"sent-{number}.json" for number in range(2, len(known) + 3)))
-    return Sent(folder / next(name for name in names if not (folder / name).exists()), store or "")
 
 
 def file_name(digest: str, suffix: str) -> str:
@@ -175,106 +131,26 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_or_link(path: Path, into: Path, link: bool) -> None:
-    """Copy a file; with `link`, link it if the disk has hard links."""
-    if link:
-        try:
-            os.link(path, into)
-            return
-        except OSError:
-            pass
-    shutil.copyfile(path, into)
-
-
 def files_of(record: Record) -> set[str]:
     name = record.data.get("file")
     return {name} if isinstance(name, str) else set()
 
 
-class FolderLock:
-    """One writer for each run.
+def lock_of(path: Path, run_folder: Path) -> FileLock:
+    """Lock a run's folder for this process; the operating system's lock ends with the process, however that ends.
 
-    The operating system's lock on a file ends with the process, however the process ends. Some disks are shared by
-    several machines without sharing locks: for them the holder updates the file's time again and again.
+    A disk that has no locks, as some shared ones, does not protect a run from a second process.
+
+    Raises:
+        TrackingError: when another process has the lock; it names the process.
     """
-
-    def __init__(self, path: Path, run_folder: Path) -> None:
-        """Raises TrackingError, which names the process that has it, and OSError when the file cannot be written."""
-        self._path, self._run_folder = path, run_folder
-        self._lock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
-        self._ended = threading.Event()
-        self._pid = os.getpid()
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))  # an OSError of the lock alone is not one of the file
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise self._taken() from error
-        except OSError:
-            pass  # a shared disk without locks: heartbeats must suffice
-        try:
-            self._write_holder()
-        except BaseException:
-            self._lock.release()
-            raise
-        threading.Thread(target=self._beat, name="journal-lock", daemon=True).start()
-
-    def release(self) -> None:
-        """Empty the file and unlock it, so that the next process, on any machine, need not wait."""
-        if self._ended.is_set() or os.getpid() != self._pid:  # a forked child holds nothing
-            return
-        self._ended.set()
-        with suppress(OSError):
-            os.truncate(self._path, 0)
-        self._lock.release()
-
-    def _write_holder(self) -> None:
-        holder = _holder(self._path)
-        if holder and (holder.get("machine") != _machine() or not self._lock.is_locked) and self._shows_life():
-            raise self._taken()
-        me = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid()}
-        with suppress(OSError):  # a full disk: the lock itself holds
-            self._path.write_text(json.dumps(me))
-        os.utime(self._path)
-
-    def _shows_life(self) -> bool:
-        """Whether another machine's process touches the file while we wait. No clocks are compared."""
-        first = _modified(self._path)
-        if abs(time.time() - first / 1e9) > LONG_AGO:
-            return False
-        until = time.monotonic() + MISSED_BEATS * BEAT_SECONDS
-        while time.monotonic() < until:
-            time.sleep(BEAT_SECONDS / 5)
-            if _modified(self._path) != first:
-                return True
-        return False
-
-    def _taken(self) -> TrackingError:
-        holder = _holder(self._path)
-        who = f"process {holder['pid']} on {holder['host']}" if {"pid", "host"} <= holder.keys() else "another process"
-        return TrackingError(f"{self._run_folder} is being written by {who}; wait until it ends, or stop it.")
-
-    def _beat(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
-            with suppress(OSError):
-                os.utime(self._path)
-
-
-def _machine() -> str:
-    """This machine since its last start: what ran before that has ended."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return socket.gethostname()
-
-
-def _holder(path: Path) -> dict[str, Any]:
+    lock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
-        holder = json.loads(path.read_bytes() or b"{}")
-    except (OSError, ValueError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
-
-
-def _modified(path: Path) -> int:
-    """The file's time, in nanoseconds. It is opened, because a network disk then asks its server."""
-    with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_mtime_ns
+        lock.acquire()
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    except Timeout as error:
+        holder = path.read_text(encoding="utf-8", errors="replace") or "another process"
+        raise TrackingError(f"{run_folder} is being written by {holder}; wait until it ends, or stop it.") from error
+    except OSError:  # there are no locks, or the full disk has no room for the name
+        pass
+    return lock

@@ -40,8 +40,7 @@ class Sender:
     """Whether a person must act: the store does not know the run, or refuses access."""
 
     def __init__(self, journal: Journal, tracking_uri: str) -> None:
-        known = {each.name for each in dataclasses.fields(Answers)}
-        self.answers = Answers(**{key: value for key, value in journal.answers.items() if key in known})
+        self.answers = Answers(**journal.answers)
         self.trouble, self.is_lost = "", False
         self._journal, self._uri = journal, tracking_uri
         self._changed = threading.Condition()
@@ -146,7 +145,9 @@ def begin_sending(journal: Journal, uri: str, began: int) -> Sender:
     sender.wait(began, START_SECONDS, give_up_in_trouble=True)
     if sender.is_lost:
         sender.stop()
-        journal.retract(began)
+        refused = journal.pending(1)
+        if refused and refused[0].number == began:  # or a later start would send it again
+            journal.arrived(refused, journal.answers)
         raise TrackingError(sender.trouble)
     return sender
 

@@ -2,8 +2,7 @@
 
 The kinds of records, with their data:
 
-    run         key, run_id ("" when unknown), continued, experiment, run_name, parent (the key of another run, or
-                ""), keep_files, disk_bytes, tracking_uri, time; tags and what else `about` has
+    run         key, run_id ("" when unknown), continued, experiment, run_name, tags, tracking_uri, time
     about       any of params, tags, note, style_picture (whether a picture follows), dataset
     metrics     values, step, time
     picture     key, step, time, code, file
@@ -11,7 +10,6 @@ The kinds of records, with their data:
     checkpoint  file, step, run_name, metrics: [name, value, time] each,
                 model: the fields of ModelDescription
     evaluation  values, step, time
-    missing     what: description of records that a full disk lost
     end         status, reason, time
 
 Times are milliseconds since 1970. "file" names a file of the journal.
@@ -35,7 +33,7 @@ from training.tracking import TrackingError, delivery
 from training.tracking.experiments import open_experiment
 from training.tracking.journal import Journal
 from training.tracking.journal_files import Record
-from training.tracking.store import all_pages, connect, plain_errors
+from training.tracking.store import connect, plain_errors
 from training.tracking.values import ModelDescription
 
 _Part = TypeVar("_Part")
@@ -97,10 +95,6 @@ class Answers:
             self.more_refused += 1
 
 
-class NotYet(Exception):  # noqa: N818 (an answer)
-    """Another run must be in the store first."""
-
-
 class Store:
     """Sends each kind of record to one store."""
 
@@ -119,7 +113,7 @@ class Store:
         """Send one record, or several of metrics.
 
         Raises:
-            Refused, Lost, NotYet: see there.
+            Refused, Lost: see there.
             TrackingError: when the store cannot accept it now.
         """
         record, data = records[0], records[0].data
@@ -137,10 +131,8 @@ class Store:
                         self._send_file(record.kind, data, Path(folder))
                 elif record.kind == "evaluation":
                     self._send_evaluation(data)
-                elif record.kind == "missing":
-                    self._client.set_tag(self._answers.run_id, "missing", data["what"][:5000])
                 elif record.kind == "end":
-                    self._send_end(data)
+                    self._send_end(data, records_before=record.number - 1)
                 else:
                     raise Refused(f"this version of the program does not know records of the kind {record.kind!r}.")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -156,9 +148,7 @@ class Store:
         answers.key = data["key"]
         # The id in the record is of the store that the run was started with; this may be another one.
         run_id = answers.run_id or data["run_id"]
-        new, tags, known = False, dict(data["tags"]), dict[str, str]()
-        if parent := data.get("parent"):
-            tags["mlflow.parentRunId"] = self._run_with(parent)
+        new, known = False, dict[str, str]()
         if not run_id:
             answers.experiment_id = open_experiment(client, data["experiment"])
             there = delivery.runs_of(client, [answers.experiment_id], answers.key)
@@ -170,11 +160,9 @@ class Store:
         answers.run_id = run_id
         if not new:
             answers.experiment_id, known = delivery.continue_run(client, run_id)
-        about = {**data, "tags": tags}
         if data["continued"] and not new:
             answers.versions = delivery.registered_steps(client, run_id) | answers.versions
-            about |= {"note": "", "dataset": {}}
-        self._describe(about, known)
+        self._describe(data, known)
 
     def _describe(self, data: Mapping[str, Any], known: Mapping[str, str]) -> None:
         """Write params, tags, note and dataset; `known` are the params that the run has."""
@@ -188,14 +176,6 @@ class Store:
             delivery.log_datasets(client, run_id, [delivery.dataset_fields(dataset)])
         new_params = [[(key, value)] for key, value in params.items() if key not in known]
         _all_or_each(new_params, lambda pairs: delivery.log_params_and_tags(client, run_id, dict(pairs), {}))
-
-    def _run_with(self, key: str) -> str:
-        """The id of the run with this key, in any experiment."""
-        experiments = [each.experiment_id for each in all_pages(self._client.search_experiments)]
-        found = delivery.runs_of(self._client, experiments, key)
-        if not found:
-            raise NotYet("its parent run is not in the store; the folder of the parent must be sent before.")
-        return found[0]
 
     def _send_metrics(self, records: Sequence[Mapping[str, Any]]) -> None:
         client, run_id = self._client, self._answers.run_id
@@ -247,7 +227,7 @@ class Store:
         if not delivery.log_evaluation(self._client, self._answers.run_id, step, data["values"], data["time"]):
             raise Refused(f"the checkpoint of step {step} was deleted in MLflow.")
 
-    def _send_end(self, data: Mapping[str, Any]) -> None:
+    def _send_end(self, data: Mapping[str, Any], records_before: int) -> None:
         client, answers = self._client, self._answers
         tags = {"stop_reason": data["reason"][:5000]} if data["reason"] else {}
         if not data["reason"] and "stop_reason" in client.get_run(answers.run_id).data.tags:
@@ -255,8 +235,8 @@ class Store:
         if answers.refused:
             more = f"; and {answers.more_refused} more" if answers.more_refused else ""
             tags["refused"] = "; ".join(answers.refused)[: 5000 - len(more)] + more
-        if answers.lost:
-            tags["lost"] = f"{answers.lost} records of the run's journal were damaged or found no room on the disk"
+        if lost := answers.lost + records_before - self._journal.sent:
+            tags["lost"] = f"{lost} records of the run's journal were damaged or found no room on the disk"
         delivery.log_params_and_tags(client, answers.run_id, {}, tags)
         if answers.key:
             delivery.remove_other_runs(client, answers.experiment_id, answers.key, answers.run_id)

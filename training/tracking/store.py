@@ -18,8 +18,7 @@ from urllib.request import url2pathname
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Metric as Metric  # so that other packages need not import MLflow
-from mlflow.entities import Run as Run
+from mlflow.entities import Run as Run  # so that other packages need not import MLflow
 from mlflow.exceptions import MlflowException
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
@@ -77,18 +76,15 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
     if folder is None:
         yield
         return
-    lock = FileLock(folder / f".{doing}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        held = FileLock(folder / f".{doing}.lock").acquire()
     except OSError as error:
         raise TrackingError(
             f"The folder {folder} of the MLflow store cannot be written ({error.strerror}); change its permissions."
         ) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def all_pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> list[Any]:

@@ -44,13 +44,12 @@ from training.tracking.folders import (
     how_to_sync,
     identity,
     journals,
-    run_key,
     set_aside,
     temporary_folder,
     unsent,
 )
 from training.tracking.journal import END_SECONDS, Journal
-from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers, whole_step
+from training.tracking.journal_files import FOLDER, milliseconds, plain_number, plain_numbers
 from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, encoded, numbers_and_texts, param_text
 
 if TYPE_CHECKING:  # it imports MLflow
@@ -83,11 +82,8 @@ class JournaledTracker(GeneralTracker):
         tags: Mapping[str, str] | None = None,
         tracking_uri: str | None = None,
         resume: bool | str | None = None,
-        parent: str | Path | None = None,
         system_metrics: bool = True,
         end_seconds: float = END_SECONDS,
-        keep_files: bool = False,
-        disk_bytes: int = DISK_BYTES,
     ) -> None:
         """Describe the run; `accelerator.init_trackers` begins it.
 
@@ -98,11 +94,8 @@ class JournaledTracker(GeneralTracker):
             tracking_uri: the store; by default $MLFLOW_TRACKING_URI. Without both, the run stays in its folder.
             resume: True to continue the run in the folder (or begin one, if there is none); a `run_id` to continue
                 that run; by default $MLFLOW_RUN_ID, or else a new run.
-            parent: folder of the run that this one is nested in.
             system_metrics: sample processor, memory and GPU use every 10 s.
             end_seconds: how long `finish` waits until everything has arrived.
-            keep_files: keep pictures and files that have arrived, to send the folder to another store, too.
-            disk_bytes: limit of what the folder's journal holds; see docs/tracking.md.
         """
         super().__init__()
         self.checkpoints = set()
@@ -110,10 +103,9 @@ class JournaledTracker(GeneralTracker):
         self._folder = Path(folder) if folder else None
         self._experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
         self._run_name = run_name or (self._folder.absolute().name if self._folder else self._experiment)
-        self._tags, self._parent = dict(tags or {}), Path(parent) if parent else None
+        self._tags = dict(tags or {})
         self._uri = tracking_uri if tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI", "")
         self._with_system_metrics, self._end_seconds = system_metrics, end_seconds
-        self._keep_files, self._disk_bytes = keep_files, disk_bytes
         self._journal: Journal | None = None
         self._sender: Sender | None = None
         self._key = ""
@@ -146,11 +138,10 @@ class JournaledTracker(GeneralTracker):
         at = self._folder or temporary_folder(self._run_name)
         run_id = self.resume if isinstance(self.resume, str) else ""
         continued = bool(run_id) or (self.resume is True and at in journals(at))
-        parent = run_key(self._parent) if self._parent else ""
         aside = None if continued else set_aside(at)
         if aside:
-            _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync([aside]))
-        journal = Journal(at, store=without_password(uri) or None, keep_files=self._keep_files, limit=self._disk_bytes)
+            _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync(aside))
+        journal = Journal(at, store=without_password(uri) or None)
         try:
             past = Past(journal)
             self._key, known_id = identity(journal, past, run_id, continued)
@@ -162,10 +153,7 @@ class JournaledTracker(GeneralTracker):
                     "continued": continued,
                     "experiment": self._experiment,
                     "run_name": self._run_name,
-                    "parent": parent,
                     "tags": source_tags() | {name: str(value) for name, value in self._tags.items()},
-                    "keep_files": self._keep_files,
-                    "disk_bytes": self._disk_bytes,
                     "tracking_uri": without_password(uri),
                     "time": milliseconds(),
                 },
@@ -184,7 +172,7 @@ class JournaledTracker(GeneralTracker):
         self._uri, self._journal, self._has_begun, self._is_continued = uri, journal, True, continued
         self.checkpoints = past.checkpoints | self.versions.keys()
         if self._with_system_metrics:
-            self._system_metrics = start_system_metrics(self._record, past.system_step)
+            self._system_metrics = start_system_metrics(self._record)
         atexit.register(self._end_with_script)
 
     @property
@@ -240,7 +228,7 @@ class JournaledTracker(GeneralTracker):
         Numbers are sent about every 10 s, so this can be called at each step. Without a step it is 0, as in MLflow.
         What is neither is left out, with one warning.
         """
-        now, step = milliseconds(), whole_step(step)
+        now, step = milliseconds(), int(step or 0)
         numbers, texts = numbers_and_texts(values, self._warn_once)
         self._latest |= {name: (step, value, now) for name, value in numbers.items()}
         if numbers:
@@ -261,7 +249,7 @@ class JournaledTracker(GeneralTracker):
             images = list(as_images(picture))
             for index, image in enumerate(images):
                 key = name if len(images) == 1 else f"{name}/{index}"
-                about = {"key": key, "step": whole_step(step), "time": milliseconds(), "code": str(uuid.uuid4())}
+                about = {"key": key, "step": int(step or 0), "time": milliseconds(), "code": str(uuid.uuid4())}
                 self._record("picture", {**about, "file": journal.stage(encoded(image, "PNG"), ".png")})
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
@@ -299,7 +287,7 @@ class JournaledTracker(GeneralTracker):
         journal = self._open_journal()
         if journal is None:
             return
-        now, step, linked = milliseconds(), whole_step(step), []
+        now, step, linked = milliseconds(), int(step or 0), []
         model = model or ModelDescription(re.sub(r"[/:]", "_", self._run_name), "", "checkpoint", "weights")
         for name, value in (metrics or {}).items():
             last_step, last_value, last_time = self._latest.get(name, (None, None, now))
@@ -312,7 +300,7 @@ class JournaledTracker(GeneralTracker):
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
         """Log metrics of the checkpoint of this step, for its LoggedModel and for the run."""
         numbers = plain_numbers({name: float(value) for name, value in values.items()})
-        self._record("evaluation", {"values": numbers, "step": whole_step(step), "time": milliseconds()})
+        self._record("evaluation", {"values": numbers, "step": int(step or 0), "time": milliseconds()})
 
     def flush(self, seconds: float = END_SECONDS) -> None:
         """Wait until everything has arrived; TrackingError when the time is over (nothing is lost)."""
@@ -337,7 +325,7 @@ class JournaledTracker(GeneralTracker):
             self._record("end", {"status": status, "reason": reason, "time": milliseconds()})
             self._has_ended = True
         if sender is None:
-            _log.warning("The run was sent nowhere: %s", how_to_sync([journal.folder.parent], "URI"))
+            _log.warning("The run was sent nowhere: %s", how_to_sync(journal.folder.parent, " --to URI"))
         else:
             arrived = sender.wait(journal.last, seconds)
             sender.stop()

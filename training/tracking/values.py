@@ -23,8 +23,8 @@ class ModelDescription:
 
     Attributes:
         name: of the registered model, and of the file of weights.
-        about: description of the registered model in Markdown, if it has none; its first line is what it is.
-        about_version: description of this version in Markdown; its picture and metrics are written below it.
+        about: description of a new registered model in Markdown; its first line is what it is.
+        about_version: description of this version in Markdown; its picture is written below it.
         kind: MLflow's type of model.
         flavor: name of the files' format in `MLmodel`.
         params: of the LoggedModel.

@@ -19,7 +19,7 @@ from stylecore.johnson.style_model import StyleModel
 from stylecore.library import ALIASES_FILE, write_alias
 from training.registry.__main__ import main
 from training.registry.published import publish_run
-from training.registry.registry import Registry
+from training.registry.registry import Measures, Registry
 from training.registry.restoring import restore_published
 from training.tracking.store import connect
 
@@ -230,7 +230,7 @@ def test_versions_that_someone_named_stay_when_their_folder_changes(
     restored = [("3", 10, ("iterations-10",)), ("4", 20, ("iterations-20",))]
     assert named_versions(other_store) == [("1", 10, ("champion",)), *restored]
     assert registry.weights(registry.find("tiny_waves")).read_bytes() == before
-    assert registry.find("tiny_waves").card.iterations == 10
+    assert registry.find("tiny_waves").iterations == 10
     assert restore_published(published, other_store) == []
 
     registry.promote("tiny_waves", "4")  # nobody names the old one any more
@@ -346,9 +346,10 @@ def test_a_version_knows_its_evaluation_and_the_page_of_its_run(store: str, tiny
     run = train(tiny_style, uri=store)
     registry = Registry(store)
     first, second = registry.versions("tiny_waves")
-    assert registry.metric(first, "eval/total") == pytest.approx(1 / 10)
-    assert registry.metric(second, "eval/total") == pytest.approx(1 / 20)
-    assert registry.metric(first, "eval/nothing") is None
+    assert registry.measures(first) == Measures(None, 0, {}, 0, {})
+    for value in (7.5, 8.5):  # evaluated again
+        registry.log_evaluation(second, {"eval/equivalent_gatys_iterations": value})
+    assert registry.measures(second).gatys_iterations == 8.5
     assert registry.run_page(first) == ""  # nothing shows a database
     page = registry.run_page(first, "http://localhost:5000/")
     experiment = connect(store).get_run(run.run_id).info.experiment_id

@@ -36,8 +36,8 @@ def test_versions_say_what_they_are(registry: Registry):
     ]
     assert registry.versions("tiny_stars") == versions[:1]
     assert registry.versions("missing") == []
-    assert versions[2].card.iterations == 20
-    assert versions[2].card.title == "Tiny waves"
+    assert registry.card(versions[2]).iterations == 20
+    assert registry.card(versions[2]).title == "Tiny waves"
 
 
 def test_models_of_other_people_and_other_trainings_are_left_out(own_registry: Registry, store: str, tmp_path: Path):
@@ -174,11 +174,9 @@ def test_a_visitors_style_is_neither_shown_nor_deployed_unasked(own_registry: Re
 
 def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Registry, store: str, tmp_path: Path):
     client = connect(store)
-    client.log_metric(own_registry.find("tiny_waves").run_id, "eval/equivalent_gatys_iterations", 31.5, step=20)
-    run_id = own_registry.find("tiny_waves").run_id
-    for name, value in (("total", 3.0), ("content", 2.0), ("style", 1.0)):
-        client.log_metric(run_id, f"eval/{name}_256", value, step=20)
-    client.log_metric(run_id, "eval/total_64", 9.0, step=20)  # without its parts
+    evaluated = {"eval/equivalent_gatys_iterations": 31.5, "eval/total_64": 9.0}  # there without its parts
+    evaluated |= {"eval/total_256": 3.0, "eval/content_256": 2.0, "eval/style_256": 1.0}
+    own_registry.log_evaluation(own_registry.find("tiny_waves/2"), evaluated)
     client.create_registered_model("nameless")  # no alias: not meant to be shown
     stars = client.get_model_version("tiny_stars", "1")
     client.create_model_version("nameless", stars.source, run_id=stars.run_id, tags=stars.tags)
@@ -267,8 +265,7 @@ def test_a_champion_says_why_it_is_one_wherever_it_is_published(
     version = own_registry.find("tiny_waves@iterations-20")
     client = connect(own_registry.tracking_uri)
     judged = {"eval/style_error_640": 0.1876, "eval/content_change_640": 1.1, "eval/judged_photos_640": 20.0}
-    for key, value in judged.items():
-        client.log_metric(version.run_id, key, value, step=20)
+    own_registry.log_evaluation(version, judged)
     own_registry.promote("tiny_waves", "iterations-20", reason="Faces stay faces")
     wanted = "Faces stay faces. The judge, at 640 pixels on 20 photos: style error 0.188, content change 1.1."
     description = client.get_model_version("tiny_waves", version.version).description
@@ -280,4 +277,3 @@ def test_a_champion_says_why_it_is_one_wherever_it_is_published(
     number = Registry(other).find("tiny_waves").version
     restored = connect(other).get_model_version("tiny_waves", number).description
     assert words_of(restored) == wanted
-    assert "| eval/total | 0.05 |" in restored

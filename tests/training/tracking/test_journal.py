@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,14 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.tracking import TrackingError, journal_files
+from training.tracking import TrackingError
 from training.tracking import journal as journal_module
 from training.tracking.folders import journals, set_aside
 from training.tracking.journal import Journal
 from training.tracking.journal_files import FOLDER, Record, plain_number, read_line
 
 RECORDS = FOLDER + "/records.jsonl"
-LOCK = FOLDER + "/lock"
 
 texts = st.text(max_size=20)
 data = st.dictionaries(texts, st.one_of(texts, st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
@@ -157,43 +155,6 @@ def test_a_journal_is_open_once_and_a_forked_child_does_not_hold_it(tmp_path: Pa
         child.join()
 
 
-def foreign(path: Path) -> None:
-    """The lock as a process of another machine left it, on a disk that shares no locks."""
-    path.parent.mkdir()
-    path.write_text(json.dumps({"machine": "another", "host": "node-b", "pid": 7}))
-
-
-def test_another_machine_that_lives_is_respected_and_a_dead_one_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(journal_files, "BEAT_SECONDS", 0.1)
-    foreign(tmp_path / LOCK)
-    with monkeypatch.context() as living:
-        living.setattr(time, "sleep", lambda seconds: os.utime(tmp_path / LOCK))  # it goes on while we wait
-        with pytest.raises(TrackingError, match="process 7 on node-b"):
-            Journal(tmp_path)
-    Journal(tmp_path).close()
-    assert (tmp_path / LOCK).read_text() == ""  # given back in good order: the next one need not look for life
-
-
-def test_nobody_waits_for_a_machine_that_died_long_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    foreign(tmp_path / LOCK)
-    os.utime(tmp_path / LOCK, (1e9, 1e9))
-    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
-    Journal(tmp_path).close()
-
-
-def test_a_journal_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(journal_files, "BEAT_SECONDS", 0.01)
-    journal = Journal(tmp_path)
-    first = (tmp_path / LOCK).stat().st_mtime_ns
-    deadline = time.monotonic() + 200
-    while (tmp_path / LOCK).stat().st_mtime_ns == first:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    journal.close()
-
-
 @pytest.fixture
 def small_disk(mount_disk: Callable[[str], Path]) -> Path:
     return mount_disk("size=400k")
@@ -229,7 +190,7 @@ def test_on_a_full_disk_records_wait_in_memory_in_their_order(small_disk: Path, 
     again.close()
 
 
-def test_a_disk_that_is_full_to_the_end_still_says_what_is_lost(small_disk: Path, caplog):
+def test_a_disk_that_is_full_to_the_end_still_has_the_end_of_the_run(small_disk: Path, caplog):
     journal = Journal(small_disk)
     fill(small_disk)
     for step in range(1000):
@@ -237,12 +198,11 @@ def test_a_disk_that_is_full_to_the_end_still_says_what_is_lost(small_disk: Path
     kept = journal.last - len(journal._memory.lines)
     journal.append("end", {"status": "FINISHED"})
     journal.close()
-    assert f"lost are {1000 - kept} records of metrics." in caplog.text
+    assert f"lost are {1000 - kept} records and 0 files." in caplog.text
     again = Journal(small_disk)
-    records = again.pending(2000)
-    assert [record.kind for record in records[-2:]] == ["missing", "end"]
-    assert records[-2].data == {"what": f"{1000 - kept} records of metrics"}
-    assert numbers(again)[:-1] == list(range(1, kept + 2))
+    assert again.pending(2000)[-1].kind == "end"
+    assert again.last == 1001
+    assert numbers(again)[:-1] == list(range(1, kept + 1))
     again.close()
 
 

@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from training.tracking import JournaledTracker, TrackingError
 from training.tracking.__main__ import main
-from training.tracking.folders import parents_first, status, sync
+from training.tracking.folders import status, sync
 from training.tracking.store import connect
 
 
@@ -19,11 +19,9 @@ def second_store(new_store: Callable[[Path], str], tmp_path: Path) -> str:
     return new_store(tmp_path / "second")
 
 
-def logged(folder: Path, store: str, *, keep_files: bool = True) -> JournaledTracker:
+def logged(folder: Path, store: str) -> JournaledTracker:
     """A run that has ended, with a param, two losses and a picture, logged through Accelerate."""
-    tracker = JournaledTracker(
-        folder, experiment="own", tracking_uri=store, keep_files=keep_files, system_metrics=False, resume=False
-    )
+    tracker = JournaledTracker(folder, experiment="own", tracking_uri=store, system_metrics=False, resume=False)
     accelerator = Accelerator(cpu=True, log_with=tracker)
     accelerator.init_trackers("own", config={"learning_rate": 0.5})
     for step in (1, 2):
@@ -58,7 +56,7 @@ def test_a_run_without_a_store_stays_in_its_folder_until_it_is_sent(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     folder = tmp_path / "my_run"
-    tracker = logged(folder, "", keep_files=False)
+    tracker = logged(folder, "")
     assert f"`python -m training.tracking sync {folder} --to URI` sends them" in caplog.text
     assert tracker.run_id.startswith("journal:")
     assert tracker.comparison_link() == ""
@@ -69,26 +67,30 @@ def test_a_run_without_a_store_stays_in_its_folder_until_it_is_sent(
     assert_complete(store)
 
 
-def test_a_folder_is_sent_to_a_second_store_once(
+def test_a_folder_is_sent_to_each_store_once_and_its_files_to_the_first(
     store: str, second_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "my_run"
-    logged(folder, store)
+    logged(folder, "")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert sync(folder) == 0  # its own store has everything
-    assert runs(second_store) == []
-    sent = sync(folder, second_store)
-    assert sent > 0
-    assert sync(folder, second_store) == 0
-    assert_complete(store)
-    assert_complete(second_store)
-    assert runs(store)[0].info.run_id != runs(second_store)[0].info.run_id
     files = folder / "journal" / "files"
     assert list(files.iterdir())
-    (folder / "journal" / "sent-2.json").unlink()  # nobody knows any more what has arrived
-    assert sync(folder, second_store, remove_files=True) == sent
-    assert_complete(second_store)
+    sent = sync(folder, store)
+    assert sent > 0
     assert not list(files.iterdir())
+    assert sync(folder, store) == 0
+    assert_complete(store)
+    assert runs(second_store) == []
+    assert sync(folder, second_store) == sent
+    assert sync(folder, second_store) == 0
+    (run,) = runs(second_store)
+    assert run.info.run_id != runs(store)[0].info.run_id
+    assert run.data.metrics == {"loss/total": 1.0}
+    assert "has lost its file" in run.data.tags["refused"]
+    (folder / "journal" / "sent.json").unlink()  # nobody knows any more what has arrived
+    assert sync(folder, store) == sent
+    assert_complete(store)
+    assert "refused" not in runs(store)[0].data.tags
 
 
 def test_status_says_what_each_store_has(
@@ -101,29 +103,12 @@ def test_status_says_what_each_store_has(
     assert lines[0] == f"{folder}: run my_run of the experiment own, FINISHED"
     assert "2 metrics, 1 picture, 1 run" in lines[1]
     last = int(lines[1].split()[0])
-    assert lines[3:] == [f"  {store}: {last} sent, 0 missing, 0 refused"]
+    assert lines[2:] == [f"  {store}: {last} sent, 0 missing, 0 refused"]
     assert sync(folder, second_store) == last
-    assert status(folder).splitlines()[4:] == [f"  {second_store}: {last} sent, 0 missing, 0 refused"]
+    assert status(folder).splitlines()[3:] == [f"  {second_store}: {last} sent, 0 missing, 1 refused"]
     assert main(["status", str(tmp_path / "empty")]) == 2
     assert "has no journal; give the folder of a run" in capsys.readouterr().err
     assert main(["status", "x" * 300]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: xxx")
     assert error.endswith(": File name too long.\n")
-
-
-@pytest.mark.parametrize(
-    ("parents", "order"),
-    [
-        ({"a": None, "b": None}, "ab"),
-        ({"child": "parent", "other": None, "parent": "grandparent", "grandparent": None}, None),
-        ({"a": "elsewhere", "b": "a"}, "ab"),
-        ({"a": "a", "b": None}, "ab"),
-        ({"a": "c", "b": "a", "c": "b", "d": "c"}, "bcad"),
-    ],
-)
-def test_parents_come_before_their_children_also_where_tags_were_edited_to_a_circle(
-    parents: dict[str, str | None], order: str | None
-):
-    found = parents_first(parents)
-    assert found == (list(order) if order else ["grandparent", "parent", "child", "other"])

@@ -94,29 +94,20 @@ def test_a_name_that_mlflow_refuses_takes_no_other_with_it(store: str):
     assert '"what?"' in found.data.tags["refused"]
 
 
-def test_a_step_beyond_64_bits_holds_nothing_up(store: str):
-    run = start_run()
-    run.log({"loss": 1.0}, 2**70)
-    run.log({"loss": 2.0}, 3)
-    run.finish()
-    steps = [metric.step for metric in connect(store).get_metric_history(run.run_id, "loss")]
-    assert sorted(steps) == [3, 2**63 - 1]
-
-
 def test_what_the_disk_lost_is_a_tag_of_the_run(store: str, tmp_path: Path):
     run = away(tmp_path)
     for step in (1, 2, 3):
         run.log({"loss/total": float(step)}, step)
-    run._journal.append("missing", {"what": "7 records of metrics"})  # as a journal on a full disk says at its end
+    run.log({"loss/total": 4.0}, 4)
     run.finish()
     records = tmp_path / "journal" / "records.jsonl"
-    records.write_text(records.read_text().replace('"loss/total": 2.0', '"loss/total": 9.0'))
+    lines = records.read_text().replace('"loss/total": 2.0', '"loss/total": 9.0').splitlines(keepends=True)
+    records.write_text("".join([*lines[:-2], lines[-1]]))  # a full disk has room for the end alone
     sync(tmp_path)
     client = connect(store)
     (found,) = client.search_runs([client.get_experiment_by_name("johnson").experiment_id])
     assert [m.value for m in client.get_metric_history(found.info.run_id, "loss/total")] == [1.0, 3.0]
-    assert found.data.tags["missing"] == "7 records of metrics"
-    assert found.data.tags["lost"].startswith("1 records of the run's journal were damaged")
+    assert found.data.tags["lost"].startswith("2 records of the run's journal were damaged")
 
 
 def test_the_first_end_of_a_run_holds(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
