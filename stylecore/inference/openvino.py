@@ -4,7 +4,6 @@ OpenVINO reads the graph of `onnx_graph.py`. In quantized networks, convolutions
 are bfloat16 if the processor supports it. Sides are dynamic: one compiled network serves pictures of all sizes.
 """
 
-import contextlib
 import functools
 import importlib.util
 import queue
@@ -12,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +18,6 @@ import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.files import default_cache
 from stylecore.inference.folding import Array
 from stylecore.johnson.transform_net import TransformNet
 
@@ -36,9 +33,6 @@ LARGEST_WEIGHT_OF_7_BITS = 63
 """Weights have 7 bits: a processor without VNNI adds two products of 8 x 8 bits in 16 bits, without overflow."""
 
 EVERY = slice(None)
-
-CACHED_BYTES = 256_000_000
-"""Limit for the cache of compiled networks; each has 0.6 to 7 MB."""
 
 _FIRST_USE = threading.Lock()
 
@@ -70,7 +64,6 @@ class OpenVinoNetwork:
         crop: as in `TransformNet.forward`.
         streams: pictures that are computed at the same time, each by its share of the threads. One picture takes
             longer then, but many take less: threads do not wait for each other after every layer.
-        cached: keep the compiled network on the disk.
 
     Raises:
         StylecoreError: when OpenVINO is not installed or cannot compile the network.
@@ -84,13 +77,11 @@ class OpenVinoNetwork:
         watch: bool = False,
         crop: int = 0,
         streams: int = 1,
-        cached: bool = True,
     ) -> None:
         if not is_installed():
             raise StylecoreError("OpenVINO is not installed; `pip install openvino onnx`, or choose another runtime.")
         self._names = convolution_names(network)
-        build = partial(build_graph, network, ranges, watch=watch, crop=crop)
-        self._compiled = _compile(build, bool(ranges), streams, cached)
+        self._compiled = _compile(partial(build_graph, network, ranges, watch=watch, crop=crop), bool(ranges), streams)
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(streams):
             self._requests.put(self._compiled.create_infer_request())
@@ -139,7 +130,7 @@ class OpenVinoNetwork:
             self._requests.put(request)
 
 
-def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int, cached: bool) -> Any:
+def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -154,17 +145,9 @@ def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int, cached
         # precision than 8 bits. It is slow without hardware support, and float32 networks stay in float32.
         in_half = in_eight_bits and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings["INFERENCE_PRECISION_HINT"] = "bf16" if in_half else "f32"
-        if not cached:
-            return runtime.compile_model(graph, "CPU", settings)
-        cache = default_cache() / "openvino"
-        try:
-            compiled = runtime.compile_model(graph, "CPU", settings | {"CACHE_DIR": str(cache)})
-        except (RuntimeError, OSError):  # a folder without permission, a damaged file
-            return runtime.compile_model(graph, "CPU", settings)
+        return runtime.compile_model(graph, "CPU", settings)
     except RuntimeError as error:
         raise StylecoreError(f"OpenVINO cannot compile this network: {_first_line(error)}.") from error
-    _remove_oldest(cache)
-    return compiled
 
 
 def convolution_names(network: TransformNet) -> list[str]:
@@ -201,11 +184,6 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
             low, high = (opset13.constant(np.float32(end)) for end in _with_zero(*ranges[name]))
             rounded = opset13.fake_quantize(value.get_source_output(), low, high, low, high, LEVELS)
             value.replace_source_output(rounded.output(0))
-    for number, node in enumerate(graph.get_ordered_ops()):
-        # OpenVINO's default names depend on all nodes made by the process, and the cache's key depends on the names.
-        node.set_friendly_name(f"{node.get_type_name()}_{number}")
-    for number, output in enumerate(graph.outputs):
-        output.set_names({f"result_{number}"})
     return graph
 
 
@@ -231,18 +209,6 @@ def _with_zero(low: float, high: float) -> tuple[float, float]:
     below = min(max(round(-low / (high - low) * (LEVELS - 1)), 1), LEVELS - 2)
     step = max(-low / below, high / (LEVELS - 1 - below))
     return -step * below, step * (LEVELS - 1 - below)
-
-
-def _remove_oldest(cache: Path) -> None:
-    """Limit the size of the folder of compiled networks."""
-    with contextlib.suppress(OSError):  # another process removes, too
-        files = sorted(cache.iterdir(), key=lambda file: file.stat().st_mtime)
-        total = sum(file.stat().st_size for file in files)
-        for file in files:
-            if total <= CACHED_BYTES:
-                break
-            total -= file.stat().st_size
-            file.unlink()
 
 
 def _first_line(error: Exception) -> str:
