@@ -166,10 +166,10 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
     """
     from openvino import opset13
 
-    from stylecore.inference.onnx_graph import Operators, onnx_model
+    from stylecore.inference.onnx_graph import Graph
 
     ranges = ranges or {}
-    file = onnx_model(network, Operators("float32", ranges, LARGEST_WEIGHT_OF_7_BITS), "transformation_network", crop)
+    file = Graph(network, "float32", ranges, LARGEST_WEIGHT_OF_7_BITS).model("transformation_network", crop)
     graph = core().read_model(file.SerializeToString())
     convolutions = [node for node in graph.get_ops() if node.get_type_name() == "Convolution"]
     # The bias is a node of its own, and has the name.
