@@ -28,7 +28,6 @@ from stylecore.gatys.memory import estimate_memory
 from stylecore.gatys.objective import Objective
 from stylecore.gatys.paint import (
     GatysConfig,
-    GatysDiverged,
     measure_step_seconds,
     paint,
 )
@@ -170,17 +169,14 @@ def test_the_first_loss_that_is_no_number_stops_the_run(vgg: VGG, monkeypatch: p
 
     monkeypatch.setattr(Objective, "evaluate", fails_at_the_fourth)
     run = paint(CONTENT, STYLE, vgg, SHALLOW)
-    steps = [next(run), next(run)]
-    with pytest.raises(GatysDiverged, match="step 3") as caught:
+    assert [next(run).step, next(run).step] == [1, 2]
+    with pytest.raises(StylecoreError, match="step 3"):
         next(run)
-    assert isinstance(caught.value, StylecoreError)
-    assert caught.value.picture.equal(steps[-1].picture())
 
 
 def test_weights_beyond_all_numbers_are_refused_at_the_start(vgg: VGG) -> None:
-    with pytest.raises(GatysDiverged, match="start") as caught:
+    with pytest.raises(StylecoreError, match="start"):
         next(paint(CONTENT, STYLE, vgg, replace(SHALLOW, style_weight=1e300, start="noise")))
-    assert caught.value.picture.isfinite().all()
 
 
 @pytest.mark.parametrize(
