@@ -194,7 +194,7 @@ def choose_runtime(
         raise StylecoreError(f"there is no runtime {wanted!r}; choose one of {', '.join(RUNTIMES)}.")
     crop = crop_of(model.card.network)
     in_torch = partial(_in_torch, model.network, crop)
-    if wanted == "torch" or (wanted == "auto" and (device.type != "cpu" or not openvino_runtime.is_installed())):
+    if wanted == "torch" or (wanted == "auto" and device.type != "cpu"):
         return "torch", in_torch
     if device.type != "cpu":
         raise StylecoreError(f"the runtime {wanted} computes only on the CPU, not on {device}; choose torch or auto.")

@@ -5,7 +5,6 @@ are bfloat16 if the processor supports it. Sides are dynamic: one compiled netwo
 """
 
 import functools
-import importlib.util
 import queue
 import sys
 import threading
@@ -37,11 +36,6 @@ EVERY = slice(None)
 _FIRST_USE = threading.Lock()
 
 
-def is_installed() -> bool:
-    """Whether OpenVINO is installed, and onnx, whose graphs it reads; they are not imported."""
-    return all(importlib.util.find_spec(name) for name in ("openvino", "onnx"))
-
-
 @functools.cache
 def core() -> Any:
     """OpenVINO's core, one for the whole process.
@@ -66,7 +60,7 @@ class OpenVinoNetwork:
             longer then, but many take less: threads do not wait for each other after every layer.
 
     Raises:
-        StylecoreError: when OpenVINO is not installed or cannot compile the network.
+        StylecoreError: when OpenVINO cannot compile the network.
     """
 
     def __init__(
@@ -78,8 +72,6 @@ class OpenVinoNetwork:
         crop: int = 0,
         streams: int = 1,
     ) -> None:
-        if not is_installed():
-            raise StylecoreError("OpenVINO is not installed; `pip install openvino onnx`, or choose another runtime.")
         self._names = convolution_names(network)
         self._compiled = _compile(partial(build_graph, network, ranges, watch=watch, crop=crop), bool(ranges), streams)
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()

@@ -195,17 +195,6 @@ def test_a_failure_to_free_memory_stops_no_later_picture() -> None:
     assert runtime(photo).shape == photo.shape
 
 
-def test_without_openvino_pytorch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_runtime, "is_installed", lambda: False)
-    model, pixels = make_model(TINY), torch.rand(3, 20, 21)
-    engine = Engine(model, "cpu")
-    assert engine.runtime == "torch"
-    assert torch.equal(engine.stylize(pixels), Engine(model, "cpu", "torch").stylize(pixels))
-    engine.release_memory()
-    with pytest.raises(StylecoreError, match="pip install openvino"):
-        Engine(model, "cpu", "openvino")
-
-
 @with_openvino
 def test_what_openvino_cannot_compile_is_run_by_pytorch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
