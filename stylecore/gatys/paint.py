@@ -97,7 +97,7 @@ def paint(
     _probe(content, pictures, vgg, config)
     if config.border >= min(content.shape[-2:]):
         raise StylecoreError(f"border is {config.border}; give less than the content picture's shorter side.")
-    check_memory(content.shape[-2], content.shape[-1], config, vgg)
+    check_memory(content.shape[-2], content.shape[-1], config, device)
     if config.keep_colors == "match":
         pictures = [match_color(picture[0], content[0])[None] for picture in pictures]
     return _run(content, pictures, blend, vgg, config, start)
