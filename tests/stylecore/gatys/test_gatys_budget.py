@@ -108,7 +108,7 @@ def test_time_ends_the_run_before_a_step_that_would_not_end_in_time(vgg: VGG, mo
 
 
 def test_there_is_a_picture_however_short_the_time(vgg: VGG) -> None:
-    (step,) = paint(CONTENT, STYLE, vgg, replace(SHALLOW, seconds=1e-9))
+    (step,) = paint(CONTENT, STYLE, vgg, replace(SHALLOW, seconds=1e-3))
     assert step.picture().shape == CONTENT.shape
     assert step.remaining == 0
 
