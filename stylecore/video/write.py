@@ -24,6 +24,8 @@ REFUSED_BY_MOV = ("flac", "opus", "truehd")
 VP9 = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "28", "b": "0"}
 DAMAGED = (av.error.InvalidDataError, av.error.PatchWelcomeError)
 """What FFmpeg finds in packets of sound; a full disk is another error."""
+FINEST_TIME_BASE = Fraction(1, 1_000_000)
+"""Of encoders."""
 LONGEST_OF_MP4 = 2**31 - 1
 """Units of time that a frame may last."""
 SHORTEST_OF_GIF = 2
@@ -101,7 +103,7 @@ class _VideoTrack:
         self._stream.width, self._stream.height = facts.width + facts.width % 2, facts.height + facts.height % 2
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
-        context.time_base = _coarse(facts.time_base)
+        context.time_base = max(facts.time_base, FINEST_TIME_BASE)
         context.colorspace, context.color_range = BT709, ColorRange.MPEG
         context.color_trc, context.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
         self._time_base = facts.time_base
@@ -331,8 +333,3 @@ def _average(facts: FilmFacts) -> int:
 def _simple_rate(rate: Fraction) -> Fraction:
     """A rate that encoders take, with a denominator of at most 1001."""
     return rate.limit_denominator(1001) or Fraction(1)
-
-
-def _coarse(time_base: Fraction) -> Fraction:
-    """A time base that encoders take: at most 16 bits for MPEG-4 and a million steps a second for the others."""
-    return time_base if time_base >= Fraction(1, 65535) else Fraction(1, 60000)
