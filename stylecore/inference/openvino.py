@@ -9,7 +9,6 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -73,7 +72,7 @@ class OpenVinoNetwork:
         streams: int = 1,
     ) -> None:
         self._names = convolution_names(network)
-        self._compiled = _compile(partial(build_graph, network, ranges, watch=watch, crop=crop), bool(ranges), streams)
+        self._compiled = _compile(network, ranges or {}, watch, crop, streams)
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(streams):
             self._requests.put(self._compiled.create_infer_request())
@@ -122,7 +121,7 @@ class OpenVinoNetwork:
             self._requests.put(request)
 
 
-def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int) -> Any:
+def _compile(network: TransformNet, ranges: Ranges, watch: bool, crop: int, streams: int) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -132,10 +131,10 @@ def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int) -> Any
     try:
         with _FIRST_USE:
             runtime = core()
-        graph = build()
+        graph = build_graph(network, ranges, watch=watch, crop=crop)
         # Beside 8-bit convolutions the time is spent on reading and writing: bfloat16 halves it and loses no more
         # precision than 8 bits. It is slow without hardware support, and float32 networks stay in float32.
-        in_half = in_eight_bits and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        in_half = bool(ranges) and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings["INFERENCE_PRECISION_HINT"] = "bf16" if in_half else "f32"
         return runtime.compile_model(graph, "CPU", settings)
     except RuntimeError as error:
@@ -147,7 +146,7 @@ def convolution_names(network: TransformNet) -> list[str]:
     return [name.removesuffix(".convolution") for name, _ in network.named_modules() if name.endswith(".convolution")]
 
 
-def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: bool = False, crop: int = 0) -> Any:
+def build_graph(network: TransformNet, ranges: Ranges, *, watch: bool, crop: int) -> Any:
     """The network as an openvino.Model, with dynamic N, H and W; shapes are those of `TransformNet.forward`.
 
     Args:
@@ -160,7 +159,6 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
 
     from stylecore.inference.onnx_graph import Graph
 
-    ranges = ranges or {}
     file = Graph(network, "float32", ranges, LARGEST_WEIGHT_OF_7_BITS).model("transformation_network", crop)
     graph = core().read_model(file.SerializeToString())
     convolutions = [node for node in graph.get_ops() if node.get_type_name() == "Convolution"]
