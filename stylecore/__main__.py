@@ -1,4 +1,4 @@
-"""The command line: python -m stylecore stylize|video|gatys|sheet|styles|import|export|patterns."""
+"""The command line: python -m stylecore stylize|video|gatys|sheet|styles|import|export."""
 
 import argparse
 import importlib
@@ -15,7 +15,6 @@ COMMANDS = {
     "styles": "list the available styles",
     "import": "turn a network that another project trained into a style file",
     "export": "write a style's network as an ONNX file, for browsers and other programs",
-    "patterns": "draw a style picture by code, in the manner of a craft",
 }
 
 

@@ -22,9 +22,12 @@ def setting(default: Any, meaning: str, *, least: float | None = None, most: flo
 
 
 def check_limits(settings: Any) -> None:
-    """Raise StylecoreError for the first number in a dataclass of settings that is not within its limits."""
+    """Raise StylecoreError for the first setting of a dataclass that is none of its choices or beyond its limits."""
+    hints = get_type_hints(type(settings))
     for each in dataclasses.fields(settings):
-        value = getattr(settings, each.name)
+        value, choices = getattr(settings, each.name), get_args(hints[each.name])
+        if get_origin(hints[each.name]) is Literal and value not in choices:
+            raise StylecoreError(f"{flag_of(each.name)} is {value!r}, and must be one of {', '.join(choices)}.")
         if each.metadata.get("least") is None or value is None:
             continue
         least, most = each.metadata["least"], each.metadata["most"]

@@ -23,14 +23,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]
         temporary.chmod(0o644)  # save_file makes it readable only for its owner
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a .safetensors file, and its header.
+def read_header(path: str | Path) -> dict[str, str]:
+    """The header of a .safetensors file, without the tensors.
 
     Raises:
         OSError, SafetensorError: it cannot be read.
     """
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        return file.metadata() or {}
 
 
 def first_mismatch(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -22,7 +22,7 @@ import torch
 from stylecore.files import default_cache
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-VGG_CACHE = default_cache()  # the user's own: converting the weights takes seconds
+VGG_CACHE = default_cache()  # the user's own: it may hold VGG's weights
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     # Beside the commands, what they import later than at their top.

@@ -26,7 +26,7 @@ from stylecore.inference.tiling import tiles
 from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
-from stylecore.video.calm import CalmPainter, CalmParts
+from stylecore.video.calm import CalmPainter
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import MotionMeter
 from stylecore.video.frames import Pixels
@@ -137,7 +137,7 @@ class Webcam:
         """The next frame (H, W, 3), painted: (3, H, W) in [0, 1]."""
         if self._of != (engine, frame.shape):
             self._of = (engine, frame.shape)
-            self._painter, self._meter = CalmPainter(engine, CalmParts.of(FilmSettings.calm)), MotionMeter()
+            self._painter, self._meter = CalmPainter(engine, FilmSettings.calm), MotionMeter()
         return self._painter.paint(frame, self._meter.measure(frame))
 
 

@@ -26,7 +26,7 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.painting import BRUSH
 from stylecore.johnson.style_model import StyleCard
 from stylecore.library import CHAMPION
-from stylecore.pictures.read import readable_formats
+from stylecore.pictures.read import READABLE
 
 NO_MIX = ("No other style", "")
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -72,7 +72,7 @@ def about(card: StyleCard) -> str:
 
 def limits_text(limits: Limits) -> str:
     """What may be uploaded, as HTML."""
-    *others, last = readable_formats()
+    *others, last = READABLE
     return (
         f"<p class='hint'>{', '.join(others)} or {last}, up to {limits.megabytes} MB and "
         f"{limits.photo_pixels / 1e6:g} megapixels. Gone from this server within an hour.</p>"

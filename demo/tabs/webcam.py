@@ -16,7 +16,7 @@ from demo.theme import script
 from stylecore.library import CHAMPION
 from stylecore.pictures.read import load_picture
 from stylecore.pictures.write import encode_picture
-from stylecore.video.folder import to_pixels
+from stylecore.video.frames import to_pixels
 
 LIVE_SECONDS_BETWEEN_FRAMES = 0.2
 

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from stylecore.cli.stylize import MAX_PIXELS_HELP, load_options, print_notices
 from stylecore.errors import StylecoreError
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from stylecore.gatys.paint import GatysDiverged, GatysStep, paint
+    from stylecore.gatys.paint import GatysStep, paint
     from stylecore.inference.engine import choose_device
     from stylecore.pictures.read import load_picture
     from stylecore.pictures.write import output_format, save_picture
@@ -77,11 +76,6 @@ def run(options: argparse.Namespace) -> int:
         **dataclasses.asdict(config),
     }
 
-    def save(pixels: Any, step: int) -> None:
-        save_picture(
-            pixels, options.output, alpha=photo.alpha, exif=photo.exif, settings={**settings, "steps_made": step}
-        )
-
     last: GatysStep | None = None
     status = 0
     with tqdm(total=config.steps, unit="step", disable=options.json or not sys.stderr.isatty()) as bar:
@@ -95,11 +89,9 @@ def run(options: argparse.Namespace) -> int:
             if last is None:
                 raise
             status = 130
-        except GatysDiverged as diverged:
-            save(diverged.picture, last.step if last else 0)
-            raise StylecoreError(f"{diverged} The last good picture is in {options.output}.") from diverged
     assert last is not None  # paint yields at least one step
-    save(last.picture(), last.step)
+    settings["steps_made"] = last.step
+    save_picture(last.picture(), options.output, alpha=photo.alpha, exif=photo.exif, settings=settings)
     if status:
         print(f"error: interrupted; the picture after {last.step} steps is in {options.output}.", file=sys.stderr)
     return status

@@ -27,18 +27,6 @@ PROBE_SIDE = 32
 MEASURED_PIXELS = 160 * 160
 
 
-class GatysDiverged(StylecoreError):  # noqa: N818 - it says what happened
-    """The loss was no longer a finite number.
-
-    Attributes:
-        picture: (3, H, W), the last picture whose loss was finite.
-    """
-
-    def __init__(self, message: str, picture: Tensor) -> None:
-        super().__init__(message)
-        self.picture = picture
-
-
 @dataclass(frozen=True, eq=False)
 class GatysStep:
     """One step of a run. It keeps its picture, which needs 12 bytes a pixel.
@@ -95,8 +83,7 @@ def paint(
 
     Raises:
         StylecoreError: for tensors that are not pictures, pictures that are too small for the layers or too large for
-            the memory, and layers that VGG does not have.
-        GatysDiverged: during the iteration, when the loss is no longer finite.
+            the memory, and layers that VGG does not have; during the iteration, when the loss is no longer finite.
     """
     device = next(vgg.parameters()).device
     content = _checked(content, "content picture").to(device)
@@ -110,7 +97,7 @@ def paint(
     _probe(content, pictures, vgg, config)
     if config.border >= min(content.shape[-2:]):
         raise StylecoreError(f"border is {config.border}; give less than the content picture's shorter side.")
-    check_memory(content.shape[-2], content.shape[-1], config, vgg)
+    check_memory(content.shape[-2], content.shape[-1], config, device)
     if config.keep_colors == "match":
         pictures = [match_color(picture[0], content[0])[None] for picture in pictures]
     return _run(content, pictures, blend, vgg, config, start)
@@ -169,8 +156,7 @@ def _run(
         objective = build_objective(resize(canvas, size), brushes, blend, vgg, config)
         descent = Descent(resize(pixels, size), objective, config)
         if not descent.is_finite():
-            message = "the loss of the start picture is not a finite number; use smaller weights."
-            raise GatysDiverged(message, finish(pixels))
+            raise StylecoreError("the loss of the start picture is not a finite number; use smaller weights.")
         # A time budget is divided among the scales like the work, so that the finest gets its part.
         deadline = (config.seconds or math.inf) * sum(work_at[: scale + 1]) / sum(work_at)
         work_left = sum(work_at[scale:])
@@ -178,13 +164,11 @@ def _run(
             step_began = perf_counter()
             if step == 0:
                 first_step_began = step_began
-            pixels = descent.pixels
             descent.step()
             if not descent.is_finite():
-                raise GatysDiverged(
-                    f"step {step + 1} gave a loss that is not a finite number; use the optimizer lbfgs or a "
-                    "smaller learning rate.",
-                    finish(pixels),
+                raise StylecoreError(
+                    f"step {step + 1} gave a loss that is not a finite number; use the optimizer lbfgs or a smaller "
+                    "learning rate."
                 )
             pixels = descent.pixels
             step += 1

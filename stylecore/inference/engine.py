@@ -79,7 +79,6 @@ class Engine:
         runtime: one of `RUNTIMES`; "auto" is the fastest one. OpenVINO computes only on the CPU, with the present
             weights and PyTorch's present number of threads.
         streams: pictures that OpenVINO computes at the same time when threads ask for them, for films.
-        cached: keep OpenVINO's compiled network on the disk, for the next start.
 
     Attributes:
         model: the style with its network on the device: the caller's network, or a copy of it from another device.
@@ -91,13 +90,7 @@ class Engine:
     """
 
     def __init__(
-        self,
-        model: StyleModel,
-        device: str | None = None,
-        runtime: str = "auto",
-        *,
-        streams: int = 1,
-        cached: bool = True,
+        self, model: StyleModel, device: str | None = None, runtime: str = "auto", *, streams: int = 1
     ) -> None:
         self.device = choose_device(device)
         self.network = network_on(self.device, model.network)
@@ -106,7 +99,7 @@ class Engine:
         self.config = model.card.network
         self.runtime: Runtime
         self._stylize: Callable[[Tensor, slice, slice], Tensor]
-        self.runtime, self._stylize = choose_runtime(self.model, self.device, runtime, streams, cached)
+        self.runtime, self._stylize = choose_runtime(self.model, self.device, runtime, streams)
         self.streams = 1 if self.runtime == "torch" else streams
 
     @torch.no_grad()
@@ -167,9 +160,7 @@ class Engine:
     def _paint_by_tiles(self, pixels: Tensor, progress: Callable[[float], None] | None) -> Tensor:
         held = hold_statistics(self.network, pixels)
         card = dataclasses.replace(self.card, network=held.config)
-        of_tiles = Engine(
-            StyleModel(held, card, self.model.quantization), str(self.device), self.runtime, cached=False
-        )
+        of_tiles = Engine(StyleModel(held, card, self.model.quantization), str(self.device), self.runtime)
         paint = partial(of_tiles.paint, noise=torch.zeros(1, 1, 1, 1))  # the picture has its noise already
         radius = self.config.border + RECEPTIVE_RADIUS_OF_OTHER_LAYERS
         try:
@@ -191,7 +182,7 @@ def _as_batch(pixels: Tensor) -> Tensor:
 
 
 def choose_runtime(
-    model: StyleModel, device: torch.device, wanted: str, streams: int = 1, cached: bool = True
+    model: StyleModel, device: torch.device, wanted: str, streams: int = 1
 ) -> tuple[Runtime, Callable[[Tensor, slice, slice], Tensor]]:
     """The runtime's name, and the network in it with its crop (`crop_of`): the pixels (N, 3, H, W), H and W multiples
     of 4, and the rows and columns of its result that are wanted, on the CPU.
@@ -203,7 +194,7 @@ def choose_runtime(
         raise StylecoreError(f"there is no runtime {wanted!r}; choose one of {', '.join(RUNTIMES)}.")
     crop = crop_of(model.card.network)
     in_torch = partial(_in_torch, model.network, crop)
-    if wanted == "torch" or (wanted == "auto" and (device.type != "cpu" or not openvino_runtime.is_installed())):
+    if wanted == "torch" or (wanted == "auto" and device.type != "cpu"):
         return "torch", in_torch
     if device.type != "cpu":
         raise StylecoreError(f"the runtime {wanted} computes only on the CPU, not on {device}; choose torch or auto.")
@@ -217,7 +208,7 @@ def choose_runtime(
         quantization = None
     try:
         ranges = None if quantization is None else quantization.ranges
-        network = openvino_runtime.OpenVinoNetwork(model.network, ranges, crop=crop, streams=streams, cached=cached)
+        network = openvino_runtime.OpenVinoNetwork(model.network, ranges, crop=crop, streams=streams)
         return "openvino" if ranges is None else "openvino-int8", network
     except StylecoreError as error:
         if wanted != "auto":

@@ -68,52 +68,158 @@ def export_onnx(model: StyleModel, weights: Weights = "float16", *, tiles: bool 
     Raises:
         StylecoreError: when a weight does not fit into float16.
     """
-    operators = OperatorsForTiles(weights) if tiles else Operators(weights)
-    file = onnx_model(model.network, operators, model.card.name, crop)
+    graph = GraphForTiles(model.network, weights) if tiles else Graph(model.network, weights)
+    file = graph.model(model.card.name, crop)
     helper.set_model_props(file, {CARD_KEY: model.card.to_json()})
     onnx.checker.check_model(file)
     return file.SerializeToString(deterministic=True)
 
 
-def onnx_model(network: TransformNet, operators: "Operators", name: str, crop: int = 0) -> onnx.ModelProto:
-    """The network as an ONNX model, by operators that have no nodes yet."""
-    result = _Writer(network, operators).write(INPUT, crop)
-    sides: list[Any] = ["N", 3, "H", "W"]
-    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, sides)]
-    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", 3, None, None] if crop else sides)]
-    operators.node("Identity", [result], OUTPUT)
-    if isinstance(operators, OperatorsForTiles):
-        shape = [2, operators.channels, 1, 1]
-        operators.node("Concat", operators.all_measured(), MEASURED, axis=0)
-        inputs.append(helper.make_tensor_value_info(HELD, TensorProto.BOOL, []))
-        inputs.append(helper.make_tensor_value_info(STATISTICS, TensorProto.FLOAT, shape))
-        outputs.append(helper.make_tensor_value_info(MEASURED, TensorProto.FLOAT, shape))
-    graph = helper.make_graph(operators.nodes, name, inputs, outputs, operators.initializers)
-    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    file.producer_name = "stylecore"
-    return file
-
-
-class Operators:
-    """What networks consist of. A value (N, C, H, W) is its name in the graph.
+class Graph:
+    """Writes one network layer by layer. A value (N, C, H, W) is its name in the graph.
 
     Args:
+        network: of any form; computed in evaluation mode.
         weights: how those of convolutions are stored.
         eight_bits: the convolutions whose weights are in 8 bits, whatever `weights` says.
         largest_weight: in 8 bits.
 
     Attributes:
-        nodes, initializers: of the graph so far.
+        nodes, initializers, inputs, outputs: of the graph so far.
     """
 
     def __init__(
-        self, weights: Weights, eight_bits: Collection[str] = (), largest_weight: int = LARGEST_WEIGHT
+        self,
+        network: TransformNet,
+        weights: Weights,
+        eight_bits: Collection[str] = (),
+        largest_weight: int = LARGEST_WEIGHT,
     ) -> None:
+        self.network = network
+        self.config = network.config
         self.weights = weights
         self.eight_bits = eight_bits
         self.largest_weight = largest_weight
+        self.names = {module: name for name, module in network.named_modules()}
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+
+    def model(self, name: str, crop: int = 0) -> onnx.ModelProto:
+        """The whole network; to be called once."""
+        sides: list[Any] = ["N", 3, "H", "W"]
+        self.inputs.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, sides))
+        self.outputs.append(
+            helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", 3, None, None] if crop else sides)
+        )
+        self.node("Identity", [self.layers(INPUT, crop)], OUTPUT)
+        graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, self.initializers)
+        file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        file.producer_name = "stylecore"
+        return file
+
+    # --- the layers of networks ---
+
+    def layers(self, values: str, crop: int) -> str:
+        """All layers of the network; returns the name of the result."""
+        config = self.config
+        network: Any = self.network  # for mypy, the layers of nn.Sequential are only modules
+        scale, shift = input_map(config.input_values)
+        if config.padding != "reflect":  # zeros beside the picture mean zeros after this map
+            values = self.affine(values, scale, shift)
+            scale, shift = np.ones(3), np.zeros(3)
+        if config.padding == "reflect-start":
+            values = self.pad(values, config.border, "reflect")
+        first, *others = network.encoder
+        values = self.convolution_layer(values, first, scale, shift)
+        for layer in others:
+            values = self.convolution_layer(values, layer)
+        for block in network.residual_blocks:
+            change = self.convolution_layer(self.convolution_layer(values, block.first), block.second)
+            values = self.node("Add", [self.crop(values, block.crop) if block.crop else values, change])
+        values = self.crop(values, crop) if crop else values
+        *upsampling, last = network.decoder
+        for layer in upsampling:
+            values = self.upsampling_layer(values, layer)
+        return self.output_layer(values, last)
+
+    def convolution_layer(
+        self, values: str, layer: ConvolutionLayer, scale: Array | None = None, shift: Array | None = None
+    ) -> str:
+        """The layer, applied to values * scale + shift if they are given."""
+        weight, bias = folded(layer.convolution, layer.normalization)
+        if scale is not None and shift is not None:  # the picture is RGB; the map converts it for the weights
+            weight = weight[:, ::-1] if self.config.input_values.channel_order == "BGR" else weight
+            bias = bias + (weight * shift[None, :, None, None]).sum((1, 2, 3))
+            weight = weight * scale[None, :, None, None]
+        values = self.padded_convolution(values, layer, weight, _bias(bias, layer.normalization))
+        return self.normalization(values, layer.normalization, relu=isinstance(layer.relu, nn.ReLU))
+
+    def upsampling_layer(self, values: str, upsampling: UpsamplingLayer) -> str:
+        if isinstance(upsampling.before, nn.Sequential):
+            before = upsampling.before[0]
+            if isinstance(before, nn.BatchNorm2d):
+                values = self.node("Relu", [self.affine(values, *batch_map(before))])
+            else:
+                values = self.normalization(values, before, relu=True)
+        transposed = isinstance(upsampling.layer, TransposedConvolutionLayer)
+        layer: Any = upsampling.layer if transposed else upsampling.layer[1]  # type: ignore[index]
+        weight, bias = folded(layer.convolution, layer.normalization)
+        biases = _bias(np.tile(bias, 4), layer.normalization)
+        border: str | Zeros
+        if transposed:
+            phases = phases_of_transposed(weight, first=0 if layer.same else 1)
+            border = ((1, 0), (1, 0)) if layer.same else ((0, 1), (0, 1))
+        else:
+            phases = phases_of_nearest(weight)
+            # Reflection at the larger grid repeats the edge value of the smaller grid.
+            border = "edge" if self.config.padding == "reflect" else ((1, 1), (1, 1))
+        values = self.convolution(values, self.names[layer], phases, biases, 1, border, 1)
+        values = self.depth_to_space(values)
+        values = values if transposed else self.crop(values, 1)
+        return self.normalization(values, layer.normalization, relu=True)
+
+    def output_layer(self, values: str, layer: ConvolutionLayer) -> str:
+        """The last convolution and the following steps."""
+        config, order = self.config, slice(None, None, -1 if self.config.output_values.channel_order == "BGR" else 1)
+        scale, shift = output_map(config.output_values)
+        weight, bias = folded(layer.convolution, layer.normalization)
+        weight, bias = weight[order], bias[order]
+        if config.output == "linear" and not config.normalize_output:  # then these steps are a part of the convolution
+            weight, bias = weight * scale[:, None, None, None], np.tile(bias * scale + shift, 4)
+            values = self.padded_convolution(values, layer, blocks(weight), bias, stride=2)
+            return self.depth_to_space(self.clamp(values))
+        biases = _bias(np.tile(bias, 4), layer.normalization)
+        values = self.depth_to_space(self.padded_convolution(values, layer, blocks(weight), biases, stride=2))
+        values = self.normalization(values, layer.normalization, order=order)
+        if config.output == "tanh":
+            values = self.node("Mul", [self.node("Tanh", [values]), self.constant(np.array(config.tanh_scale))])
+        return self.clamp(self.affine(values, scale, shift))
+
+    def padded_convolution(
+        self, values: str, layer: ConvolutionLayer, weight: Array, bias: Array | None, stride: int = 0
+    ) -> str:
+        """The layer's convolution with its padding, and maybe with another weight and stride."""
+        size, stride_of_layer = layer.convolution.kernel_size[0], layer.convolution.stride[0]
+        padding = int(layer.convolution.padding[0])
+        border: str | Zeros = ((padding, padding),) * 2
+        if layer.same:  # TensorFlow's padding for even sides: the odd zero comes last
+            total = size - stride_of_layer
+            border = ((total // 2, total - total // 2),) * 2
+        elif layer.convolution.padding_mode == "reflect" and padding:
+            border = "reflect"
+        name = self.names[layer]
+        return self.convolution(values, name, weight, bias, stride or stride_of_layer, border, padding)
+
+    def normalization(self, values: str, module: nn.Module, *, relu: bool = False, order: slice = slice(None)) -> str:
+        """Instance normalization, if the layer has it (batch normalization is folded), and ReLU."""
+        if isinstance(module, nn.InstanceNorm2d):
+            scale, shift = array(module.weight)[order], array(module.bias)[order]
+            values = self.instance_normalization(values, scale, shift, module.eps)
+        return self.node("Relu", [values]) if relu else values
+
+    # --- their operators ---
 
     def convolution(
         self, values: str, name: str, weight: Array, bias: Array | None, stride: int, border: str | Zeros, width: int
@@ -153,16 +259,6 @@ class Operators:
         scaled = self.node("Mul", [values, self.constant(scale.reshape(1, -1, 1, 1))])
         return self.node("Add", [scaled, self.constant(shift.reshape(1, -1, 1, 1))])
 
-    def add(self, values: str, others: str) -> str:
-        return self.node("Add", [values, others])
-
-    def relu(self, values: str) -> str:
-        return self.node("Relu", [values])
-
-    def tanh(self, values: str, factor: float) -> str:
-        """factor * tanh(values)."""
-        return self.node("Mul", [self.node("Tanh", [values]), self.constant(np.array(factor))])
-
     def clamp(self, values: str) -> str:
         """Clipped to [0, 1]."""
         return self.node("Clip", [values, self.constant(np.array(0.0)), self.constant(np.array(1.0))])
@@ -193,7 +289,7 @@ class Operators:
         return name
 
 
-class OperatorsForTiles(Operators):
+class GraphForTiles(Graph):
     """Instance normalization by statistics that are given or measured.
 
     Attributes:
@@ -201,10 +297,21 @@ class OperatorsForTiles(Operators):
         measured: names of the means, and of the variances.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        super().__init__(weights)
+    def __init__(self, network: TransformNet, weights: Weights) -> None:
+        super().__init__(network, weights)
         self.channels = 0
         self.measured: tuple[list[str], list[str]] = ([], [])
+
+    def layers(self, values: str, crop: int) -> str:
+        result = super().layers(values, crop)
+        if not self.channels:
+            raise StylecoreError("a network without instance normalization needs no form for tiles.")
+        shape = [2, self.channels, 1, 1]
+        self.node("Concat", [self.node("Concat", names, axis=1) for names in self.measured], MEASURED, axis=0)
+        self.inputs.append(helper.make_tensor_value_info(HELD, TensorProto.BOOL, []))
+        self.inputs.append(helper.make_tensor_value_info(STATISTICS, TensorProto.FLOAT, shape))
+        self.outputs.append(helper.make_tensor_value_info(MEASURED, TensorProto.FLOAT, shape))
+        return result
 
     def instance_normalization(self, values: str, scale: Array, shift: Array, epsilon: float) -> str:
         at, self.channels = self.channels, self.channels + len(scale)
@@ -222,121 +329,6 @@ class OperatorsForTiles(Operators):
         mean = self.node("ReduceMean", [values], axes=[0, 2, 3], keepdims=1)
         self.measured[row].append(self.node("Where", [HELD, given, mean]))
         return self.measured[row][-1]
-
-    def all_measured(self) -> list[str]:
-        """The rows of the statistics, (1, C, 1, 1) each."""
-        if not self.channels:
-            raise StylecoreError("a network without instance normalization needs no form for tiles.")
-        return [self.node("Concat", names, axis=1) for names in self.measured]
-
-
-class _Writer:
-    """Writes one network layer by layer."""
-
-    def __init__(self, network: TransformNet, operators: Operators) -> None:
-        self.ops = operators
-        self.network = network
-        self.config = network.config
-        self.names = {module: name for name, module in network.named_modules()}
-
-    def write(self, pixels: str, crop: int) -> str:
-        """Add the network of the value `pixels`; returns the name of the result."""
-        ops, config = self.ops, self.config
-        network: Any = self.network  # for mypy, the layers of nn.Sequential are only modules
-        values = pixels
-        scale, shift = input_map(config.input_values)
-        if config.padding != "reflect":  # zeros beside the picture mean zeros after this map
-            values = ops.affine(values, scale, shift)
-            scale, shift = np.ones(3), np.zeros(3)
-        if config.padding == "reflect-start":
-            values = ops.pad(values, config.border, "reflect")
-        first, *others = network.encoder
-        values = self.convolution_layer(values, first, scale, shift)
-        for layer in others:
-            values = self.convolution_layer(values, layer)
-        for block in network.residual_blocks:
-            change = self.convolution_layer(self.convolution_layer(values, block.first), block.second)
-            values = ops.add(ops.crop(values, block.crop) if block.crop else values, change)
-        values = ops.crop(values, crop) if crop else values
-        *upsampling, last = network.decoder
-        for layer in upsampling:
-            values = self.upsampling_layer(values, layer)
-        return self.output_layer(values, last)
-
-    def convolution_layer(
-        self, values: str, layer: ConvolutionLayer, scale: Array | None = None, shift: Array | None = None
-    ) -> str:
-        """The layer, applied to values * scale + shift if they are given."""
-        weight, bias = folded(layer.convolution, layer.normalization)
-        if scale is not None and shift is not None:  # the picture is RGB; the map converts it for the weights
-            weight = weight[:, ::-1] if self.config.input_values.channel_order == "BGR" else weight
-            bias = bias + (weight * shift[None, :, None, None]).sum((1, 2, 3))
-            weight = weight * scale[None, :, None, None]
-        values = self.convolution(values, layer, weight, _bias(bias, layer.normalization))
-        return self.normalization(values, layer.normalization, relu=isinstance(layer.relu, nn.ReLU))
-
-    def upsampling_layer(self, values: str, upsampling: UpsamplingLayer) -> str:
-        if isinstance(upsampling.before, nn.Sequential):
-            before = upsampling.before[0]
-            if isinstance(before, nn.BatchNorm2d):
-                values = self.ops.relu(self.ops.affine(values, *batch_map(before)))
-            else:
-                values = self.normalization(values, before, relu=True)
-        transposed = isinstance(upsampling.layer, TransposedConvolutionLayer)
-        layer: Any = upsampling.layer if transposed else upsampling.layer[1]  # type: ignore[index]
-        weight, bias = folded(layer.convolution, layer.normalization)
-        biases = _bias(np.tile(bias, 4), layer.normalization)
-        border: str | Zeros
-        if transposed:
-            phases = phases_of_transposed(weight, first=0 if layer.same else 1)
-            border = ((1, 0), (1, 0)) if layer.same else ((0, 1), (0, 1))
-        else:
-            phases = phases_of_nearest(weight)
-            # Reflection at the larger grid repeats the edge value of the smaller grid.
-            border = "edge" if self.config.padding == "reflect" else ((1, 1), (1, 1))
-        values = self.ops.convolution(values, self.names[layer], phases, biases, 1, border, 1)
-        values = self.ops.depth_to_space(values)
-        values = values if transposed else self.ops.crop(values, 1)
-        return self.normalization(values, layer.normalization, relu=True)
-
-    def output_layer(self, values: str, layer: ConvolutionLayer) -> str:
-        """The last convolution and the following steps."""
-        config, order = self.config, slice(None, None, -1 if self.config.output_values.channel_order == "BGR" else 1)
-        scale, shift = output_map(config.output_values)
-        weight, bias = folded(layer.convolution, layer.normalization)
-        weight, bias = weight[order], bias[order]
-        if config.output == "linear" and not config.normalize_output:  # then these steps are a part of the convolution
-            weight, bias = weight * scale[:, None, None, None], np.tile(bias * scale + shift, 4)
-            values = self.convolution(values, layer, blocks(weight), bias, stride=2)
-            return self.ops.depth_to_space(self.ops.clamp(values))
-        biases = _bias(np.tile(bias, 4), layer.normalization)
-        values = self.ops.depth_to_space(self.convolution(values, layer, blocks(weight), biases, stride=2))
-        values = self.normalization(values, layer.normalization, order=order)
-        if config.output == "tanh":
-            values = self.ops.tanh(values, config.tanh_scale)
-        return self.ops.clamp(self.ops.affine(values, scale, shift))
-
-    def convolution(
-        self, values: str, layer: ConvolutionLayer, weight: Array, bias: Array | None, stride: int = 0
-    ) -> str:
-        """The layer's convolution with its padding, and maybe with another weight and stride."""
-        size, stride_of_layer = layer.convolution.kernel_size[0], layer.convolution.stride[0]
-        padding = int(layer.convolution.padding[0])
-        border: str | Zeros = ((padding, padding),) * 2
-        if layer.same:  # TensorFlow's padding for even sides: the odd zero comes last
-            total = size - stride_of_layer
-            border = ((total // 2, total - total // 2),) * 2
-        elif layer.convolution.padding_mode == "reflect" and padding:
-            border = "reflect"
-        name = self.names[layer]
-        return self.ops.convolution(values, name, weight, bias, stride or stride_of_layer, border, padding)
-
-    def normalization(self, values: str, module: nn.Module, *, relu: bool = False, order: slice = slice(None)) -> str:
-        """Instance normalization, if the layer has it (batch normalization is folded), and ReLU."""
-        if isinstance(module, nn.InstanceNorm2d):
-            scale, shift = array(module.weight)[order], array(module.bias)[order]
-            values = self.ops.instance_normalization(values, scale, shift, module.eps)
-        return self.ops.relu(values) if relu else values
 
 
 def _bias(bias: Array, normalization: nn.Module) -> Array | None:

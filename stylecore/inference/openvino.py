@@ -4,15 +4,11 @@ OpenVINO reads the graph of `onnx_graph.py`. In quantized networks, convolutions
 are bfloat16 if the processor supports it. Sides are dynamic: one compiled network serves pictures of all sizes.
 """
 
-import contextlib
 import functools
-import importlib.util
 import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +16,6 @@ import torch
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
-from stylecore.files import default_cache
 from stylecore.inference.folding import Array
 from stylecore.johnson.transform_net import TransformNet
 
@@ -37,15 +32,7 @@ LARGEST_WEIGHT_OF_7_BITS = 63
 
 EVERY = slice(None)
 
-CACHED_BYTES = 256_000_000
-"""Limit for the cache of compiled networks; each has 0.6 to 7 MB."""
-
 _FIRST_USE = threading.Lock()
-
-
-def is_installed() -> bool:
-    """Whether OpenVINO is installed, and onnx, whose graphs it reads; they are not imported."""
-    return all(importlib.util.find_spec(name) for name in ("openvino", "onnx"))
 
 
 @functools.cache
@@ -70,10 +57,9 @@ class OpenVinoNetwork:
         crop: as in `TransformNet.forward`.
         streams: pictures that are computed at the same time, each by its share of the threads. One picture takes
             longer then, but many take less: threads do not wait for each other after every layer.
-        cached: keep the compiled network on the disk.
 
     Raises:
-        StylecoreError: when OpenVINO is not installed or cannot compile the network.
+        StylecoreError: when OpenVINO cannot compile the network.
     """
 
     def __init__(
@@ -84,13 +70,9 @@ class OpenVinoNetwork:
         watch: bool = False,
         crop: int = 0,
         streams: int = 1,
-        cached: bool = True,
     ) -> None:
-        if not is_installed():
-            raise StylecoreError("OpenVINO is not installed; `pip install openvino onnx`, or choose another runtime.")
         self._names = convolution_names(network)
-        build = partial(build_graph, network, ranges, watch=watch, crop=crop)
-        self._compiled = _compile(build, bool(ranges), streams, cached)
+        self._compiled = _compile(network, ranges or {}, watch, crop, streams)
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(streams):
             self._requests.put(self._compiled.create_infer_request())
@@ -139,7 +121,7 @@ class OpenVinoNetwork:
             self._requests.put(request)
 
 
-def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int, cached: bool) -> Any:
+def _compile(network: TransformNet, ranges: Ranges, watch: bool, crop: int, streams: int) -> Any:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -149,22 +131,14 @@ def _compile(build: Callable[[], Any], in_eight_bits: bool, streams: int, cached
     try:
         with _FIRST_USE:
             runtime = core()
-        graph = build()
+        graph = build_graph(network, ranges, watch=watch, crop=crop)
         # Beside 8-bit convolutions the time is spent on reading and writing: bfloat16 halves it and loses no more
         # precision than 8 bits. It is slow without hardware support, and float32 networks stay in float32.
-        in_half = in_eight_bits and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        in_half = bool(ranges) and "BF16" in runtime.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings["INFERENCE_PRECISION_HINT"] = "bf16" if in_half else "f32"
-        if not cached:
-            return runtime.compile_model(graph, "CPU", settings)
-        cache = default_cache() / "openvino"
-        try:
-            compiled = runtime.compile_model(graph, "CPU", settings | {"CACHE_DIR": str(cache)})
-        except (RuntimeError, OSError):  # a folder without permission, a damaged file
-            return runtime.compile_model(graph, "CPU", settings)
+        return runtime.compile_model(graph, "CPU", settings)
     except RuntimeError as error:
         raise StylecoreError(f"OpenVINO cannot compile this network: {_first_line(error)}.") from error
-    _remove_oldest(cache)
-    return compiled
 
 
 def convolution_names(network: TransformNet) -> list[str]:
@@ -172,7 +146,7 @@ def convolution_names(network: TransformNet) -> list[str]:
     return [name.removesuffix(".convolution") for name, _ in network.named_modules() if name.endswith(".convolution")]
 
 
-def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: bool = False, crop: int = 0) -> Any:
+def build_graph(network: TransformNet, ranges: Ranges, *, watch: bool, crop: int) -> Any:
     """The network as an openvino.Model, with dynamic N, H and W; shapes are those of `TransformNet.forward`.
 
     Args:
@@ -183,10 +157,9 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
     """
     from openvino import opset13
 
-    from stylecore.inference.onnx_graph import Operators, onnx_model
+    from stylecore.inference.onnx_graph import Graph
 
-    ranges = ranges or {}
-    file = onnx_model(network, Operators("float32", ranges, LARGEST_WEIGHT_OF_7_BITS), "transformation_network", crop)
+    file = Graph(network, "float32", ranges, LARGEST_WEIGHT_OF_7_BITS).model("transformation_network", crop)
     graph = core().read_model(file.SerializeToString())
     convolutions = [node for node in graph.get_ops() if node.get_type_name() == "Convolution"]
     # The bias is a node of its own, and has the name.
@@ -201,11 +174,6 @@ def build_graph(network: TransformNet, ranges: Ranges | None = None, *, watch: b
             low, high = (opset13.constant(np.float32(end)) for end in _with_zero(*ranges[name]))
             rounded = opset13.fake_quantize(value.get_source_output(), low, high, low, high, LEVELS)
             value.replace_source_output(rounded.output(0))
-    for number, node in enumerate(graph.get_ordered_ops()):
-        # OpenVINO's default names depend on all nodes made by the process, and the cache's key depends on the names.
-        node.set_friendly_name(f"{node.get_type_name()}_{number}")
-    for number, output in enumerate(graph.outputs):
-        output.set_names({f"result_{number}"})
     return graph
 
 
@@ -231,18 +199,6 @@ def _with_zero(low: float, high: float) -> tuple[float, float]:
     below = min(max(round(-low / (high - low) * (LEVELS - 1)), 1), LEVELS - 2)
     step = max(-low / below, high / (LEVELS - 1 - below))
     return -step * below, step * (LEVELS - 1 - below)
-
-
-def _remove_oldest(cache: Path) -> None:
-    """Limit the size of the folder of compiled networks."""
-    with contextlib.suppress(OSError):  # another process removes, too
-        files = sorted(cache.iterdir(), key=lambda file: file.stat().st_mtime)
-        total = sum(file.stat().st_size for file in files)
-        for file in files:
-            if total <= CACHED_BYTES:
-                break
-            total -= file.stat().st_size
-            file.unlink()
 
 
 def _first_line(error: Exception) -> str:

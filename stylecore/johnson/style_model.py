@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.quantization import Quantization, read_quantization, sidecar_of, write_quantization
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
-from stylecore.tensors import first_mismatch, read_tensors, write_tensors
+from stylecore.tensors import first_mismatch, read_header, write_tensors
 
 FORMAT = "1"
 FORMAT_KEY = "stylecore.format"
@@ -172,7 +173,7 @@ class StyleModel:
         card = read_card(path)
         network = TransformNet(card.network)
         try:
-            tensors, _ = read_tensors(path)
+            tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise StylecoreError(f"{path} is damaged: {_reason(error)}.") from error
         shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
@@ -192,8 +193,7 @@ def read_card(path: str | Path) -> StyleCard:
     if not file.is_file():
         raise StylecoreError(f"there is no style file {file}.")
     try:
-        with safe_open(file, framework="pt") as opened:
-            header = opened.metadata() or {}
+        header = read_header(file)
     except (OSError, SafetensorError) as error:
         raise StylecoreError(
             f"{file} is not a readable .safetensors file ({_reason(error)}); it is damaged or something else."

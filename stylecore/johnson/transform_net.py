@@ -11,17 +11,16 @@ One class has two well-known forms:
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylecore.errors import StylecoreError
+from stylecore.flags import check_limits, setting
 from stylecore.johnson.instance_norm import InstanceNorm
 from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
 
-MAX_RESIDUAL_BLOCKS = 9
 BORDER_PER_RESIDUAL_BLOCK = 8
 """Two unpadded 3 x 3 convolutions at a quarter of the size take 2 positions, 8 pixels, off every side."""
 
@@ -58,8 +57,8 @@ class TransformNetConfig:
             and has equal inputs everywhere. With noise, strokes follow the noise.
     """
 
-    residual_blocks: int = 5
-    width: float = 1.0
+    residual_blocks: int = setting(5, "blocks of two convolutions", least=1, most=9)
+    width: float = setting(1.0, "of all layers, beside the paper", least=0.0625, most=4)
     normalization: NormalizationLayer = "instance"
     padding: Padding = "reflect"
     upsampling: Upsampling = "nearest"
@@ -71,23 +70,10 @@ class TransformNetConfig:
     normalize_before_upsampling: bool = False
     input_values: Preprocessing = IMAGENET
     output_values: Preprocessing = IMAGENET
-    input_noise: float = 0.0
+    input_noise: float = setting(0.0, "deviation of the noise in photos", least=0, most=1)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.residual_blocks, int) or not 1 <= self.residual_blocks <= MAX_RESIDUAL_BLOCKS:
-            raise StylecoreError(
-                f"a transformation network has 1 to {MAX_RESIDUAL_BLOCKS} residual blocks, not {self.residual_blocks}."
-            )
-        if not 0.0625 <= self.width <= 4:
-            raise StylecoreError(f"the width of a transformation network is 0.0625 to 4, not {self.width}.")
-        if not 0 <= self.input_noise <= 1:
-            raise StylecoreError(f"the input noise of a transformation network is 0 to 1, not {self.input_noise}.")
-        for field, hint in get_type_hints(TransformNetConfig).items():
-            allowed = get_args(hint)
-            if get_origin(hint) is Literal and getattr(self, field) not in allowed:
-                raise StylecoreError(
-                    f"{field} of a transformation network is {' or '.join(allowed)}, not {getattr(self, field)!r}."
-                )
+        check_limits(self)
 
     @property
     def channels(self) -> tuple[int, int, int]:

@@ -1,13 +1,6 @@
-"""HEIC and HEIF files, the photos of phones. The package pillow-heif reads them, where it is installed.
-
-It is asked directly, not registered with Pillow: that would change what every other program part opens.
-"""
+"""What HEIC and HEIF files, the photos of phones, are known by."""
 
 import struct
-from importlib.util import find_spec
-from typing import BinaryIO
-
-from PIL import Image
 
 HEIF = "HEIF"
 """Pillow's name of the format."""
@@ -15,11 +8,6 @@ CODED_AS_HEVC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", 
 """Brands of pictures that are coded by HEVC. AVIF files have the same containers and other brands."""
 HEAD_BYTES = 256
 """Of a file, to know its brands by."""
-
-
-def heif_is_readable() -> bool:
-    """Whether pillow-heif is installed."""
-    return find_spec("pillow_heif") is not None
 
 
 def is_heif(head: bytes) -> bool:
@@ -32,13 +20,3 @@ def is_heif(head: bytes) -> bool:
     (length,) = struct.unpack(">I", head[:4])
     brands = head[8:12] + head[16 : min(length, len(head))]
     return any(brands[start : start + 4] in CODED_AS_HEVC for start in range(0, len(brands), 4))
-
-
-def open_heif(stream: BinaryIO) -> Image.Image:
-    """The main picture of a file, upright, its header read and nothing decoded; call it where `heif_is_readable`.
-
-    Raises whatever the decoder raises when the file is broken.
-    """
-    from pillow_heif import HeifImageFile
-
-    return HeifImageFile(stream, "")

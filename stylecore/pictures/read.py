@@ -10,12 +10,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from PIL import ExifTags, Image
+from pillow_heif import HeifImageFile
 from torch import Tensor
 from torch.nn import functional
 
 from stylecore.errors import StylecoreError
 from stylecore.files import DEFAULT_MAX_PIXELS
-from stylecore.pictures.heif import HEAD_BYTES, HEIF, heif_is_readable, is_heif, open_heif
+from stylecore.pictures.heif import HEAD_BYTES, HEIF, is_heif
 from stylecore.pictures.metadata import kept_exif, read_exif, settings_of, to_srgb
 
 # Pillow's names, and the formats' own. Only formats of cameras, browsers and editors: other decoders cannot be
@@ -31,6 +32,8 @@ READABLE_FORMATS = {
     "JPEG2000": "JPEG 2000",
     "PPM": "PPM",
 }
+READABLE = (*READABLE_FORMATS.values(), "HEIC")
+"""The formats that `load_picture` reads, by their own names."""
 
 # EXIF orientation: what brings the stored picture upright.
 UPRIGHT = {
@@ -69,8 +72,7 @@ def load_picture(
     max_side: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Picture:
-    """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000, PPM, and HEIC where pillow-heif
-    is installed; recognized by its content.
+    """Read a picture file: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, JPEG 2000, PPM or HEIC, recognized by its content.
 
     The EXIF orientation is applied, the color profile converted to sRGB, transparency composited on white and
     kept in `alpha`; 16-bit samples are reduced to 8; of an animation the first frame is taken.
@@ -194,13 +196,6 @@ def fit(pixels: Tensor, max_side: int) -> Tensor:
 # --- opening ---
 
 
-def readable_formats() -> list[str]:
-    """The formats that `load_picture` reads here, by their own names."""
-    Image.init()
-    heif = ["HEIC"] if heif_is_readable() else []
-    return [name for pillows, name in READABLE_FORMATS.items() if pillows in Image.OPEN] + heif
-
-
 def read_size(source: str | Path | BinaryIO) -> tuple[int, int]:
     """(height, width) of a picture file as its header says; with some orientations it is shown the other way round.
 
@@ -243,22 +238,15 @@ def _image(stream: BinaryIO, name: str) -> Image.Image:
         raise StylecoreError(f"{name} is empty, so there is no picture to read")
     stream.seek(0)
     if is_heif(head):
-        if not heif_is_readable():
-            raise StylecoreError(
-                f"{name} is a HEIC picture, and pillow-heif, which reads them, is not installed: install it, or "
-                "convert the picture to JPEG or PNG"
-            )
-        return open_heif(stream)
+        return HeifImageFile(stream, "")  # not registered with Pillow: that would change what others open
     Image.init()
     # Image.open does this, too, but compares the size with a limit in a global variable. Our limit is an argument,
     # checked by `_check_size`.
     for readable in READABLE_FORMATS:
-        if readable in Image.OPEN:  # or else this Pillow was built without it
-            factory, accepts = Image.OPEN[readable]
-            accepted = accepts is None or accepts(head[:16])
-            if accepted and not isinstance(accepted, str):  # a string explains why this Pillow cannot read it
-                return factory(stream, "")
-    raise StylecoreError(f"{name} is not a picture: its content is none of {', '.join(readable_formats())}")
+        factory, accepts = Image.OPEN[readable]
+        if accepts is None or accepts(head[:16]):
+            return factory(stream, "")
+    raise StylecoreError(f"{name} is not a picture: its content is none of {', '.join(READABLE)}")
 
 
 def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:

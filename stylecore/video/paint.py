@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,13 @@ from stylecore.color import blend
 from stylecore.inference.brush import lay_detail, painted_size
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleModel
-from stylecore.video.calm import CalmParts, FilmBlend, FilmNoise, is_cut
+from stylecore.video.calm import FilmBlend, FilmNoise, is_cut
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import Motion, MotionMeter
-from stylecore.video.folder import FolderReader, to_pixels, to_tensor
-from stylecore.video.frames import Frame, Item, Sound
-from stylecore.video.read import FilmReader, open_file
+from stylecore.video.frames import Frame, Item, Sound, to_pixels, to_tensor
+from stylecore.video.read import open_file
 from stylecore.video.threads import ahead, at_once, behind
-from stylecore.video.write import Writer, check_target, open_target
+from stylecore.video.write import FilmWriter, check_target, open_target
 
 WAITING = 4
 """Frames that are read ahead, and painted frames that wait to be written."""
@@ -86,9 +85,8 @@ def paint_film(
 
     Args:
         engine: the style; `film_engine` is the fastest.
-        source: a film file, or a folder of frames.
-        target: a film file of a suffix in `stylecore.video.write.FORMATS`, or a folder for frames. It is written
-            completely or not at all.
+        source: a film file.
+        target: a film file of a suffix in `stylecore.video.write.FORMATS`; it is written completely or not at all.
         progress: called after every frame.
         stop: when it is set, the film ends with the frames that are painted. With none painted, nothing is written.
 
@@ -99,16 +97,15 @@ def paint_film(
     source, target = Path(source), Path(target)
     check_target(target, source)
     began = time.perf_counter()
-    with _open(source, settings) as film:
+    with open_file(source, settings) as film:
         facts = film.facts
         small = painted_size(facts.height, facts.width, engine.card.painted_side, settings.brush)
-        parts = CalmParts.of(settings.calm)
-        calm = FilmBlend(parts)
+        calm = FilmBlend(settings.calm)
         count = cuts = 0
         stopped = False
         with (
             open_target(target, facts) as writer,
-            closing(ahead(_prepared(film.items(small), engine, parts), WAITING)) as items,
+            closing(ahead(_prepared(film.items(small), engine, settings.calm), WAITING)) as items,
             behind(partial(_write, writer, settings), WAITING) as write,
             closing(at_once(partial(_paint, engine), items, engine.streams)) as painted,
         ):
@@ -132,16 +129,16 @@ def paint_film(
 
 
 _Prepared = tuple[Frame, Motion | None, Tensor | None]
-"""A frame with its motion since the one before, if a part of calm needs it, and with its noise."""
+"""A frame with its motion since the one before, if it is painted with calm, and with its noise."""
 
 
-def _prepared(items: Iterator[Item], engine: Engine, parts: CalmParts) -> Iterator[_Prepared | Sound]:
-    meter, noise = MotionMeter(), FilmNoise(engine, parts)
+def _prepared(items: Iterator[Item], engine: Engine, calm: float) -> Iterator[_Prepared | Sound]:
+    meter, noise = MotionMeter(), FilmNoise(engine, calm)
     for item in items:
         if isinstance(item, Sound):
             yield item
             continue
-        motion = meter.measure(item.small) if parts.need_motion else None
+        motion = meter.measure(item.small) if calm else None
         yield item, motion, noise.next(item.small, motion)
 
 
@@ -152,7 +149,7 @@ def _paint(engine: Engine, item: _Prepared | Sound) -> tuple[Frame, Motion | Non
     return frame, motion, engine.paint(to_tensor(frame.small), noise=noise)
 
 
-def _write(writer: Writer, settings: FilmSettings, item: tuple[Frame, Tensor] | Sound) -> None:
+def _write(writer: FilmWriter, settings: FilmSettings, item: tuple[Frame, Tensor] | Sound) -> None:
     """Write sound, or a frame with what was painted of it, (3, h, w), which is enlarged and blended first."""
     if isinstance(item, Sound):
         writer.write_sound(item)
@@ -164,9 +161,3 @@ def _write(writer: Writer, settings: FilmSettings, item: tuple[Frame, Tensor] | 
     if settings.strength < 1 or settings.keep_colors:
         picture = blend(to_tensor(frame.pixels), picture, settings.strength, keep_colors=settings.keep_colors)
     writer.write(to_pixels(picture), frame.time, frame.duration)
-
-
-def _open(source: Path, settings: FilmSettings) -> AbstractContextManager[FilmReader | FolderReader]:
-    if source.is_dir():
-        return nullcontext(FolderReader(source, settings))
-    return open_file(source, settings)

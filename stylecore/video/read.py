@@ -46,6 +46,7 @@ class FilmReader:
         self._start = Fraction(container.start_time or 0) * MICROSECOND + _exact(settings.begin or 0)
         self._sounds = {stream.index: track for track, stream in enumerate(container.streams.audio)}
         self._time_base: Fraction = self._stream.time_base
+        self._why_undecoded = ""
         self.left_out = 0
         first = self._first_frame()
         self._turns, self._mirrored = _orientation(first)
@@ -76,7 +77,8 @@ class FilmReader:
             StylecoreError: when no frame can be decoded, or there is none in the chosen part.
         """
         settings = self._settings
-        last, seen, given, error = None, 0, 0, None
+        last, seen, given = None, 0, 0
+        self._why_undecoded = ""
         begins = deque[int]()
         end = math.inf if settings.end is None else _exact(settings.end) - _exact(settings.begin or 0)
         self._rewind()
@@ -87,16 +89,11 @@ class FilmReader:
                 continue
             if self._container.format.name == "avi" and packet.size:
                 begins.append(packet.dts)
-            try:
-                frames = packet.decode()
-            except av.FFmpegError as failure:
-                error = failure  # a damaged part; what follows may be whole
-                continue
-            for frame in frames:
+            for frame in self._decoded(packet):
                 time = self._time_of(frame, seen, begins)
                 if time * self._time_base >= end:
                     if not given:
-                        raise self._nothing_to_paint(None)
+                        raise self._nothing_to_paint("there are no frames in this part of it")
                     return
                 if last is not None and time <= last:
                     self.left_out += 1
@@ -109,7 +106,7 @@ class FilmReader:
                 given += 1
                 yield self._frame(frame, time, small)
         if not given:
-            raise self._nothing_to_paint(error)
+            raise self._nothing_to_paint(self._why_undecoded or "there are no frames in this part of it")
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -124,9 +121,16 @@ class FilmReader:
         with suppress(IndexError):
             yield from self._container.demux(*streams)
 
-    def _nothing_to_paint(self, error: Exception | None) -> StylecoreError:
-        why = f"its frames cannot be decoded ({error})" if error else "there are no frames in this part of it"
-        return StylecoreError(f"{self.facts.name} cannot be painted: {why}.")
+    def _decoded(self, packet: Any) -> list[av.VideoFrame]:
+        """The frames of a packet: none of a damaged one, since what follows may be whole."""
+        try:
+            return packet.decode()
+        except av.FFmpegError as error:
+            self._why_undecoded = f"its frames cannot be decoded ({error})"
+            return []
+
+    def _nothing_to_paint(self, why: str) -> StylecoreError:
+        return StylecoreError(f"{self._name} cannot be painted: {why}.")
 
     def _frame(self, frame: av.VideoFrame, time: int, small: tuple[int, int]) -> Frame:
         whole = (self.facts.height, self.facts.width)
@@ -147,18 +151,9 @@ class FilmReader:
         self._stream.thread_type = "AUTO"
         self._check_size(self._stream.width, self._stream.height)
         self._rewind()
-        error: Exception | str = "it has none"
-        for packet in self._packets(self._stream):
-            try:
-                frames = packet.decode()
-            except av.FFmpegError as failure:
-                error = failure
-                continue
-            if frames:
-                break
-        else:
-            raise StylecoreError(f"{self._name} cannot be painted: no frame can be decoded ({error}).")
-        first = frames[0]
+        first = next((frame for packet in self._packets(self._stream) for frame in self._decoded(packet)), None)
+        if first is None:
+            raise self._nothing_to_paint(self._why_undecoded or "it has no frames")
         self._check_size(first.width, first.height)
         if first.colorspace == IPT or self._stream.codec_tag in DOLBY_VISION:
             raise StylecoreError(

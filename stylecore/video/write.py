@@ -1,7 +1,7 @@
 """Frames and packets of sound to film files."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,30 +13,26 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from stylecore.errors import StylecoreError
 from stylecore.files import refuse_replacing, replaced_whole
 from stylecore.video.colors import BT709
-from stylecore.video.folder import FolderWriter
 from stylecore.video.frames import FilmFacts, Pixels, Sound
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
 """Suffix to FFmpeg's name."""
 
-H264: dict[str, dict[str, str]] = {
-    "libx264": {"preset": "veryfast", "crf": "18"},
-    "libopenh264": {"b": "8M"},
-    "mpeg4": {"qscale": "3", "b": "8M"},
-}
-"""The encoders of H.264 in the order of choice, and MPEG-4, which all builds of FFmpeg have."""
+H264 = {"preset": "veryfast", "crf": "18"}
 REFUSED_BY_MOV = ("flac", "opus", "truehd")
 """Kinds of sound that FFmpeg counts among those of mov, and writes only to mp4."""
 VP9 = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "28", "b": "0"}
 DAMAGED = (av.error.InvalidDataError, av.error.PatchWelcomeError)
 """What FFmpeg finds in packets of sound; a full disk is another error."""
+FINEST_TIME_BASE = Fraction(1, 1_000_000)
+"""Of encoders."""
 LONGEST_OF_MP4 = 2**31 - 1
 """Units of time that a frame may last."""
 SHORTEST_OF_GIF = 2
 """Hundredths of a second: browsers show shorter frames more slowly."""
 
 
-class FileWriter:
+class FilmWriter:
     """Writes one film file.
 
     Args:
@@ -57,7 +53,7 @@ class FileWriter:
         if format == "gif":
             self._pictures: _VideoTrack | _GifTrack = _GifTrack(self._container, facts)
         else:
-            self._pictures = _VideoTrack(self._container, format, facts, notices)
+            self._pictures = _VideoTrack(self._container, format, facts)
         self._sounds: list[_Copied | _Converted | None] = []
         for stream in facts.sounds:
             self._sounds.append(_sound_track(self._container, format, stream, notices))
@@ -99,15 +95,15 @@ class FileWriter:
 
 
 class _VideoTrack:
-    def __init__(self, container: Any, format: str, facts: FilmFacts, notices: list[str]) -> None:
+    def __init__(self, container: Any, format: str, facts: FilmFacts) -> None:
         self._container = container
-        name, options = ("libvpx-vp9", VP9) if format == "webm" else _h264(notices)
+        name, options = ("libvpx-vp9", VP9) if format == "webm" else ("libx264", H264)
         self._stream = container.add_stream(name, rate=_simple_rate(facts.rate), options=options)
         # Two pixels share a color, so sides are even; the last row or column is repeated.
         self._stream.width, self._stream.height = facts.width + facts.width % 2, facts.height + facts.height % 2
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
-        context.time_base = _coarse(facts.time_base)
+        context.time_base = max(facts.time_base, FINEST_TIME_BASE)
         context.colorspace, context.color_range = BT709, ColorRange.MPEG
         context.color_trc, context.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
         self._time_base = facts.time_base
@@ -281,26 +277,16 @@ def _mux(container: Any, packets: list[Any]) -> None:
             container.mux(packet)
 
 
-Writer = FileWriter | FolderWriter
-
-
 @contextmanager
-def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
+def open_target(target: Path, facts: FilmFacts) -> Iterator[FilmWriter]:
     """The writer of a film; what was written replaces `target` when the block ends, and is removed when it fails.
 
-    Args:
-        target: a film (`FORMATS`), or a folder for frames.
-
     Raises:
-        StylecoreError: the film cannot be written, or the folder for frames is a file or not empty.
+        StylecoreError: the film cannot be written.
     """
     try:
-        with ExitStack() as stack:
-            if is_folder(target):
-                writer: Writer = FolderWriter(target)
-            else:
-                temporary = stack.enter_context(replaced_whole(target))
-                writer = FileWriter(temporary, FORMATS[target.suffix.lower()], facts)
+        with replaced_whole(target) as temporary:
+            writer = FilmWriter(temporary, FORMATS[target.suffix.lower()], facts)
             try:
                 yield writer
                 writer.finish()
@@ -318,29 +304,10 @@ def check_target(target: Path, source: Path) -> None:
         StylecoreError: a format that is not known, a missing folder, or the film that is to be painted.
     """
     refuse_replacing(target, source)
-    if is_folder(target):
-        return
     if target.suffix.lower() not in FORMATS:
-        raise StylecoreError(f"-o {target} must end in {', '.join(FORMATS)}, or be a folder, without a suffix.")
+        raise StylecoreError(f"-o {target} must end in {', '.join(FORMATS)}.")
     if not target.parent.is_dir():
         raise StylecoreError(f"the folder {target.parent} does not exist, so {target.name} cannot be written there.")
-
-
-def is_folder(target: Path) -> bool:
-    """Whether frames are written to a folder: it exists, or the name has no suffix."""
-    return target.is_dir() or not target.suffix
-
-
-def _h264(notices: list[str]) -> tuple[str, dict[str, str]]:
-    for name, options in H264.items():
-        try:
-            av.Codec(name, "w")
-        except av.codec.codec.UnknownCodecError:
-            continue
-        if name == "mpeg4":
-            notices.append("it is encoded as MPEG-4, in a larger file, since this PyAV has no encoder for H.264")
-        return name, options
-    raise StylecoreError("this PyAV has no encoder for films; install the one of requirements.txt.")
 
 
 def _sound_track(container: Any, format: str, stream: Any, notices: list[str]) -> _Copied | _Converted | None:
@@ -366,8 +333,3 @@ def _average(facts: FilmFacts) -> int:
 def _simple_rate(rate: Fraction) -> Fraction:
     """A rate that encoders take, with a denominator of at most 1001."""
     return rate.limit_denominator(1001) or Fraction(1)
-
-
-def _coarse(time_base: Fraction) -> Fraction:
-    """A time base that encoders take: at most 16 bits for MPEG-4 and a million steps a second for the others."""
-    return time_base if time_base >= Fraction(1, 65535) else Fraction(1, 60000)

@@ -37,10 +37,10 @@ from stylecore.library import CHAMPION, find_style, find_styles, open_style
 from stylecore.pictures.read import load_picture
 from stylecore.samples import sample_films, sample_photos
 from stylecore.vgg.weights import load_vgg
-from stylecore.video.calm import CalmPainter, CalmParts
+from stylecore.video.calm import FilmBlend, FilmNoise
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import Array, Motion, MotionMeter, carry, inside
-from stylecore.video.folder import to_pixels, to_tensor
+from stylecore.video.frames import to_pixels, to_tensor
 from tests.benchmarks.comparing import NO_PEERS, PEERS
 from training.command import text_table
 from training.judge import Judge
@@ -51,14 +51,15 @@ WIDTH, HEIGHT = 480, 270
 PHOTO_SIDE = 960
 FOLLOWING = 0.1
 """The share of each frame's own statistics, when they follow the film."""
-CALM = {f"calm {calm:g}": CalmParts.of(calm) for calm in (0.0, FilmSettings().calm, 1.0)}
+CALM = {f"calm {calm:g}": (calm, calm) for calm in (0.0, FilmSettings().calm, 1.0)}
 PARTS = {
-    "calm 0": CalmParts.of(0),
-    "noise moves": CalmParts(noise=True, blend=0),
-    "blended": CalmParts(noise=False, blend=CalmParts.of(0.5).blend),
-    "calm 0.5": CalmParts.of(0.5),
-    "calm 1": CalmParts.of(1),
+    "calm 0": (0.0, 0.0),
+    "noise moves": (0.5, 0.0),
+    "blended": (0.0, 0.5),
+    "calm 0.5": (0.5, 0.5),
+    "calm 1": (1.0, 1.0),
 }
+"""The calm of the noise, and of blending."""
 FIRST = "calm 0"
 """Frame by frame: what the others are compared with."""
 UNSTEADY = "fine-strokes"
@@ -162,15 +163,15 @@ def flicker(frames: Sequence[Array], motions: Sequence[Motion | None]) -> float:
     return (total / max(count, 1)) ** 0.5
 
 
-def painted(engine: Engine, clip: Clip, parts: CalmParts) -> tuple[list[Array], float, float]:
+def painted(engine: Engine, clip: Clip, calm: tuple[float, float]) -> tuple[list[Array], float, float]:
     """The painted frames, and the seconds and processor seconds of one, flow included."""
     engine.paint(to_tensor(clip.frames[0]))
-    painter, meter = CalmPainter(engine, parts), MotionMeter()
+    noise, blend, meter = FilmNoise(engine, calm[0]), FilmBlend(calm[1]), MotionMeter()
     began, busy = time.perf_counter(), time.process_time()
     made = []
     for frame in clip.frames:
-        motion = meter.measure(frame) if parts.need_motion else None
-        made.append(to_pixels(painter.paint(frame, motion)))
+        motion = meter.measure(frame) if any(calm) else None
+        made.append(to_pixels(blend.next(engine.paint(to_tensor(frame), noise=noise.next(frame, motion)), motion)))
     count = len(clip.frames)
     return made, (time.perf_counter() - began) / count, (time.process_time() - busy) / count
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forked import VGG_CACHE
 from forked_server import forked_mlflow_server
 from PIL import Image
 from servers import BUCKET, S3, TEMPLATE, MLflowServer, Postgres, postgres_cluster, s3_store
@@ -20,7 +19,7 @@ from training.tracking.store import connect
 def photos(tmp_path: Path) -> Path:
     """A folder of four photos, 0.png to 3.png, for a training: it skips without VGG-16's weights."""
     try:
-        find_weights("vgg16", cache_dir=VGG_CACHE)
+        find_weights("vgg16")
     except StylecoreError as error:
         pytest.skip(f"VGG-16's weights are not here: {error}")
     folder = tmp_path / "photos"

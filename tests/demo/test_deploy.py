@@ -29,8 +29,6 @@ NEEDED_ELSEWHERE = {
     "tqdm": "the command line",
     "huggingface_hub": "deploying, and gradio brings it",
     "markupsafe": "Jinja2 brings it",
-    "h5py": "weights in other formats",
-    "scipy": "weights in other formats",
     "spaces": "ZeroGPU brings it",
     "pandas": "gradio brings it",
     "filelock": "gradio brings it",
@@ -53,7 +51,7 @@ def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Pat
     tops = {path.split("/")[0] for path in files if "/" in path}
     assert tops == {"stylecore", "demo", "bundle", "cache", "photos"}
     assert not [path for path in files if re.search(r"deploy\.py|__pycache__|demo/space|/\.", path)]
-    assert [path for path in files if path.startswith("cache/")] == ["cache/vgg19-c34748d2.safetensors"]
+    assert [path for path in files if path.startswith("cache/")] == ["cache/vgg19.safetensors"]
     assert {Path(path).stem for path in files if path.startswith("photos/")} == set(sample_photos())
     manifest = json.loads((space / "bundle" / "manifest.json").read_text())
     assert [(v["version"], v["run_name"]) for v in manifest["styles"]] == [
@@ -76,7 +74,7 @@ def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_
         patch.setattr(deploy, "restore_published", lambda **_: [])
         folder = deploy.write_space(tmp_path / "space", tracking_uri=store, teach=True)
     files = set(deploy.files_of(folder))
-    assert {"training/teach/__main__.py", "cache/vgg16-2ecbe4ce.safetensors"} <= files
+    assert {"training/teach/__main__.py", "cache/vgg16.safetensors"} <= files
     assert not [path for path in files if path.startswith(("training/report", "training/recipes"))]
     required = (folder / "requirements.txt").read_text()
     assert "accelerate==" in required

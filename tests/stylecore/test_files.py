@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stylecore.errors import StylecoreError
-from stylecore.files import file_sha256, replaced_whole, write_whole
+from stylecore.files import default_cache, file_sha256, replaced_whole, write_whole
 
 
 def test_a_file_takes_the_place_of_another_in_the_end(tmp_path: Path) -> None:
@@ -46,3 +46,14 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
 def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content")
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"content").hexdigest()
+
+
+def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLECORE_CACHE", str(tmp_path / "cache"))
+    assert default_cache() == tmp_path / "cache"
+    monkeypatch.delenv("STYLECORE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache() == tmp_path / "xdg" / "stylecore"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_cache() == tmp_path / "home" / ".cache" / "stylecore"

@@ -12,7 +12,7 @@ from comparing import NO_PEERS, PEERS, REPOSITORY, Contender, Line, Process, com
 from stylecore.library import find_style
 from stylecore.pictures.read import load_picture, resize
 from stylecore.video.config import FilmSettings
-from stylecore.video.folder import to_pixels
+from stylecore.video.frames import to_pixels
 
 FRAME = (640, 360)
 FRAMES, RATE, SOUND_RATE = 90, 30, 48000

@@ -124,7 +124,7 @@ def test_the_command_line_is_understood_and_means_the_same(painter: Painter, pho
         ({"longest_side": 5000}, "the longest side may be 16 to 1024 here"),
         ({"balance": float("nan")}, "the balance may be"),
         ({"steps": None}, "the number of steps must be a number, not None"),
-        ({"start": "nothing"}, "start 'nothing' is unknown"),
+        ({"start": "nothing"}, "start is 'nothing', and must be one of content"),
     ],
 )
 def test_wishes_beyond_the_limits_are_one_sentence(painter: Painter, photo: Path, wish: dict, says: str) -> None:

@@ -20,7 +20,7 @@ from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.pictures.read import load_picture, read_settings
 from stylecore.pictures.write import save_picture
-from stylecore.video.folder import to_pixels, to_tensor
+from stylecore.video.frames import to_pixels, to_tensor
 from tests.demo.conftest import LIMITS, make_style, write_bundle
 
 

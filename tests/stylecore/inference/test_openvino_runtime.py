@@ -154,48 +154,6 @@ def made(runtime: str) -> Engine:
 
 
 @with_openvino
-def test_compiled_networks_are_kept_for_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STYLECORE_CACHE", str(tmp_path))
-    Engine(make_model(TINY, 7), "cpu", "openvino")
-    kept = sorted((tmp_path / "openvino").iterdir())
-    assert kept
-    for _ in range(2):  # what the process made meanwhile does not matter
-        Engine(make_model(TINY, 7), "cpu", "openvino")
-        assert sorted((tmp_path / "openvino").iterdir()) == kept
-
-
-@with_openvino
-def test_a_damaged_or_unwritable_cache_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, pixels = make_model(TINY, 8), torch.rand(3, 20, 20)
-    expected = Engine(model, "cpu", "torch").stylize(pixels)
-    monkeypatch.setenv("STYLECORE_CACHE", str(tmp_path))
-    Engine(model, "cpu", "openvino")
-    for file in (tmp_path / "openvino").iterdir():
-        file.chmod(0o644)
-        file.write_bytes(file.read_bytes()[:100])
-    assert psnr(Engine(model, "cpu", "openvino").stylize(pixels), expected) > 60
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("STYLECORE_CACHE", str(tmp_path / "file"))
-    assert psnr(Engine(model, "cpu", "openvino").stylize(pixels), expected) > 60
-
-
-@with_openvino
-def test_the_folder_of_compiled_networks_does_not_grow_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STYLECORE_CACHE", str(tmp_path))
-    monkeypatch.setattr(openvino_runtime, "CACHED_BYTES", 200_000)
-    (tmp_path / "openvino").mkdir()
-    for number in range(3):
-        (tmp_path / "openvino" / f"{number}.blob").write_bytes(bytes(90_000))
-        os.utime(tmp_path / "openvino" / f"{number}.blob", (number, number))
-    Engine(make_model(TINY, 9), "cpu", "openvino")
-    kept = {file.name for file in (tmp_path / "openvino").iterdir()}
-    assert "0.blob" not in kept
-    assert len(kept - {"1.blob", "2.blob"}) == 1  # the new one
-
-
-@with_openvino
 def test_as_many_threads_as_pytorch_has() -> None:
     before = torch.get_num_threads()
     try:
@@ -235,17 +193,6 @@ def test_a_failure_to_free_memory_stops_no_later_picture() -> None:
     with pytest.raises(StylecoreError, match="OpenVINO failed: no"):
         runtime.release_memory()
     assert runtime(photo).shape == photo.shape
-
-
-def test_without_openvino_pytorch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_runtime, "is_installed", lambda: False)
-    model, pixels = make_model(TINY), torch.rand(3, 20, 21)
-    engine = Engine(model, "cpu")
-    assert engine.runtime == "torch"
-    assert torch.equal(engine.stylize(pixels), Engine(model, "cpu", "torch").stylize(pixels))
-    engine.release_memory()
-    with pytest.raises(StylecoreError, match="pip install openvino"):
-        Engine(model, "cpu", "openvino")
 
 
 @with_openvino

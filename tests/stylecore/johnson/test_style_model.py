@@ -222,7 +222,7 @@ def change_card(**fields: Any) -> str:
         ("[]", "cannot be read"),
         ("{}", "name: Field required"),
         ("[" * 100_000, "cannot be read"),
-        (change(residual_blocks=0), "1 to 9 residual blocks"),
+        (change(residual_blocks=0), "--residual-blocks is 0, and must be a number from 1 to 9"),
         (change(residual_blocks=1.5), "network.residual_blocks: Input should be a valid integer"),
         (change(width="wide"), "network.width: Input should be a valid number"),
         (change(bias=1), "network.bias: Input should be a valid boolean"),

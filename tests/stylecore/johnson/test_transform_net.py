@@ -204,7 +204,6 @@ def test_the_tanh_bounds_the_values() -> None:
     [
         {"residual_blocks": 0},
         {"residual_blocks": 10},
-        {"residual_blocks": 2.5},
         {"width": 0.01},
         {"width": 5},
         {"normalization": "layer"},

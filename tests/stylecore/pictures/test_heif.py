@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from stylecore.errors import StylecoreError
 from stylecore.pictures import heif
 from stylecore.pictures.heif import is_heif
-from stylecore.pictures.read import load_picture, read_size, readable_formats
+from stylecore.pictures.read import load_picture, read_size
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
 ORIENTATION, ARTIST = 0x112, 0x13B
@@ -92,12 +92,3 @@ def test_its_brands_decide_not_its_container(tmp_path: Path) -> None:
     halves().save(tmp_path / "photo.avif")
     assert not is_heif((tmp_path / "photo.avif").read_bytes()[: heif.HEAD_BYTES])
     assert load_picture(tmp_path / "photo.avif").pixels.shape == (3, 96, 64)
-
-
-def test_without_the_package_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    file = as_heic(halves())
-    assert "HEIC" in readable_formats()
-    monkeypatch.setattr("stylecore.pictures.read.heif_is_readable", lambda: False)
-    assert "HEIC" not in readable_formats()
-    with pytest.raises(StylecoreError, match="install it, or convert the picture"):
-        load_picture(file)

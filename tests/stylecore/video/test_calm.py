@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from stylecore.inference.engine import Engine
 from stylecore.johnson.transform_net import add_noise, unit_noise
-from stylecore.video.calm import LARGEST_BLEND, CalmPainter, CalmParts, MovingNoise, blended, is_cut
+from stylecore.video.calm import LARGEST_BLEND, CalmPainter, FilmNoise, MovingNoise, blended, is_cut
 from stylecore.video.flow import Motion, MotionMeter, carry, trust_in
-from stylecore.video.folder import to_tensor
+from stylecore.video.frames import to_tensor
 
 
 def textured(seed: int = 0, side: int = 96) -> NDArray[np.uint8]:
@@ -130,22 +130,16 @@ def test_blending_exactly() -> None:
     assert np.allclose(result[1:, 20:], 0.5)
 
 
-def test_the_parts_of_calm() -> None:
-    assert CalmParts.of(0) == CalmParts(noise=False, blend=0)
-    assert not CalmParts.of(0).need_motion
-    assert CalmParts.of(0.5) == CalmParts(noise=True, blend=LARGEST_BLEND / 2)
-
-
 def test_without_calm_each_frame_is_painted_by_itself() -> None:
     engine = tiny_engine(noise=0.1)
-    painter = CalmPainter(engine, CalmParts.of(0))
+    painter = CalmPainter(engine, 0)
     for number in range(3):
         assert torch.equal(painter.paint(picture(number), None), engine.paint(to_tensor(picture(number))))
 
 
 def test_a_frame_is_blended_with_the_result_before_it_but_not_beyond_a_cut() -> None:
     engine = tiny_engine()
-    painter = CalmPainter(engine, CalmParts(noise=False, blend=0.5))
+    painter = CalmPainter(engine, 0.5 / LARGEST_BLEND)
     alone = [engine.paint(to_tensor(picture(number))) for number in range(3)]
     still, cut = shift(0, 0, 48, 64), shift(0, 0, 48, 64)
     cut.trust[...] = 0.2
@@ -158,13 +152,13 @@ def test_a_frame_is_blended_with_the_result_before_it_but_not_beyond_a_cut() -> 
 
 def test_the_noise_of_a_film_moves_in_the_painting() -> None:
     engine = tiny_engine(noise=0.1)
-    painter = CalmPainter(engine, CalmParts(noise=True, blend=0))
-    assert torch.equal(painter.paint(picture(0), None), engine.paint(to_tensor(picture(0))))
+    noise = FilmNoise(engine, calm=0.5)
+    assert torch.equal(noise.next(picture(0), None), unit_noise(48, 64))
     moved = MovingNoise(48, 64)
     moved.move(shift(4, 0, 48, 64))
-    expected = engine.paint(to_tensor(picture(1)), noise=moved.noise())
-    assert torch.equal(painter.paint(picture(1), shift(4, 0, 48, 64)), expected)
-    assert not torch.equal(expected, engine.paint(to_tensor(picture(1))))
+    assert torch.equal(noise.next(picture(1), shift(4, 0, 48, 64)), moved.noise())
+    frame = to_tensor(picture(1))
+    assert not torch.equal(engine.paint(frame, noise=moved.noise()), engine.paint(frame))
 
 
 def test_an_engine_takes_the_noise_that_it_is_given() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecore.gatys.paint import GatysConfig, GatysDiverged, paint
+from stylecore.errors import StylecoreError
+from stylecore.gatys.paint import GatysConfig, paint
 from stylecore.pictures.read import load_picture, read_settings
 from stylecore.pictures.write import save_picture
 from stylecore.vgg.network import VGG
@@ -95,7 +96,7 @@ def test_without_logging_the_store_stays_empty(files: list[str], store: str):
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
-    [(GatysDiverged("it diverged.", torch.zeros(3, 1, 1)), "FAILED", 2), (None, "KILLED", 130)],
+    [(StylecoreError("it diverged."), "FAILED", 2), (None, "KILLED", 130)],
 )
 def test_a_run_that_ends_early_says_so_and_no_sheet_is_written(
     files: list[str], store: str, monkeypatch: pytest.MonkeyPatch, error: Exception | None, status: str, code: int

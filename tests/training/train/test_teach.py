@@ -65,7 +65,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     library: Path, photos: Path, store: str, tmp_path: Path
 ) -> None:
     try:
-        find_weights("vgg19", cache_dir=VGG_CACHE)
+        find_weights("vgg19")
     except StylecoreError as error:
         pytest.skip(f"VGG-19's weights are not here: {error}")
     save_picture(stripes(period=10), tmp_path / "My stripes.png")

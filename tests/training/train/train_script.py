@@ -25,7 +25,7 @@ PHOTOS = 6
 @pytest.fixture(scope="module", autouse=True)
 def vgg16() -> None:
     try:
-        find_weights("vgg16", cache_dir=VGG_CACHE)
+        find_weights("vgg16")
     except StylecoreError as error:
         pytest.skip(f"VGG-16's weights are not here: {error}")
 
