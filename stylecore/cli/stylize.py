@@ -17,20 +17,21 @@ from stylecore.inference.painting import Painting
 if TYPE_CHECKING:  # importing it takes seconds, which --help need not wait for
     from stylecore.pictures.read import Picture
 
+STANDARD = "-"
 MAX_PIXELS_HELP = f"refuse pictures of more pixels than this; than {DEFAULT_MAX_PIXELS:,} when left out"
 BAR = "{percentage:3.0f} % |{bar}| {elapsed}, {remaining} left"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the path of its stylized picture."""
+    """One photo and the path of its stylized picture; "-" is standard input or output."""
 
     photo: str
     output: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or one folder")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or one folder, or - for standard input")
     parser.add_argument(
         "--style",
         required=True,
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="OUT",
-        help="a picture (.png .jpg .webp .tif) for one photo, a folder for several",
+        help="a picture (.png .jpg .webp .tif) for one photo, a folder for several, - for standard output (PNG)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing pictures of a folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
@@ -81,8 +82,10 @@ def print_notices(photo: str, picture: "Picture") -> None:
 
 def run(options: argparse.Namespace) -> int:
     jobs = list(plan(options.photos, options.output))
+    if STANDARD in (job.output for job in jobs) and options.json:
+        raise StylecoreError("--json and a picture cannot both go to standard output; give -o a file.")
     for job in jobs:
-        refuse_replacing(job.output, job.photo)
+        refuse_replacing(job.output, None if job.photo == STANDARD else job.photo)
     named = len(jobs) == 1 and jobs[0].output == options.output
     todo = [job for job in jobs if options.overwrite or named or not Path(job.output).exists()]
     if len(todo) < len(jobs):
@@ -121,12 +124,13 @@ def stylize_one(job: Job, engine: Any, painting: Painting, load: dict[str, Any])
     from stylecore.color import blend
     from stylecore.library import called
     from stylecore.pictures.read import load_picture
-    from stylecore.pictures.write import output_format, save_picture
+    from stylecore.pictures.write import encode_picture, output_format, save_picture
 
     started = time.perf_counter()
-    picture = load_picture(job.photo, **load)
-    Path(job.output).parent.mkdir(parents=True, exist_ok=True)
-    output_format(job.output)
+    picture = load_picture(sys.stdin.buffer if job.photo == STANDARD else job.photo, **load)
+    if job.output != STANDARD:
+        Path(job.output).parent.mkdir(parents=True, exist_ok=True)
+        output_format(job.output)
     with tqdm(total=1.0, bar_format=BAR, leave=False, delay=2, disable=not sys.stderr.isatty()) as bar:
         stylized = engine.stylize(
             picture.pixels, lambda share: bar.update(share - bar.n), brush=painting.brush, detail=painting.detail
@@ -139,7 +143,11 @@ def stylize_one(job: Job, engine: Any, painting: Painting, load: dict[str, Any])
         **asdict(painting),
         "runtime": engine.runtime,
     }
-    save_picture(stylized, job.output, alpha=picture.alpha, exif=picture.exif, settings=settings)
+    save: dict[str, Any] = {"alpha": picture.alpha, "exif": picture.exif, "settings": settings}
+    if job.output == STANDARD:
+        sys.stdout.buffer.write(encode_picture(stylized, "PNG", **save))
+    else:
+        save_picture(stylized, job.output, **save)
     print_notices(job.photo, picture)
     height, width = stylized.shape[-2:]
     return {
@@ -158,14 +166,16 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
     Raises:
         StylecoreError: when a photo is missing, two would get the same output, or OUT does not fit the photos.
     """
-    folders = [photo for photo in photos if Path(photo).is_dir()]
+    folders = [photo for photo in photos if photo != STANDARD and Path(photo).is_dir()]
     if folders and len(photos) > 1:
         raise StylecoreError(f"{folders[0]} is a folder; give one folder alone, or photos.")
-    if not folders and len(photos) == 1 and not Path(output).is_dir():
+    if not folders and len(photos) == 1 and (photos[0] == STANDARD or not Path(output).is_dir()):
         yield Job(photos[0], output)
         return
-    if Path(output).suffix.lower() in FORMAT_OF_SUFFIX:
+    if output == STANDARD or Path(output).suffix.lower() in FORMAT_OF_SUFFIX:
         raise StylecoreError(f"several photos need a folder for their pictures, and -o {output} is not one.")
+    if STANDARD in photos:
+        raise StylecoreError("standard input is one photo; give it alone.")
     if folders:
         root = Path(folders[0])
         found = sorted(filter(is_photo, root.rglob("*")))

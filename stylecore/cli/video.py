@@ -22,9 +22,15 @@ BAR_WITHOUT_TOTAL = "frame {n_fmt}, {rate_fmt}, {elapsed}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("film", metavar="FILM", help="a film (mp4, mov, webm, mkv, gif)")
+    parser.add_argument("film", metavar="FILM", help="a film (mp4, mov, webm, mkv, gif), or a folder of frames")
     parser.add_argument("--style", required=True, metavar="NAME_OR_FILE", help="see `python -m stylecore styles`")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a film (.mp4 .mov .webm .mkv .gif)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="a film (.mp4 .mov .webm .mkv .gif), or a folder for frames",
+    )
     parser.add_argument("--from", dest="begin", metavar="TIME", help="begin there: seconds, or minutes as in 1:02.5")
     parser.add_argument("--to", dest="end", metavar="TIME", help="end there, counted from the film's start")
     add_painting_arguments(parser, FilmSettings())

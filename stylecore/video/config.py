@@ -25,6 +25,7 @@ class FilmSettings(Painting):
     every: int = setting(1, "paint only every so many-th frame, and show it as many times as long", least=1)
     max_side: int | None = setting(None, "reduce the longest side to this many pixels", least=1)
     max_pixels: int = setting(9_000_000, "refuse films whose frames have more pixels than this", least=1)
+    rate: float = setting(25.0, "frames a second of a folder of frames", least=0.001, most=1000)
     begin: float | None = None
     end: float | None = None
 

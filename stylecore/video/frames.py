@@ -1,4 +1,4 @@
-"""What the reader hands to the painter, and it to the writer."""
+"""What readers hand to the painter, and it to writers."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +19,7 @@ class FilmFacts:
     """What is known of a film before its frames are read.
 
     Attributes:
-        name: of the file, for messages.
+        name: of the file or folder, for messages.
         width, height: of the frames as they are shown and painted, in pixels.
         rate: frames a second; an average where the rate varies.
         time_base: seconds of one unit of `Frame.time`.

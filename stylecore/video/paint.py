@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from stylecore.johnson.style_model import StyleModel
 from stylecore.video.calm import FilmBlend, FilmNoise, is_cut
 from stylecore.video.config import FilmSettings
 from stylecore.video.flow import Motion, MotionMeter
+from stylecore.video.folder import FolderReader
 from stylecore.video.frames import Frame, Item, Sound, to_pixels, to_tensor
-from stylecore.video.read import open_file
+from stylecore.video.read import FilmReader, open_file
 from stylecore.video.threads import ahead, at_once, behind
-from stylecore.video.write import FilmWriter, check_target, open_target
+from stylecore.video.write import Writer, check_target, open_target
 
 WAITING = 4
 """Frames that are read ahead, and painted frames that wait to be written."""
@@ -85,8 +86,9 @@ def paint_film(
 
     Args:
         engine: the style; `film_engine` is the fastest.
-        source: a film file.
-        target: a film file of a suffix in `stylecore.video.write.FORMATS`; it is written completely or not at all.
+        source: a film file, or a folder of frames.
+        target: a film file of a suffix in `stylecore.video.write.FORMATS`, or a folder for frames. It is written
+            completely or not at all.
         progress: called after every frame.
         stop: when it is set, the film ends with the frames that are painted. With none painted, nothing is written.
 
@@ -97,7 +99,7 @@ def paint_film(
     source, target = Path(source), Path(target)
     check_target(target, source)
     began = time.perf_counter()
-    with open_file(source, settings) as film:
+    with _open(source, settings) as film:
         facts = film.facts
         small = painted_size(facts.height, facts.width, engine.card.painted_side, settings.brush)
         calm = FilmBlend(settings.calm)
@@ -149,7 +151,7 @@ def _paint(engine: Engine, item: _Prepared | Sound) -> tuple[Frame, Motion | Non
     return frame, motion, engine.paint(to_tensor(frame.small), noise=noise)
 
 
-def _write(writer: FilmWriter, settings: FilmSettings, item: tuple[Frame, Tensor] | Sound) -> None:
+def _write(writer: Writer, settings: FilmSettings, item: tuple[Frame, Tensor] | Sound) -> None:
     """Write sound, or a frame with what was painted of it, (3, h, w), which is enlarged and blended first."""
     if isinstance(item, Sound):
         writer.write_sound(item)
@@ -161,3 +163,9 @@ def _write(writer: FilmWriter, settings: FilmSettings, item: tuple[Frame, Tensor
     if settings.strength < 1 or settings.keep_colors:
         picture = blend(to_tensor(frame.pixels), picture, settings.strength, keep_colors=settings.keep_colors)
     writer.write(to_pixels(picture), frame.time, frame.duration)
+
+
+def _open(source: Path, settings: FilmSettings) -> AbstractContextManager[FilmReader | FolderReader]:
+    if source.is_dir():
+        return nullcontext(FolderReader(source, settings))
+    return open_file(source, settings)

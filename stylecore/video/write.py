@@ -13,6 +13,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from stylecore.errors import StylecoreError
 from stylecore.files import refuse_replacing, replaced_whole
 from stylecore.video.colors import BT709
+from stylecore.video.folder import FolderWriter, replaced_folder
 from stylecore.video.frames import FilmFacts, Pixels, Sound
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
@@ -277,13 +278,23 @@ def _mux(container: Any, packets: list[Any]) -> None:
             container.mux(packet)
 
 
+Writer = FilmWriter | FolderWriter
+
+
 @contextmanager
-def open_target(target: Path, facts: FilmFacts) -> Iterator[FilmWriter]:
+def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
     """The writer of a film; what was written replaces `target` when the block ends, and is removed when it fails.
+
+    Args:
+        target: a film (`FORMATS`), or a folder for frames.
 
     Raises:
         StylecoreError: the film cannot be written.
     """
+    if is_folder(target):
+        with replaced_folder(target) as folder:
+            yield FolderWriter(folder)
+        return
     try:
         with replaced_whole(target) as temporary:
             writer = FilmWriter(temporary, FORMATS[target.suffix.lower()], facts)
@@ -301,13 +312,25 @@ def check_target(target: Path, source: Path) -> None:
     """Check that the film can be written, before the work begins.
 
     Raises:
-        StylecoreError: a format that is not known, a missing folder, or the film that is to be painted.
+        StylecoreError: a format that is not known, a missing folder, one that is not empty, or the film that is to be
+            painted.
     """
     refuse_replacing(target, source)
+    if is_folder(target):
+        if target.exists() and not target.is_dir():
+            raise StylecoreError(f"{target} is a file; name a folder for the frames, or a film with its suffix.")
+        if target.is_dir() and any(target.iterdir()):
+            raise StylecoreError(f"the folder {target} is not empty; name a new one for the frames.")
+        return
     if target.suffix.lower() not in FORMATS:
-        raise StylecoreError(f"-o {target} must end in {', '.join(FORMATS)}.")
+        raise StylecoreError(f"-o {target} must end in {', '.join(FORMATS)}, or be a folder, without a suffix.")
     if not target.parent.is_dir():
         raise StylecoreError(f"the folder {target.parent} does not exist, so {target.name} cannot be written there.")
+
+
+def is_folder(target: Path) -> bool:
+    """Whether frames are written to a folder: it exists, or the name has no suffix."""
+    return target.is_dir() or not target.suffix
 
 
 def _sound_track(container: Any, format: str, stream: Any, notices: list[str]) -> _Copied | _Converted | None:

@@ -1,5 +1,6 @@
 """The command line as its user meets it."""
 
+import io
 import json
 import os
 import signal
@@ -125,6 +126,20 @@ def test_json_is_one_object_a_photo(
     ]
 
 
+@pytest.mark.slow
+def test_standard_input_to_standard_output(library: Path, photo: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "stylecore", "stylize", "-", "--style", "waves", "-o", "-"],
+        input=photo.read_bytes(),
+        capture_output=True,
+        cwd=REPOSITORY,
+        check=True,
+        timeout=200,
+    )
+    assert Image.open(io.BytesIO(result.stdout)).size == (51, 37)
+    assert Image.open(io.BytesIO(result.stdout)).format == "PNG"
+
+
 def test_the_environment_of_make_has_the_commands_in_every_folder(tmp_path: Path) -> None:
     if not Path(sysconfig.get_path("purelib"), "stylecore.pth").exists():
         pytest.skip("this environment was not made by make")
@@ -153,7 +168,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
         (["stylize", photo, *style, out, "--device", "toaster"], "toaster"),
         (["stylize", tmp_path / "empty", *style, tmp_path / "o"], "has no photos"),
         (["stylize", photo, photo, *style, out], "folder"),
-        (["stylize", photo, *style, "-"], "has no suffix"),
+        (["stylize", photo, *style, "-", "--json"], "--json"),
         (["stylize", photo, *style, photo, "--overwrite"], "is read and never replaced"),
         (["stylize", photo, *style, photo.parent, "--overwrite"], "is read and never replaced"),
         (["sheet", photo, "-o", photo], "is read and never replaced"),

@@ -114,10 +114,37 @@ def test_a_transparent_gif_is_over_white(tmp_path: Path) -> None:
     pixels = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     pixels[:, : WIDTH // 2, 3] = 255  # black beside nothing
     Image.fromarray(pixels).save(tmp_path / "in.gif")
-    paint_film(ENGINE, tmp_path / "in.gif", tmp_path / "out.gif", AS_IT_IS)
-    painted = np.asarray(Image.open(tmp_path / "out.gif").convert("RGB"))
+    paint_film(ENGINE, tmp_path / "in.gif", tmp_path / "out", AS_IT_IS)
+    painted = np.asarray(Image.open(tmp_path / "out" / "frame_000001.png"))
     assert painted[:, : WIDTH // 2].max() == 0
     assert painted[:, WIDTH // 2 :].min() == 255
+
+
+def test_a_folder_of_frames_in_and_out(tmp_path: Path) -> None:
+    (folder := tmp_path / "in").mkdir()
+    for number in range(11):  # 10²1.png comes after 2²1.png
+        Image.fromarray(picture(number)).save(folder / f"{number}²1.png")
+    paint_film(ENGINE, folder, tmp_path / "film.mp4", FilmSettings(strength=0, rate=5))
+    frames, times = read_film(tmp_path / "film.mp4")
+    assert times == pytest.approx([number / 5 for number in range(11)])
+    assert difference(frames[10], picture(10)) < 4
+    paint_film(ENGINE, folder, tmp_path / "out", FilmSettings(strength=0, rate=5, begin=0.4, end=0.8))
+    assert names(tmp_path / "out") == {"frame_000001.png", "frame_000002.png"}
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "frame_000001.png")), picture(2))
+    with pytest.raises(StylecoreError, match="not empty"):
+        paint_film(ENGINE, folder, tmp_path / "out", AS_IT_IS)
+
+
+def test_frames_go_behind_a_link_and_into_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = write_film(tmp_path / "in.mp4", [0])
+    (empty := tmp_path / "empty").mkdir()
+    (link := tmp_path / "link").symlink_to(empty)
+    paint_film(ENGINE, film, link, AS_IT_IS)
+    assert names(empty) == names(link) == {"frame_000001.png"}
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    paint_film(ENGINE, film, ".", AS_IT_IS)
+    assert names(here) == {"frame_000001.png"}
 
 
 def test_a_part_begins_at_zero_with_its_sound(tmp_path: Path) -> None:
@@ -185,12 +212,12 @@ def test_pixels_become_square_sides_even_and_a_limit_is_kept(tmp_path: Path) -> 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv422p", "gray", "bgra", "yuva444p"])
 def test_other_pixel_formats_keep_their_colors(tmp_path: Path, pix_fmt: str) -> None:
     film = write_film(tmp_path / "in.mkv", [0], codec="ffv1", pix_fmt=pix_fmt)
-    paint_film(ENGINE, film, tmp_path / "out.mkv", AS_IT_IS)
-    (painted,), _ = read_film(tmp_path / "out.mkv")
+    paint_film(ENGINE, film, tmp_path / "out", AS_IT_IS)
+    painted = np.asarray(Image.open(tmp_path / "out" / "frame_000001.png"))
     expected = picture(0).astype(float)
     if pix_fmt == "gray":
         expected = np.repeat(expected @ [[0.299], [0.587], [0.114]], 3, axis=2)
-    assert difference(painted, expected) < 4
+    assert difference(painted, expected) < 3
 
 
 def test_what_is_painted_when_it_is_stopped_is_a_film(tmp_path: Path) -> None:

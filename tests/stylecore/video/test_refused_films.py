@@ -6,7 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from films import read_film, sound_packets, tiny_engine, write_film
+from films import picture, read_film, sound_packets, tiny_engine, write_film
+from PIL import Image
 
 from stylecore.errors import StylecoreError
 from stylecore.video.config import FilmSettings
@@ -175,8 +176,25 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     assert "is read and never replaced" in refused(film, film)
     assert "must end in .mp4, .m4v, .mov, .mkv, .webm, .gif" in refused(film, tmp_path / "out.avi")
     assert "does not exist" in refused(film, tmp_path / "nowhere" / "out.mp4")
-    assert "must end in" in refused(film, tmp_path)
-    assert "is not a file" in refused(tmp_path, tmp_path / "out.mp4")
+    (file := tmp_path / "file").touch()
+    assert "is a file" in refused(film, file)
+
+
+def test_what_is_no_frame_in_a_folder(tmp_path: Path) -> None:
+    (folder := tmp_path / "frames").mkdir()
+    Image.fromarray(picture(0)).save(folder / "1.png")
+    (folder / "._1.png").write_bytes(b"from macOS")
+    (folder / "2.png").mkdir()
+    assert paint_film(ENGINE, folder, tmp_path / "out.mp4", FilmSettings()).frames == 1
+
+
+def test_folders_that_are_no_film(tmp_path: Path) -> None:
+    (folder := tmp_path / "frames").mkdir()
+    assert "has no frames" in refused(folder, tmp_path / "out.mp4")
+    Image.fromarray(picture(0)).save(folder / "1.png")
+    assert "none of them in this part" in refused(folder, tmp_path / "out.mp4", FilmSettings(begin=9))
+    Image.fromarray(picture(0, 32, 32)).save(folder / "2.png")
+    assert "all must have the same size" in refused(folder, tmp_path / "out.mp4")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +205,8 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
         ({"detail": 2.0}, "--detail is 2"),
         ({"every": 0}, "--every is 0"),
         ({"max_side": 0}, "--max-side is 0"),
+        ({"rate": 0.0}, "--rate is 0"),
+        ({"rate": 0.0001}, "--rate is 0.0001"),
         ({"end": float("inf")}, "--to is inf"),
         ({"begin": 2.0, "end": 1.0}, "--from must be before --to"),
     ],
