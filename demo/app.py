@@ -34,7 +34,7 @@ from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
 from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.teacher import Teacher
-from demo.tabs.compare import build_compare_api, build_compare_tab
+from demo.tabs.compare import build_compare_tab
 from demo.tabs.film import build_film_api, build_film_tab
 from demo.tabs.gatys import build_gatys_api, build_gatys_tab
 from demo.tabs.stylize import build_stylize_api, build_stylize_tab
@@ -84,14 +84,13 @@ def build_demo(
             with gr.Tab("Film", id="film") as tab:
                 build_film_tab(films, tab, first)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(painter, page, tab, first)
+                build_gatys_tab(painter, tab, first)
             with gr.Tab("Compare", id="compare") as tab:
                 build_compare_tab(stylizer, tab, first)
             if teacher:
                 with gr.Tab("Your style", id="your_style") as tab:
                     build_your_style_tab(teacher, catalogue, page, tab, first)
         build_stylize_api(stylizer)
-        build_compare_api(stylizer)
         build_gatys_api(painter)
         build_film_api(films)
     # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.

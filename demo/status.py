@@ -72,7 +72,6 @@ def begin_and_end(
     begin: tuple[Any, ...],
     run: tuple[Any, ...],
     end: tuple[Any, ...],
-    failed: tuple[Any, ...] | None = None,
     **options: Any,
 ) -> Any:
     """Connect what takes a while: `begin` at once, `run` in its queue, `end` whatever came of it.
@@ -82,13 +81,12 @@ def begin_and_end(
     Args:
         triggers: events that start it.
         begin, run, end: each a function, its inputs and its outputs.
-        failed: after an error, if it is another than `end`.
         options: of `run`'s event.
     """
     running = gr.on(triggers, *begin, **AT_ONCE).then(*run, **options)
     # Gradio's page (6.31) does not do after a failure what `then` asks for. Being stopped is a failure for it too.
     running.success(*end, **AT_ONCE)
-    running.failure(*(failed or end), **AT_ONCE)
+    running.failure(*end, **AT_ONCE)
     return running
 
 

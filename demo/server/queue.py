@@ -53,12 +53,6 @@ def refuse(queue: Any, concurrency_id: str | None, person: str, limits: Limits) 
     return None
 
 
-def waiting_before(page: gr.Blocks, concurrency_id: str, session: str | None) -> list[str] | None:
-    """The sessions that wait in a queue before this one, first come first; None when it does not wait there."""
-    sessions = [event.session_hash for event in _waiting(page._queue, concurrency_id)]
-    return sessions[: sessions.index(session)] if session in sessions else None
-
-
 def person_of(request: Request, session: str | None, behind_proxy: bool) -> str:
     """Who asks, as far as one can tell.
 

@@ -4,8 +4,7 @@ import dataclasses
 import math
 import shlex
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,6 @@ from stylecore.vgg.network import VGG
 MEASURED_SIDE = 128
 LEAST_GROWTH = 1.2
 """A painting goes on at a larger size if that is at least so many times the size it has."""
-EXPECTED_KEPT = 100
-"""Visitors whose painting's time is kept."""
 BALANCE_RANGE = 1.5
 """Powers of ten by which a visitor may change the style's weight in either direction."""
 
@@ -117,8 +114,6 @@ class Painter:
         self._vgg: VGG | None = None
         self._seconds_per_pixel: float | None = None
         self._lock = threading.Lock()
-        self._ends_at = 0.0
-        self._expected: dict[str, float] = {}
 
     @property
     def vgg(self) -> VGG:
@@ -220,17 +215,13 @@ class Painter:
         pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
         paint_somewhere = zero_gpu.paint if zero_gpu.PRESENT else paint
         began, work = 0.0, 0.0
-        try:
-            for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, job.config, start=self._start(job)):
-                if step.step == 1:
-                    began = step.elapsed  # before it, the style picture was looked at too
-                else:
-                    work += pixels * step.scale**2
-                    self._seconds_per_pixel = (step.elapsed - began) / work
-                self._ends_at = time.monotonic() + step.remaining
-                yield step
-        finally:
-            self._ends_at = 0.0
+        for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, job.config, start=self._start(job)):
+            if step.step == 1:
+                began = step.elapsed  # before it, the style picture was looked at too
+            else:
+                work += pixels * step.scale**2
+                self._seconds_per_pixel = (step.elapsed - began) / work
+            yield step
 
     def _start(self, job: GatysJob) -> torch.Tensor | None:
         if job.begun is not None:
@@ -242,24 +233,6 @@ class Painter:
             return None
         name, version = job.network.name, job.network.version
         return self.stylizer.stylize(job.photo, name, version, job.longest_side).stylized / 255
-
-    def expect(self, person: str, photo: str | None, longest_side: float, steps: float) -> None:
-        """Note how long a visitor's painting will take, for those who wait behind it; nothing before the first
-        measurement."""
-        self._expected.pop(person, None)
-        seconds = self.seconds_for(photo, longest_side, steps) if self._seconds_per_pixel is not None else None
-        if seconds is None:
-            return
-        self._expected[person] = min(seconds, self.limits.gatys_seconds)
-        while len(self._expected) > EXPECTED_KEPT:
-            self._expected.pop(next(iter(self._expected)))
-
-    def seconds_until(self, people: Sequence[str]) -> float | None:
-        """Seconds until the painting under way and those of these people are done; None while one is not known."""
-        waits = [self._expected.get(person) for person in people]
-        left = max(0.0, self._ends_at - time.monotonic())
-        known = [seconds for seconds in waits if seconds is not None]
-        return left + sum(known) if len(known) == len(waits) else None
 
     def seconds_for(self, photo: str | None, longest_side: float, steps: float) -> float | None:
         """`estimate` for a photo, which is reduced to `longest_side`; None without a readable one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import photo_input, picture_box, save_for_browser, slider
+from demo.page import picture_box, save_for_browser, slider
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
 from demo.services.limits import MODEL
@@ -45,9 +45,7 @@ def chosen_versions(stylizer: Stylizer, references: Sequence[str]) -> list[Versi
     return entries
 
 
-def compare(
-    stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry], longest_side: float | None = None
-) -> Iterator[list[Compared]]:
+def compare(stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry]) -> Iterator[list[Compared]]:
     """Stylize the photo with every version; yield the pictures so far.
 
     Raises:
@@ -56,9 +54,8 @@ def compare(
     if photo is None:
         raise StylecoreError("there is no photo yet; upload one, or take a sample.")
     done: list[Compared] = []
-    side = stylizer.limits.compare_side if longest_side is None else longest_side
     for entry, label in zip(entries, labels(entries), strict=True):
-        result = stylizer.stylize(photo, entry.name, entry.version, side)
+        result = stylizer.stylize(photo, entry.name, entry.version, stylizer.limits.compare_side)
         done.append(Compared(entry, label, result, stylizer.catalogue.record(entry.name, entry.version)))
         yield list(done)
 
@@ -210,48 +207,3 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first: FirstTab) -> None:
     download.click(make_sheet, [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
         None, js=script("download_comparison"), **QUIET
     )
-
-
-def build_compare_api(stylizer: Stylizer) -> None:
-    """Add the endpoint /compare to the open `gr.Blocks`."""
-    limits = stylizer.limits
-
-    def first_styles() -> list[str]:
-        return [entry.name for entry in stylizer.catalogue.styles()[: limits.compare_versions]]
-
-    def compare_versions(
-        photo: str, versions: list[str] | str, longest_side: float, strength: float
-    ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-        """Stylize a photo with several versions of styles, to compare them.
-
-        Args:
-            photo: A picture file.
-            versions: Up to six of NAME, NAME@ALIAS or NAME/VERSION, as /styles lists them; the first styles for none.
-            longest_side: Longest side of the pictures in pixels.
-            strength: 0 gives the photo, 1 the full style.
-
-        Returns:
-            The pictures as PNG, each with its label, and for each its settings, losses and time.
-        """
-        wanted = versions.split() if isinstance(versions, str) else versions
-        # Programs may send anything.
-        entries = chosen_versions(stylizer, [str(each) for each in wanted or first_styles()])
-        *_, done = compare(stylizer, photo, entries, longest_side)
-        pictures = [
-            (
-                save_for_browser(each.result.finish(strength, False), "PNG", file_name("compared", each.label)),
-                each.label,
-            )
-            for each in done
-        ]
-        return pictures, [each.facts() for each in done]
-
-    with gr.Row(visible=False):
-        inputs = [
-            photo_input(label="photo"),
-            gr.Dropdown([], label="versions", multiselect=True, allow_custom_value=True),
-            gr.Number(limits.compare_side, label="longest_side"),
-            gr.Number(1.0, label="strength"),
-        ]
-        outputs = [gr.Gallery(label="pictures", format="png"), gr.JSON(label="facts")]
-        gr.Button().click(compare_versions, inputs, outputs, api_name="compare", concurrency_id=MODEL)

@@ -2,9 +2,7 @@
 
 import html
 import tempfile
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,43 +27,16 @@ SAMPLES = {name: file for name, file in sample_films().items() if name == "earth
 """Short ones."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What is shown twice a second.
-
-    Attributes:
-        status: HTML.
-        facts: for programs.
-        file: a film in Gradio's cache, when it is new: the first second, and at last the whole.
-        whole: whether it is the last one.
-    """
-
-    status: str
-    facts: dict[str, Any]
-    file: str | None = None
-    whole: bool = False
-
-
-def painting_film(painter: FilmPainter, job: FilmJob, stop: Stop | None = None) -> Iterator[Shown]:
-    """Paint a job; yield how far it is, the first second, and at the end, or when stopped, the film.
+def painting_film(painter: FilmPainter, job: FilmJob, stop: Stop | None = None) -> Iterator[FilmProgress]:
+    """Paint a job into Gradio's cache, from where the browser fetches it.
 
     Raises:
         StylecoreError: as `FilmPainter.paint`.
     """
-    name = file_name(job.film.stem, job.style)
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
-    title = html.escape(painter.stylizer.catalogue.find(job.style).title)
-    stopped, last = threading.Event(), None
-    for progress in painter.paint(job, folder, name, stopped):
-        if stop is not None and stop.wanted:
-            stopped.set()
-        last = progress if progress.file else last
-        if progress.file is None or (progress.preview and not stopped.is_set()):
-            yield Shown(_progress(progress), _facts(progress), str(progress.file) if progress.file else None)
-    if last is None:
-        yield Shown(status_line("Stopped before its first frame."), {}, whole=True)
-    else:
-        yield Shown(_result(last, title), _facts(last), str(last.file), whole=True)
+    yield from painter.paint(
+        job, folder, file_name(job.film.stem, job.style), lambda: stop is not None and stop.wanted
+    )
 
 
 def limits_text(limits: Limits) -> str:
@@ -76,19 +47,17 @@ def limits_text(limits: Limits) -> str:
     )
 
 
-def _progress(progress: FilmProgress) -> str:
-    what = "The first second" if progress.preview else "Your film"
-    parts = [f"<strong>{what}</strong>: frame {progress.frames} of {progress.total}"]
-    if progress.seconds_left is not None:
-        parts += [f"{progress.rate:.1f} frames a second", f"{seconds_text(max(1, progress.seconds_left))} left"]
-    return progress_status(" · ".join(parts), progress.frames / max(1, progress.total))
-
-
-def _result(progress: FilmProgress, title: str) -> str:
+def status_of(progress: FilmProgress, title: str) -> str:
+    """How far a film in the style of this title is, or what it became, as HTML."""
     painted = progress.painted
-    assert painted is not None
+    if painted is None or not progress.is_last:
+        what = "The first second" if progress.preview else "Your film"
+        parts = [f"<strong>{what}</strong>: frame {progress.frames} of {progress.total}"]
+        if progress.seconds_left is not None:
+            parts += [f"{progress.rate:.1f} frames a second", f"{seconds_text(max(1, progress.seconds_left))} left"]
+        return progress_status(" · ".join(parts), progress.frames / max(1, progress.total))
     parts = [
-        f"<strong>{title}</strong>",
+        f"<strong>{html.escape(title)}</strong>",
         f"{painted.width} &times; {painted.height} pixels",
         f"{painted.frames} frame{'' if painted.frames == 1 else 's'}" + (", then stopped" if painted.stopped else ""),
         f"{seconds_text(painted.seconds)} on {html.escape(progress.device)}",
@@ -97,7 +66,8 @@ def _result(progress: FilmProgress, title: str) -> str:
     return status_line(" · ".join(parts) + notes)
 
 
-def _facts(progress: FilmProgress) -> dict[str, Any]:
+def facts_of(progress: FilmProgress) -> dict[str, Any]:
+    """The same for programs."""
     facts: dict[str, Any] = {
         "frames": progress.frames,
         "total_frames": progress.total,
@@ -172,13 +142,16 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
             return
         job = painter.job(film, style or "", CHAMPION, *settings)
         yield {status: status_line("Opening your film.")}
-        for shown in painting_film(painter, job, stop):
-            changes = {status: shown.status}
-            if shown.file:
-                changes[painted] = shown.file
-            if shown.file and shown.whole:
-                changes[download] = gr.DownloadButton(value=shown.file, interactive=True)
+        title, progress = catalogue.find(job.style).title, None
+        for progress in painting_film(painter, job, stop):
+            changes: dict[Any, Any] = {status: status_of(progress, title)}
+            if progress.file:
+                changes[painted] = str(progress.file)
+            if progress.is_last:
+                changes[download] = gr.DownloadButton(value=str(progress.file), interactive=True)
             yield changes
+        if progress is None or not progress.is_last:
+            yield {status: status_line("Stopped before its first frame.")}
 
     tab.select(arrive, [style, first.style, first.token], [style], **QUIET)
     asked = [film, style, longest_side, strength, keep_colors, brush, calm]  # in the order of `FilmPainter.job`
@@ -225,8 +198,8 @@ def build_film_api(painter: FilmPainter) -> None:
             is painted, and at last with the whole as mp4.
         """
         job = painter.job(film, style, version, longest_side, strength, keep_colors, brush, calm)
-        for shown in painting_film(painter, job):
-            yield shown.file, shown.facts
+        for progress in painting_film(painter, job):
+            yield str(progress.file) if progress.file else None, facts_of(progress)
 
     with gr.Row(visible=False):
         source = film_input(label="film")

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,14 +122,6 @@ def larger_label(job: GatysJob) -> str:
     """What the button says that goes on with a painting."""
     painted = job.begun.job.longest_side if job.begun else 0
     return "Go on at twice the size" if job.longest_side == 2 * painted else f"Go on at {job.longest_side} pixels"
-
-
-def waiting_text(painter: Painter, before: Sequence[str]) -> str:
-    """The place in the queue behind these people and one painting under way, and the expected wait, as HTML."""
-    place = "Next in the queue" if not before else f"Number {len(before) + 1} in the queue"
-    seconds = painter.seconds_until(before)
-    when = f": your painting begins in about <strong>{seconds_text(max(1, seconds))}</strong>" if seconds else ""
-    return status_line(f"{place}{when}.", kind="waiting")
 
 
 def estimate_text(painter: Painter, photo: str | None, longest_side: float, steps: float) -> str:

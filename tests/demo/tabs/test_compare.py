@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import gradio as gr
 import pytest
-from gradio_client import handle_file
 from PIL import Image
 
 from demo.services.catalogue import BundleCatalogue, VersionEntry, VersionRecord
@@ -30,7 +28,7 @@ from demo.tabs.comparison_html import Compared, comparison_html, loss_text
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard
 from stylecore.johnson.transform_net import TransformNetConfig
-from tests.demo.conftest import LIMITS, client_of, make_style, write_bundle
+from tests.demo.conftest import LIMITS, make_style, write_bundle
 
 PLANNED = {"iterations": 3500, "style_weight": 1e10, "seed": 0}
 
@@ -225,7 +223,7 @@ def test_every_version_has_its_picture_label_and_losses(catalogue: BundleCatalog
     first, _, last = shown[-1]
     assert (first.label, last.label) == ("1,000 iterations", "3,000 iterations")
     assert first.training_losses == {"content": 2.0, "style": 1.0}
-    assert first.facts()["version"] == "night/1"
+    assert first.entry.reference == "night/1"
     assert not bool((first.result.stylized == last.result.stylized).all())
     with Image.open(sheet(stylizer, str(photo), entries, 0.5)) as image:
         assert image.width > 2 * 61
@@ -276,7 +274,6 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
     assert "of the same sample photos at 256 pixels" in shown
     assert ("total loss 800,000" in shown, "total loss 400,000" in shown) == (True, True)
     assert shown.count("width: 37.5%") == 1
-    assert pair[0].facts()["evaluated_losses"] == twice.losses
     pair[1] = replace(other, record=replace(fair, losses_size=512))
     assert "of the last photos in training" in comparison_html([one.entry, other.entry], pair, set())
     # Losses that count other weights are no measure of each other.
@@ -345,23 +342,3 @@ def test_the_registry_tells_runs_evaluations_and_pages(new_store: Callable[[Path
     assert without_page.record("night", second.version) == VersionRecord()  # not looked at yet
     without_page.versions("night")
     assert without_page.record("night", second.version) == VersionRecord(22.0)
-
-
-def test_programs_compare_by_reference(page: tuple[gr.Blocks, str], photo: Path) -> None:
-    client = client_of(page[1])
-    pictures, facts = client.predict(
-        handle_file(photo), ["night@iterations-1000", "night", "wave/1"], 48, 0.5, api_name="/compare"
-    )
-    assert [one["caption"] for one in pictures] == [one["label"] for one in facts]
-    assert [one["version"] for one in facts] == ["night/1", "night/3", "wave/1"]
-    assert facts[0]["losses"] == {"content": 2.0, "style": 1.0}
-    with Image.open(pictures[0]["image"]) as image:
-        assert image.size == (48, 35)
-    with pytest.raises(Exception, match="There is no style 'nope'"):
-        client.predict(handle_file(photo), ["nope"], api_name="/compare")
-    with pytest.raises(Exception, match="There is no style '1'"):
-        client.predict(handle_file(photo), [1, None], api_name="/compare")
-    with pytest.raises(Exception, match="The longest side may be"):
-        client.predict(handle_file(photo), "wave/1", 0, api_name="/compare")
-    _, facts = client.predict(handle_file(photo), "wave/1", 48, 0.5, api_name="/compare")
-    assert [one["version"] for one in facts] == ["wave/1"]
