@@ -22,9 +22,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from demo.errors import plainly
-from demo.server.examples import OwnAnswers
 from demo.server.memory import return_freed_memory
 from demo.server.queue import limit_queue
+from demo.server.refusals import Refusals
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
 from demo.services.film import FilmPainter
@@ -50,7 +50,6 @@ BACKSTOP = 200
 """Requests of all kinds that may wait; beyond it Gradio itself refuses."""
 LESSON_MINUTES_ON_A_SPACE = (2, 5, 10)
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
-MLFLOW_PAGE_VARIABLE = "STYLECORE_MLFLOW_PAGE"
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "run_history": False,
         "show_error": False,
         "_frontend": False,  # else Gradio asks itself for the page, and gives up after 3 s on a busy machine
-        "app_kwargs": {"middleware": [Middleware(OwnAnswers)]},
+        "app_kwargs": {"middleware": [Middleware(Refusals)]},
     }
 
 
@@ -154,8 +153,7 @@ def _catalogue(options: argparse.Namespace) -> Catalogue:
         raise StylecoreError(
             "serving the registry needs the package mlflow; install it, or serve a bundle with --bundle."
         )
-    is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
-    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
+    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page)
 
 
 def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextManager[Teacher | None]:
@@ -241,10 +239,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mlflow-page",
         type=_web_address,
-        default=os.environ.get(MLFLOW_PAGE_VARIABLE) or "",
+        default="",
         metavar="URL",
-        help="where MLflow's page shows the store, to link to runs; a server as the store is linked to by itself "
-        f"(default: ${MLFLOW_PAGE_VARIABLE})",
+        help="where MLflow's page shows the store, to link to runs; a server as the store is linked to by itself",
     )
     parser.add_argument(
         "--teach",

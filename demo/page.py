@@ -12,7 +12,6 @@ from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from demo.errors import ERROR_TITLE
-from demo.server.examples import example_film, example_photo, sample_at
 from stylecore.errors import StylecoreError
 from stylecore.files import Format, write_whole
 from stylecore.pictures.write import encode_picture
@@ -30,7 +29,7 @@ def photo_input(**options: Any) -> gr.Image:
     the source of a subclass Gradio would write a stub file.
     """
     image = gr.Image(type="filepath", image_mode=None, **options)
-    _take_uploads(image, example_photo())
+    _take_uploads(image)
     return image
 
 
@@ -43,7 +42,7 @@ def picture_box(label: str, elem_id: str, **options: Any) -> gr.Image:
 def film_input(**options: Any) -> gr.Video:
     """A video input that hands over the file as it was uploaded or recorded; Gradio's own would need ffmpeg."""
     film = gr.Video(include_audio=True, **options)
-    _take_uploads(film, example_film())
+    _take_uploads(film)
     return film
 
 
@@ -55,19 +54,16 @@ def photos_input(**options: Any) -> gr.File:
     return files
 
 
-def _take_uploads(component: Any, example: str | None = None) -> None:
-    """Let a component hand over the path of what was uploaded, or of a sample, and nothing from elsewhere."""
+def _take_uploads(component: Any) -> None:
+    """Let a component hand over the path of what was uploaded, and nothing from elsewhere."""
     component.preprocess = _uploaded_file
-    if example:
-        component.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
-        component.example_value = lambda: example
     to_cache = component.async_move_resource_to_block_cache
 
     async def uploaded(path: str | Path | None) -> str | None:
-        if sample := sample_at(str(path)):
-            return copy_of_sample(sample)
         if str(path).startswith(("http://", "https://")):  # Gradio would fetch it, however large
-            raise gr.Error("Upload a file: no address is fetched here.", title=ERROR_TITLE)
+            raise gr.Error(
+                "Upload a file, such as handle_file('photo.jpg'): no address is fetched here.", title=ERROR_TITLE
+            )
         return await to_cache(path)
 
     component.async_move_resource_to_block_cache = uploaded
@@ -123,25 +119,20 @@ def save_for_browser(
     return save_bytes(content, f"{name}.{suffix}")
 
 
-def copy_of_sample(name: str) -> str:
-    """A sample photo or film in Gradio's cache: it serves no file from where packages are installed.
+def pick_sample(event: gr.EventData) -> str:
+    """For a strip of samples: a copy of the one that was pressed.
 
     Raises:
         StylecoreError: for a name that is none.
     """
     samples = sample_photos() | sample_films()
-    if name not in samples:
-        raise StylecoreError(f"there is no sample {name!r}; upload your own.")
-    return copy_to_cache(samples[name])
-
-
-def pick_sample(event: gr.EventData) -> str:
-    """For a strip of samples: a copy of the one that was pressed."""
-    return copy_of_sample(event.name)
+    if event.name not in samples:
+        raise StylecoreError(f"there is no sample {event.name!r}; upload your own.")
+    return copy_to_cache(samples[event.name])
 
 
 def copy_to_cache(file: Path) -> str:
-    """A copy of one of our own files, where Gradio may serve it from."""
+    """A copy of one of our own files in Gradio's cache: it serves none from where packages are installed."""
     return save_bytes(file.read_bytes(), file.name)
 
 

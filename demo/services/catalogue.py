@@ -164,11 +164,6 @@ class Catalogue:
             for entry in entries
         ]
 
-    def first_style(self) -> str:
-        """The name of the style that is shown first, as far as one knows. Nothing is read for it."""
-        entries = [each for each in self._known_entries() if self._is_shown(each.name)]
-        return min(entries, key=_rank).name if entries else FIRST_STYLE
-
     def painting(self, name: str) -> Path | None:
         """The file of the picture that the style's default version was trained on; None where it is not known.
 
@@ -261,10 +256,6 @@ class Catalogue:
     def _is_shown(self, name: str, owner: str = "") -> bool:
         """Whether a style is listed for this owner; whoever knows its name can open it."""
         return True
-
-    def _known_entries(self) -> list[StyleEntry]:
-        """Those for which nothing has to be read."""
-        return self._entries()
 
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.page import film_input, slider
+from demo.services.catalogue import FIRST_STYLE
 from demo.services.film import FilmJob, FilmPainter, FilmProgress
 from demo.services.limits import FILM, Limits
 from demo.services.teach.lessons import owner_of
@@ -204,7 +205,7 @@ def build_film_api(painter: FilmPainter) -> None:
     with gr.Row(visible=False):
         source = film_input(label="film")
         style = gr.Textbox(label="style")
-        style.example_payload = painter.stylizer.catalogue.first_style
+        style.example_payload = lambda: FIRST_STYLE
         inputs = [
             source,
             style,

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.page import photo_input, save_for_browser, slider
-from demo.services.catalogue import NoSuchStyleError, StyleEntry, title_of
+from demo.services.catalogue import FIRST_STYLE, NoSuchStyleError, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
 from demo.services.stylize import SHARE, Stylizer, Wanted, settings_of
@@ -334,7 +334,7 @@ def build_stylize_api(stylizer: Stylizer) -> None:
     with gr.Row(visible=False):
         gr.Button().click(styles, None, gr.JSON(label="styles"), api_name="styles", queue=False)
         name = gr.Textbox(label="style")
-        name.example_payload = stylizer.catalogue.first_style
+        name.example_payload = lambda: FIRST_STYLE
         inputs = [
             photo_input(label="photo"),
             name,

@@ -22,7 +22,6 @@ from demo.tabs.painting import STOP_LABEL
 from demo.tabs.stylize import FirstTab, mix_choices
 from demo.theme import script
 from demo.words import seconds_text
-from stylecore.johnson.quantization import sidecar_of
 from stylecore.pictures.read import load_picture
 from stylecore.pictures.write import encode_picture
 
@@ -150,23 +149,21 @@ def build_your_style_tab(
             with gr.Row(elem_classes="downloads"):
                 use = gr.Button("Paint with it", variant="primary", elem_id="teach-use", visible=False)
                 weights = gr.DownloadButton("Download the style", elem_id="teach-weights", visible=False)
-                small = gr.DownloadButton("Download the 8-bit file", elem_id="teach-int8", visible=False)
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
 
     def look(token: str) -> dict[Any, Any]:
         view = teacher.view(owner_of(token))
         lesson = view.lesson if view else None
         is_open = lesson is not None and lesson.is_open
-        served = _served(teacher, lesson) if lesson and lesson.state == "done" else (None, None)
+        style = _served(teacher, lesson) if lesson and lesson.state == "done" else None
         return {
             shown: pictures(teacher, view.lesson) if view else NOTHING,
             line: status(view, teacher.run_page(view.lesson)) if view else status_line("&nbsp;"),
             losses: curve(view.figures.get("curve", [])) if view else "",
             start: gr.Button("Learning…" if is_open else "Teach it", interactive=not is_open),
             enough: gr.Button(interactive=is_open),
-            weights: gr.DownloadButton(value=served[0], visible=served[0] is not None),
-            small: gr.DownloadButton(value=served[1], visible=served[1] is not None),
-            use: gr.Button(visible=served[0] is not None),
+            weights: gr.DownloadButton(value=style, visible=style is not None),
+            use: gr.Button(visible=style is not None),
             timer: gr.Timer(active=is_open),
         }
 
@@ -190,7 +187,7 @@ def build_your_style_tab(
         entries = catalogue.styles(owner_of(token), chosen, mixed or "")
         return look(token) | {first.cards: style_cards(entries, chosen), first.mix: gr.Dropdown(mix_choices(entries))}
 
-    outputs = [shown, line, losses, start, enough, weights, small, use, timer]
+    outputs = [shown, line, losses, start, enough, weights, use, timer]
     page.load(lambda token: token or secrets.token_urlsafe(16), [token], [token], **QUIET).then(
         look, [token], outputs, **QUIET
     )
@@ -208,15 +205,10 @@ def build_your_style_tab(
     use.click(None, js=script("use_style"), **QUIET)
 
 
-def _served(teacher: Teacher, lesson: Lesson) -> tuple[str | None, str | None]:
-    """The weights, and the 8-bit sidecar if there is one, where Gradio may serve them from."""
-    file = teacher.files.style(lesson)
-    folder = Path(get_upload_folder()) / lesson.id
-    folder.mkdir(parents=True, exist_ok=True)
-    served = []
-    for each in (file, sidecar_of(file)):
-        copy = folder / each.name.replace("style.", f"{lesson.style}.")
-        if each.is_file() and not copy.is_file():
-            shutil.copyfile(each, copy)
-        served.append(str(copy) if copy.is_file() else None)
-    return served[0], served[1]
+def _served(teacher: Teacher, lesson: Lesson) -> str:
+    """The style's file by the style's name, where Gradio may serve it from."""
+    file = Path(get_upload_folder()) / lesson.id / f"{lesson.style}.safetensors"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(teacher.files.style(lesson), file)
+    return str(file)

@@ -32,7 +32,7 @@ def client(page: tuple[gr.Blocks, str]) -> Client:
 
 def test_the_endpoints_are_these_and_documented(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/styles", "/stylize", "/compare", "/gatys", "/film"}
+    assert set(endpoints) == {"/styles", "/stylize", "/gatys", "/film"}
     names = [parameter["parameter_name"] for parameter in endpoints["/stylize"]["parameters"]]
     assert names == ["photo", "style", "version", "longest_side", "strength", "keep_colors", "brush"]
     assert all(endpoint["description"] for endpoint in endpoints.values())

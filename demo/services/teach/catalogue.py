@@ -32,9 +32,6 @@ class TaughtCatalogue(Catalogue):
         self.notice = self._others.notice
         return others + [entry for lesson in self._teacher.taught() if (entry := self._entry(lesson))]
 
-    def _known_entries(self) -> list[StyleEntry]:
-        return self._others._known_entries()
-
     def _entry(self, lesson: Lesson) -> StyleEntry | None:
         if lesson.style not in self._entry_of:
             try:

@@ -1,16 +1,10 @@
 """A comparison in words: which is nearer to what, the originals beside it, and where the runs are."""
 
 import re
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import pytest
-
-from demo.services import registry_catalogue
 from demo.services.catalogue import BundleCatalogue, VersionRecord
-from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
 from demo.tabs.compare import chosen_versions, compare
 from demo.tabs.comparison_html import Compared, comparison_html, nearest
@@ -84,28 +78,3 @@ def test_without_a_page_of_mlflow_its_command_is_told(catalogue: BundleCatalogue
     assert "<code>make mlflow-ui</code> shows the run <b>night_&lt;a&gt;</b>" in shown
     linked = replace(named, record=VersionRecord(page="http://localhost:5000/#/x"))
     assert "make mlflow-ui" not in comparison_html([linked.entry], [linked], set())
-
-
-def test_runs_are_linked_to_the_page_on_this_machine_while_it_is_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if "run_id=known" in self.path else 404)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(registry_catalogue, "LOCAL_PAGE", address)
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    catalogue = RegistryCatalogue(store, is_local=True)
-    assert catalogue._local_page("known") == address
-    assert catalogue._local_page("another") == ""
-    assert RegistryCatalogue(store)._local_page("known") == ""
-    server.shutdown()
-    server.server_close()
-    assert catalogue._local_page("known") == ""
