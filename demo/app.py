@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from starlette.middleware import Middleware
 
 from demo.errors import plainly
 from demo.server.memory import return_freed_memory
-from demo.server.queue import limit_queue
 from demo.server.refusals import Refusals
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
@@ -46,8 +44,8 @@ from stylecore.library import LOCAL_STORE
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg as pretrained_vgg
 
-BACKSTOP = 200
-"""Requests of all kinds that may wait; beyond it Gradio itself refuses."""
+MOST_WAITING = 200
+"""Requests of all kinds; beyond it Gradio refuses."""
 LESSON_MINUTES_ON_A_SPACE = (2, 5, 10)
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
 
@@ -92,9 +90,8 @@ def build_demo(
         build_stylize_api(stylizer)
         build_gatys_api(painter)
         build_film_api(films)
-    # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
-    page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
-    limit_queue(page, limits)
+    # Not open to direct calls, which would pass by the queue.
+    page.queue(max_size=MOST_WAITING, default_concurrency_limit=1, api_open=False)
     for handler in page.fns.values():
         if handler.fn is not None:  # else it is JavaScript alone
             handler.fn = plainly(handler.fn)
@@ -130,9 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.mcp and find_spec("mcp") is None:
             raise StylecoreError("the MCP server needs the package mcp: `pip install mcp==1.30.0`.")
         catalogue = _catalogue(options)
-        limits = Limits(behind_proxy=options.behind_proxy)
-        if "SPACE_ID" in os.environ:
-            limits = replace(limits, lesson_minutes=LESSON_MINUTES_ON_A_SPACE)
+        limits = Limits(lesson_minutes=LESSON_MINUTES_ON_A_SPACE) if "SPACE_ID" in os.environ else Limits()
         with own_folder() as folder, _teaching(options, limits) as teacher:
             page = build_demo(catalogue, limits=limits, teacher=teacher)
             keep_tidy(folder)
@@ -262,12 +257,6 @@ def _parser() -> argparse.ArgumentParser:
         help="where lessons and the styles of visitors are kept (default: mlruns/lessons)",
     )
     parser.add_argument("--mcp", action="store_true", help="serve the endpoints as tools for MCP clients too")
-    parser.add_argument(
-        "--behind-proxy",
-        action="store_true",
-        default="SPACE_ID" in os.environ,
-        help="distinguish visitors by the address that a reverse proxy passes on (default: on a Space)",
-    )
     parser.add_argument("--inbrowser", action="store_true", help="open the page in a browser, where there is one")
     return parser
 
