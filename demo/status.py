@@ -1,10 +1,11 @@
 """The line of status, and the events whose progress and errors it tells."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from markupsafe import escape
 
 from demo.errors import ERROR_TITLE, sentence_of
 from demo.services.catalogue import NoSuchStyleError
@@ -35,6 +36,13 @@ def progress_status(text: str, share: float | None = None) -> str:
 def status_line(text: str, *, kind: str = "") -> str:
     """HTML for one line below a picture; screen readers announce it when it changes. `text` is HTML."""
     return f'<p class="status {kind}" role="status" aria-live="polite">{text}</p>'
+
+
+def result_line(what: str, *facts: str, notes: Iterable[str] = ()) -> str:
+    """A `status_line` on what came of a request: facts about it, and notes, each in a line of its own. All is text, or
+    `Markup`."""
+    line = " · ".join([f"<strong>{escape(what)}</strong>", *map(escape, facts)])
+    return status_line(line + "".join(f"<br>{escape(note)}" for note in notes))
 
 
 def refused(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """The second tab: a short film is dropped or recorded, painted frame by frame, and played."""
 
-import html
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +13,11 @@ from demo.services.catalogue import FIRST_STYLE
 from demo.services.film import FilmJob, FilmPainter, FilmProgress
 from demo.services.limits import FILM, Limits
 from demo.services.teach.lessons import owner_of
-from demo.status import AT_ONCE, QUIET, begin_and_end, progress_status, status_line, told_in, waited_for
+from demo.status import AT_ONCE, QUIET, begin_and_end, progress_status, result_line, status_line, told_in, waited_for
 from demo.tabs.cards import samples_for
 from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
-from demo.words import file_name, seconds_text
+from demo.words import file_name, seconds_text, size_text
 from stylecore.inference.painting import BRUSH
 from stylecore.library import CHAMPION
 from stylecore.samples import sample_films
@@ -57,14 +56,13 @@ def status_of(progress: FilmProgress, title: str) -> str:
         if progress.seconds_left is not None:
             parts += [f"{progress.rate:.1f} frames a second", f"{seconds_text(max(1, progress.seconds_left))} left"]
         return progress_status(" · ".join(parts), progress.frames / max(1, progress.total))
-    parts = [
-        f"<strong>{html.escape(title)}</strong>",
-        f"{painted.width} &times; {painted.height} pixels",
+    return result_line(
+        title,
+        f"{size_text((painted.height, painted.width))} pixels",
         f"{painted.frames} frame{'' if painted.frames == 1 else 's'}" + (", then stopped" if painted.stopped else ""),
-        f"{seconds_text(painted.seconds)} on {html.escape(progress.device)}",
-    ]
-    notes = "".join(f"<br>The film: {html.escape(notice)}." for notice in painted.notices)
-    return status_line(" · ".join(parts) + notes)
+        f"{seconds_text(painted.seconds)} on {progress.device}",
+        notes=[f"The film: {notice}." for notice in painted.notices],
+    )
 
 
 def facts_of(progress: FilmProgress) -> dict[str, Any]:

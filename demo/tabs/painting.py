@@ -12,8 +12,8 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from demo.page import save_for_browser
 from demo.services.gatys import Finished, GatysJob, Painter
-from demo.status import progress_status, status_line
-from demo.words import file_name, seconds_text
+from demo.status import progress_status, result_line, status_line
+from demo.words import file_name, seconds_text, size_text
 from stylecore.gatys.paint import GatysStep
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
@@ -83,15 +83,15 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
     pixels, settings = step.picture(), {**job.settings(), "steps": step.step}
     png = save_for_browser(pixels, "PNG", name, alpha=photo.alpha, exif=photo.exif, settings=settings)
     jpeg = save_for_browser(pixels, "JPEG", name, exif=photo.exif, settings=settings)
-    height, width = pixels.shape[1:]
     steps = "1 step" if step.step == 1 else f"{step.step} steps"
-    status = (
-        f"<strong>{'Stopped' if stopped else 'Painted'} after {steps}</strong> · "
-        f"{width} &times; {height} pixels · {seconds_text(step.elapsed)} on {device}"
+    status = result_line(
+        f"{'Stopped' if stopped else 'Painted'} after {steps}",
+        f"{size_text(tuple(pixels.shape[1:]))} pixels",
+        f"{seconds_text(step.elapsed)} on {painter.device_name}",
     )
     shown = png if photo.alpha is None else jpeg
     larger = painter.larger(Finished(job.ended_at(step.step), Path(png)))
-    yield PaintingState(shown, status_line(status), curve, _facts(job, step), png, jpeg, larger)
+    yield PaintingState(shown, status, curve, _facts(job, step), png, jpeg, larger)
 
 
 def _progress(step: GatysStep, device: str) -> str:
