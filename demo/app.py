@@ -33,7 +33,7 @@ from demo.services.stylize import Stylizer
 from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.teacher import Teacher
 from demo.tabs.compare import build_compare_tab
-from demo.tabs.film import build_film_api, build_film_tab
+from demo.tabs.film import build_film_tab
 from demo.tabs.gatys import build_gatys_api, build_gatys_tab
 from demo.tabs.stylize import build_stylize_api, build_stylize_tab
 from demo.tabs.your_style import build_your_style_tab, visitor
@@ -71,7 +71,6 @@ def build_demo(
     catalogue = TaughtCatalogue(catalogue, teacher) if teacher else catalogue
     stylizer = Stylizer(catalogue, limits)
     painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), stylizer)
-    films = FilmPainter(stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
         token: gr.State | gr.BrowserState = visitor() if teacher else gr.State("")
@@ -79,7 +78,7 @@ def build_demo(
             with gr.Tab("Stylize", id="stylize"):
                 first = build_stylize_tab(stylizer, page, token)
             with gr.Tab("Film", id="film") as tab:
-                build_film_tab(films, tab, first)
+                build_film_tab(FilmPainter(stylizer), tab, first)
             with gr.Tab("Gatys", id="gatys") as tab:
                 build_gatys_tab(painter, tab, first)
             with gr.Tab("Compare", id="compare") as tab:
@@ -89,7 +88,6 @@ def build_demo(
                     build_your_style_tab(teacher, catalogue, page, tab, first)
         build_stylize_api(stylizer)
         build_gatys_api(painter)
-        build_film_api(films)
     # Not open to direct calls, which would pass by the queue.
     page.queue(max_size=MOST_WAITING, default_concurrency_limit=1, api_open=False)
     for handler in page.fns.values():
@@ -160,9 +158,7 @@ def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextMan
     variables = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
     if options.bundle is not None:
         variables[BUNDLE_VARIABLE] = str(options.bundle.absolute())
-    teacher = Teacher(
-        options.lessons, limits, for_all=options.teach_for_all, mlflow_page=options.mlflow_page, environment=variables
-    )
+    teacher = Teacher(options.lessons, limits, mlflow_page=options.mlflow_page, environment=variables)
     return closing(teacher.start())
 
 
@@ -243,11 +239,6 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default="SPACE_ID" not in os.environ and find_spec("training") is not None,
         help="the tab Your style, where visitors teach networks their paintings (default: unless on a Space)",
-    )
-    parser.add_argument(
-        "--teach-for-all",
-        action="store_true",
-        help=f"everybody sees the styles that visitors taught, and the newest {Limits().lessons_kept} are kept",
     )
     parser.add_argument(
         "--lessons",

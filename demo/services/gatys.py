@@ -24,8 +24,6 @@ from stylecore.pictures.read import Picture, read_size
 from stylecore.vgg.network import VGG
 
 MEASURED_SIDE = 128
-LEAST_GROWTH = 1.2
-"""A painting goes on at a larger size if that is at least so many times the size it has."""
 BALANCE_RANGE = 1.5
 """Powers of ten by which a visitor may change the style's weight in either direction."""
 
@@ -42,7 +40,6 @@ class GatysJob:
         longest_side: of the result, in pixels.
         config: of the method.
         network: whose stylized photo the painting begins with; None for `config.start`.
-        begun: the finished painting that it begins with; None for a new one.
     """
 
     photo: str | Path
@@ -50,21 +47,10 @@ class GatysJob:
     longest_side: int
     config: GatysConfig
     network: VersionEntry | None = None
-    begun: "Finished | None" = None
-
-    @property
-    def output(self) -> str:
-        """The name of the picture in `command_line`: painting.png, and painting-2.png for one that goes on."""
-        turn, job = 1, self
-        while job.begun is not None:
-            turn, job = turn + 1, job.begun.job
-        return "painting.png" if turn == 1 else f"painting-{turn}.png"
 
     def settings(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for the picture's metadata."""
         begun = {"start_picture": self.network.reference} if self.network else {}
-        if self.begun is not None:
-            begun = {"start_picture": self.begun.job.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
 
     def ended_at(self, steps: int) -> "GatysJob":
@@ -80,24 +66,11 @@ class GatysJob:
         words = [*program, "gatys", photo, "--style", Path(self.style).name]
         for flag, value in flags.items():
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-        if self.begun is not None:
-            before = self.begun.job
-            return f"{before.command_line()} && " + shlex.join(
-                [*words, "--start-picture", before.output, "-o", self.output]
-            )
         if self.network is None:
-            return shlex.join([*words, "-o", self.output])
+            return shlex.join([*words, "-o", "painting.png"])
         style = f"{self.network.name}@iterations-{self.network.card.iterations}"
         first = [*program, "stylize", photo, "--style", style, "--max-side", str(self.longest_side), "-o", "start.png"]
-        return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', self.output])}"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A painting that is done: its job, with the steps that were made, and its file."""
-
-    job: GatysJob
-    picture: Path
+        return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', 'painting.png'])}"
 
 
 class Painter:
@@ -178,21 +151,6 @@ class Painter:
         entry = self.stylizer.catalogue.find(style)
         return VersionEntry(entry.name, entry.default_version, entry.card)
 
-    def larger(self, finished: Finished) -> GatysJob | None:
-        """The job that goes on with a finished painting at twice the size, or at the photo's own size or the largest
-        allowed if those are less; None where that is hardly more."""
-        job, limits = finished.job, self.limits
-        try:
-            whole = max(read_size(job.photo))
-        except StylecoreError:  # no longer there
-            return None
-        side = min(job.longest_side, whole)
-        larger = min(2 * side, whole, limits.gatys_max_side)
-        if larger < LEAST_GROWTH * side:
-            return None
-        config = dataclasses.replace(job.config, steps=limits.gatys_larger_steps, scales=1, start=GatysConfig.start)
-        return GatysJob(job.photo, job.style, larger, config, begun=finished)
-
     def photo(self, job: GatysJob) -> Picture:
         """The photo of a job, at the size to paint."""
         return read_photo(
@@ -224,11 +182,6 @@ class Painter:
             yield step
 
     def _start(self, job: GatysJob) -> torch.Tensor | None:
-        if job.begun is not None:
-            file, limits = job.begun.picture, self.limits
-            if not file.is_file():  # nobody uploaded it
-                raise StylecoreError("the painting to go on with is no longer here; paint it again.")
-            return read_photo(file, max_side=None, max_pixels=limits.photo_pixels, called="the painting").pixels
         if job.network is None:
             return None
         name, version = job.network.name, job.network.version

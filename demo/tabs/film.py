@@ -9,7 +9,6 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from demo.page import film_input, slider
-from demo.services.catalogue import FIRST_STYLE
 from demo.services.film import FilmJob, FilmPainter, FilmProgress
 from demo.services.limits import FILM, Limits
 from demo.services.teach.lessons import owner_of
@@ -63,20 +62,6 @@ def status_of(progress: FilmProgress, title: str) -> str:
         f"{seconds_text(painted.seconds)} on {progress.device}",
         notes=[f"The film: {notice}." for notice in painted.notices],
     )
-
-
-def facts_of(progress: FilmProgress) -> dict[str, Any]:
-    """The same for programs."""
-    facts: dict[str, Any] = {
-        "frames": progress.frames,
-        "total_frames": progress.total,
-        "frames_per_second": round(progress.rate, 2),
-    }
-    facts |= {"seconds_left": progress.seconds_left, "preview": progress.preview}
-    if (painted := progress.painted) is not None:
-        facts |= {"width": painted.width, "height": painted.height, "seconds": painted.seconds}
-        facts |= {"stopped": painted.stopped, "notices": list(painted.notices)}
-    return facts
 
 
 def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
@@ -164,55 +149,3 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
         **waited_for(status),
     )
     stop_button.click(ask_to_stop, [stop], [stop_button], **AT_ONCE)
-
-
-def build_film_api(painter: FilmPainter) -> None:
-    """Add the endpoint /film to the open `gr.Blocks`."""
-    limits = painter.limits
-
-    def film(
-        film: str,
-        style: str,
-        version: str,
-        longest_side: float,
-        strength: float,
-        keep_colors: bool,
-        brush: float,
-        calm: float,
-    ) -> Iterator[tuple[str | None, dict[str, Any]]]:
-        """Paint a short film, with strokes that stay on things; its sound is kept.
-
-        Args:
-            film: A film file: mp4, mov, webm, mkv or gif.
-            style: Name of a style, see /styles.
-            version: A version's number or alias.
-            longest_side: Longest side of the result in pixels; a smaller film keeps its size.
-            strength: 0 gives the film, 1 the full style.
-            keep_colors: Keep the film's colors and take only the strokes.
-            brush: Size of the strokes: 1 as in the painting, 2 twice as large.
-            calm: 0 paints each frame by itself; up to 1, strokes stay longer on things.
-
-        Returns:
-            Frames painted, frames in all and seconds left, again and again; with the first second of the film once it
-            is painted, and at last with the whole as mp4.
-        """
-        job = painter.job(film, style, version, longest_side, strength, keep_colors, brush, calm)
-        for progress in painting_film(painter, job):
-            yield str(progress.file) if progress.file else None, facts_of(progress)
-
-    with gr.Row(visible=False):
-        source = film_input(label="film")
-        style = gr.Textbox(label="style")
-        style.example_payload = lambda: FIRST_STYLE
-        inputs = [
-            source,
-            style,
-            gr.Textbox(CHAMPION, label="version"),
-            gr.Number(limits.film_side, label="longest_side"),
-            gr.Number(1.0, label="strength"),
-            gr.Checkbox(False, label="keep_colors"),
-            gr.Number(BRUSH, label="brush"),
-            gr.Number(FilmSettings.calm, label="calm"),
-        ]
-        outputs = [gr.Video(label="painted"), gr.JSON(label="facts")]
-        gr.Button().click(film, inputs, outputs, api_name="film", concurrency_id=FILM)

@@ -7,13 +7,12 @@ from typing import Any
 import gradio as gr
 
 from demo.page import copy_to_cache, photo_input, picture_box, slider
-from demo.services.catalogue import StyleEntry
-from demo.services.gatys import BALANCE_RANGE, NETWORK, GatysJob, Painter
+from demo.services.gatys import BALANCE_RANGE, NETWORK, Painter
 from demo.services.limits import LONG
 from demo.services.teach.lessons import owner_of
 from demo.status import AT_ONCE, QUIET, begin_and_end, status_line, told_in, waited_for
 from demo.tabs.cards import begin_with_photo, sample_strip, samples_for
-from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop, curve_table, estimate_text, larger_label, painting
+from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop, curve_table, estimate_text, painting
 from demo.tabs.stylize import FirstTab
 from demo.theme import script
 from stylecore.errors import StylecoreError
@@ -29,12 +28,6 @@ COLOR_CHOICES = [("Of the style", "none"), ("Of the photo", "luminance"), ("Of t
 def style_pictures() -> dict[str, Path]:
     """The page's own style pictures, by name: a painting, and the drawn patterns."""
     return {path.stem: path for path in (STARRY_NIGHT, *sorted((ASSETS / "patterns").glob("*.jpg"))) if path.is_file()}
-
-
-def style_picture_of(style: StyleEntry) -> Path | None:
-    """The picture that a style's network was trained on, where the page has it."""
-    own = style_pictures()
-    return own.get(Path(str(style.card.training.get("style_image") or "")).stem) or own.get(style.name)
 
 
 def start_choices(painter: Painter, owner: str = "") -> list[tuple[str, str]]:
@@ -105,7 +98,6 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
             with gr.Row(elem_classes="actions"):
                 start_button = gr.Button("Paint", variant="primary", elem_id="gatys-paint")
                 stop_button = gr.Button(STOP_LABEL, elem_id="gatys-stop", interactive=False)
-            larger_button = gr.Button("Go on at twice the size", elem_id="gatys-larger", visible=False)
             with gr.Row(elem_classes="downloads"):
                 png = gr.DownloadButton("Download PNG", elem_id="gatys-png", interactive=False)
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="gatys-jpeg", interactive=False)
@@ -133,19 +125,19 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
                 visible=False,
             )
     stop = gr.State(Stop())
-    larger = gr.State(None)
 
     def begin(stop: Stop) -> tuple[Any, ...]:
         stop.wanted = False
-        waits, off = gr.Button(interactive=False), gr.DownloadButton(interactive=False)
-        return gr.Button("Painting…", interactive=False), gr.Button(interactive=True), waits, off, off
+        off = gr.DownloadButton(interactive=False)
+        return gr.Button("Painting…", interactive=False), gr.Button(interactive=True), off, off
 
     def end() -> tuple[Any, ...]:
-        start = gr.Button("Paint", interactive=True)
-        return start, gr.Button(STOP_LABEL, interactive=False), gr.Button(interactive=True)
+        return gr.Button("Paint", interactive=True), gr.Button(STOP_LABEL, interactive=False)
 
-    def show(stop: Stop, job: GatysJob | None) -> Iterator[dict[Any, Any]]:
-        if job is None or stop.wanted:  # while waiting in the queue
+    @told_in(status)
+    def run(stop: Stop, *asked: Any) -> Iterator[dict[Any, Any]]:
+        job = painter.job(*asked)
+        if stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
         looking = "Looking at both pictures; the first strokes come in a moment."
@@ -156,18 +148,12 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
             if len(frame.curve) > 2:
                 changes[curve] = gr.LinePlot(curve_table(frame.curve), visible=True)
             if frame.png is not None:
-                label = larger_label(frame.larger) if frame.larger else ""
                 changes |= {
                     png: gr.DownloadButton(value=frame.png, interactive=True),
                     jpeg: gr.DownloadButton(value=frame.jpeg, interactive=True),
                     recipe: gr.Code(frame.facts["command_line"], visible=True),
-                    larger_button: gr.Button(label, visible=frame.larger is not None),
-                    larger: frame.larger,
                 }
             yield changes
-
-    def run(stop: Stop, *asked: Any) -> Iterator[dict[Any, Any]]:
-        yield from show(stop, painter.job(*asked))
 
     def arrive(token: str) -> gr.Dropdown:
         return gr.Dropdown(choices=start_choices(painter, owner_of(token)))
@@ -183,21 +169,18 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
         if not start.startswith(NETWORK):
             return gr.skip()
         name, catalogue = start.removeprefix(NETWORK), painter.stylizer.catalogue
-        picture = catalogue.painting(name) or style_picture_of(catalogue.find(name))
+        picture = catalogue.painting(name)
         return copy_to_cache(picture) if picture else gr.skip()
 
-    buttons = [start_button, stop_button, larger_button]
     asked = [photo, style, longest_side, steps, balance, start, keep_colors, style_scale]  # as in `Painter.job`
-    shown = [picture, status, curve, png, jpeg, recipe, larger_button, larger]
-    for button, work, inputs in ((start_button, run, asked), (larger_button, show, [larger])):
-        begin_and_end(
-            [button.click],
-            (begin, [stop], [*buttons, png, jpeg]),
-            (told_in(status)(work), [stop, *inputs], shown),
-            (end, None, buttons),
-            concurrency_id=LONG,
-            **waited_for(status),
-        )
+    begin_and_end(
+        [start_button.click],
+        (begin, [stop], [start_button, stop_button, png, jpeg]),
+        (run, [stop, *asked], [picture, status, curve, png, jpeg, recipe]),
+        (end, None, [start_button, stop_button]),
+        concurrency_id=LONG,
+        **waited_for(status),
+    )
     stop_button.click(ask_to_stop, [stop], [stop_button], **AT_ONCE)
     begin_with_photo(tab, photo, first.photo, "gatys-sample")
     tab.select(arrive, [first.token], [start], **QUIET)

@@ -11,7 +11,7 @@ import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
 from demo.page import save_for_browser
-from demo.services.gatys import Finished, GatysJob, Painter
+from demo.services.gatys import GatysJob, Painter
 from demo.status import progress_status, result_line, status_line
 from demo.words import file_name, seconds_text, size_text
 from stylecore.gatys.paint import GatysStep
@@ -43,7 +43,6 @@ class PaintingState:
         curve: step, part, loss.
         png, jpeg: files, with the last step only.
         facts: for programs.
-        larger: the job that goes on at twice the size, with the last step, where there is one.
     """
 
     picture: str
@@ -52,7 +51,6 @@ class PaintingState:
     facts: dict[str, Any]
     png: str | None = None
     jpeg: str | None = None
-    larger: GatysJob | None = None
 
 
 def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[PaintingState]:
@@ -90,8 +88,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
         f"{seconds_text(step.elapsed)} on {painter.device_name}",
     )
     shown = png if photo.alpha is None else jpeg
-    larger = painter.larger(Finished(job.ended_at(step.step), Path(png)))
-    yield PaintingState(shown, status, curve, _facts(job, step), png, jpeg, larger)
+    yield PaintingState(shown, status, curve, _facts(job, step), png, jpeg)
 
 
 def _progress(step: GatysStep, device: str) -> str:
@@ -116,12 +113,6 @@ def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:
     """Columns step, loss (its decimal logarithm: it falls through orders of magnitude) and part."""
     rows = [(step, part, math.log10(loss)) for step, part, loss in curve if loss > 0]
     return pd.DataFrame(rows, columns=["step", "part", "loss"])
-
-
-def larger_label(job: GatysJob) -> str:
-    """What the button says that goes on with a painting."""
-    painted = job.begun.job.longest_side if job.begun else 0
-    return "Go on at twice the size" if job.longest_side == 2 * painted else f"Go on at {job.longest_side} pixels"
 
 
 def estimate_text(painter: Painter, photo: str | None, longest_side: float, steps: float) -> str:

@@ -117,7 +117,7 @@ def test_an_mcp_client_lists_the_styles_and_stylizes(mcp_page: str, photo: Path)
 
     with ThreadPoolExecutor(1) as another:  # in this thread a browser's loop may be running
         tools, styles, painted = another.submit(asyncio.run, talk()).result()
-    assert len(tools) == 4  # with gatys and film
+    assert len(tools) == 3  # with gatys
     assert not styles.isError
     assert "wave" in str(styles.content)
     assert not painted.isError, painted.content

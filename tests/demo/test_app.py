@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import gradio as gr
 import httpx
 import pytest
@@ -22,7 +21,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.pictures.write import save_picture
-from tests.demo.conftest import client_of, serving, write_bundle, write_film
+from tests.demo.conftest import client_of, serving, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def client(page: tuple[gr.Blocks, str]) -> Client:
 
 def test_the_endpoints_are_these_and_documented(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/styles", "/stylize", "/gatys", "/film"}
+    assert set(endpoints) == {"/styles", "/stylize", "/gatys"}
     names = [parameter["parameter_name"] for parameter in endpoints["/stylize"]["parameters"]]
     assert names == ["photo", "style", "version", "longest_side", "strength", "keep_colors", "brush"]
     assert all(endpoint["description"] for endpoint in endpoints.values())
@@ -93,18 +92,6 @@ def test_gatys_streams_previews_and_losses(client: Client, photo: Path) -> None:
     assert "--steps 3" in answers[-1][1]["command_line"]
     with Image.open(answers[-1][0]) as image:
         assert image.size == (32, 24)
-
-
-def test_a_film_streams_how_far_it_is_and_comes_back(client: Client, tmp_path: Path) -> None:
-    film = handle_file(write_film(tmp_path / "film.mp4", 35))
-    answers = list(client.submit(film, "night", calm=0, api_name="/film"))
-    painted, facts = answers[-1]
-    assert (facts["frames"], facts["width"], facts["stopped"]) == (35, 64, False)
-    with av.open(str(painted)) as container:
-        assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
-    (text := tmp_path / "text.mp4").write_text("I am text")
-    with pytest.raises(Exception, match="This film cannot be read: it is broken, cut short, or no film"):
-        client.predict(handle_file(text), "night", api_name="/film")
 
 
 def test_a_canceled_painting_makes_room_for_the_next(client: Client, photo: Path) -> None:

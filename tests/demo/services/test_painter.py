@@ -3,7 +3,6 @@
 import argparse
 import gc
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from PIL import Image
 from demo.services.catalogue import BundleCatalogue
 from demo.services.gatys import Painter
 from demo.services.stylize import Stylizer
-from demo.tabs.gatys import start_choices, style_picture_of, style_pictures
-from demo.tabs.painting import Stop, curve_table, estimate_text, larger_label, painting
+from demo.tabs.gatys import start_choices
+from demo.tabs.painting import Stop, curve_table, estimate_text, painting
 from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
@@ -161,48 +160,11 @@ def test_a_painting_begins_with_what_a_styles_network_makes(painter: Painter, ph
         painter.job(photo, photo, steps=1, longest_side=48, start="network:nope")
 
 
-def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: Path, style: Path) -> None:
-    *_, first = painting(painter, painter.job(photo, style, steps=2, longest_side=24, start="noise", balance=0.5))
-    assert first.larger is not None
-    assert larger_label(first.larger) == "Go on at twice the size"
-    assert first.larger.longest_side == 48
-    job = replace(first.larger, config=replace(first.larger.config, steps=1))
-    *_, second = painting(painter, job)
-    with Image.open(second.png) as png:
-        assert png.size == (48, 35)
-    begun = painter._start(job)
-    assert begun is not None
-    assert tuple(begun.shape) == (3, 18, 24)  # the picture that was finished
-    lines = second.facts["command_line"].split(" && ")
-    assert len(lines) == 2
-    assert "--max-side 24" in lines[0]
-    assert "--start noise --steps 2 -o painting.png" in lines[0]
-    assert lines[1].endswith("--steps 1 --scales 1 --start-picture painting.png -o painting-2.png")
-    parser = argparse.ArgumentParser()
-    gatys.add_arguments(parser)
-    for line in lines:
-        parser.parse_args(shlex.split(line)[4:])
-    # Then at the photo's own 61 pixels, and no further.
-    assert second.larger is not None
-    assert larger_label(second.larger) == "Go on at 61 pixels"
-    *_, last = painting(painter, replace(second.larger, config=job.config))
-    assert last.larger is None
-
-
 def test_every_start_that_is_offered_can_be_ordered(painter: Painter, photo: Path) -> None:
     choices = start_choices(painter)
     assert ("The photo stylized by The Night", "network:night") in choices
     for _, start in choices:
         painter.job(photo, photo, steps=1, longest_side=48, start=start)
-
-
-def test_a_networks_style_picture_is_the_pages_own_where_it_has_it(catalogue: BundleCatalogue) -> None:
-    own = style_pictures()
-    assert own["starry_night"].is_file()
-    entry = catalogue.find("night")
-    assert style_picture_of(entry) is None
-    trained = {"style_image": "demo/assets/starry_night.jpg"}
-    assert style_picture_of(replace(entry, card=replace(entry.card, training=trained))) == own["starry_night"]
 
 
 @pytest.mark.parametrize("ending", ["done", "left"])
