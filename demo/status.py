@@ -8,14 +8,12 @@ import gradio as gr
 from markupsafe import escape
 
 from demo.errors import ERROR_TITLE, sentence_of
-from demo.services.catalogue import NoSuchStyleError
 from demo.services.limits import BATCH
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Options of the events that nobody waits for."""
 AT_ONCE: dict[str, Any] = {"queue": False, **QUIET}
 """Options of those that only change what is on the page."""
-GONE = "This style is no longer here; choose another one."
 
 
 def progress_line(share: float) -> str:
@@ -47,8 +45,7 @@ def result_line(what: str, *facts: str, notes: Iterable[str] = ()) -> str:
 
 def refused(error: Exception) -> str:
     """What was asked for and did not work, in the same line, as HTML."""
-    sentence = GONE if isinstance(error, NoSuchStyleError) else sentence_of(error)  # the list of names is for programs
-    return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence}", kind="failed")
+    return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence_of(error)}", kind="failed")
 
 
 def told_in(status: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

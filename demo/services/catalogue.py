@@ -38,10 +38,6 @@ THUMBNAIL_SIDE = 240
 _log = logging.getLogger(__name__)
 
 
-class NoSuchStyleError(StylecoreError):
-    """A style of that name is not there, or no longer; the sentence lists those that are."""
-
-
 @dataclass(frozen=True)
 class StyleEntry:
     """One style.
@@ -190,15 +186,14 @@ class Catalogue:
         """The style of that name, without preview.
 
         Raises:
-            NoSuchStyleError: there are only others.
-            StylecoreError: there is none at all.
+            StylecoreError: there is none.
         """
         with self._lock:
             entries = {entry.name: entry for entry in self._entries()}
         if name not in entries:
             known = ", ".join(sorted(each for each in entries if self._is_shown(each)))
             if known:
-                raise NoSuchStyleError(f"there is no style {name!r}; the styles are {known}.")
+                raise StylecoreError(f"there is no style {name!r}; the styles are {known}.")
             raise StylecoreError(self.loading or self.notice or "there is no style.")
         return entries[name]
 

@@ -17,7 +17,6 @@ from demo.words import device_name
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.inference.painting import BRUSH
-from stylecore.library import CHAMPION
 from stylecore.video.config import FilmSettings
 from stylecore.video.frames import FilmFacts
 from stylecore.video.paint import PaintedFilm, Progress, film_engine, paint_film
@@ -98,7 +97,6 @@ class FilmPainter:
         self,
         film: str | Path | None,
         style: str,
-        version: str = CHAMPION,
         longest_side: float | None = None,
         strength: float = 1.0,
         keep_colors: bool = False,
@@ -108,8 +106,8 @@ class FilmPainter:
         """Check what a visitor asks for against the limits. Films are reduced to `longest_side`, never enlarged.
 
         Raises:
-            StylecoreError: for a file that is no film, too long or too large, an unknown style or version, or a
-                number beyond the limits.
+            StylecoreError: for a file that is no film, too long or too large, an unknown style, or a number
+                beyond the limits.
         """
         limits = self.limits
         if film is None:
@@ -119,7 +117,7 @@ class FilmPainter:
         check_range("calm", calm, 0, 1)
         check_range("brush", brush, limits.least_brush, limits.largest_brush)
         check_range("longest side", side, limits.smallest_side, limits.film_max_side)
-        number = self.stylizer.catalogue.find(style).resolve(version or CHAMPION)
+        number = self.stylizer.catalogue.find(style).default_version
         settings = FilmSettings(
             calm=float(calm),
             max_side=int(side),

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class RegistryCatalogue(Catalogue):
         self._registry: Any = None
         self._known: list[StyleEntry] = []
         self._versions: dict[tuple[str, str], Any] = {}
-        self._cards: dict[tuple[str, str], StyleCard] = {}
+        self._card = lru_cache(maxsize=None)(self._read_card)
         self._read_at = -float("inf")
         self._reading: threading.Thread | None = None
 
@@ -93,12 +94,10 @@ class RegistryCatalogue(Catalogue):
             aliases = {alias: version.version for version in versions for alias in version.aliases}
             default = (name, aliases.get(CHAMPION, newest_first[0]))
             try:
-                if default not in self._cards:
-                    self._cards[default] = self._registry.card(self._versions[default])
+                card = self._card(*default)
             except StylecoreError as error:  # one broken style does not take the others away
                 _log.warning("The style %s is left out: %s", name, error)
                 continue
-            card = self._cards[default]
             known.append(StyleEntry(name, title_of(card), newest_first, aliases, card))
         self._known = known
         none = (
@@ -108,10 +107,10 @@ class RegistryCatalogue(Catalogue):
         self.notice = "" if known else none
 
     def _version(self, name: str, version: str) -> VersionEntry:
-        registered = self._versions[name, version]
-        if (name, version) not in self._cards:
-            self._cards[name, version] = self._registry.card(registered)
-        return VersionEntry(name, version, self._cards[name, version], registered.run_name)
+        return VersionEntry(name, version, self._card(name, version), self._versions[name, version].run_name)
+
+    def _read_card(self, name: str, version: str) -> StyleCard:
+        return self._registry.card(self._versions[name, version])
 
     def _record(self, name: str, version: str) -> VersionRecord:
         registered = self._versions.get((name, version))

@@ -2,7 +2,7 @@
 
 python -m demo.static                       # writes build/static
 python -m demo.static user/name             # uploads it, and prints the address
-python -m demo.static user/name --dry-run   # writes it and shows what would be uploaded
+python -m demo.static user/name --dry-run   # writes it, uploads nothing
 """
 
 import argparse

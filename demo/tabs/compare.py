@@ -10,7 +10,7 @@ import gradio as gr
 
 from demo.page import picture_box, save_for_browser, slider
 from demo.services.catalogue import Catalogue, VersionEntry
-from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
+from demo.services.comparisons import Comparison, comparisons, find_version, labels
 from demo.services.limits import MODEL
 from demo.services.stylize import Stylizer
 from demo.services.teach.lessons import owner_of
@@ -107,7 +107,7 @@ def choices_of(catalogue: Catalogue, owner: str = "") -> list[tuple[str, str]]:
     for style in styles:
         entries = catalogue.versions(style.name)
         title = f"{style.title}, " if len(styles) > 1 else ""
-        for entry, label in zip(entries, list_labels(entries, style.default_version), strict=True):
+        for entry, label in zip(entries, labels(entries), strict=True):
             best = " (best)" if entry.version == style.default_version else ""
             choices.append((f"{title}{label}{best}", entry.reference))
     return choices

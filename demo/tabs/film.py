@@ -18,7 +18,6 @@ from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
 from demo.words import file_name, seconds_text, size_text
 from stylecore.inference.painting import BRUSH
-from stylecore.library import CHAMPION
 from stylecore.samples import sample_films
 from stylecore.video.config import FilmSettings
 
@@ -124,7 +123,7 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
         if stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
-        job = painter.job(film, style or "", CHAMPION, *settings)
+        job = painter.job(film, style or "", *settings)
         yield {status: status_line("Opening your film.")}
         title, progress = catalogue.find(job.style).title, None
         for progress in painting_film(painter, job, stop):

@@ -84,7 +84,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
     steps = "1 step" if step.step == 1 else f"{step.step} steps"
     status = result_line(
         f"{'Stopped' if stopped else 'Painted'} after {steps}",
-        f"{size_text(tuple(pixels.shape[1:]))} pixels",
+        f"{size_text((pixels.shape[1], pixels.shape[2]))} pixels",
         f"{seconds_text(step.elapsed)} on {painter.device_name}",
     )
     shown = png if photo.alpha is None else jpeg

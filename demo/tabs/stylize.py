@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from demo.page import photo_input, save_for_browser, slider
-from demo.services.catalogue import FIRST_STYLE, NoSuchStyleError, StyleEntry, title_of
+from demo.services.catalogue import FIRST_STYLE, StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
 from demo.services.stylize import SHARE, Stylizer, Wanted, settings_of
 from demo.services.teach.lessons import owner_of
-from demo.status import AT_ONCE, GONE, QUIET, refused, status_line, waited_for
+from demo.status import AT_ONCE, QUIET, refused, status_line, waited_for
 from demo.tabs.batch import build_batch
 from demo.tabs.cards import samples_for, style_cards
 from demo.tabs.result import stylize
@@ -204,10 +204,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.State | gr.
 
     def pick_style(newest: Newest, name: str) -> dict[Any, Any]:
         newest.picked = True
-        try:
-            return {style: name} | of_style(name)
-        except NoSuchStyleError:
-            raise StylecoreError(GONE) from None
+        return {style: name} | of_style(name)
 
     def answer(newest: Newest, asked: float, photo: str | None, *wanted: Any) -> Any:
         newest.asked = max(newest.asked, asked)

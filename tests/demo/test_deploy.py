@@ -45,11 +45,13 @@ def hashes(files: dict[str, bytes]) -> dict[str, str]:
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Path) -> None:
-    files = deploy.files_of(space)
-    assert {"app.py", "README.md", "requirements.txt", "LICENSE", "stylecore/vgg/network.py", "demo/app.py"} <= set(
-        files
-    )
+    files = files_of(space)
+    assert {"app.py", "README.md", "requirements.txt", "LICENSE", "stylecore/vgg/network.py", "demo/app.py"} <= files
     tops = {path.split("/")[0] for path in files if "/" in path}
     assert tops == {"stylecore", "demo", "bundle", "cache", "photos"}
     assert not [path for path in files if re.search(r"deploy\.py|__pycache__|demo/space|/\.", path)]
@@ -61,9 +63,6 @@ def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Pat
         ("2", "wide"),
         ("3", "narrow"),
     ]
-    shown = deploy.listing(files)
-    assert all(path in shown for path in files)
-    assert f"in {len(files)} files" in shown
 
 
 @pytest.mark.slow
@@ -75,7 +74,7 @@ def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deploy, "restore_published", lambda **_: [])
         folder = deploy.write_space(tmp_path / "space", tracking_uri=store, teach=True)
-    files = set(deploy.files_of(folder))
+    files = files_of(folder)
     assert {"training/teach/__main__.py", "cache/vgg16-2ecbe4ce.safetensors"} <= files
     assert not [path for path in files if path.startswith(("training/report", "training/recipes"))]
     required = (folder / "requirements.txt").read_text()
