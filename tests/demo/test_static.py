@@ -103,7 +103,7 @@ for last; do :; done
     ("action", "says"),
     [
         (None, "npm, which is not installed; install Node.js"),
-        ("echo something else > \"$last/package.tgz\"", "npm's archive of onnxruntime-web@1.30.0 is not the expected one"),
+        ("echo something else > \"$last/package.tgz\"", "archive of onnxruntime-web@1.30.0 is not the expected one"),
         ("echo 'no network' >&2; exit 1", "npm cannot fetch onnxruntime-web@1.30.0 (no network)"),
     ],
 )  # fmt: skip
