@@ -34,7 +34,7 @@ from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.teacher import Teacher
 from demo.tabs.compare import build_compare_tab
 from demo.tabs.film import build_film_tab
-from demo.tabs.gatys import build_gatys_api, build_gatys_tab
+from demo.tabs.gatys import build_gatys_tab
 from demo.tabs.stylize import build_stylize_api, build_stylize_tab
 from demo.tabs.your_style import build_your_style_tab, visitor
 from demo.theme import STYLE_SHEETS, WEB, script, theme
@@ -70,7 +70,6 @@ def build_demo(
     limits = limits or Limits()
     catalogue = TaughtCatalogue(catalogue, teacher) if teacher else catalogue
     stylizer = Stylizer(catalogue, limits)
-    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
         token: gr.State | gr.BrowserState = visitor() if teacher else gr.State("")
@@ -80,14 +79,13 @@ def build_demo(
             with gr.Tab("Film", id="film") as tab:
                 build_film_tab(FilmPainter(stylizer), tab, first)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(painter, tab, first)
+                build_gatys_tab(Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), stylizer), tab, first)
             with gr.Tab("Compare", id="compare") as tab:
                 build_compare_tab(stylizer, tab, first)
             if teacher:
                 with gr.Tab("Your style", id="your_style") as tab:
                     build_your_style_tab(teacher, catalogue, page, tab, first)
         build_stylize_api(stylizer)
-        build_gatys_api(painter)
     # Not open to direct calls, which would pass by the queue.
     page.queue(max_size=MOST_WAITING, default_concurrency_limit=1, api_open=False)
     for handler in page.fns.values():
@@ -187,28 +185,24 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
 
 
 def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:
-    """Bring the published styles into the registry and paint the styles' previews, while the page is served."""
-    if options.bundle is None:
-        _restore(catalogue, options.tracking_uri)
-    catalogue.styles()
-
-
-def _restore(catalogue: Catalogue, tracking_uri: str | None) -> None:
-    """Put the published runs into the registry, where it lacks them; the page goes on without them too."""
-    from training.registry.restoring import restore_published
+    """While the page is served, put the published runs into the registry, where it lacks them, and paint the styles'
+    previews; the page goes on without the runs too."""
 
     def tell(done: int, total: int) -> None:
         catalogue.loading = f"The published styles are being fetched: {done} of {total} trainings are there."
 
-    catalogue.loading = "The styles are being looked for."
-    try:
-        restored = restore_published(tracking_uri=tracking_uri, progress=tell)
-        if restored:
-            print(f"Restored the published runs {', '.join(restored)}.", flush=True)
-    except StylecoreError as error:
-        _log.warning("The published runs were not restored: %s", error)
-    finally:
-        catalogue.loading = ""
+    if options.bundle is None:
+        from training.registry.restoring import restore_published
+
+        catalogue.loading = "The styles are being looked for."
+        try:
+            if restored := restore_published(tracking_uri=options.tracking_uri, progress=tell):
+                print(f"Restored the published runs {', '.join(restored)}.", flush=True)
+        except StylecoreError as error:
+            _log.warning("The published runs were not restored: %s", error)
+        finally:
+            catalogue.loading = ""
+    catalogue.styles()
 
 
 def _parser() -> argparse.ArgumentParser:

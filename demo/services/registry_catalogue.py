@@ -75,12 +75,8 @@ class RegistryCatalogue(Catalogue):
 
     def _read(self) -> None:
         if self._registry is None:
-            try:
-                from training.registry.registry import Registry
-            except ImportError as error:
-                raise StylecoreError(
-                    f"reading the registry needs the package {error.name}; install it, or serve a bundle."
-                ) from error
+            from training.registry.registry import Registry
+
             self._registry = Registry(self._tracking_uri)
         found: dict[str, list[Any]] = {}
         for version in self._registry.versions():

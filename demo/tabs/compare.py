@@ -30,7 +30,7 @@ PAINTING_SIDE = 800
 
 
 def chosen_versions(stylizer: Stylizer, references: Sequence[str]) -> list[VersionEntry]:
-    """The versions meant by NAME, NAME@ALIAS or NAME/VERSION, each once.
+    """The versions meant by NAME/VERSION, each once.
 
     Raises:
         StylecoreError: for none, too many, or one that there is not.

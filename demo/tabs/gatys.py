@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import copy_to_cache, photo_input, picture_box, slider
+from demo.page import copy_to_cache, picture_box, slider
 from demo.services.gatys import BALANCE_RANGE, NETWORK, Painter
 from demo.services.limits import LONG
 from demo.services.teach.lessons import owner_of
@@ -151,7 +151,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
                 changes |= {
                     png: gr.DownloadButton(value=frame.png, interactive=True),
                     jpeg: gr.DownloadButton(value=frame.jpeg, interactive=True),
-                    recipe: gr.Code(frame.facts["command_line"], visible=True),
+                    recipe: gr.Code(frame.command_line, visible=True),
                 }
             yield changes
 
@@ -195,45 +195,6 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
         trigger_mode="always_last",
         **QUIET,
     )
-
-
-def build_gatys_api(painter: Painter) -> None:
-    """Add the endpoint /gatys to the open `gr.Blocks`."""
-    limits, default = painter.limits, GatysConfig()
-
-    def gatys(
-        photo: str, style: str, steps: float, longest_side: float, balance: float, start: str | None, keep_colors: str
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Paint a photo in the style of any picture by Gatys' method; previews are sent while it paints.
-
-        Args:
-            photo: A picture file.
-            style: The picture whose style is taken.
-            steps: How many steps to make.
-            longest_side: Longest side of the result in pixels.
-            balance: Power of ten by which the style counts more than usual; negative for less.
-            start: content, style, noise, or network:NAME for the photo as that style's network stylizes it.
-            keep_colors: none, luminance or match.
-
-        Returns:
-            The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
-        """
-        job = painter.job(photo, style, longest_side, steps, balance, start or default.start, keep_colors)
-        for frame in painting(painter, job):
-            yield frame.png or frame.picture, frame.facts
-
-    with gr.Row(visible=False):
-        inputs = [
-            photo_input(label="photo"),
-            photo_input(label="style"),
-            gr.Number(min(default.steps, limits.gatys_max_steps), label="steps"),
-            gr.Number(limits.gatys_side, label="longest_side"),
-            gr.Number(0.0, label="balance"),
-            gr.Textbox(default.start, label="start"),
-            gr.Textbox(default.keep_colors, label="keep_colors"),
-        ]
-        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
-        gr.Button().click(gatys, inputs, outputs, api_name="gatys", concurrency_id=LONG)
 
 
 def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
@@ -41,16 +40,15 @@ class PaintingState:
         picture: a file in Gradio's cache.
         status: HTML.
         curve: step, part, loss.
-        png, jpeg: files, with the last step only.
-        facts: for programs.
+        png, jpeg, command_line: files, and the command that paints the same, with the last step only.
     """
 
     picture: str
     status: str
     curve: list[tuple[int, str, float]]
-    facts: dict[str, Any]
     png: str | None = None
     jpeg: str | None = None
+    command_line: str = ""
 
 
 def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[PaintingState]:
@@ -75,7 +73,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
             # A long run shows fewer: its pictures change more slowly, and each has to be sent.
             pause = max(SECONDS_BETWEEN_PREVIEWS, (step.elapsed + step.remaining) / painter.limits.previews)
             picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
-            yield PaintingState(picture, _progress(step, device), curve, _facts(job, step))
+            yield PaintingState(picture, _progress(step, device), curve)
     if step is None:
         return
     pixels, settings = step.picture(), {**job.settings(), "steps": step.step}
@@ -88,7 +86,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
         f"{seconds_text(step.elapsed)} on {painter.device_name}",
     )
     shown = png if photo.alpha is None else jpeg
-    yield PaintingState(shown, status, curve, _facts(job, step), png, jpeg)
+    yield PaintingState(shown, status, curve, png, jpeg, job.ended_at(step.step).command_line())
 
 
 def _progress(step: GatysStep, device: str) -> str:
@@ -96,17 +94,6 @@ def _progress(step: GatysStep, device: str) -> str:
     coarse = "" if step.scale == 1 else f" · large strokes first, at 1/{round(1 / step.scale)} of the size"
     text = f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}"
     return progress_status(text, step.step / step.total_steps)
-
-
-def _facts(job: GatysJob, step: GatysStep) -> dict[str, Any]:
-    return {
-        "step": step.step,
-        "total_steps": step.total_steps,
-        "losses": step.losses,
-        "elapsed": step.elapsed,
-        "remaining": step.remaining,
-        "command_line": job.ended_at(step.step).command_line(),
-    }
 
 
 def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def test_no_photo_is_fetched_from_elsewhere(page: tuple[gr.Blocks, str], address
 
 
 def test_nobody_passes_by_the_queue(page: tuple[gr.Blocks, str]) -> None:
-    for route in ("run/stylize", "run/gatys", "api/stylize"):
+    for route in ("run/stylize", "run/styles", "api/stylize"):
         answer = httpx.post(f"{page[1]}gradio_api/{route}", json={"data": [None] * 7}, timeout=200)
         assert answer.status_code == 404, route
 
@@ -117,7 +117,7 @@ def test_an_mcp_client_lists_the_styles_and_stylizes(mcp_page: str, photo: Path)
 
     with ThreadPoolExecutor(1) as another:  # in this thread a browser's loop may be running
         tools, styles, painted = another.submit(asyncio.run, talk()).result()
-    assert len(tools) == 3  # with gatys
+    assert len(tools) == 2
     assert not styles.isError
     assert "wave" in str(styles.content)
     assert not painted.isError, painted.content

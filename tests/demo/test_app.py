@@ -3,7 +3,6 @@
 import argparse
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def client(page: tuple[gr.Blocks, str]) -> Client:
 
 def test_the_endpoints_are_these_and_documented(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/styles", "/stylize", "/gatys"}
+    assert set(endpoints) == {"/styles", "/stylize"}
     names = [parameter["parameter_name"] for parameter in endpoints["/stylize"]["parameters"]]
     assert names == ["photo", "style", "version", "longest_side", "strength", "keep_colors", "brush"]
     assert all(endpoint["description"] for endpoint in endpoints.values())
@@ -81,29 +80,6 @@ def test_files_of_the_server_are_not_photos(page: tuple[gr.Blocks, str], photo: 
     answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=200).text
     assert "event: error" in answer
     assert "stylized" not in answer
-
-
-def test_gatys_streams_previews_and_losses(client: Client, photo: Path) -> None:
-    job = client.submit(handle_file(photo), handle_file(photo), 3, 32, start=None, api_name="/gatys")
-    answers = list(job)
-    assert [facts["step"] for _, facts in answers][-1] == 3
-    assert len(answers) >= 2
-    assert {"total", "content", "style"} <= set(answers[-1][1]["losses"])
-    assert "--steps 3" in answers[-1][1]["command_line"]
-    with Image.open(answers[-1][0]) as image:
-        assert image.size == (32, 24)
-
-
-def test_a_canceled_painting_makes_room_for_the_next(client: Client, photo: Path) -> None:
-    job = client.submit(handle_file(photo), handle_file(photo), 500, 48, api_name="/gatys")
-    deadline = time.monotonic() + 200
-    while not job.outputs() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert job.outputs()
-    job.cancel()
-    _, facts = client.predict(handle_file(photo), "night", api_name="/stylize")
-    assert facts["style"] == "night"
-    assert torch.is_grad_enabled()
 
 
 def test_without_any_style_the_page_still_opens(tmp_path: Path) -> None:

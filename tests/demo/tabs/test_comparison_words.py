@@ -37,7 +37,7 @@ def test_words_say_which_is_nearer_to_what(catalogue: BundleCatalogue, photo: Pa
     # Of pictures of other sizes, of other styles, and while one is missing, nothing is said.
     assert nearest([judged(one, 0.3, 1.0), judged(two, 0.2, 1.2, 1024)]).sentence == ""
     assert "verdict" not in comparison_html(entries, all_three[:2], set())
-    wave = chosen_versions(stylizer, ["night/1", "wave"])
+    wave = chosen_versions(stylizer, ["night/1", "wave/1"])
     *_, of_two = compare(stylizer, str(photo), wave)
     assert nearest([judged(each, 0.1, 1.0) for each in of_two]).sentence == ""
 
@@ -63,7 +63,7 @@ def test_the_photo_and_the_painting_stand_beside_the_pictures(catalogue: BundleC
     shown = comparison_html(entries, done, set(), {"night": "/tmp/painting.jpg"})
     assert [*re.findall(r'class="original" data-label="([^"]*)"', shown)] == ["The photo", "The painting"]
     assert "corner" not in shown
-    entries = chosen_versions(stylizer, ["night", "wave"])
+    entries = chosen_versions(stylizer, ["night/3", "wave/1"])
     *_, done = compare(stylizer, str(photo), entries)
     shown = comparison_html(entries, done, set(), {"night": "/tmp/painting.jpg"})
     assert [*re.findall(r'class="original" data-label="([^"]*)"', shown)] == ["The photo"]
