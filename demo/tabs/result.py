@@ -83,14 +83,11 @@ def how_it_was_made(result: Stylized) -> dict[str, str]:
     if result.card.iterations:
         version += f", {result.card.iterations:,} iterations"
     painted = f"{size_text(result.painted_size)} pixels"
-    if result.tiles > 1:
-        painted += f", in {result.tiles} tiles"
     if result.painted_size != result.size:
         painted += ", then enlarged" if math.prod(result.painted_size) < math.prod(result.size) else ", then reduced"
-    threads = f", {result.threads} thread{'' if result.threads == 1 else 's'}" if result.threads else ""
     return {
         "Network": f"{result.card.name}, {version}",
         "Size of the network": f"{network.residual_blocks} residual blocks, width {network.width:g}",
         "Painted at": painted,
-        "Computed by": f"{result.runtime} on {result.device}{threads}",
+        "Computed by": f"{result.runtime} on {result.device}",
     }

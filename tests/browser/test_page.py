@@ -124,5 +124,4 @@ def test_the_api_page_opens_without_a_trouble(open_page: OpenPage) -> None:
     page = open_page()
     page.get_by_role("button", name="Use via API").click()
     page.get_by_text("API name: /stylize").wait_for()
-    assert "/sample/" in page.locator(".api-docs").first.inner_text()
     page.wait_for_timeout(500)  # what it asks for is answered, or would be a trouble

@@ -52,7 +52,7 @@ def test_no_photo_is_fetched_from_elsewhere(page: tuple[gr.Blocks, str], address
 
 
 def test_nobody_passes_by_the_queue(page: tuple[gr.Blocks, str]) -> None:
-    for route in ("run/stylize", "run/styles", "api/stylize"):
+    for route in ("run/stylize", "api/stylize"):
         answer = httpx.post(f"{page[1]}gradio_api/{route}", json={"data": [None] * 7}, timeout=200)
         assert answer.status_code == 404, route
 
