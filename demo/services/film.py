@@ -36,14 +36,13 @@ class FilmJob:
 
     Attributes:
         film: the file.
-        style, version: as in the catalogue.
+        style: its name; the default version is taken.
         settings: how it is painted.
         facts: of the film as it will be painted.
     """
 
     film: Path
     style: str
-    version: str
     settings: FilmSettings
     facts: FilmFacts
 
@@ -117,7 +116,7 @@ class FilmPainter:
         check_range("calm", calm, 0, 1)
         check_range("brush", brush, limits.least_brush, limits.largest_brush)
         check_range("longest side", side, limits.smallest_side, limits.film_max_side)
-        number = self.stylizer.catalogue.find(style).default_version
+        self.stylizer.catalogue.find(style)
         settings = FilmSettings(
             calm=float(calm),
             max_side=int(side),
@@ -127,7 +126,7 @@ class FilmPainter:
             strength=float(strength),
             keep_colors=bool(keep_colors),
         )
-        return FilmJob(Path(film), style, number, settings, self._facts(Path(film), settings))
+        return FilmJob(Path(film), style, settings, self._facts(Path(film), settings))
 
     def _facts(self, film: Path, settings: FilmSettings) -> FilmFacts:
         limit = self.limits.film_seconds
@@ -156,7 +155,7 @@ class FilmPainter:
         Raises:
             StylecoreError: the film cannot be painted.
         """
-        engine = film_engine(self.stylizer.catalogue.open(job.style, job.version), zero_gpu.DEVICE)
+        engine = film_engine(self.stylizer.catalogue.open(job.style), zero_gpu.DEVICE)
         ending = threading.Event()
         parts = [(job.settings, name, job.facts.frames or 1, False)]
         if (job.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:
