@@ -226,10 +226,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _deploy(options: argparse.Namespace) -> None:
-    if not options.name and not options.dry_run:
-        raise StylecoreError(
-            "which Space? make deploy-space SPACE=user/name, or DRY_RUN=1 to see what would be in it."
-        )
     hub = hub_for(options)
     folder = write_space(
         options.folder, hardware=options.hardware, tracking_uri=options.tracking_uri, teach=options.teach
@@ -238,7 +234,9 @@ def _deploy(options: argparse.Namespace) -> None:
 
 
 def hub_for(options: argparse.Namespace) -> HfApi | None:
-    """The hub to upload to; None without a name, and in a dry run."""
+    """The hub to upload to; None without a name, and in a dry run. `make` gives an empty name for none."""
+    if options.name == "" and not options.dry_run:
+        raise StylecoreError("which Space? Add SPACE=user/name, or DRY_RUN=1 to see what would be in it.")
     if options.name and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.name):
         raise StylecoreError(f"{options.name!r} does not name a Space; write user/name or organization/name.")
     return logged_in() if options.name and not options.dry_run else None

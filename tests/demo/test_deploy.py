@@ -231,7 +231,7 @@ def test_a_space_that_exists_loses_what_is_gone_and_keeps_what_is_the_same(conne
         ("no-slash", TOKEN, "'no-slash' does not name a Space; write user/name"),
         ("a/b/c", TOKEN, "does not name a Space"),
         ("user/na me", TOKEN, "does not name a Space"),
-        ("", TOKEN, "which Space? make deploy-space SPACE=user/name"),
+        ("", TOKEN, "which Space? Add SPACE=user/name"),
         ("user/name", None, "uploading needs a token of the Hugging Face Hub; make one"),
         ("user/name", "hf_bad", "logging in failed: the hub refuses the token; make one"),
     ],

@@ -69,7 +69,7 @@ def test_the_command_uploads_a_static_space(
 @pytest.mark.parametrize(
     ("name", "token", "says"),
     [
-        ("", TOKEN, "which Space? make deploy-static SPACE=user/name"),
+        ("", TOKEN, "which Space? Add SPACE=user/name"),
         ("no-slash", TOKEN, "'no-slash' does not name a Space"),
         ("user/name", None, "uploading needs a token"),
     ],
