@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from starlette.middleware import Middleware
 
 from demo.errors import plainly
 from demo.server.memory import return_freed_memory
+from demo.server.queue import limit_queue
 from demo.server.refusals import Refusals
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
@@ -44,8 +46,8 @@ from stylecore.library import LOCAL_STORE
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg as pretrained_vgg
 
-MOST_WAITING = 200
-"""Requests of all kinds; beyond it Gradio refuses."""
+BACKSTOP = 200
+"""Requests of all kinds that may wait; beyond it Gradio itself refuses."""
 LESSON_MINUTES_ON_A_SPACE = (2, 5, 10)
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
 
@@ -86,8 +88,9 @@ def build_demo(
                 with gr.Tab("Your style", id="your_style") as tab:
                     build_your_style_tab(teacher, catalogue, page, tab, first)
         build_stylize_api(stylizer)
-    # Not open to direct calls, which would pass by the queue.
-    page.queue(max_size=MOST_WAITING, default_concurrency_limit=1, api_open=False)
+    # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
+    page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
+    limit_queue(page, limits)
     for handler in page.fns.values():
         if handler.fn is not None:  # else it is JavaScript alone
             handler.fn = plainly(handler.fn)
@@ -121,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return_freed_memory()
     try:
         catalogue = _catalogue(options)
-        limits = Limits(lesson_minutes=LESSON_MINUTES_ON_A_SPACE) if "SPACE_ID" in os.environ else Limits()
+        limits = Limits(behind_proxy=options.behind_proxy)
+        if "SPACE_ID" in os.environ:
+            limits = replace(limits, lesson_minutes=LESSON_MINUTES_ON_A_SPACE)
         with own_folder() as folder, _teaching(options, limits) as teacher:
             page = build_demo(catalogue, limits=limits, teacher=teacher)
             keep_tidy(folder)
@@ -231,6 +236,12 @@ def _parser() -> argparse.ArgumentParser:
         default=LOCAL_STORE / "lessons",
         metavar="FOLDER",
         help="where lessons and the styles of visitors are kept (default: mlruns/lessons)",
+    )
+    parser.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        default="SPACE_ID" in os.environ,
+        help="distinguish visitors by the address that a reverse proxy passes on (default: on a Space)",
     )
     parser.add_argument("--inbrowser", action="store_true", help="open the page in a browser, where there is one")
     return parser

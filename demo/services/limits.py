@@ -25,6 +25,10 @@ class Limits:
     Attributes:
         photo_pixels: width times height of the largest photo that is decoded.
         file_size: of an upload, in Gradio's notation.
+        queue: requests that may wait in each of the queues above.
+        waiting_each: of them from one person; of a batch, a painting, a film or a webcam everyone has one at a time
+            anyway.
+        behind_proxy: visitors are distinguished by the address that a proxy passes on, instead of by their sessions.
         smallest_side, stylize_side, stylize_max_side: longest side of the stylized picture: least, proposed, most.
         least_brush, largest_brush: size of the brush; a finer one takes the network longer.
         sheet_side: longest side of each picture on a sheet of all styles.
@@ -52,6 +56,9 @@ class Limits:
 
     photo_pixels: int = 50_000_000
     file_size: str = "80mb"
+    queue: int = 16
+    waiting_each: int = 4
+    behind_proxy: bool = False
     smallest_side: int = 128
     stylize_side: int = 1024
     stylize_max_side: int = 4096
