@@ -34,9 +34,9 @@ from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
 from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.teacher import Teacher
-from demo.tabs.compare import build_compare_tab
-from demo.tabs.film import build_film_tab
-from demo.tabs.gatys import build_gatys_tab
+from demo.tabs.compare import build_compare_api, build_compare_tab
+from demo.tabs.film import build_film_api, build_film_tab
+from demo.tabs.gatys import build_gatys_api, build_gatys_tab
 from demo.tabs.stylize import build_stylize_api, build_stylize_tab
 from demo.tabs.your_style import build_your_style_tab, visitor
 from demo.theme import STYLE_SHEETS, WEB, script, theme
@@ -72,6 +72,8 @@ def build_demo(
     limits = limits or Limits()
     catalogue = TaughtCatalogue(catalogue, teacher) if teacher else catalogue
     stylizer = Stylizer(catalogue, limits)
+    painter = Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), stylizer)
+    films = FilmPainter(stylizer)
     with gr.Blocks(title="stylecore: your photo, painted", analytics_enabled=False, delete_cache=(600, 3000)) as page:
         gr.HTML((WEB / "header.html").read_text(encoding="utf-8"))
         token: gr.State | gr.BrowserState = visitor() if teacher else gr.State("")
@@ -79,15 +81,19 @@ def build_demo(
             with gr.Tab("Stylize", id="stylize"):
                 first = build_stylize_tab(stylizer, page, token)
             with gr.Tab("Film", id="film") as tab:
-                build_film_tab(FilmPainter(stylizer), tab, first)
+                build_film_tab(films, tab, first)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(Painter(load_vgg or (lambda: pretrained_vgg("vgg19")), stylizer), tab, first)
+                build_gatys_tab(painter, tab, first)
             with gr.Tab("Compare", id="compare") as tab:
                 build_compare_tab(stylizer, tab, first)
             if teacher:
                 with gr.Tab("Your style", id="your_style") as tab:
                     build_your_style_tab(teacher, catalogue, page, tab, first)
-        build_stylize_api(stylizer)
+        with gr.Row(visible=False):  # for programs
+            build_stylize_api(stylizer)
+            build_compare_api(stylizer)
+            build_gatys_api(painter)
+            build_film_api(films)
     # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
     page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
     limit_queue(page, limits)

@@ -2,6 +2,8 @@
 
 import base64
 import html
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +14,7 @@ from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from demo.errors import ERROR_TITLE
+from demo.services.catalogue import FIRST_STYLE
 from stylecore.errors import StylecoreError
 from stylecore.files import Format, write_whole
 from stylecore.pictures.write import encode_picture
@@ -67,6 +70,28 @@ def _take_uploads(component: Any) -> None:
         return await to_cache(path)
 
     component.async_move_resource_to_block_cache = uploaded
+
+
+def style_input() -> gr.Textbox:
+    """A style's name, for programs."""
+    style = gr.Textbox(label="style")
+    style.example_payload = lambda: FIRST_STYLE
+    return style
+
+
+def endpoint(name: str, function: Callable[..., Any], outputs: Any, inputs: dict[str, Any], **options: Any) -> None:
+    """Let programs call a function, which its docstring explains to them; call this where nothing is shown.
+
+    Args:
+        inputs: components of the parameters that are more than a default of type str, float or bool.
+        options: of the event.
+    """
+    kinds: dict[Any, Any] = {str: gr.Textbox, float: gr.Number, bool: gr.Checkbox}
+    components = [
+        inputs.get(each.name) or kinds[each.annotation](each.default, label=each.name)
+        for each in signature(function).parameters.values()
+    ]
+    gr.Button().click(function, components, outputs, api_name=name, **options)
 
 
 def slider(

@@ -9,6 +9,7 @@ from typing import Any
 
 from demo.services.catalogue import Catalogue, VersionEntry, title_of
 from stylecore.errors import StylecoreError
+from stylecore.library import CHAMPION, parse_reference
 
 
 @dataclass(frozen=True)
@@ -240,16 +241,17 @@ def _differences(one: VersionEntry, other: VersionEntry, *except_for: Setting) -
 
 
 def find_version(catalogue: Catalogue, reference: str) -> VersionEntry:
-    """The version that NAME/VERSION means.
+    """The version that NAME, NAME@ALIAS or NAME/VERSION means, as MLflow writes them, with or without `models:/`.
 
     Raises:
-        StylecoreError: for a style or version that there is not.
+        StylecoreError: for what is none of these, and for a style or version that there is not.
     """
-    name, _, version = reference.partition("/")
-    for entry in catalogue.versions(name):
+    parsed = parse_reference(reference)
+    version = catalogue.find(parsed.name).resolve(parsed.version or parsed.alias or CHAMPION)
+    for entry in catalogue.versions(parsed.name):
         if entry.version == version:
             return entry
-    raise StylecoreError(f"there is no version {version!r} of {name}; choose another one.")
+    raise StylecoreError(f"version {version} of {parsed.name} cannot be read; choose another one.")
 
 
 def number(value: float) -> str:

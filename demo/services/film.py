@@ -17,6 +17,7 @@ from demo.words import device_name
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
 from stylecore.inference.painting import BRUSH
+from stylecore.library import CHAMPION
 from stylecore.video.config import FilmSettings
 from stylecore.video.frames import FilmFacts
 from stylecore.video.paint import PaintedFilm, Progress, film_engine, paint_film
@@ -36,13 +37,14 @@ class FilmJob:
 
     Attributes:
         film: the file.
-        style: its name; the default version is taken.
+        style, version: as in the catalogue.
         settings: how it is painted.
         facts: of the film as it will be painted.
     """
 
     film: Path
     style: str
+    version: str
     settings: FilmSettings
     facts: FilmFacts
 
@@ -101,12 +103,13 @@ class FilmPainter:
         keep_colors: bool = False,
         brush: float = BRUSH,
         calm: float = FilmSettings.calm,
+        version: str = CHAMPION,
     ) -> FilmJob:
         """Check what a visitor asks for against the limits. Films are reduced to `longest_side`, never enlarged.
 
         Raises:
-            StylecoreError: for a file that is no film, too long or too large, an unknown style, or a number
-                beyond the limits.
+            StylecoreError: for a file that is no film, too long or too large, an unknown style or version, or a
+                number beyond the limits.
         """
         limits = self.limits
         if film is None:
@@ -116,7 +119,7 @@ class FilmPainter:
         check_range("calm", calm, 0, 1)
         check_range("brush", brush, limits.least_brush, limits.largest_brush)
         check_range("longest side", side, limits.smallest_side, limits.film_max_side)
-        self.stylizer.catalogue.find(style)
+        number = self.stylizer.catalogue.find(style).resolve(version or CHAMPION)
         settings = FilmSettings(
             calm=float(calm),
             max_side=int(side),
@@ -126,7 +129,7 @@ class FilmPainter:
             strength=float(strength),
             keep_colors=bool(keep_colors),
         )
-        return FilmJob(Path(film), style, settings, self._facts(Path(film), settings))
+        return FilmJob(Path(film), style, number, settings, self._facts(Path(film), settings))
 
     def _facts(self, film: Path, settings: FilmSettings) -> FilmFacts:
         limit = self.limits.film_seconds
@@ -155,7 +158,7 @@ class FilmPainter:
         Raises:
             StylecoreError: the film cannot be painted.
         """
-        engine = film_engine(self.stylizer.catalogue.open(job.style), zero_gpu.DEVICE)
+        engine = film_engine(self.stylizer.catalogue.open(job.style, job.version), zero_gpu.DEVICE)
         ending = threading.Event()
         parts = [(job.settings, name, job.facts.frames or 1, False)]
         if (job.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:

@@ -20,10 +20,12 @@ from demo.words import device_name
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import scale_sizes, scale_steps
 from stylecore.gatys.paint import GatysConfig, GatysStep, measure_step_seconds, paint
-from stylecore.pictures.read import Picture, read_size
+from stylecore.pictures.read import Picture, load_picture, read_size
 from stylecore.vgg.network import VGG
 
 MEASURED_SIDE = 128
+LEAST_GROWTH = 1.2
+"""A painting goes on at a larger size if that is at least so many times the size it has."""
 BALANCE_RANGE = 1.5
 """Powers of ten by which a visitor may change the style's weight in either direction."""
 
@@ -40,6 +42,8 @@ class GatysJob:
         longest_side: of the result, in pixels.
         config: of the method.
         network: whose stylized photo the painting begins with; None for `config.start`.
+        begun, begun_picture: the finished job, and its file, that the painting goes on with.
+        turn: 1 for a new painting, 2 for one that goes on with it.
     """
 
     photo: str | Path
@@ -47,10 +51,20 @@ class GatysJob:
     longest_side: int
     config: GatysConfig
     network: VersionEntry | None = None
+    begun: "GatysJob | None" = None
+    begun_picture: str = ""
+    turn: int = 1
+
+    @property
+    def output(self) -> str:
+        """The name of the picture in `command_line`."""
+        return "painting.png" if self.turn == 1 else f"painting-{self.turn}.png"
 
     def settings(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for the picture's metadata."""
         begun = {"start_picture": self.network.reference} if self.network else {}
+        if self.begun:
+            begun = {"start_picture": self.begun.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
 
     def ended_at(self, steps: int) -> "GatysJob":
@@ -66,11 +80,16 @@ class GatysJob:
         words = [*program, "gatys", photo, "--style", Path(self.style).name]
         for flag, value in flags.items():
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-        if self.network is None:
-            return shlex.join([*words, "-o", "painting.png"])
-        style = f"{self.network.name}@iterations-{self.network.card.iterations}"
-        first = [*program, "stylize", photo, "--style", style, "--max-side", str(self.longest_side), "-o", "start.png"]
-        return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', 'painting.png'])}"
+        before: list[str] = []
+        if self.begun:
+            before = [self.begun.command_line()]
+            words += ["--start-picture", self.begun.output]
+        elif self.network:
+            style = f"{self.network.name}@iterations-{self.network.card.iterations}"
+            size = ["--max-side", str(self.longest_side)]
+            before = [shlex.join([*program, "stylize", photo, "--style", style, *size, "-o", "start.png"])]
+            words += ["--start-picture", "start.png"]
+        return " && ".join([*before, shlex.join([*words, "-o", self.output])])
 
 
 class Painter:
@@ -151,6 +170,18 @@ class Painter:
         entry = self.stylizer.catalogue.find(style)
         return VersionEntry(entry.name, entry.default_version, entry.card)
 
+    def larger(self, job: GatysJob, painted: str, photo: Picture) -> GatysJob | None:
+        """The job that goes on with a finished one at twice the size, or at the photo's own size or the largest
+        allowed if those are less; None where that is hardly more."""
+        whole = max(photo.source_size)
+        side = min(job.longest_side, whole)
+        larger = min(2 * side, whole, self.limits.gatys_max_side)
+        if larger < LEAST_GROWTH * side:
+            return None
+        steps, start = self.limits.gatys_larger_steps, GatysConfig.start
+        config = dataclasses.replace(job.config, steps=steps, scales=1, start=start)
+        return GatysJob(job.photo, job.style, larger, config, begun=job, begun_picture=painted, turn=job.turn + 1)
+
     def photo(self, job: GatysJob) -> Picture:
         """The photo of a job, at the size to paint."""
         return read_photo(
@@ -182,6 +213,10 @@ class Painter:
             yield step
 
     def _start(self, job: GatysJob) -> torch.Tensor | None:
+        if job.begun:
+            if not Path(job.begun_picture).is_file():  # nobody uploaded it
+                raise StylecoreError("the painting to go on with is no longer here; paint it again.")
+            return load_picture(job.begun_picture).pixels
         if job.network is None:
             return None
         name, version = job.network.name, job.network.version

@@ -43,6 +43,7 @@ class Limits:
         gatys_side, gatys_max_side: longest side of a painting by Gatys' method, which takes hundreds of passes:
             proposed, most.
         gatys_steps, gatys_max_steps: steps: proposed, most.
+        gatys_larger_steps: steps when a finished painting goes on at twice the size.
         gatys_seconds: when a painting ends, finished or not.
         lesson_minutes: what a visitor may choose for teaching a painting.
         lessons_waiting: lessons that wait or are under way, at most; a visitor has one of them.
@@ -79,6 +80,7 @@ class Limits:
     gatys_max_side: int = 1024
     gatys_steps: int = 120
     gatys_max_steps: int = 500
+    gatys_larger_steps: int = 40
     gatys_seconds: float = 600.0
     lesson_minutes: tuple[float, ...] = (2, 5, 10, 30)
     lessons_waiting: int = 4

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import picture_box, save_for_browser, slider
+from demo.page import endpoint, photo_input, picture_box, save_for_browser, slider
 from demo.services.catalogue import Catalogue, VersionEntry
 from demo.services.comparisons import Comparison, comparisons, find_version, labels
 from demo.services.limits import MODEL
@@ -30,7 +30,7 @@ PAINTING_SIDE = 800
 
 
 def chosen_versions(stylizer: Stylizer, references: Sequence[str]) -> list[VersionEntry]:
-    """The versions meant by NAME/VERSION, each once.
+    """The versions meant by NAME, NAME@ALIAS or NAME/VERSION, each once.
 
     Raises:
         StylecoreError: for none, too many, or one that there is not.
@@ -45,7 +45,9 @@ def chosen_versions(stylizer: Stylizer, references: Sequence[str]) -> list[Versi
     return entries
 
 
-def compare(stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry]) -> Iterator[list[Compared]]:
+def compare(
+    stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntry], longest_side: float | None = None
+) -> Iterator[list[Compared]]:
     """Stylize the photo with every version; yield the pictures so far.
 
     Raises:
@@ -54,8 +56,9 @@ def compare(stylizer: Stylizer, photo: str | None, entries: Sequence[VersionEntr
     if photo is None:
         raise StylecoreError("there is no photo yet; upload one, or take a sample.")
     done: list[Compared] = []
+    side = stylizer.limits.compare_side if longest_side is None else longest_side
     for entry, label in zip(entries, labels(entries), strict=True):
-        result = stylizer.stylize(photo, entry.name, entry.version, stylizer.limits.compare_side)
+        result = stylizer.stylize(photo, entry.name, entry.version, side)
         done.append(Compared(entry, label, result, stylizer.catalogue.record(entry.name, entry.version)))
         yield list(done)
 
@@ -207,3 +210,37 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first: FirstTab) -> None:
     download.click(make_sheet, [compared, strength], [file, status], concurrency_id=MODEL, **QUIET).success(
         None, js=script("download_comparison"), **QUIET
     )
+
+
+def build_compare_api(stylizer: Stylizer) -> None:
+    """Add the endpoint /compare."""
+    limits = stylizer.limits
+
+    def compare_versions(
+        photo: str, versions: list[str] | str, longest_side: float = limits.compare_side, strength: float = 1.0
+    ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+        """Stylize a photo with several versions of styles, to compare them.
+
+        Args:
+            photo: A picture file.
+            versions: Up to six of NAME, NAME@ALIAS or NAME/VERSION, as /styles lists them; the first styles for none.
+            longest_side: Longest side of the pictures in pixels.
+            strength: 0 gives the photo, 1 the full style.
+
+        Returns:
+            The pictures as PNG, each with its label, and for each its settings, losses and time.
+        """
+        wanted = versions.split() if isinstance(versions, str) else versions
+        wanted = wanted or [entry.name for entry in stylizer.catalogue.styles()[: limits.compare_versions]]
+        entries = chosen_versions(stylizer, list(map(str, wanted)))  # programs may send anything
+        *_, done = compare(stylizer, photo, entries, longest_side)
+        pictures = []
+        for each in done:
+            pixels, name = each.result.finish(strength, False), file_name("compared", each.label)
+            pictures.append((save_for_browser(pixels, "PNG", name), each.label))
+        return pictures, [each.facts() for each in done]
+
+    versions = gr.Dropdown([], label="versions", multiselect=True, allow_custom_value=True)
+    outputs = [gr.Gallery(label="pictures", format="png"), gr.JSON(label="facts")]
+    inputs = {"photo": photo_input(label="photo"), "versions": versions}
+    endpoint("compare", compare_versions, outputs, inputs, concurrency_id=MODEL)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import Markup
 
@@ -32,6 +33,29 @@ class Compared:
         """ "content", "style" and "total" of the last photos in training, weighted; those that the card has."""
         found = self.entry.card.losses
         return {name: found[f"loss/{name}"] for name in SHOWN_LOSSES if f"loss/{name}" in found}
+
+    def facts(self) -> dict[str, Any]:
+        """For programs."""
+        height, width = self.result.size
+        card = self.entry.card
+        return {
+            "version": self.entry.reference,
+            "label": self.label,
+            "title": title_of(card),
+            "run_name": self.entry.run_name,
+            "iterations": card.iterations,
+            "residual_blocks": card.network.residual_blocks,
+            "style_weight": card.training.get("style_weight"),
+            "seed": card.training.get("seed"),
+            "losses": self.training_losses,
+            "evaluated_losses": dict(self.record.losses),
+            "gatys_iterations": self.record.gatys_iterations,
+            "run_page": self.record.page,
+            "width": width,
+            "height": height,
+            "seconds": self.result.seconds,
+            "device": self.result.device,
+        }
 
 
 def comparison_html(

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from demo.page import film_input, slider
+from demo.page import endpoint, film_input, slider, style_input
 from demo.services.film import FilmJob, FilmPainter, FilmProgress
 from demo.services.limits import FILM, Limits
 from demo.services.teach.lessons import owner_of
@@ -18,6 +18,7 @@ from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
 from demo.words import file_name, seconds_text, size_text
 from stylecore.inference.painting import BRUSH
+from stylecore.library import CHAMPION
 from stylecore.samples import sample_films
 from stylecore.video.config import FilmSettings
 
@@ -61,6 +62,17 @@ def status_of(progress: FilmProgress, title: str) -> str:
         f"{seconds_text(painted.seconds)} on {progress.device}",
         notes=[f"The film: {notice}." for notice in painted.notices],
     )
+
+
+def facts_of(progress: FilmProgress) -> dict[str, Any]:
+    """The same for programs."""
+    rate, painted = round(progress.rate, 2), progress.painted
+    facts: dict[str, Any] = {"frames": progress.frames, "total_frames": progress.total, "frames_per_second": rate}
+    facts |= {"seconds_left": progress.seconds_left, "preview": progress.preview}
+    if painted is not None:
+        facts |= {"width": painted.width, "height": painted.height, "seconds": painted.seconds}
+        facts |= {"stopped": painted.stopped, "notices": list(painted.notices)}
+    return facts
 
 
 def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
@@ -148,3 +160,40 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
         **waited_for(status),
     )
     stop_button.click(ask_to_stop, [stop], [stop_button], **AT_ONCE)
+
+
+def build_film_api(painter: FilmPainter) -> None:
+    """Add the endpoint /film."""
+
+    def film(
+        film: str,
+        style: str,
+        version: str = CHAMPION,
+        longest_side: float = painter.limits.film_side,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        brush: float = BRUSH,
+        calm: float = FilmSettings.calm,
+    ) -> Iterator[tuple[str | None, dict[str, Any]]]:
+        """Paint a short film, with strokes that stay on things; its sound is kept.
+
+        Args:
+            film: A film file: mp4, mov, webm, mkv or gif.
+            style: Name of a style, see /styles.
+            version: A version's number or alias.
+            longest_side: Longest side of the result in pixels; a smaller film keeps its size.
+            strength: 0 gives the film, 1 the full style.
+            keep_colors: Keep the film's colors and take only the strokes.
+            brush: Size of the strokes: 1 as in the painting, 2 twice as large.
+            calm: 0 paints each frame by itself; up to 1, strokes stay longer on things.
+
+        Returns:
+            Frames painted, frames in all and seconds left, again and again; with the first second of the film once it
+            is painted, and at last with the whole as mp4.
+        """
+        job = painter.job(film, style, longest_side, strength, keep_colors, brush, calm, version)
+        for progress in painting_film(painter, job):
+            yield str(progress.file) if progress.file else None, facts_of(progress)
+
+    outputs = [gr.Video(label="painted"), gr.JSON(label="facts")]
+    endpoint("film", film, outputs, {"film": film_input(label="film"), "style": style_input()}, concurrency_id=FILM)

@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import copy_to_cache, picture_box, slider
-from demo.services.gatys import BALANCE_RANGE, NETWORK, Painter
+from demo.page import copy_to_cache, endpoint, photo_input, picture_box, slider
+from demo.services.gatys import BALANCE_RANGE, NETWORK, GatysJob, Painter
 from demo.services.limits import LONG
 from demo.services.teach.lessons import owner_of
 from demo.status import AT_ONCE, QUIET, begin_and_end, status_line, told_in, waited_for
 from demo.tabs.cards import begin_with_photo, sample_strip, samples_for
-from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop, curve_table, estimate_text, painting
+from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop, curve_table, estimate_text, larger_label, painting
 from demo.tabs.stylize import FirstTab
 from demo.theme import script
 from stylecore.errors import StylecoreError
@@ -98,6 +98,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
             with gr.Row(elem_classes="actions"):
                 start_button = gr.Button("Paint", variant="primary", elem_id="gatys-paint")
                 stop_button = gr.Button(STOP_LABEL, elem_id="gatys-stop", interactive=False)
+            larger_button = gr.Button("Go on at twice the size", elem_id="gatys-larger", visible=False)
             with gr.Row(elem_classes="downloads"):
                 png = gr.DownloadButton("Download PNG", elem_id="gatys-png", interactive=False)
                 jpeg = gr.DownloadButton("Download JPEG", elem_id="gatys-jpeg", interactive=False)
@@ -125,18 +126,21 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
                 visible=False,
             )
     stop = gr.State(Stop())
+    larger = gr.State(None)
 
     def begin(stop: Stop) -> tuple[Any, ...]:
         stop.wanted = False
-        off = gr.DownloadButton(interactive=False)
-        return gr.Button("Painting…", interactive=False), gr.Button(interactive=True), off, off
+        waits, off = gr.Button(interactive=False), gr.DownloadButton(interactive=False)
+        return gr.Button("Painting…", interactive=False), gr.Button(interactive=True), waits, off, off
 
     def end() -> tuple[Any, ...]:
-        return gr.Button("Paint", interactive=True), gr.Button(STOP_LABEL, interactive=False)
+        go = gr.Button("Paint", interactive=True)
+        return go, gr.Button(STOP_LABEL, interactive=False), gr.Button(interactive=True)
 
-    @told_in(status)
     def run(stop: Stop, *asked: Any) -> Iterator[dict[Any, Any]]:
-        job = painter.job(*asked)
+        yield from show(stop, painter.job(*asked))
+
+    def show(stop: Stop, job: GatysJob) -> Iterator[dict[Any, Any]]:
         if stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
@@ -148,10 +152,13 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
             if len(frame.curve) > 2:
                 changes[curve] = gr.LinePlot(curve_table(frame.curve), visible=True)
             if frame.png is not None:
+                label = larger_label(frame.larger) if frame.larger else ""
                 changes |= {
                     png: gr.DownloadButton(value=frame.png, interactive=True),
                     jpeg: gr.DownloadButton(value=frame.jpeg, interactive=True),
-                    recipe: gr.Code(frame.command_line, visible=True),
+                    recipe: gr.Code(frame.facts["command_line"], visible=True),
+                    larger_button: gr.Button(label, visible=frame.larger is not None),
+                    larger: frame.larger,
                 }
             yield changes
 
@@ -173,14 +180,17 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
         return copy_to_cache(picture) if picture else gr.skip()
 
     asked = [photo, style, longest_side, steps, balance, start, keep_colors, style_scale]  # as in `Painter.job`
-    begin_and_end(
-        [start_button.click],
-        (begin, [stop], [start_button, stop_button, png, jpeg]),
-        (run, [stop, *asked], [picture, status, curve, png, jpeg, recipe]),
-        (end, None, [start_button, stop_button]),
-        concurrency_id=LONG,
-        **waited_for(status),
-    )
+    buttons = [start_button, stop_button, larger_button]
+    shown = [picture, status, curve, png, jpeg, recipe, larger_button, larger]
+    for button, work, inputs in ((start_button, run, asked), (larger_button, show, [larger])):
+        begin_and_end(
+            [button.click],
+            (begin, [stop], [*buttons, png, jpeg]),
+            (told_in(status)(work), [stop, *inputs], shown),
+            (end, None, buttons),
+            concurrency_id=LONG,
+            **waited_for(status),
+        )
     stop_button.click(ask_to_stop, [stop], [stop_button], **AT_ONCE)
     begin_with_photo(tab, photo, first.photo, "gatys-sample")
     tab.select(arrive, [first.token], [start], **QUIET)
@@ -195,6 +205,42 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
         trigger_mode="always_last",
         **QUIET,
     )
+
+
+def build_gatys_api(painter: Painter) -> None:
+    """Add the endpoint /gatys."""
+    default = GatysConfig()
+
+    def gatys(
+        photo: str,
+        style: str,
+        steps: float = default.steps,
+        longest_side: float = painter.limits.gatys_side,
+        balance: float = 0.0,
+        start: str = default.start,
+        keep_colors: str = default.keep_colors,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Paint a photo in the style of any picture by Gatys' method; previews are sent while it paints.
+
+        Args:
+            photo: A picture file.
+            style: The picture whose style is taken.
+            steps: How many steps to make.
+            longest_side: Longest side of the result in pixels.
+            balance: Power of ten by which the style counts more than usual; negative for less.
+            start: content, style, noise, or network:NAME for the photo as that style's network stylizes it.
+            keep_colors: none, luminance or match.
+
+        Returns:
+            The picture, and its step, losses, seconds and command line. The last one is a PNG at full quality.
+        """
+        job = painter.job(photo, style, longest_side, steps, balance, start or default.start, keep_colors)
+        for frame in painting(painter, job):
+            yield frame.png or frame.picture, frame.facts
+
+    outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
+    inputs = {name: photo_input(label=name) for name in ("photo", "style")}
+    endpoint("gatys", gatys, outputs, inputs, concurrency_id=LONG)
 
 
 def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:

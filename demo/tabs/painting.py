@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
@@ -40,15 +41,18 @@ class PaintingState:
         picture: a file in Gradio's cache.
         status: HTML.
         curve: step, part, loss.
-        png, jpeg, command_line: files, and the command that paints the same, with the last step only.
+        facts: for programs.
+        png, jpeg: files, with the last step only.
+        larger: the job that goes on at twice the size, with the last step, where there is one.
     """
 
     picture: str
     status: str
     curve: list[tuple[int, str, float]]
+    facts: dict[str, Any]
     png: str | None = None
     jpeg: str | None = None
-    command_line: str = ""
+    larger: GatysJob | None = None
 
 
 def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[PaintingState]:
@@ -73,7 +77,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
             # A long run shows fewer: its pictures change more slowly, and each has to be sent.
             pause = max(SECONDS_BETWEEN_PREVIEWS, (step.elapsed + step.remaining) / painter.limits.previews)
             picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
-            yield PaintingState(picture, _progress(step, device), curve)
+            yield PaintingState(picture, _progress(step, device), curve, _facts(job, step))
     if step is None:
         return
     pixels, settings = step.picture(), {**job.settings(), "steps": step.step}
@@ -86,7 +90,8 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
         f"{seconds_text(step.elapsed)} on {painter.device_name}",
     )
     shown = png if photo.alpha is None else jpeg
-    yield PaintingState(shown, status, curve, png, jpeg, job.ended_at(step.step).command_line())
+    larger = painter.larger(job.ended_at(step.step), png, photo)
+    yield PaintingState(shown, status, curve, _facts(job, step), png, jpeg, larger)
 
 
 def _progress(step: GatysStep, device: str) -> str:
@@ -96,10 +101,21 @@ def _progress(step: GatysStep, device: str) -> str:
     return progress_status(text, step.step / step.total_steps)
 
 
+def _facts(job: GatysJob, step: GatysStep) -> dict[str, Any]:
+    facts = ("step", "total_steps", "losses", "elapsed", "remaining")
+    return {name: getattr(step, name) for name in facts} | {"command_line": job.ended_at(step.step).command_line()}
+
+
 def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:
     """Columns step, loss (its decimal logarithm: it falls through orders of magnitude) and part."""
     rows = [(step, part, math.log10(loss)) for step, part, loss in curve if loss > 0]
     return pd.DataFrame(rows, columns=["step", "part", "loss"])
+
+
+def larger_label(job: GatysJob) -> str:
+    """What the button says that goes on with a painting."""
+    painted = job.begun.longest_side if job.begun else 0
+    return "Go on at twice the size" if job.longest_side == 2 * painted else f"Go on at {job.longest_side} pixels"
 
 
 def estimate_text(painter: Painter, photo: str | None, longest_side: float, steps: float) -> str:

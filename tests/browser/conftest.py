@@ -27,6 +27,7 @@ LIMITS = Limits(
     live_seconds=2.0,
     compare_side=96,
     gatys_side=64,
+    gatys_larger_steps=5,
 )
 
 

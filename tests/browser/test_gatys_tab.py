@@ -136,6 +136,21 @@ def test_a_closed_tab_stops_its_painting(open_page: OpenPage, photo_file: Path, 
     wait_for(page, "Painted after 10 steps")
 
 
+def test_a_finished_painting_goes_on_at_twice_the_size(open_page: OpenPage, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    save_picture(torch.rand(3, 96, 128), large)
+    page = open_page()
+    open_tab(page, large)
+    set_number(page, "steps", 10)
+    page.click("#gatys-paint")
+    wait_for(page, "Painted after 10 steps")
+    page.get_by_role("button", name="Go on at twice the size").click()
+    wait_for(page, "128 \N{MULTIPLICATION SIGN} 96 pixels")
+    assert "--start-picture painting.png" in " ".join(page.inner_text("#gatys-recipe").split())
+    page.locator("#gatys-paint:not([disabled])").wait_for()
+    assert not page.locator("#gatys-larger").is_visible()  # the photo has no more pixels
+
+
 def test_who_waits_sees_the_place_in_the_queue(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     save_picture(torch.rand(3, 192, 256), large)

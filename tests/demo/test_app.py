@@ -3,9 +3,11 @@
 import argparse
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import gradio as gr
 import httpx
 import pytest
@@ -20,7 +22,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.pictures.write import save_picture
-from tests.demo.conftest import client_of, serving, write_bundle
+from tests.demo.conftest import client_of, serving, write_bundle, write_film
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def client(page: tuple[gr.Blocks, str]) -> Client:
 
 def test_the_endpoints_are_these_and_documented(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/styles", "/stylize"}
+    assert set(endpoints) == {"/styles", "/stylize", "/compare", "/gatys", "/film"}
     names = [parameter["parameter_name"] for parameter in endpoints["/stylize"]["parameters"]]
     assert names == ["photo", "style", "version", "longest_side", "strength", "keep_colors", "brush"]
     assert all(endpoint["description"] for endpoint in endpoints.values())
@@ -80,6 +82,41 @@ def test_files_of_the_server_are_not_photos(page: tuple[gr.Blocks, str], photo: 
     answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=200).text
     assert "event: error" in answer
     assert "stylized" not in answer
+
+
+def test_gatys_streams_previews_and_losses(client: Client, photo: Path) -> None:
+    job = client.submit(handle_file(photo), handle_file(photo), 3, 32, start=None, api_name="/gatys")
+    answers = list(job)
+    assert [facts["step"] for _, facts in answers][-1] == 3
+    assert len(answers) >= 2
+    assert {"total", "content", "style"} <= set(answers[-1][1]["losses"])
+    assert "--steps 3" in answers[-1][1]["command_line"]
+    with Image.open(answers[-1][0]) as image:
+        assert image.size == (32, 24)
+
+
+def test_a_film_streams_how_far_it_is_and_comes_back(client: Client, tmp_path: Path) -> None:
+    film = handle_file(write_film(tmp_path / "film.mp4", 35))
+    answers = list(client.submit(film, "night", calm=0, api_name="/film"))
+    painted, facts = answers[-1]
+    assert (facts["frames"], facts["width"], facts["stopped"]) == (35, 64, False)
+    with av.open(str(painted)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
+    (text := tmp_path / "text.mp4").write_text("I am text")
+    with pytest.raises(Exception, match="This film cannot be read: it is broken, cut short, or no film"):
+        client.predict(handle_file(text), "night", api_name="/film")
+
+
+def test_a_canceled_painting_makes_room_for_the_next(client: Client, photo: Path) -> None:
+    job = client.submit(handle_file(photo), handle_file(photo), 500, 48, api_name="/gatys")
+    deadline = time.monotonic() + 200
+    while not job.outputs() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert job.outputs()
+    job.cancel()
+    _, facts = client.predict(handle_file(photo), "night", api_name="/stylize")
+    assert facts["style"] == "night"
+    assert torch.is_grad_enabled()
 
 
 def test_without_any_style_the_page_still_opens(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.film import FilmPainter, FilmProgress
 from demo.services.limits import Limits
 from demo.services.stylize import Stylizer
-from demo.tabs.film import limits_text, painting_film, status_of
+from demo.tabs.film import facts_of, limits_text, painting_film, status_of
 from demo.tabs.painting import Stop
 from stylecore.errors import StylecoreError
 from tests.demo.conftest import LIMITS, write_film
@@ -72,6 +72,7 @@ def test_how_far_it_is_in_numbers_and_words(painter: FilmPainter, tmp_path: Path
     assert 'aria-live="polite"' in said
     assert "&lt;b&gt;Wave&lt;/b&gt;" in said
     assert "30 frames" in said
+    assert facts_of(last)["width"] == 64
     assert last.file is not None
     assert Path(last.file).name == "a-b-wave.mp4"
 

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.gatys import Painter
 from demo.services.stylize import Stylizer
 from demo.tabs.gatys import start_choices
-from demo.tabs.painting import Stop, curve_table, estimate_text, painting
+from demo.tabs.painting import Stop, curve_table, estimate_text, larger_label, painting
 from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
@@ -40,6 +41,7 @@ def test_it_paints_and_hands_over_the_picture_at_the_photos_size(painter: Painte
     assert [frame.png is not None for frame in frames] == [False] * (len(frames) - 1) + [True]
     assert len(frames) >= 2  # the first step is shown at once
     last = frames[-1]
+    assert last.facts["step"] == 3
     assert "Painted after 3 steps" in last.status
     # Screen readers announce the end, not every step.
     assert {'aria-live="off"' in frame.status for frame in frames[:-1]} == {True}
@@ -59,9 +61,8 @@ def test_stop_keeps_the_picture_reached(painter: Painter, photo: Path) -> None:
     stop.wanted = True
     (last,) = list(frames)
     assert last.png is not None
-    steps = last.curve[-1][0]
-    assert steps < 5
-    assert f"--steps {steps}" in last.command_line
+    assert last.facts["step"] < 5
+    assert f"--steps {last.facts['step']}" in last.facts["command_line"]
     assert "Stopped after" in last.status
 
 
@@ -158,6 +159,34 @@ def test_a_painting_begins_with_what_a_styles_network_makes(painter: Painter, ph
     assert second.endswith("--start-picture start.png -o painting.png")
     with pytest.raises(StylecoreError, match="there is no style 'nope'"):
         painter.job(photo, photo, steps=1, longest_side=48, start="network:nope")
+
+
+def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: Path, style: Path) -> None:
+    *_, first = painting(painter, painter.job(photo, style, steps=2, longest_side=24, start="noise", balance=0.5))
+    assert first.larger is not None
+    assert larger_label(first.larger) == "Go on at twice the size"
+    assert first.larger.longest_side == 48
+    job = replace(first.larger, config=replace(first.larger.config, steps=1))
+    *_, second = painting(painter, job)
+    with Image.open(second.png) as png:
+        assert png.size == (48, 35)
+    begun = painter._start(job)
+    assert begun is not None
+    assert tuple(begun.shape) == (3, 18, 24)  # the picture that was finished
+    lines = second.facts["command_line"].split(" && ")
+    assert len(lines) == 2
+    assert "--max-side 24" in lines[0]
+    assert "--start noise --steps 2 -o painting.png" in lines[0]
+    assert lines[1].endswith("--steps 1 --scales 1 --start-picture painting.png -o painting-2.png")
+    parser = argparse.ArgumentParser()
+    gatys.add_arguments(parser)
+    for line in lines:
+        parser.parse_args(shlex.split(line)[4:])
+    # Then at the photo's own 61 pixels, and no further.
+    assert second.larger is not None
+    assert larger_label(second.larger) == "Go on at 61 pixels"
+    *_, last = painting(painter, replace(second.larger, config=job.config))
+    assert last.larger is None
 
 
 def test_every_start_that_is_offered_can_be_ordered(painter: Painter, photo: Path) -> None:

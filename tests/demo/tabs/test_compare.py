@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from gradio_client import handle_file
 from PIL import Image
 
 from demo.services.catalogue import BundleCatalogue, VersionEntry, VersionRecord
 from demo.services.comparisons import (
     Comparison,
     comparisons,
+    find_version,
     labels,
     number,
     shared_facts,
@@ -26,7 +29,7 @@ from demo.tabs.comparison_html import Compared, comparison_html, loss_text
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleCard
 from stylecore.johnson.transform_net import TransformNetConfig
-from tests.demo.conftest import LIMITS, make_style, write_bundle
+from tests.demo.conftest import LIMITS, client_of, make_style, write_bundle
 
 PLANNED = {"iterations": 3500, "style_weight": 1e10, "seed": 0}
 
@@ -170,14 +173,27 @@ def test_numbers_are_written_as_in_the_papers(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reference", "version"),
+    [
+        ("night", "3"),
+        ("night@champion", "3"),
+        ("night@iterations-1000", "1"),
+        ("night/2", "2"),
+        ("models:/night/2", "2"),
+    ],
+)
+def test_versions_are_named_as_mlflow_names_them(catalogue: BundleCatalogue, reference: str, version: str) -> None:
+    assert find_version(catalogue, reference).version == version
+
+
+@pytest.mark.parametrize(
     ("references", "says"),
     [
         ([], "at least one"),
         (["night/1", "night/2", "night/3"], "at most 2 versions to compare at once, not 3"),
-        (["../etc"], "there is no style '..'"),
-        (["nope/1"], "there is no style 'nope'"),
-        (["night/9"], "there is no version '9' of night"),
-        (["night"], "there is no version '' of night"),
+        (["../etc"], "does not name a style; write NAME"),
+        (["nope"], "there is no style 'nope'"),
+        (["night/9"], "has no version '9'"),
     ],
 )
 def test_wrong_choices_are_one_sentence(catalogue: BundleCatalogue, references: list[str], says: str) -> None:
@@ -190,13 +206,13 @@ def test_every_version_has_its_picture_label_and_losses(catalogue: BundleCatalog
     references = [reference for _, reference in choices_of(catalogue)][-3:]
     assert references == ["night/1", "night/2", "night/3"]
     assert [each.reference for each in comparisons(catalogue, 6)[0].versions] == references
-    entries = chosen_versions(stylizer, [*references, "night/3"])  # named twice, shown once
+    entries = chosen_versions(stylizer, [*references, "night@champion"])  # named twice, shown once
     shown = list(compare(stylizer, str(photo), entries))
     assert [len(done) for done in shown] == [1, 2, 3]
     first, _, last = shown[-1]
     assert (first.label, last.label) == ("1,000 iterations", "3,000 iterations")
     assert first.training_losses == {"content": 2.0, "style": 1.0}
-    assert first.entry.reference == "night/1"
+    assert first.facts()["version"] == "night/1"
     assert not bool((first.result.stylized == last.result.stylized).all())
     with Image.open(sheet(stylizer, str(photo), entries, 0.5)) as image:
         assert image.width > 2 * 61
@@ -205,7 +221,7 @@ def test_every_version_has_its_picture_label_and_losses(catalogue: BundleCatalog
 
 def test_the_grid_shows_what_is_done_and_what_is_to_come(catalogue: BundleCatalogue, photo: Path) -> None:
     stylizer = Stylizer(catalogue, LIMITS)
-    entries = chosen_versions(stylizer, ["night/1", "night/3", "wave/1"])
+    entries = chosen_versions(stylizer, ["night/1", "night/3", "wave"])
     first, *_, done = compare(stylizer, str(photo), entries)
     shown = comparison_html(entries, first, {("night", "3")})
     assert (shown.count("<figure data-done"), shown.count('<figure class="waiting"')) == (1, 2)
@@ -247,6 +263,7 @@ def test_losses_evaluation_and_the_run_are_shown_where_known(catalogue: BundleCa
     assert "of the same sample photos at 256 pixels" in shown
     assert ("total loss 800,000" in shown, "total loss 400,000" in shown) == (True, True)
     assert shown.count("width: 37.5%") == 1
+    assert pair[0].facts()["evaluated_losses"] == twice.losses
     pair[1] = replace(other, record=replace(fair, losses_size=512))
     assert "of the last photos in training" in comparison_html([one.entry, other.entry], pair, set())
     # Losses that count other weights are no measure of each other.
@@ -315,3 +332,23 @@ def test_the_registry_tells_runs_evaluations_and_pages(new_store: Callable[[Path
     assert without_page.record("night", second.version) == VersionRecord()  # not looked at yet
     without_page.versions("night")
     assert without_page.record("night", second.version) == VersionRecord(22.0)
+
+
+def test_programs_compare_by_reference(page: tuple[gr.Blocks, str], photo: Path) -> None:
+    client = client_of(page[1])
+    pictures, facts = client.predict(
+        handle_file(photo), ["night@iterations-1000", "night", "wave/1"], 48, 0.5, api_name="/compare"
+    )
+    assert [one["caption"] for one in pictures] == [one["label"] for one in facts]
+    assert [one["version"] for one in facts] == ["night/1", "night/3", "wave/1"]
+    assert facts[0]["losses"] == {"content": 2.0, "style": 1.0}
+    with Image.open(pictures[0]["image"]) as image:
+        assert image.size == (48, 35)
+    with pytest.raises(Exception, match="There is no style 'nope'"):
+        client.predict(handle_file(photo), ["nope"], api_name="/compare")
+    with pytest.raises(Exception, match="There is no style '1'"):
+        client.predict(handle_file(photo), [1, None], api_name="/compare")
+    with pytest.raises(Exception, match="The longest side may be"):
+        client.predict(handle_file(photo), "wave/1", 0, api_name="/compare")
+    _, facts = client.predict(handle_file(photo), "wave/1", 48, 0.5, api_name="/compare")
+    assert [one["version"] for one in facts] == ["wave/1"]
