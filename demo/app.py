@@ -129,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server as Ctrl+C does
     return_freed_memory()
     try:
+        if options.mcp and find_spec("mcp") is None:
+            raise StylecoreError("the MCP server needs the package mcp: `pip install mcp==1.30.0`.")
         catalogue = _catalogue(options)
         limits = Limits(behind_proxy=options.behind_proxy)
         if "SPACE_ID" in os.environ:
@@ -170,16 +172,23 @@ def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextMan
 
 
 def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -> int:
+    if options.mcp:
+        import gradio.mcp
+
+        gradio.mcp.DEFAULT_TEMP_DIR = os.environ["GRADIO_TEMP_DIR"]  # it was read before there was one of our own
     try:
         _, url, _ = page.launch(
             quiet=True,
             prevent_thread_lock=True,
             inbrowser=options.inbrowser,
+            mcp_server=options.mcp,
             **launch_options(),
         )
     except OSError as error:  # no free port
         raise StylecoreError(f"the page cannot be served: {error}") from error
     print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
+    if options.mcp:
+        print(f"MCP clients connect to {url}gradio_api/mcp/", flush=True)
     # Only now, so that the page answers first.
     threading.Thread(target=_fill, args=(catalogue, options), name="styles", daemon=True).start()
     page.block_thread()
@@ -243,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where lessons and the styles of visitors are kept (default: mlruns/lessons)",
     )
+    parser.add_argument("--mcp", action="store_true", help="serve the endpoints as tools for MCP clients too")
     parser.add_argument(
         "--behind-proxy",
         action="store_true",

@@ -1,9 +1,14 @@
 """What can be read through the page, and what cannot; what programs and MCP clients are served."""
 
+import asyncio
+import base64
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
@@ -12,8 +17,12 @@ import pytest
 from gradio_client import handle_file
 from PIL import Image
 
+from demo import app
+from demo.app import build_demo, main
+from demo.services.catalogue import BundleCatalogue
 from tests.conftest import REPOSITORY
-from tests.demo.conftest import client_of
+from tests.demo.conftest import LIMITS, client_of, serving
+from tests.small_vgg import small_vgg
 
 
 @pytest.mark.parametrize(
@@ -43,7 +52,7 @@ def test_no_photo_is_fetched_from_elsewhere(page: tuple[gr.Blocks, str], address
 
 
 def test_nobody_passes_by_the_queue(page: tuple[gr.Blocks, str]) -> None:
-    for route in ("run/stylize", "api/stylize"):
+    for route in ("run/stylize", "run/gatys", "api/stylize"):
         answer = httpx.post(f"{page[1]}gradio_api/{route}", json={"data": [None] * 7}, timeout=200)
         assert answer.status_code == 404, route
 
@@ -74,6 +83,53 @@ def test_the_documented_program_runs(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "61" in done.stdout
+
+
+@pytest.fixture
+def mcp_page(catalogue: BundleCatalogue) -> Iterator[str]:
+    pytest.importorskip("mcp", reason="the package mcp is not installed")
+    with serving(build_demo(catalogue, load_vgg=small_vgg, limits=LIMITS), mcp_server=True) as url:
+        yield url
+
+
+def test_an_mcp_client_lists_the_styles_and_stylizes(mcp_page: str, photo: Path) -> None:
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    picture = f"data:image/png;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+
+    async def ignore(progress: float, total: float | None, message: str | None) -> None: ...
+
+    async def talk() -> tuple[list[str], Any, Any]:
+        async with (
+            streamablehttp_client(f"{mcp_page}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = [tool.name for tool in (await session.list_tools()).tools]
+            named = {word: next(name for name in tools if name.endswith(word)) for word in ("styles", "stylize")}
+            styles = await session.call_tool(named["styles"], {})
+            # Without a callback Gradio (6.31) answers several outputs as one text, with the picture's address in it.
+            painted = await session.call_tool(
+                named["stylize"], {"photo": picture, "style": "night"}, progress_callback=ignore
+            )
+            return tools, styles, painted
+
+    with ThreadPoolExecutor(1) as another:  # in this thread a browser's loop may be running
+        tools, styles, painted = another.submit(asyncio.run, talk()).result()
+    assert len(tools) == 5  # with compare_versions, gatys and film
+    assert not styles.isError
+    assert "wave" in str(styles.content)
+    assert not painted.isError, painted.content
+    assert any(content.type == "image" for content in painted.content), painted.content
+
+
+def test_without_the_package_mcp_one_sentence_says_what_to_install(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "find_spec", lambda name: None)
+    assert main(["--bundle", str(bundle), "--mcp"]) == 2
+    assert "pip install mcp" in capsys.readouterr().err
 
 
 def test_a_program_that_names_a_file_uploads_it(page: tuple[gr.Blocks, str], photo: Path) -> None:
