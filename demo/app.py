@@ -167,7 +167,9 @@ def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextMan
     variables = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
     if options.bundle is not None:
         variables[BUNDLE_VARIABLE] = str(options.bundle.absolute())
-    teacher = Teacher(options.lessons, limits, mlflow_page=options.mlflow_page, environment=variables)
+    teacher = Teacher(
+        options.lessons, limits, for_all=options.teach_for_all, mlflow_page=options.mlflow_page, environment=variables
+    )
     return closing(teacher.start())
 
 
@@ -244,6 +246,11 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default="SPACE_ID" not in os.environ and find_spec("training") is not None,
         help="the tab Your style, where visitors teach networks their paintings (default: unless on a Space)",
+    )
+    parser.add_argument(
+        "--teach-for-all",
+        action="store_true",
+        help=f"everybody sees the styles that visitors taught, and the newest {Limits().lessons_kept} are kept",
     )
     parser.add_argument(
         "--lessons",

@@ -100,11 +100,12 @@ def build_your_style_tab(
     """Lay the tab out inside the open `gr.Tab` and connect it; `first` is the tab Stylize."""
     token = first.token
     minutes = teacher.limits.lesson_minutes
+    kept = "for everybody here" if teacher.for_all else f"for you, for {teacher.limits.lesson_hours:g} hours"
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
             gr.HTML(
                 "<div class='lede'><p>Drop a painting, and a network learns to paint like it while you watch. Then it "
-                f"is a style in Stylize, for you, for {teacher.limits.lesson_hours:g} hours.</p></div>"
+                f"is a style in Stylize, {kept}.</p></div>"
             )
             with gr.Row(elem_classes="pair"):
                 painting = picture_box("Your painting", "teach-painting", placeholder="Drop a picture")

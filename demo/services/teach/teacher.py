@@ -63,6 +63,7 @@ class Teacher:
     Args:
         folder: of the lessons.
         limits: what one visitor may ask for.
+        for_all: whether everybody sees the styles; else only who taught them, and who has their link.
         mlflow_page: address of MLflow's page, to link to runs; may be empty.
         flags: of train.py, for every lesson.
         environment: variables of the training, such as MLFLOW_TRACKING_URI.
@@ -73,11 +74,13 @@ class Teacher:
         folder: Path,
         limits: Limits | None = None,
         *,
+        for_all: bool = False,
         mlflow_page: str = "",
         flags: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.for_all = for_all
         self.files = LessonFiles(folder)
         self._mlflow_page = mlflow_page
         self._flags, self._environment = tuple(flags), dict(environment or {})
@@ -276,7 +279,7 @@ class Teacher:
             ended = [lesson for lesson in self.files.all() if lesson.state == state]
             surplus = max(0, len(ended) - self.limits.lessons_kept)
             for number, lesson in enumerate(ended):
-                if number < surplus or lesson.ordered < oldest:
+                if number < surplus or (lesson.ordered < oldest and not self.for_all):
                     self.files.remove(lesson)
                     self._painted.pop(lesson.id, None)
 

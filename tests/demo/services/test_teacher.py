@@ -118,6 +118,15 @@ def test_one_learns_the_next_waits_and_each_sees_their_own(
     assert not (teacher.files.of(first) / "runs").exists()
 
 
+def test_styles_for_all_are_listed_for_all(
+    teach: Callable[..., Teacher], picture: str, catalogue: BundleCatalogue
+) -> None:
+    teacher = teach(for_all=True)
+    lesson = teacher.enqueue(ANNA, picture, picture, "Waves", 2)
+    learn(teacher, ANNA)
+    assert lesson.style in {entry.name for entry in TaughtCatalogue(catalogue, teacher).styles()}
+
+
 def test_the_next_server_goes_on(teach: Callable[..., Teacher], picture: str) -> None:
     earlier = teach()
     earlier.enqueue(ANNA, picture, picture, "Waves", 2)
