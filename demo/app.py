@@ -155,7 +155,8 @@ def _catalogue(options: argparse.Namespace) -> Catalogue:
         raise StylecoreError(
             "serving the registry needs the package mlflow; install it, or serve a bundle with --bundle."
         )
-    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page)
+    is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
+    return RegistryCatalogue(options.tracking_uri, mlflow_page=options.mlflow_page, is_local=is_local)
 
 
 def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextManager[Teacher | None]:

@@ -6,6 +6,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from demo.services.catalogue import Catalogue, StyleEntry, VersionEntry, VersionRecord, title_of
 from stylecore.errors import StylecoreError
@@ -17,6 +18,10 @@ SECONDS_BETWEEN_READS = 15.0
 """A version that is promoted appears on the page after so long."""
 SECONDS_WHILE_LOADING = 1.0
 """The same while the published styles are restored."""
+
+LOCAL_PAGE = "http://127.0.0.1:5000"
+"""Where `make mlflow-ui` shows the runs."""
+SECONDS_FOR_THE_PAGE = 0.5
 
 PATIENCE = 3.0
 """Seconds to wait for the registry where the styles are known from before."""
@@ -34,6 +39,7 @@ class RegistryCatalogue(Catalogue):
         tracking_uri: the MLflow store; MLFLOW_TRACKING_URI or the repository's own when left out.
         seconds_between_reads: how long an answer is believed.
         mlflow_page: address of MLflow's page, where it is not that of the store.
+        is_local: visitors are on this machine, so runs are linked to the page of `make mlflow-ui` while it is open.
     """
 
     def __init__(
@@ -42,9 +48,11 @@ class RegistryCatalogue(Catalogue):
         *,
         seconds_between_reads: float = SECONDS_BETWEEN_READS,
         mlflow_page: str = "",
+        is_local: bool = False,
     ) -> None:
         super().__init__()
         self._mlflow_page = mlflow_page
+        self._is_local = is_local
         self._tracking_uri = tracking_uri
         self._seconds_between_reads = seconds_between_reads
         self._registry: Any = None
@@ -116,12 +124,22 @@ class RegistryCatalogue(Catalogue):
         judged_size, judged = self._registry.judged(registered)
         return VersionRecord(
             self._registry.metric(registered, GATYS_METRIC),
-            self._registry.run_page(registered, self._mlflow_page),
+            self._registry.run_page(registered, self._mlflow_page or self._local_page(registered.run_id)),
             losses,
             size,
             judged,
             judged_size,
         )
+
+    def _local_page(self, run_id: str) -> str:
+        """The address of MLflow's page on this machine, if it is there and shows this run."""
+        if not (self._is_local and run_id):
+            return ""
+        try:
+            with urlopen(f"{LOCAL_PAGE}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=SECONDS_FOR_THE_PAGE):
+                return LOCAL_PAGE
+        except (OSError, ValueError):
+            return ""
 
     def _painting_of(self, name: str, version: str) -> Path | None:
         return Path(self._registry.style_picture(self._versions[name, version]))

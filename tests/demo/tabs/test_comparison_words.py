@@ -1,10 +1,16 @@
 """A comparison in words: which is nearer to what, the originals beside it, and where the runs are."""
 
 import re
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pytest
+
+from demo.services import registry_catalogue
 from demo.services.catalogue import BundleCatalogue, VersionRecord
+from demo.services.registry_catalogue import RegistryCatalogue
 from demo.services.stylize import Stylizer
 from demo.tabs.compare import chosen_versions, compare
 from demo.tabs.comparison_html import Compared, comparison_html, nearest
@@ -37,7 +43,7 @@ def test_words_say_which_is_nearer_to_what(catalogue: BundleCatalogue, photo: Pa
     # Of pictures of other sizes, of other styles, and while one is missing, nothing is said.
     assert nearest([judged(one, 0.3, 1.0), judged(two, 0.2, 1.2, 1024)]).sentence == ""
     assert "verdict" not in comparison_html(entries, all_three[:2], set())
-    wave = chosen_versions(stylizer, ["night/1", "wave/1"])
+    wave = chosen_versions(stylizer, ["night/1", "wave"])
     *_, of_two = compare(stylizer, str(photo), wave)
     assert nearest([judged(each, 0.1, 1.0) for each in of_two]).sentence == ""
 
@@ -63,7 +69,7 @@ def test_the_photo_and_the_painting_stand_beside_the_pictures(catalogue: BundleC
     shown = comparison_html(entries, done, set(), {"night": "/tmp/painting.jpg"})
     assert [*re.findall(r'class="original" data-label="([^"]*)"', shown)] == ["The photo", "The painting"]
     assert "corner" not in shown
-    entries = chosen_versions(stylizer, ["night/3", "wave/1"])
+    entries = chosen_versions(stylizer, ["night", "wave"])
     *_, done = compare(stylizer, str(photo), entries)
     shown = comparison_html(entries, done, set(), {"night": "/tmp/painting.jpg"})
     assert [*re.findall(r'class="original" data-label="([^"]*)"', shown)] == ["The photo"]
@@ -78,3 +84,28 @@ def test_without_a_page_of_mlflow_its_command_is_told(catalogue: BundleCatalogue
     assert "<code>make mlflow-ui</code> shows the run <b>night_&lt;a&gt;</b>" in shown
     linked = replace(named, record=VersionRecord(page="http://localhost:5000/#/x"))
     assert "make mlflow-ui" not in comparison_html([linked.entry], [linked], set())
+
+
+def test_runs_are_linked_to_the_page_on_this_machine_while_it_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if "run_id=known" in self.path else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(registry_catalogue, "LOCAL_PAGE", address)
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    catalogue = RegistryCatalogue(store, is_local=True)
+    assert catalogue._local_page("known") == address
+    assert catalogue._local_page("another") == ""
+    assert RegistryCatalogue(store)._local_page("known") == ""
+    server.shutdown()
+    server.server_close()
+    assert catalogue._local_page("known") == ""
