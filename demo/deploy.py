@@ -268,6 +268,7 @@ def add_flags(parser: argparse.ArgumentParser, folder: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo.deploy", description="Serve the page on a Space.")
     add_flags(parser, FOLDER)
+    parser.set_defaults(name="")  # without a name this command refuses; that of the static page only writes
     parser.add_argument(
         "--hardware",
         default="cpu-basic",

@@ -232,6 +232,7 @@ def test_a_space_that_exists_loses_what_is_gone_and_keeps_what_is_the_same(conne
         ("a/b/c", TOKEN, "does not name a Space"),
         ("user/na me", TOKEN, "does not name a Space"),
         ("", TOKEN, "which Space? Add SPACE=user/name"),
+        (None, TOKEN, "which Space? Add SPACE=user/name"),
         ("user/name", None, "uploading needs a token of the Hugging Face Hub; make one"),
         ("user/name", "hf_bad", "logging in failed: the hub refuses the token; make one"),
     ],
@@ -240,7 +241,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_uploaded(
     connected: Hub,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    name: str,
+    name: str | None,
     token: str | None,
     says: str,
 ) -> None:
@@ -249,7 +250,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_uploaded(
         monkeypatch.delenv("HF_TOKEN")
     else:
         monkeypatch.setenv("HF_TOKEN", token)
-    assert deploy.main([name]) == 2
+    assert deploy.main([name] if name is not None else []) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert says in said
