@@ -21,6 +21,7 @@ from demo.tabs.painting import STOP_LABEL
 from demo.tabs.stylize import FirstTab, mix_choices
 from demo.theme import filled_in, script
 from demo.words import seconds_text
+from stylecore.johnson.quantization import sidecar_of
 from stylecore.pictures.read import load_picture
 from stylecore.pictures.write import encode_picture
 
@@ -134,21 +135,27 @@ def build_your_style_tab(
             with gr.Row(elem_classes="downloads"):
                 use = gr.Button("Paint with it", variant="primary", elem_id="teach-use", visible=False)
                 weights = gr.DownloadButton("Download the style", elem_id="teach-weights", visible=False)
+                small = gr.DownloadButton("Download the 8-bit file", elem_id="teach-int8", visible=False)
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
 
     def look(token: str) -> dict[Any, Any]:
         view = teacher.view(owner_of(token))
         lesson = view.lesson if view else None
         is_open = lesson is not None and lesson.is_open
-        style = _served(teacher, lesson) if lesson and lesson.state == "done" else None
+        files: list[str | None] = [None, None]
+        if lesson and lesson.state == "done":
+            style = teacher.files.style(lesson)
+            files = [_served(lesson, style), _served(lesson, sidecar_of(style))]
+        offers = [gr.DownloadButton(value=file, visible=file is not None) for file in files]
         return {
             shown: pictures(teacher, view.lesson) if view else NOTHING,
             line: status(view, teacher.run_page(view.lesson)) if view else status_line("&nbsp;"),
             losses: curve(view.figures.get("curve", [])) if view else "",
             start: gr.Button("Learning…" if is_open else "Teach it", interactive=not is_open),
             enough: gr.Button(interactive=is_open),
-            weights: gr.DownloadButton(value=style, visible=style is not None),
-            use: gr.Button(visible=style is not None),
+            weights: offers[0],
+            small: offers[1],
+            use: gr.Button(visible=files[0] is not None),
             timer: gr.Timer(active=is_open),
         }
 
@@ -172,7 +179,7 @@ def build_your_style_tab(
         entries = catalogue.styles(owner_of(token), chosen, mixed or "")
         return look(token) | {first.cards: style_cards(entries, chosen), first.mix: gr.Dropdown(mix_choices(entries))}
 
-    outputs = [shown, line, losses, start, enough, weights, use, timer]
+    outputs = [shown, line, losses, start, enough, weights, small, use, timer]
     page.load(lambda token: token or secrets.token_urlsafe(16), [token], [token], **QUIET).then(
         look, [token], outputs, **QUIET
     )
@@ -190,10 +197,10 @@ def build_your_style_tab(
     use.click(None, js=script("use_style"), **QUIET)
 
 
-def _served(teacher: Teacher, lesson: Lesson) -> str:
-    """The style's file by the style's name, where Gradio may serve it from."""
-    file = Path(get_upload_folder()) / lesson.id / f"{lesson.style}.safetensors"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(teacher.files.style(lesson), file)
-    return str(file)
+def _served(lesson: Lesson, file: Path) -> str | None:
+    """A lesson's file by the style's name, where Gradio may serve it from; None where there is none."""
+    copy = Path(get_upload_folder()) / lesson.id / file.name.replace("style.", f"{lesson.style}.")
+    if file.is_file() and not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    return str(copy) if copy.is_file() else None
