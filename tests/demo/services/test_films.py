@@ -53,7 +53,8 @@ def test_a_film_comes_back_with_its_sound_and_at_first_its_first_second(painter:
 def test_a_shorter_film_has_no_preview_and_is_reduced_to_the_size_that_is_wanted(
     painter: FilmPainter, tmp_path: Path
 ) -> None:
-    job = painter.job(write_film(tmp_path / "film.mp4", 5), "night", longest_side=32)
+    job = painter.job(write_film(tmp_path / "film.mp4", 5), "night", longest_side=32, version="iterations-1000")
+    assert job.version == "1"
     files = [progress for progress in painter.paint(job, tmp_path, "out") if progress.file]
     assert len(files) == 1
     assert files[0].painted is not None
