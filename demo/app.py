@@ -22,9 +22,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from demo.errors import plainly
-from demo.server.examples import OwnAnswers
 from demo.server.memory import return_freed_memory
 from demo.server.queue import limit_queue
+from demo.server.refusals import Refusals
 from demo.server.temporary_files import keep_tidy, own_folder
 from demo.services.catalogue import BundleCatalogue, Catalogue
 from demo.services.film import FilmPainter
@@ -50,7 +50,6 @@ BACKSTOP = 200
 """Requests of all kinds that may wait; beyond it Gradio itself refuses."""
 LESSON_MINUTES_ON_A_SPACE = (2, 5, 10)
 BUNDLE_VARIABLE = "STYLECORE_BUNDLE"
-MLFLOW_PAGE_VARIABLE = "STYLECORE_MLFLOW_PAGE"
 
 _log = logging.getLogger(__name__)
 
@@ -84,16 +83,17 @@ def build_demo(
             with gr.Tab("Film", id="film") as tab:
                 build_film_tab(films, tab, first)
             with gr.Tab("Gatys", id="gatys") as tab:
-                build_gatys_tab(painter, page, tab, first)
+                build_gatys_tab(painter, tab, first)
             with gr.Tab("Compare", id="compare") as tab:
                 build_compare_tab(stylizer, tab, first)
             if teacher:
                 with gr.Tab("Your style", id="your_style") as tab:
                     build_your_style_tab(teacher, catalogue, page, tab, first)
-        build_stylize_api(stylizer)
-        build_compare_api(stylizer)
-        build_gatys_api(painter)
-        build_film_api(films)
+        with gr.Row(visible=False):  # for programs
+            build_stylize_api(stylizer)
+            build_compare_api(stylizer)
+            build_gatys_api(painter)
+            build_film_api(films)
     # `limit_queue` bounds the queues that matter; the rest answer in a moment. Direct calls would pass by the queue.
     page.queue(max_size=BACKSTOP, default_concurrency_limit=1, api_open=False)
     limit_queue(page, limits)
@@ -117,7 +117,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "run_history": False,
         "show_error": False,
         "_frontend": False,  # else Gradio asks itself for the page, and gives up after 3 s on a busy machine
-        "app_kwargs": {"middleware": [Middleware(OwnAnswers)]},
+        "app_kwargs": {"middleware": [Middleware(Refusals)]},
     }
 
 
@@ -199,28 +199,24 @@ def _serve(page: gr.Blocks, catalogue: Catalogue, options: argparse.Namespace) -
 
 
 def _fill(catalogue: Catalogue, options: argparse.Namespace) -> None:
-    """Bring the published styles into the registry and paint the styles' previews, while the page is served."""
-    if options.bundle is None:
-        _restore(catalogue, options.tracking_uri)
-    catalogue.styles()
-
-
-def _restore(catalogue: Catalogue, tracking_uri: str | None) -> None:
-    """Put the published runs into the registry, where it lacks them; the page goes on without them too."""
-    from training.registry.restoring import restore_published
+    """While the page is served, put the published runs into the registry, where it lacks them, and paint the styles'
+    previews; the page goes on without the runs too."""
 
     def tell(done: int, total: int) -> None:
         catalogue.loading = f"The published styles are being fetched: {done} of {total} trainings are there."
 
-    catalogue.loading = "The styles are being looked for."
-    try:
-        restored = restore_published(tracking_uri=tracking_uri, progress=tell)
-        if restored:
-            print(f"Restored the published runs {', '.join(restored)}.", flush=True)
-    except StylecoreError as error:
-        _log.warning("The published runs were not restored: %s", error)
-    finally:
-        catalogue.loading = ""
+    if options.bundle is None:
+        from training.registry.restoring import restore_published
+
+        catalogue.loading = "The styles are being looked for."
+        try:
+            if restored := restore_published(tracking_uri=options.tracking_uri, progress=tell):
+                print(f"Restored the published runs {', '.join(restored)}.", flush=True)
+        except StylecoreError as error:
+            _log.warning("The published runs were not restored: %s", error)
+        finally:
+            catalogue.loading = ""
+    catalogue.styles()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -242,10 +238,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mlflow-page",
         type=_web_address,
-        default=os.environ.get(MLFLOW_PAGE_VARIABLE) or "",
+        default="",
         metavar="URL",
-        help="where MLflow's page shows the store, to link to runs; a server as the store is linked to by itself "
-        f"(default: ${MLFLOW_PAGE_VARIABLE})",
+        help="where MLflow's page shows the store, to link to runs; a server as the store is linked to by itself",
     )
     parser.add_argument(
         "--teach",

@@ -1,7 +1,7 @@
 """Write the folder of a Hugging Face Space that serves this page, and upload it.
 
     python -m demo.deploy user/name              # uploads, and prints the address
-    python -m demo.deploy user/name --dry-run    # writes build/space and shows what would be uploaded
+    python -m demo.deploy user/name --dry-run    # writes build/space, uploads nothing
 
 The folder needs nothing but its requirements.txt to run: the packages `stylecore` and `demo`, every registered version
 of the styles as a bundle, the features of VGG-19, the sample photos.
@@ -11,7 +11,6 @@ import argparse
 import re
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,7 @@ from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, SpaceHardware, constants, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from stylecore.command import run_command
 from stylecore.errors import StylecoreError
@@ -141,38 +139,6 @@ def _requirements(pins: dict[str, str], hardware: str, teach: bool = False) -> s
     return index + "".join(f"{name}=={pins[name]}\n" for name in names)
 
 
-def files_of(folder: Path) -> dict[str, int]:
-    """Path in the Space to size in bytes."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-
-
-def listing(files: dict[str, int]) -> str:
-    """Sizes and files, and what the folders add up to."""
-    lines = [f"{_size(size):>10}  {path}" for path, size in files.items()]
-    totals = Counter[str]()
-    for path, size in files.items():
-        totals[path.split("/")[0] if "/" in path else "."] += size
-    lines += ["", *(f"{_size(size):>10}  {folder}/" for folder, size in totals.items())]
-    return "\n".join([*lines, f"{_size(sum(totals.values())):>10}  in {len(files)} files"])
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
-
-
-def check_name(name: str) -> None:
-    """Raise StylecoreError for what is no USER/NAME."""
-    try:
-        if name.count("/") != 1:
-            raise HFValidationError(name)
-        validate_repo_id(name)
-    except HFValidationError:
-        raise StylecoreError(
-            f"{name!r} does not name a Space; write user/name or organization/name, of letters, digits, '-', '_', '.'."
-        ) from None
-
-
 def logged_in() -> HfApi:
     """The hub, with a token that it knows: of HF_TOKEN, or of its own login.
 
@@ -260,10 +226,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _deploy(options: argparse.Namespace) -> None:
-    if not options.name and not options.dry_run:
-        raise StylecoreError(
-            "which Space? make deploy-space SPACE=user/name, or DRY_RUN=1 to see what would be in it."
-        )
     hub = hub_for(options)
     folder = write_space(
         options.folder, hardware=options.hardware, tracking_uri=options.tracking_uri, teach=options.teach
@@ -272,16 +234,18 @@ def _deploy(options: argparse.Namespace) -> None:
 
 
 def hub_for(options: argparse.Namespace) -> HfApi | None:
-    """The hub to upload to; None without a name, and in a dry run."""
-    if options.name:
-        check_name(options.name)
+    """The hub to upload to; None without a name, and in a dry run. `make` gives an empty name for none."""
+    if options.name == "" and not options.dry_run:
+        raise StylecoreError("which Space? Add SPACE=user/name, or DRY_RUN=1 to see what would be in it.")
+    if options.name and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.name):
+        raise StylecoreError(f"{options.name!r} does not name a Space; write user/name or organization/name.")
     return logged_in() if options.name and not options.dry_run else None
 
 
 def show_and_upload(folder: Path, hub: HfApi | None, options: argparse.Namespace, **wanted: str) -> None:
-    """List the files and upload them, as `upload_space`, if there is a hub."""
-    print(listing(files_of(folder)))
-    print(f"Written to {folder}", flush=True)
+    """Say what was written, and upload it, as `upload_space`, if there is a hub."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    print(f"Written to {folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB", flush=True)
     if hub is None:
         print("Nothing was uploaded.")
     else:
@@ -291,7 +255,7 @@ def show_and_upload(folder: Path, hub: HfApi | None, options: argparse.Namespace
 def add_flags(parser: argparse.ArgumentParser, folder: Path) -> None:
     """What both commands are given; `folder` is the default."""
     parser.add_argument("name", nargs="?", metavar="USER/NAME", help="of the Space; it is made when there is none")
-    parser.add_argument("--dry-run", action="store_true", help="write the folder and show it, upload nothing")
+    parser.add_argument("--dry-run", action="store_true", help="write the folder, upload nothing")
     parser.add_argument("--private", action="store_true", help="a new Space is seen by its owner alone")
     parser.add_argument(
         "--folder", type=Path, default=folder, help=f"where it is written (default: build/{folder.name})"
@@ -304,6 +268,7 @@ def add_flags(parser: argparse.ArgumentParser, folder: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo.deploy", description="Serve the page on a Space.")
     add_flags(parser, FOLDER)
+    parser.set_defaults(name="")  # without a name this command refuses; that of the static page only writes
     parser.add_argument(
         "--hardware",
         default="cpu-basic",

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 import torch
+from markupsafe import Markup
 
 from stylecore.errors import StylecoreError
 
@@ -44,10 +45,10 @@ def _in_words() -> Iterator[None]:
         raise gr.Error(sentence_of(error), title=ERROR_TITLE, print_exception=False) from error
 
 
-def sentence_of(error: Exception) -> str:
+def sentence_of(error: Exception) -> Markup:
     """What the visitor reads of an error, as HTML. One that nobody expected is logged with its traceback."""
     if isinstance(error, gr.Error):
-        return str(error.message)
+        return Markup(error.message)
     if isinstance(error, StylecoreError):
         sentence = str(error)
     elif isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -57,4 +58,4 @@ def sentence_of(error: Exception) -> str:
         sentence = "Something went wrong here, not with your picture; please try again."
     sentence = sentence[:1].upper() + sentence[1:]
     # The browser shows the text as HTML.
-    return html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False)
+    return Markup(html.escape(sentence if sentence.endswith(".") else f"{sentence}.", quote=False))

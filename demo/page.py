@@ -2,6 +2,8 @@
 
 import base64
 import html
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +14,7 @@ from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from demo.errors import ERROR_TITLE
-from demo.server.examples import example_film, example_photo, sample_at
+from demo.services.catalogue import FIRST_STYLE
 from stylecore.errors import StylecoreError
 from stylecore.files import Format, write_whole
 from stylecore.pictures.write import encode_picture
@@ -30,7 +32,7 @@ def photo_input(**options: Any) -> gr.Image:
     the source of a subclass Gradio would write a stub file.
     """
     image = gr.Image(type="filepath", image_mode=None, **options)
-    _take_uploads(image, example_photo())
+    _take_uploads(image)
     return image
 
 
@@ -43,7 +45,7 @@ def picture_box(label: str, elem_id: str, **options: Any) -> gr.Image:
 def film_input(**options: Any) -> gr.Video:
     """A video input that hands over the file as it was uploaded or recorded; Gradio's own would need ffmpeg."""
     film = gr.Video(include_audio=True, **options)
-    _take_uploads(film, example_film())
+    _take_uploads(film)
     return film
 
 
@@ -55,22 +57,41 @@ def photos_input(**options: Any) -> gr.File:
     return files
 
 
-def _take_uploads(component: Any, example: str | None = None) -> None:
-    """Let a component hand over the path of what was uploaded, or of a sample, and nothing from elsewhere."""
+def _take_uploads(component: Any) -> None:
+    """Let a component hand over the path of what was uploaded, and nothing from elsewhere."""
     component.preprocess = _uploaded_file
-    if example:
-        component.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
-        component.example_value = lambda: example
     to_cache = component.async_move_resource_to_block_cache
 
     async def uploaded(path: str | Path | None) -> str | None:
-        if sample := sample_at(str(path)):
-            return copy_of_sample(sample)
         if str(path).startswith(("http://", "https://")):  # Gradio would fetch it, however large
-            raise gr.Error("Upload a file: no address is fetched here.", title=ERROR_TITLE)
+            raise gr.Error(
+                "Upload a file, such as handle_file('photo.jpg'): no address is fetched here.", title=ERROR_TITLE
+            )
         return await to_cache(path)
 
     component.async_move_resource_to_block_cache = uploaded
+
+
+def style_input() -> gr.Textbox:
+    """A style's name, for programs."""
+    style = gr.Textbox(label="style")
+    style.example_payload = lambda: FIRST_STYLE
+    return style
+
+
+def endpoint(name: str, function: Callable[..., Any], outputs: Any, inputs: dict[str, Any], **options: Any) -> None:
+    """Let programs call a function, which its docstring explains to them; call this where nothing is shown.
+
+    Args:
+        inputs: components of the parameters that are more than a default of type str, float or bool.
+        options: of the event.
+    """
+    kinds: dict[Any, Any] = {str: gr.Textbox, float: gr.Number, bool: gr.Checkbox}
+    components = [
+        inputs.get(each.name) or kinds[each.annotation](each.default, label=each.name)
+        for each in signature(function).parameters.values()
+    ]
+    gr.Button().click(function, components, outputs, api_name=name, **options)
 
 
 def slider(
@@ -123,25 +144,20 @@ def save_for_browser(
     return save_bytes(content, f"{name}.{suffix}")
 
 
-def copy_of_sample(name: str) -> str:
-    """A sample photo or film in Gradio's cache: it serves no file from where packages are installed.
+def pick_sample(event: gr.EventData) -> str:
+    """For a strip of samples: a copy of the one that was pressed.
 
     Raises:
         StylecoreError: for a name that is none.
     """
     samples = sample_photos() | sample_films()
-    if name not in samples:
-        raise StylecoreError(f"there is no sample {name!r}; upload your own.")
-    return copy_to_cache(samples[name])
-
-
-def pick_sample(event: gr.EventData) -> str:
-    """For a strip of samples: a copy of the one that was pressed."""
-    return copy_of_sample(event.name)
+    if event.name not in samples:
+        raise StylecoreError(f"there is no sample {event.name!r}; upload your own.")
+    return copy_to_cache(samples[event.name])
 
 
 def copy_to_cache(file: Path) -> str:
-    """A copy of one of our own files, where Gradio may serve it from."""
+    """A copy of one of our own files in Gradio's cache: it serves none from where packages are installed."""
     return save_bytes(file.read_bytes(), file.name)
 
 

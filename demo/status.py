@@ -1,20 +1,19 @@
 """The line of status, and the events whose progress and errors it tells."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from markupsafe import escape
 
 from demo.errors import ERROR_TITLE, sentence_of
-from demo.services.catalogue import NoSuchStyleError
 from demo.services.limits import BATCH
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Options of the events that nobody waits for."""
 AT_ONCE: dict[str, Any] = {"queue": False, **QUIET}
 """Options of those that only change what is on the page."""
-GONE = "This style is no longer here; choose another one."
 
 
 def progress_line(share: float) -> str:
@@ -37,10 +36,16 @@ def status_line(text: str, *, kind: str = "") -> str:
     return f'<p class="status {kind}" role="status" aria-live="polite">{text}</p>'
 
 
+def result_line(what: str, *facts: str, notes: Iterable[str] = ()) -> str:
+    """A `status_line` on what came of a request: facts about it, and notes, each in a line of its own. All is text, or
+    `Markup`."""
+    line = " · ".join([f"<strong>{escape(what)}</strong>", *map(escape, facts)])
+    return status_line(line + "".join(f"<br>{escape(note)}" for note in notes))
+
+
 def refused(error: Exception) -> str:
     """What was asked for and did not work, in the same line, as HTML."""
-    sentence = GONE if isinstance(error, NoSuchStyleError) else sentence_of(error)  # the list of names is for programs
-    return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence}", kind="failed")
+    return status_line(f"<strong>{ERROR_TITLE}.</strong> {sentence_of(error)}", kind="failed")
 
 
 def told_in(status: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -72,7 +77,6 @@ def begin_and_end(
     begin: tuple[Any, ...],
     run: tuple[Any, ...],
     end: tuple[Any, ...],
-    failed: tuple[Any, ...] | None = None,
     **options: Any,
 ) -> Any:
     """Connect what takes a while: `begin` at once, `run` in its queue, `end` whatever came of it.
@@ -82,13 +86,12 @@ def begin_and_end(
     Args:
         triggers: events that start it.
         begin, run, end: each a function, its inputs and its outputs.
-        failed: after an error, if it is another than `end`.
         options: of `run`'s event.
     """
     running = gr.on(triggers, *begin, **AT_ONCE).then(*run, **options)
     # Gradio's page (6.31) does not do after a failure what `then` asks for. Being stopped is a failure for it too.
     running.success(*end, **AT_ONCE)
-    running.failure(*(failed or end), **AT_ONCE)
+    running.failure(*end, **AT_ONCE)
     return running
 
 

@@ -26,6 +26,12 @@ def device_name(device: torch.device | str) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else CPU
 
 
+def size_text(size: tuple[int, int]) -> str:
+    """ "1024 × 768", of (height, width)."""
+    height, width = size
+    return f"{width} \N{MULTIPLICATION SIGN} {height}"
+
+
 def seconds_text(seconds: float) -> str:
     """ "0.4 s", "12 s", "2 min 5 s", "10 min", with spaces that do not break."""
     if round(seconds, 1) < 10:

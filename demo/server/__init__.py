@@ -1,1 +1,1 @@
-"""What the page's server does beside Gradio: the queue's limits, samples and refusals, temporary files."""
+"""What the page's server does beside Gradio: the queue's limits, refusals, temporary files."""

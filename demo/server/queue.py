@@ -4,7 +4,6 @@ Gradio's queue admits whoever comes first, so that one person could fill it. Wha
 waits, and answered with one sentence.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -42,8 +41,11 @@ def refuse(queue: Any, concurrency_id: str | None, person: str, limits: Limits) 
     """One sentence for a person who may not wait in this queue now; None for one who may."""
     if concurrency_id not in (MODEL, *EXCLUSIVE):
         return None
-    waiting = list(_waiting(queue, concurrency_id))
-    own = sum(event.request.state.person == person for event in [*waiting, *_running(queue, concurrency_id)])
+    line = queue.event_queue_per_concurrency_id.get(concurrency_id)
+    waiting = [] if line is None else list(line.queue)
+    running = [event for job in queue.active_jobs for event in job or () if event.concurrency_id == concurrency_id]
+    # One whose tab was closed is not anyone's any more.
+    own = sum(event.request.state.person == person and event.alive for event in waiting + running)
     if concurrency_id in EXCLUSIVE and own:
         return "Your last request of this kind is still under way; wait until it ends, or stop it first."
     if own >= limits.waiting_each:
@@ -51,12 +53,6 @@ def refuse(queue: Any, concurrency_id: str | None, person: str, limits: Limits) 
     if len(waiting) >= limits.queue:
         return f"{len(waiting)} people are waiting already; try again in a minute."
     return None
-
-
-def waiting_before(page: gr.Blocks, concurrency_id: str, session: str | None) -> list[str] | None:
-    """The sessions that wait in a queue before this one, first come first; None when it does not wait there."""
-    sessions = [event.session_hash for event in _waiting(page._queue, concurrency_id)]
-    return sessions[: sessions.index(session)] if session in sessions else None
 
 
 def person_of(request: Request, session: str | None, behind_proxy: bool) -> str:
@@ -69,14 +65,3 @@ def person_of(request: Request, session: str | None, behind_proxy: bool) -> str:
     if behind_proxy and forwarded:
         return forwarded
     return session or (request.client.host if request.client else "")
-
-
-def _waiting(queue: Any, concurrency_id: str) -> Iterator[Any]:
-    line = queue.event_queue_per_concurrency_id.get(concurrency_id)
-    yield from line.queue if line is not None else ()
-
-
-def _running(queue: Any, concurrency_id: str) -> Iterator[Any]:
-    for job in queue.active_jobs:
-        # One whose tab was closed is not anyone's any more.
-        yield from (event for event in job or () if event.concurrency_id == concurrency_id and event.alive)

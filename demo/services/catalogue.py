@@ -38,10 +38,6 @@ THUMBNAIL_SIDE = 240
 _log = logging.getLogger(__name__)
 
 
-class NoSuchStyleError(StylecoreError):
-    """A style of that name is not there, or no longer; the sentence lists those that are."""
-
-
 @dataclass(frozen=True)
 class StyleEntry:
     """One style.
@@ -164,11 +160,6 @@ class Catalogue:
             for entry in entries
         ]
 
-    def first_style(self) -> str:
-        """The name of the style that is shown first, as far as one knows. Nothing is read for it."""
-        entries = [each for each in self._known_entries() if self._is_shown(each.name)]
-        return min(entries, key=_rank).name if entries else FIRST_STYLE
-
     def painting(self, name: str) -> Path | None:
         """The file of the picture that the style's default version was trained on; None where it is not known.
 
@@ -195,15 +186,14 @@ class Catalogue:
         """The style of that name, without preview.
 
         Raises:
-            NoSuchStyleError: there are only others.
-            StylecoreError: there is none at all.
+            StylecoreError: there is none.
         """
         with self._lock:
             entries = {entry.name: entry for entry in self._entries()}
         if name not in entries:
             known = ", ".join(sorted(each for each in entries if self._is_shown(each)))
             if known:
-                raise NoSuchStyleError(f"there is no style {name!r}; the styles are {known}.")
+                raise StylecoreError(f"there is no style {name!r}; the styles are {known}.")
             raise StylecoreError(self.loading or self.notice or "there is no style.")
         return entries[name]
 
@@ -261,10 +251,6 @@ class Catalogue:
     def _is_shown(self, name: str, owner: str = "") -> bool:
         """Whether a style is listed for this owner; whoever knows its name can open it."""
         return True
-
-    def _known_entries(self) -> list[StyleEntry]:
-        """Those for which nothing has to be read."""
-        return self._entries()
 
     def _version(self, name: str, version: str) -> VersionEntry:
         raise NotImplementedError

@@ -58,9 +58,6 @@ def _losses_in_words(value: tuple[str, tuple[int, ...], str]) -> str:
 
 ITERATIONS = Setting("iterations", _iterations, _iterations_in_words, "What do more iterations change?")
 LOSSES = Setting("losses", _losses, _losses_in_words)
-SEED = Setting(
-    "seed", lambda entry: entry.card.training.get("seed"), "seed {}".format, "What does another seed change?"
-)
 SETTINGS = (
     ITERATIONS,
     Setting(
@@ -83,10 +80,10 @@ SETTINGS = (
     _trained("batch_size", "batches of {}".format, "What do larger batches change?"),
     _trained("crop", "crops of {} pixels".format),
     _trained("teacher", lambda value: f"distilled from {value.removeprefix('models:/')}"),
-    SEED,
+    Setting("seed", lambda entry: entry.card.training.get("seed"), "seed {}".format, "What does another seed change?"),
 )
-VERSIONS, STOPPED_EARLY = "How do its versions differ?", "Is a shorter training enough?"
-RUNS, STYLES = "How do its trainings differ?", "One photo in several styles"
+VERSIONS, RUNS = "How do its versions differ?", "How do its trainings differ?"
+STYLES = "One photo in several styles"
 """Titles of the other comparisons."""
 
 
@@ -157,21 +154,6 @@ def _differing(described: Sequence[dict[str, str]]) -> list[str]:
     return [setting.name for setting in SETTINGS if len({each.get(setting.name) for each in described}) > 1]
 
 
-def list_labels(entries: Sequence[VersionEntry], default: str) -> list[str]:
-    """For a list of one style's versions: iterations, and what differs from the default version."""
-    described = {entry.version: facts(entry) for entry in entries}
-    usual = described.get(default, {})
-    words = [
-        [
-            text
-            for name, text in described[entry.version].items()
-            if name == ITERATIONS.name or (usual.get(name) != text and entry.version != default)
-        ]
-        for entry in entries
-    ]
-    return _made_distinct(entries, [", ".join(each) for each in words])
-
-
 def _made_distinct(entries: Sequence[VersionEntry], words: list[str]) -> list[str]:
     runs = {entry.run_name for entry in entries}
     for more in (lambda entry: entry.run_name * (len(runs) > 1), lambda entry: f"version {entry.version}"):
@@ -217,12 +199,6 @@ def _of_one_style(versions: Sequence[VersionEntry], default: VersionEntry) -> It
         if setting.question and setting is not ITERATIONS:
             yield setting.question, _differing_in(setting, versions, default)
     longest, *others = sorted((run[-1] for run in runs.values()), key=lambda end: end.run_name != default.run_name)
-    shorter = [
-        end
-        for end in others
-        if 0 < end.card.iterations < longest.card.iterations and not _differences(end, longest, SEED)
-    ]
-    yield STOPPED_EARLY, [*sorted(shorter, key=lambda entry: entry.card.iterations), longest]
     if len(others) > 1:
         yield RUNS, [longest, *others]
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +56,9 @@ class FilmProgress:
     Attributes:
         frames, total: painted so far, and in all.
         seconds: since its beginning, without the preview.
-        preview: whether the first second is painted.
-        file: a film to show: the first second when it is new, and at last the whole.
-        painted: what became of the film; None until its end.
+        preview: whether the first second is painted, before the whole.
         device: where it is painted, in words.
+        file, painted: the first second when it is new, and at last the film; and what became of it.
     """
 
     frames: int
@@ -69,6 +68,11 @@ class FilmProgress:
     device: str
     file: Path | None = None
     painted: PaintedFilm | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the end, reached or stopped."""
+        return self.painted is not None and not self.preview
 
     @property
     def rate(self) -> float:
@@ -94,12 +98,12 @@ class FilmPainter:
         self,
         film: str | Path | None,
         style: str,
-        version: str = CHAMPION,
         longest_side: float | None = None,
         strength: float = 1.0,
         keep_colors: bool = False,
         brush: float = BRUSH,
         calm: float = FilmSettings.calm,
+        version: str = CHAMPION,
     ) -> FilmJob:
         """Check what a visitor asks for against the limits. Films are reduced to `longest_side`, never enlarged.
 
@@ -142,39 +146,39 @@ class FilmPainter:
             )
         return facts
 
-    def paint(self, job: FilmJob, folder: Path, name: str, stop: threading.Event) -> Iterator[FilmProgress]:
+    def paint(
+        self, job: FilmJob, folder: Path, name: str, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[FilmProgress]:
         """Paint; tell twice a second how far it is, and at last give the film.
 
         Args:
             folder: for the files, which are named `name`.mp4 and `name`-preview.mp4.
-            stop: when it is set, the film ends with the frames that are painted; with none, there is no file.
+            stop: once it says so, the film ends with the frames that are painted; with none, there is no file.
 
         Raises:
             StylecoreError: the film cannot be painted.
         """
         engine = film_engine(self.stylizer.catalogue.open(job.style, job.version), zero_gpu.DEVICE)
+        ending = threading.Event()
+        parts = [(job.settings, name, job.facts.frames or 1, False)]
+        if (job.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:
+            first = dataclasses.replace(job.settings, end=PREVIEW_SECONDS)
+            parts.insert(0, (first, f"{name}-preview", math.ceil(PREVIEW_SECONDS * job.facts.rate), True))
         try:
-            if (job.facts.seconds or 0) >= SHORTEST_WITH_PREVIEW:
-                first = dataclasses.replace(job.settings, end=PREVIEW_SECONDS)
-                total = math.ceil(PREVIEW_SECONDS * job.facts.rate)
-                yield from self._painting(engine, job, first, folder / f"{name}-preview.mp4", stop, total, True)
-                if stop.is_set():
+            for settings, stem, total, preview in parts:
+                target = folder / f"{stem}.mp4"
+                for progress in self._painting(engine, job.film, target, settings, total, ending):
+                    if stop():
+                        ending.set()
+                    yield dataclasses.replace(progress, preview=preview and not ending.is_set())
+                if ending.is_set():
                     return
-            total = job.facts.frames or 1
-            yield from self._painting(engine, job, job.settings, folder / f"{name}.mp4", stop, total, False)
         finally:
-            stop.set()
+            ending.set()
             engine.release_memory()
 
     def _painting(
-        self,
-        engine: Engine,
-        job: FilmJob,
-        settings: FilmSettings,
-        target: Path,
-        stop: threading.Event,
-        total: int,
-        preview: bool,
+        self, engine: Engine, film: Path, target: Path, settings: FilmSettings, total: int, stop: threading.Event
     ) -> Iterator[FilmProgress]:
         device, began = device_name(engine.device), time.monotonic()
         seen_at = began
@@ -188,14 +192,14 @@ class FilmPainter:
                 stop.set()
 
         pool = ThreadPoolExecutor(1, "film")
-        work = pool.submit(paint_film, engine, job.film, target, settings, progress=note, stop=stop)
+        work = pool.submit(paint_film, engine, film, target, settings, progress=note, stop=stop)
         pool.shutdown(wait=False)
         while not wait([work], SECONDS_BETWEEN_LOOKS).done:
             seen_at = time.monotonic()
-            yield FilmProgress(latest.frames, max(total, latest.frames), latest.seconds, preview, device)
+            yield FilmProgress(latest.frames, max(total, latest.frames), latest.seconds, False, device)
         try:
-            with named(job.film, "this film"):
+            with named(film, "this film"):
                 painted = work.result()
         except KeyboardInterrupt:  # stopped before the first frame
             return
-        yield FilmProgress(painted.frames, painted.frames, painted.seconds, preview, device, target, painted)
+        yield FilmProgress(painted.frames, painted.frames, painted.seconds, False, device, target, painted)

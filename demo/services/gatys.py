@@ -4,8 +4,7 @@ import dataclasses
 import math
 import shlex
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,12 @@ from demo.words import device_name
 from stylecore.errors import StylecoreError
 from stylecore.gatys.config import scale_sizes, scale_steps
 from stylecore.gatys.paint import GatysConfig, GatysStep, measure_step_seconds, paint
-from stylecore.pictures.read import Picture, read_size
+from stylecore.pictures.read import Picture, load_picture, read_size
 from stylecore.vgg.network import VGG
 
 MEASURED_SIDE = 128
 LEAST_GROWTH = 1.2
 """A painting goes on at a larger size if that is at least so many times the size it has."""
-EXPECTED_KEPT = 100
-"""Visitors whose painting's time is kept."""
 BALANCE_RANGE = 1.5
 """Powers of ten by which a visitor may change the style's weight in either direction."""
 
@@ -45,7 +42,8 @@ class GatysJob:
         longest_side: of the result, in pixels.
         config: of the method.
         network: whose stylized photo the painting begins with; None for `config.start`.
-        begun: the finished painting that it begins with; None for a new one.
+        begun, begun_picture: the finished job, and its file, that the painting goes on with.
+        turn: 1 for a new painting, 2 for one that goes on with it.
     """
 
     photo: str | Path
@@ -53,21 +51,20 @@ class GatysJob:
     longest_side: int
     config: GatysConfig
     network: VersionEntry | None = None
-    begun: "Finished | None" = None
+    begun: "GatysJob | None" = None
+    begun_picture: str = ""
+    turn: int = 1
 
     @property
     def output(self) -> str:
-        """The name of the picture in `command_line`: painting.png, and painting-2.png for one that goes on."""
-        turn, job = 1, self
-        while job.begun is not None:
-            turn, job = turn + 1, job.begun.job
-        return "painting.png" if turn == 1 else f"painting-{turn}.png"
+        """The name of the picture in `command_line`."""
+        return "painting.png" if self.turn == 1 else f"painting-{self.turn}.png"
 
     def settings(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for the picture's metadata."""
         begun = {"start_picture": self.network.reference} if self.network else {}
-        if self.begun is not None:
-            begun = {"start_picture": self.begun.job.command_line()}
+        if self.begun:
+            begun = {"start_picture": self.begun.command_line()}
         return {"command": "gatys", "max_side": self.longest_side, **begun, **_changed(self.config)}
 
     def ended_at(self, steps: int) -> "GatysJob":
@@ -83,24 +80,16 @@ class GatysJob:
         words = [*program, "gatys", photo, "--style", Path(self.style).name]
         for flag, value in flags.items():
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-        if self.begun is not None:
-            before = self.begun.job
-            return f"{before.command_line()} && " + shlex.join(
-                [*words, "--start-picture", before.output, "-o", self.output]
-            )
-        if self.network is None:
-            return shlex.join([*words, "-o", self.output])
-        style = f"{self.network.name}@iterations-{self.network.card.iterations}"
-        first = [*program, "stylize", photo, "--style", style, "--max-side", str(self.longest_side), "-o", "start.png"]
-        return f"{shlex.join(first)} && {shlex.join([*words, '--start-picture', 'start.png', '-o', self.output])}"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A painting that is done: its job, with the steps that were made, and its file."""
-
-    job: GatysJob
-    picture: Path
+        before: list[str] = []
+        if self.begun:
+            before = [self.begun.command_line()]
+            words += ["--start-picture", self.begun.output]
+        elif self.network:
+            style = f"{self.network.name}@iterations-{self.network.card.iterations}"
+            size = ["--max-side", str(self.longest_side)]
+            before = [shlex.join([*program, "stylize", photo, "--style", style, *size, "-o", "start.png"])]
+            words += ["--start-picture", "start.png"]
+        return " && ".join([*before, shlex.join([*words, "-o", self.output])])
 
 
 class Painter:
@@ -117,8 +106,6 @@ class Painter:
         self._vgg: VGG | None = None
         self._seconds_per_pixel: float | None = None
         self._lock = threading.Lock()
-        self._ends_at = 0.0
-        self._expected: dict[str, float] = {}
 
     @property
     def vgg(self) -> VGG:
@@ -183,20 +170,17 @@ class Painter:
         entry = self.stylizer.catalogue.find(style)
         return VersionEntry(entry.name, entry.default_version, entry.card)
 
-    def larger(self, finished: Finished) -> GatysJob | None:
-        """The job that goes on with a finished painting at twice the size, or at the photo's own size or the largest
+    def larger(self, job: GatysJob, painted: str, photo: Picture) -> GatysJob | None:
+        """The job that goes on with a finished one at twice the size, or at the photo's own size or the largest
         allowed if those are less; None where that is hardly more."""
-        job, limits = finished.job, self.limits
-        try:
-            whole = max(read_size(job.photo))
-        except StylecoreError:  # no longer there
-            return None
+        whole = max(photo.source_size)
         side = min(job.longest_side, whole)
-        larger = min(2 * side, whole, limits.gatys_max_side)
+        larger = min(2 * side, whole, self.limits.gatys_max_side)
         if larger < LEAST_GROWTH * side:
             return None
-        config = dataclasses.replace(job.config, steps=limits.gatys_larger_steps, scales=1, start=GatysConfig.start)
-        return GatysJob(job.photo, job.style, larger, config, begun=finished)
+        steps, start = self.limits.gatys_larger_steps, GatysConfig.start
+        config = dataclasses.replace(job.config, steps=steps, scales=1, start=start)
+        return GatysJob(job.photo, job.style, larger, config, begun=job, begun_picture=painted, turn=job.turn + 1)
 
     def photo(self, job: GatysJob) -> Picture:
         """The photo of a job, at the size to paint."""
@@ -220,46 +204,23 @@ class Painter:
         pixels = photo.pixels.shape[1] * photo.pixels.shape[2]
         paint_somewhere = zero_gpu.paint if zero_gpu.PRESENT else paint
         began, work = 0.0, 0.0
-        try:
-            for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, job.config, start=self._start(job)):
-                if step.step == 1:
-                    began = step.elapsed  # before it, the style picture was looked at too
-                else:
-                    work += pixels * step.scale**2
-                    self._seconds_per_pixel = (step.elapsed - began) / work
-                self._ends_at = time.monotonic() + step.remaining
-                yield step
-        finally:
-            self._ends_at = 0.0
+        for step in paint_somewhere(photo.pixels, style.pixels, self.vgg, job.config, start=self._start(job)):
+            if step.step == 1:
+                began = step.elapsed  # before it, the style picture was looked at too
+            else:
+                work += pixels * step.scale**2
+                self._seconds_per_pixel = (step.elapsed - began) / work
+            yield step
 
     def _start(self, job: GatysJob) -> torch.Tensor | None:
-        if job.begun is not None:
-            file, limits = job.begun.picture, self.limits
-            if not file.is_file():  # nobody uploaded it
+        if job.begun:
+            if not Path(job.begun_picture).is_file():  # nobody uploaded it
                 raise StylecoreError("the painting to go on with is no longer here; paint it again.")
-            return read_photo(file, max_side=None, max_pixels=limits.photo_pixels, called="the painting").pixels
+            return load_picture(job.begun_picture).pixels
         if job.network is None:
             return None
         name, version = job.network.name, job.network.version
         return self.stylizer.stylize(job.photo, name, version, job.longest_side).stylized / 255
-
-    def expect(self, person: str, photo: str | None, longest_side: float, steps: float) -> None:
-        """Note how long a visitor's painting will take, for those who wait behind it; nothing before the first
-        measurement."""
-        self._expected.pop(person, None)
-        seconds = self.seconds_for(photo, longest_side, steps) if self._seconds_per_pixel is not None else None
-        if seconds is None:
-            return
-        self._expected[person] = min(seconds, self.limits.gatys_seconds)
-        while len(self._expected) > EXPECTED_KEPT:
-            self._expected.pop(next(iter(self._expected)))
-
-    def seconds_until(self, people: Sequence[str]) -> float | None:
-        """Seconds until the painting under way and those of these people are done; None while one is not known."""
-        waits = [self._expected.get(person) for person in people]
-        left = max(0.0, self._ends_at - time.monotonic())
-        known = [seconds for seconds in waits if seconds is not None]
-        return left + sum(known) if len(known) == len(waits) else None
 
     def seconds_for(self, photo: str | None, longest_side: float, steps: float) -> float | None:
         """`estimate` for a photo, which is reduced to `longest_side`; None without a readable one."""

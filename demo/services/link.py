@@ -13,17 +13,11 @@ from stylecore.library import CHAMPION
 
 def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Limits) -> Wanted:
     """The settings of a link's query. What is missing, or means nothing here, is as if there were no link."""
-    style, version = query.get("style", ""), query.get("version", CHAMPION)
-    try:
-        catalogue.find(style).resolve(version)
-    except StylecoreError:
-        version = CHAMPION
-        style = style if _is_there(style, catalogue) else ""
-    mix = query.get("mix", "")
+    style, version, mix = query.get("style", ""), query.get("version", CHAMPION), query.get("mix", "")
     return Wanted(
-        style=style,
-        version=version,
-        mix=mix if mix and _is_there(mix, catalogue) else "",
+        style=style if _is_there(catalogue, style) else "",
+        version=version if _is_there(catalogue, style, version) else CHAMPION,
+        mix=mix if _is_there(catalogue, mix) else "",
         share=_number(query, "share", 0, 1, SHARE),
         strength=_number(query, "strength", 0, 1, 1.0),
         brush=_number(query, "brush", limits.least_brush, limits.largest_brush, BRUSH),
@@ -32,9 +26,9 @@ def settings_of_link(query: Mapping[str, str], catalogue: Catalogue, limits: Lim
     )
 
 
-def _is_there(style: str, catalogue: Catalogue) -> bool:
+def _is_there(catalogue: Catalogue, style: str, version: str = CHAMPION) -> bool:
     try:
-        catalogue.find(style)
+        catalogue.find(style).resolve(version)
     except StylecoreError:
         return False
     return True

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 from pathlib import Path
 
 from demo.services import zero_gpu
@@ -19,8 +18,6 @@ SIDE = 360
 """Longest side in pixels."""
 PHOTOS = ("china", "tower")
 """The photo that every style is shown on: the first of these that is installed."""
-KEPT = 200
-"""Files of 20 KB, the newest."""
 
 
 def preview_photo() -> Path | None:
@@ -40,20 +37,11 @@ def paint_preview(model: StyleModel, photo: Path) -> bytes:
     key = f"{SIDE} of {model.card.painted_side} {network_digest(model.network)} {photo_digest}"
     file = default_cache() / "previews" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.jpg"
     with contextlib.suppress(OSError):
-        jpeg = file.read_bytes()
-        os.utime(file)
-        return jpeg
+        return file.read_bytes()
     # At the size at which its strokes are right, and then reduced: a card shows the style as a result shows it.
     painted = Engine(model, zero_gpu.DEVICE).stylize(load_picture(photo, max_side=model.card.painted_side).pixels)
     jpeg = encode_picture(fit(painted, SIDE), "JPEG")
     with contextlib.suppress(OSError, StylecoreError):  # a cache that cannot be written is none
-        _keep(jpeg, file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, jpeg)
     return jpeg
-
-
-def _keep(jpeg: bytes, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, jpeg)
-    by_age = sorted(file.parent.iterdir(), key=lambda other: other.stat().st_mtime, reverse=True)
-    for old in by_age[KEPT:]:
-        old.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -56,7 +57,7 @@ class RegistryCatalogue(Catalogue):
         self._registry: Any = None
         self._known: list[StyleEntry] = []
         self._versions: dict[tuple[str, str], Any] = {}
-        self._cards: dict[tuple[str, str], StyleCard] = {}
+        self._card = lru_cache(maxsize=None)(self._read_card)
         self._read_at = -float("inf")
         self._reading: threading.Thread | None = None
 
@@ -70,9 +71,6 @@ class RegistryCatalogue(Catalogue):
             self._reading.join(PATIENCE if self._known else None)
         return self._known
 
-    def _known_entries(self) -> list[StyleEntry]:
-        return self._known
-
     def _try_to_read(self) -> None:
         try:
             self._read()
@@ -84,12 +82,8 @@ class RegistryCatalogue(Catalogue):
 
     def _read(self) -> None:
         if self._registry is None:
-            try:
-                from training.registry.registry import Registry
-            except ImportError as error:
-                raise StylecoreError(
-                    f"reading the registry needs the package {error.name}; install it, or serve a bundle."
-                ) from error
+            from training.registry.registry import Registry
+
             self._registry = Registry(self._tracking_uri)
         found: dict[str, list[Any]] = {}
         for version in self._registry.versions():
@@ -103,12 +97,10 @@ class RegistryCatalogue(Catalogue):
             aliases = {alias: version.version for version in versions for alias in version.aliases}
             default = (name, aliases.get(CHAMPION, newest_first[0]))
             try:
-                if default not in self._cards:
-                    self._cards[default] = self._registry.card(self._versions[default])
+                card = self._card(*default)
             except StylecoreError as error:  # one broken style does not take the others away
                 _log.warning("The style %s is left out: %s", name, error)
                 continue
-            card = self._cards[default]
             known.append(StyleEntry(name, title_of(card), newest_first, aliases, card))
         self._known = known
         none = (
@@ -118,10 +110,10 @@ class RegistryCatalogue(Catalogue):
         self.notice = "" if known else none
 
     def _version(self, name: str, version: str) -> VersionEntry:
-        registered = self._versions[name, version]
-        if (name, version) not in self._cards:
-            self._cards[name, version] = self._registry.card(registered)
-        return VersionEntry(name, version, self._cards[name, version], registered.run_name)
+        return VersionEntry(name, version, self._card(name, version), self._versions[name, version].run_name)
+
+    def _read_card(self, name: str, version: str) -> StyleCard:
+        return self._registry.card(self._versions[name, version])
 
     def _record(self, name: str, version: str) -> VersionRecord:
         registered = self._versions.get((name, version))
@@ -138,7 +130,7 @@ class RegistryCatalogue(Catalogue):
         )
 
     def _local_page(self, run_id: str) -> str:
-        """The address of MLflow's page on this machine (`make mlflow-ui`), if it is there and shows this run."""
+        """The address of MLflow's page on this machine, if it is there and shows this run."""
         if not (self._is_local and run_id):
             return ""
         try:

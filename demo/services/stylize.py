@@ -16,13 +16,12 @@ from demo.services import zero_gpu
 from demo.services.catalogue import MODELS_KEPT, Catalogue
 from demo.services.limits import Limits, check_range
 from demo.services.photos import read_photo
-from demo.words import CPU, device_name
+from demo.words import device_name
 from stylecore.color import blend
 from stylecore.errors import StylecoreError
 from stylecore.inference.brush import painted_size
-from stylecore.inference.engine import LARGEST_WHOLE, TILE_SIDE, Engine
+from stylecore.inference.engine import Engine
 from stylecore.inference.painting import BRUSH
-from stylecore.inference.tiling import tiles
 from stylecore.johnson.mixing import mix
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.library import CHAMPION, called, parse_mix, parse_reference, write_mix
@@ -87,9 +86,7 @@ class Stylized:
         card, version, brush: what it was stylized with.
         seconds: that the network took.
         device, runtime: where and by what it ran, in words.
-        threads: of the CPU; 0 elsewhere.
         painted_size: (height, width) that the network was given.
-        tiles: that it was given it in.
     """
 
     content: Tensor
@@ -104,9 +101,7 @@ class Stylized:
     seconds: float
     device: str
     runtime: str
-    threads: int
     painted_size: tuple[int, int]
-    tiles: int
 
     def finish(self, strength: float, keep_colors: bool) -> Tensor:
         """The picture to show, (3, H, W) in [0, 1]; the network is not asked again."""
@@ -252,8 +247,7 @@ class Stylizer:
         started = time.perf_counter()
         stylized, device, runtime = self._apply(model, picture.pixels, brush)
         seconds = time.perf_counter() - started
-        pixels = picture.pixels
-        height, width = painted_size(pixels.shape[1], pixels.shape[2], model.card.painted_side, brush)
+        height, width = picture.pixels.shape[1:]
         return Stylized(
             content=_eight_bits(picture.pixels),
             stylized=_eight_bits(stylized),
@@ -267,9 +261,7 @@ class Stylizer:
             seconds=seconds,
             device=device,
             runtime=runtime,
-            threads=torch.get_num_threads() if device == CPU else 0,
-            painted_size=(height, width),
-            tiles=sum(1 for _ in tiles(height, width, TILE_SIDE)) if height * width > LARGEST_WHOLE else 1,
+            painted_size=painted_size(height, width, model.card.painted_side, brush),
         )
 
     def _apply(self, model: StyleModel, pixels: Tensor, brush: float) -> tuple[Tensor, str, str]:

@@ -2,7 +2,7 @@
 
 python -m demo.static                       # writes build/static
 python -m demo.static user/name             # uploads it, and prints the address
-python -m demo.static user/name --dry-run   # writes it and shows what would be uploaded
+python -m demo.static user/name --dry-run   # writes it, uploads nothing
 """
 
 import argparse
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from demo.deploy import add_flags, hub_for, show_and_upload
 from demo.static.folder import FOLDER, write_static
 from stylecore.command import run_command
-from stylecore.errors import StylecoreError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,10 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.name == "" and not options.dry_run:  # of `make deploy-static`
-        raise StylecoreError(
-            "which Space? make deploy-static SPACE=user/name, or DRY_RUN=1 to see what would be in it."
-        )
     hub = hub_for(options)
     folder = write_static(options.folder, tracking_uri=options.tracking_uri, styles=tuple(options.styles))
     show_and_upload(folder, hub, options, kind="static")

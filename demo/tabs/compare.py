@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import photo_input, picture_box, save_for_browser, slider
+from demo.page import endpoint, photo_input, picture_box, save_for_browser, slider
 from demo.services.catalogue import Catalogue, VersionEntry
-from demo.services.comparisons import Comparison, comparisons, find_version, labels, list_labels
+from demo.services.comparisons import Comparison, comparisons, find_version, labels
 from demo.services.limits import MODEL
 from demo.services.stylize import Stylizer
 from demo.services.teach.lessons import owner_of
@@ -110,7 +110,7 @@ def choices_of(catalogue: Catalogue, owner: str = "") -> list[tuple[str, str]]:
     for style in styles:
         entries = catalogue.versions(style.name)
         title = f"{style.title}, " if len(styles) > 1 else ""
-        for entry, label in zip(entries, list_labels(entries, style.default_version), strict=True):
+        for entry, label in zip(entries, labels(entries), strict=True):
             best = " (best)" if entry.version == style.default_version else ""
             choices.append((f"{title}{label}{best}", entry.reference))
     return choices
@@ -213,14 +213,11 @@ def build_compare_tab(stylizer: Stylizer, tab: gr.Tab, first: FirstTab) -> None:
 
 
 def build_compare_api(stylizer: Stylizer) -> None:
-    """Add the endpoint /compare to the open `gr.Blocks`."""
+    """Add the endpoint /compare."""
     limits = stylizer.limits
 
-    def first_styles() -> list[str]:
-        return [entry.name for entry in stylizer.catalogue.styles()[: limits.compare_versions]]
-
     def compare_versions(
-        photo: str, versions: list[str] | str, longest_side: float, strength: float
+        photo: str, versions: list[str] | str, longest_side: float = limits.compare_side, strength: float = 1.0
     ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
         """Stylize a photo with several versions of styles, to compare them.
 
@@ -234,24 +231,16 @@ def build_compare_api(stylizer: Stylizer) -> None:
             The pictures as PNG, each with its label, and for each its settings, losses and time.
         """
         wanted = versions.split() if isinstance(versions, str) else versions
-        # Programs may send anything.
-        entries = chosen_versions(stylizer, [str(each) for each in wanted or first_styles()])
+        wanted = wanted or [entry.name for entry in stylizer.catalogue.styles()[: limits.compare_versions]]
+        entries = chosen_versions(stylizer, list(map(str, wanted)))  # programs may send anything
         *_, done = compare(stylizer, photo, entries, longest_side)
-        pictures = [
-            (
-                save_for_browser(each.result.finish(strength, False), "PNG", file_name("compared", each.label)),
-                each.label,
-            )
-            for each in done
-        ]
+        pictures = []
+        for each in done:
+            pixels, name = each.result.finish(strength, False), file_name("compared", each.label)
+            pictures.append((save_for_browser(pixels, "PNG", name), each.label))
         return pictures, [each.facts() for each in done]
 
-    with gr.Row(visible=False):
-        inputs = [
-            photo_input(label="photo"),
-            gr.Dropdown([], label="versions", multiselect=True, allow_custom_value=True),
-            gr.Number(limits.compare_side, label="longest_side"),
-            gr.Number(1.0, label="strength"),
-        ]
-        outputs = [gr.Gallery(label="pictures", format="png"), gr.JSON(label="facts")]
-        gr.Button().click(compare_versions, inputs, outputs, api_name="compare", concurrency_id=MODEL)
+    versions = gr.Dropdown([], label="versions", multiselect=True, allow_custom_value=True)
+    outputs = [gr.Gallery(label="pictures", format="png"), gr.JSON(label="facts")]
+    inputs = {"photo": photo_input(label="photo"), "versions": versions}
+    endpoint("compare", compare_versions, outputs, inputs, concurrency_id=MODEL)

@@ -1,25 +1,22 @@
 """The second tab: a short film is dropped or recorded, painted frame by frame, and played."""
 
-import html
 import tempfile
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from demo.page import film_input, slider
+from demo.page import endpoint, film_input, slider, style_input
 from demo.services.film import FilmJob, FilmPainter, FilmProgress
 from demo.services.limits import FILM, Limits
 from demo.services.teach.lessons import owner_of
-from demo.status import AT_ONCE, QUIET, begin_and_end, progress_status, status_line, told_in, waited_for
+from demo.status import AT_ONCE, QUIET, begin_and_end, progress_status, result_line, status_line, told_in, waited_for
 from demo.tabs.cards import samples_for
 from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop
 from demo.tabs.stylize import FirstTab
-from demo.words import file_name, seconds_text
+from demo.words import file_name, seconds_text, size_text
 from stylecore.inference.painting import BRUSH
 from stylecore.library import CHAMPION
 from stylecore.samples import sample_films
@@ -29,43 +26,16 @@ SAMPLES = {name: file for name, file in sample_films().items() if name == "earth
 """Short ones."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What is shown twice a second.
-
-    Attributes:
-        status: HTML.
-        facts: for programs.
-        file: a film in Gradio's cache, when it is new: the first second, and at last the whole.
-        whole: whether it is the last one.
-    """
-
-    status: str
-    facts: dict[str, Any]
-    file: str | None = None
-    whole: bool = False
-
-
-def painting_film(painter: FilmPainter, job: FilmJob, stop: Stop | None = None) -> Iterator[Shown]:
-    """Paint a job; yield how far it is, the first second, and at the end, or when stopped, the film.
+def painting_film(painter: FilmPainter, job: FilmJob, stop: Stop | None = None) -> Iterator[FilmProgress]:
+    """Paint a job into Gradio's cache, from where the browser fetches it.
 
     Raises:
         StylecoreError: as `FilmPainter.paint`.
     """
-    name = file_name(job.film.stem, job.style)
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
-    title = html.escape(painter.stylizer.catalogue.find(job.style).title)
-    stopped, last = threading.Event(), None
-    for progress in painter.paint(job, folder, name, stopped):
-        if stop is not None and stop.wanted:
-            stopped.set()
-        last = progress if progress.file else last
-        if progress.file is None or (progress.preview and not stopped.is_set()):
-            yield Shown(_progress(progress), _facts(progress), str(progress.file) if progress.file else None)
-    if last is None:
-        yield Shown(status_line("Stopped before its first frame."), {}, whole=True)
-    else:
-        yield Shown(_result(last, title), _facts(last), str(last.file), whole=True)
+    yield from painter.paint(
+        job, folder, file_name(job.film.stem, job.style), lambda: stop is not None and stop.wanted
+    )
 
 
 def limits_text(limits: Limits) -> str:
@@ -76,35 +46,30 @@ def limits_text(limits: Limits) -> str:
     )
 
 
-def _progress(progress: FilmProgress) -> str:
-    what = "The first second" if progress.preview else "Your film"
-    parts = [f"<strong>{what}</strong>: frame {progress.frames} of {progress.total}"]
-    if progress.seconds_left is not None:
-        parts += [f"{progress.rate:.1f} frames a second", f"{seconds_text(max(1, progress.seconds_left))} left"]
-    return progress_status(" · ".join(parts), progress.frames / max(1, progress.total))
-
-
-def _result(progress: FilmProgress, title: str) -> str:
+def status_of(progress: FilmProgress, title: str) -> str:
+    """How far a film in the style of this title is, or what it became, as HTML."""
     painted = progress.painted
-    assert painted is not None
-    parts = [
-        f"<strong>{title}</strong>",
-        f"{painted.width} &times; {painted.height} pixels",
+    if painted is None or not progress.is_last:
+        what = "The first second" if progress.preview else "Your film"
+        parts = [f"<strong>{what}</strong>: frame {progress.frames} of {progress.total}"]
+        if progress.seconds_left is not None:
+            parts += [f"{progress.rate:.1f} frames a second", f"{seconds_text(max(1, progress.seconds_left))} left"]
+        return progress_status(" · ".join(parts), progress.frames / max(1, progress.total))
+    return result_line(
+        title,
+        f"{size_text((painted.height, painted.width))} pixels",
         f"{painted.frames} frame{'' if painted.frames == 1 else 's'}" + (", then stopped" if painted.stopped else ""),
-        f"{seconds_text(painted.seconds)} on {html.escape(progress.device)}",
-    ]
-    notes = "".join(f"<br>The film: {html.escape(notice)}." for notice in painted.notices)
-    return status_line(" · ".join(parts) + notes)
+        f"{seconds_text(painted.seconds)} on {progress.device}",
+        notes=[f"The film: {notice}." for notice in painted.notices],
+    )
 
 
-def _facts(progress: FilmProgress) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "frames": progress.frames,
-        "total_frames": progress.total,
-        "frames_per_second": round(progress.rate, 2),
-    }
+def facts_of(progress: FilmProgress) -> dict[str, Any]:
+    """The same for programs."""
+    rate, painted = round(progress.rate, 2), progress.painted
+    facts: dict[str, Any] = {"frames": progress.frames, "total_frames": progress.total, "frames_per_second": rate}
     facts |= {"seconds_left": progress.seconds_left, "preview": progress.preview}
-    if (painted := progress.painted) is not None:
+    if painted is not None:
         facts |= {"width": painted.width, "height": painted.height, "seconds": painted.seconds}
         facts |= {"stopped": painted.stopped, "notices": list(painted.notices)}
     return facts
@@ -170,15 +135,18 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
         if stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
-        job = painter.job(film, style or "", CHAMPION, *settings)
+        job = painter.job(film, style or "", *settings)
         yield {status: status_line("Opening your film.")}
-        for shown in painting_film(painter, job, stop):
-            changes = {status: shown.status}
-            if shown.file:
-                changes[painted] = shown.file
-            if shown.file and shown.whole:
-                changes[download] = gr.DownloadButton(value=shown.file, interactive=True)
+        title, progress = catalogue.find(job.style).title, None
+        for progress in painting_film(painter, job, stop):
+            changes: dict[Any, Any] = {status: status_of(progress, title)}
+            if progress.file:
+                changes[painted] = str(progress.file)
+            if progress.is_last:
+                changes[download] = gr.DownloadButton(value=str(progress.file), interactive=True)
             yield changes
+        if progress is None or not progress.is_last:
+            yield {status: status_line("Stopped before its first frame.")}
 
     tab.select(arrive, [style, first.style, first.token], [style], **QUIET)
     asked = [film, style, longest_side, strength, keep_colors, brush, calm]  # in the order of `FilmPainter.job`
@@ -195,18 +163,17 @@ def build_film_tab(painter: FilmPainter, tab: gr.Tab, first: FirstTab) -> None:
 
 
 def build_film_api(painter: FilmPainter) -> None:
-    """Add the endpoint /film to the open `gr.Blocks`."""
-    limits = painter.limits
+    """Add the endpoint /film."""
 
     def film(
         film: str,
         style: str,
-        version: str,
-        longest_side: float,
-        strength: float,
-        keep_colors: bool,
-        brush: float,
-        calm: float,
+        version: str = CHAMPION,
+        longest_side: float = painter.limits.film_side,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        brush: float = BRUSH,
+        calm: float = FilmSettings.calm,
     ) -> Iterator[tuple[str | None, dict[str, Any]]]:
         """Paint a short film, with strokes that stay on things; its sound is kept.
 
@@ -224,23 +191,9 @@ def build_film_api(painter: FilmPainter) -> None:
             Frames painted, frames in all and seconds left, again and again; with the first second of the film once it
             is painted, and at last with the whole as mp4.
         """
-        job = painter.job(film, style, version, longest_side, strength, keep_colors, brush, calm)
-        for shown in painting_film(painter, job):
-            yield shown.file, shown.facts
+        job = painter.job(film, style, longest_side, strength, keep_colors, brush, calm, version)
+        for progress in painting_film(painter, job):
+            yield str(progress.file) if progress.file else None, facts_of(progress)
 
-    with gr.Row(visible=False):
-        source = film_input(label="film")
-        style = gr.Textbox(label="style")
-        style.example_payload = painter.stylizer.catalogue.first_style
-        inputs = [
-            source,
-            style,
-            gr.Textbox(CHAMPION, label="version"),
-            gr.Number(limits.film_side, label="longest_side"),
-            gr.Number(1.0, label="strength"),
-            gr.Checkbox(False, label="keep_colors"),
-            gr.Number(BRUSH, label="brush"),
-            gr.Number(FilmSettings.calm, label="calm"),
-        ]
-        outputs = [gr.Video(label="painted"), gr.JSON(label="facts")]
-        gr.Button().click(film, inputs, outputs, api_name="film", concurrency_id=FILM)
+    outputs = [gr.Video(label="painted"), gr.JSON(label="facts")]
+    endpoint("film", film, outputs, {"film": film_input(label="film"), "style": style_input()}, concurrency_id=FILM)

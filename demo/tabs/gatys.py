@@ -6,24 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import copy_to_cache, photo_input, picture_box, slider
-from demo.server.queue import waiting_before
-from demo.services.catalogue import StyleEntry
+from demo.page import copy_to_cache, endpoint, photo_input, picture_box, slider
 from demo.services.gatys import BALANCE_RANGE, NETWORK, GatysJob, Painter
 from demo.services.limits import LONG
 from demo.services.teach.lessons import owner_of
-from demo.status import AT_ONCE, QUIET, begin_and_end, status_line, told_in
+from demo.status import AT_ONCE, QUIET, begin_and_end, status_line, told_in, waited_for
 from demo.tabs.cards import begin_with_photo, sample_strip, samples_for
-from demo.tabs.painting import (
-    STOP_LABEL,
-    Stop,
-    ask_to_stop,
-    curve_table,
-    estimate_text,
-    larger_label,
-    painting,
-    waiting_text,
-)
+from demo.tabs.painting import STOP_LABEL, Stop, ask_to_stop, curve_table, estimate_text, larger_label, painting
 from demo.tabs.stylize import FirstTab
 from demo.theme import script
 from stylecore.errors import StylecoreError
@@ -41,20 +30,14 @@ def style_pictures() -> dict[str, Path]:
     return {path.stem: path for path in (STARRY_NIGHT, *sorted((ASSETS / "patterns").glob("*.jpg"))) if path.is_file()}
 
 
-def style_picture_of(style: StyleEntry) -> Path | None:
-    """The picture that a style's network was trained on, where the page has it."""
-    own = style_pictures()
-    return own.get(Path(str(style.card.training.get("style_image") or "")).stem) or own.get(style.name)
-
-
 def start_choices(painter: Painter, owner: str = "") -> list[tuple[str, str]]:
     """What a painting may begin with: (label, value of `Painter.job`); also with the owner's own styles."""
     styles = painter.stylizer.catalogue.styles(owner)
     return START_CHOICES + [(f"The photo stylized by {style.title}", f"{NETWORK}{style.name}") for style in styles]
 
 
-def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: FirstTab) -> None:
-    """Lay the tab out inside the open `gr.Tab` of the page and connect it; `first` is the tab Stylize."""
+def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
+    """Lay the tab out inside the open `gr.Tab` and connect it; `first` is the tab Stylize."""
     limits, default = painter.limits, GatysConfig()
     with gr.Row(elem_classes="columns result-first"):
         with gr.Column(scale=5, min_width=320, elem_classes="inputs"):
@@ -144,42 +127,25 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: First
             )
     stop = gr.State(Stop())
     larger = gr.State(None)
-    clock = gr.Timer(1.0, active=False)
 
-    def begin(stop: Stop, photo: str | None, longest_side: float, steps: float, request: gr.Request) -> dict[Any, Any]:
+    def begin(stop: Stop) -> tuple[Any, ...]:
         stop.wanted = False
-        painter.expect(request.session_hash or "", photo, longest_side, steps)
-        return {
-            start_button: gr.Button("Painting…", interactive=False),
-            stop_button: gr.Button(interactive=True),
-            larger_button: gr.Button(interactive=False),
-            png: gr.DownloadButton(interactive=False),
-            jpeg: gr.DownloadButton(interactive=False),
-            status: status_line("Waiting for its turn…", kind="waiting"),
-            clock: gr.Timer(active=True),
-        }
+        waits, off = gr.Button(interactive=False), gr.DownloadButton(interactive=False)
+        return gr.Button("Painting…", interactive=False), gr.Button(interactive=True), waits, off, off
 
-    def wait(request: gr.Request) -> Any:
-        before = waiting_before(page, LONG, request.session_hash)
-        return gr.skip() if before is None else waiting_text(painter, before)
+    def end() -> tuple[Any, ...]:
+        go = gr.Button("Paint", interactive=True)
+        return go, gr.Button(STOP_LABEL, interactive=False), gr.Button(interactive=True)
 
-    def end() -> dict[Any, Any]:
-        return {
-            start_button: gr.Button("Paint", interactive=True),
-            stop_button: gr.Button(STOP_LABEL, interactive=False),
-            larger_button: gr.Button(interactive=True),
-            clock: gr.Timer(active=False),
-        }
+    def run(stop: Stop, *asked: Any) -> Iterator[dict[Any, Any]]:
+        yield from show(stop, painter.job(*asked))
 
-    def refused() -> dict[Any, Any]:
-        return end() | {status: status_line("&nbsp;")}
-
-    def show(stop: Stop, job: GatysJob | None) -> Iterator[dict[Any, Any]]:
-        if job is None or stop.wanted:  # while waiting in the queue
+    def show(stop: Stop, job: GatysJob) -> Iterator[dict[Any, Any]]:
+        if stop.wanted:  # while waiting in the queue
             yield {status: status_line("Stopped before it began.")}
             return
         looking = "Looking at both pictures; the first strokes come in a moment."
-        yield {status: status_line(looking, kind="preparing"), clock: gr.Timer(active=False)}
+        yield {status: status_line(looking, kind="preparing")}
         for frame in painting(painter, job, stop):
             changes = {picture: frame.picture, status: frame.status}
             # One point is no curve, and the browser draws the first picture before it loads what draws curves.
@@ -196,14 +162,6 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: First
                 }
             yield changes
 
-    def run(stop: Stop, *asked: Any) -> Iterator[dict[Any, Any]]:
-        yield from show(stop, painter.job(*asked))
-
-    def begin_larger(stop: Stop, larger: GatysJob | None, request: gr.Request) -> dict[Any, Any]:
-        if larger is None:
-            return begin(stop, None, 0, 0, request)
-        return begin(stop, str(larger.photo), larger.longest_side, larger.config.steps, request)
-
     def arrive(token: str) -> gr.Dropdown:
         return gr.Dropdown(choices=start_choices(painter, owner_of(token)))
 
@@ -218,27 +176,21 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: First
         if not start.startswith(NETWORK):
             return gr.skip()
         name, catalogue = start.removeprefix(NETWORK), painter.stylizer.catalogue
-        picture = catalogue.painting(name) or style_picture_of(catalogue.find(name))
+        picture = catalogue.painting(name)
         return copy_to_cache(picture) if picture else gr.skip()
 
-    buttons = [start_button, stop_button, larger_button]
-    expected = [photo, longest_side, steps]
     asked = [photo, style, longest_side, steps, balance, start, keep_colors, style_scale]  # as in `Painter.job`
-    shown = [picture, status, clock, curve, png, jpeg, recipe, larger_button, larger]
-    for button, first_step, first_inputs, work, inputs in (
-        (start_button, begin, [stop, *expected], run, [stop, *asked]),
-        (larger_button, begin_larger, [stop, larger], show, [stop, larger]),
-    ):
+    buttons = [start_button, stop_button, larger_button]
+    shown = [picture, status, curve, png, jpeg, recipe, larger_button, larger]
+    for button, work, inputs in ((start_button, run, asked), (larger_button, show, [larger])):
         begin_and_end(
             [button.click],
-            (first_step, first_inputs, [*buttons, png, jpeg, status, clock]),
-            (told_in(status)(work), inputs, shown),
-            (end, None, [*buttons, clock]),
-            failed=(refused, None, [*buttons, clock, status]),
+            (begin, [stop], [*buttons, png, jpeg]),
+            (told_in(status)(work), [stop, *inputs], shown),
+            (end, None, buttons),
             concurrency_id=LONG,
-            **QUIET,
+            **waited_for(status),
         )
-    clock.tick(wait, None, [status], **AT_ONCE)
     stop_button.click(ask_to_stop, [stop], [stop_button], **AT_ONCE)
     begin_with_photo(tab, photo, first.photo, "gatys-sample")
     tab.select(arrive, [first.token], [start], **QUIET)
@@ -247,7 +199,7 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: First
     gr.on(
         [tab.select, photo.change, longest_side.change, steps.change],
         lambda *expected: estimate_text(painter, *expected),
-        expected,
+        [photo, longest_side, steps],
         [estimate],
         js=script("typed_numbers"),
         trigger_mode="always_last",
@@ -256,11 +208,17 @@ def build_gatys_tab(painter: Painter, page: gr.Blocks, tab: gr.Tab, first: First
 
 
 def build_gatys_api(painter: Painter) -> None:
-    """Add the endpoint /gatys to the open `gr.Blocks`."""
-    limits, default = painter.limits, GatysConfig()
+    """Add the endpoint /gatys."""
+    default = GatysConfig()
 
     def gatys(
-        photo: str, style: str, steps: float, longest_side: float, balance: float, start: str | None, keep_colors: str
+        photo: str,
+        style: str,
+        steps: float = default.steps,
+        longest_side: float = painter.limits.gatys_side,
+        balance: float = 0.0,
+        start: str = default.start,
+        keep_colors: str = default.keep_colors,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Paint a photo in the style of any picture by Gatys' method; previews are sent while it paints.
 
@@ -280,18 +238,9 @@ def build_gatys_api(painter: Painter) -> None:
         for frame in painting(painter, job):
             yield frame.png or frame.picture, frame.facts
 
-    with gr.Row(visible=False):
-        inputs = [
-            photo_input(label="photo"),
-            photo_input(label="style"),
-            gr.Number(min(default.steps, limits.gatys_max_steps), label="steps"),
-            gr.Number(limits.gatys_side, label="longest_side"),
-            gr.Number(0.0, label="balance"),
-            gr.Textbox(default.start, label="start"),
-            gr.Textbox(default.keep_colors, label="keep_colors"),
-        ]
-        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
-        gr.Button().click(gatys, inputs, outputs, api_name="gatys", concurrency_id=LONG)
+    outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
+    inputs = {name: photo_input(label=name) for name in ("photo", "style")}
+    endpoint("gatys", gatys, outputs, inputs, concurrency_id=LONG)
 
 
 def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:

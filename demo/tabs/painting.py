@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
 from demo.page import save_for_browser
-from demo.services.gatys import Finished, GatysJob, Painter
-from demo.status import progress_status, status_line
-from demo.words import file_name, seconds_text
+from demo.services.gatys import GatysJob, Painter
+from demo.status import progress_status, result_line, status_line
+from demo.words import file_name, seconds_text, size_text
 from stylecore.gatys.paint import GatysStep
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
@@ -41,8 +41,8 @@ class PaintingState:
         picture: a file in Gradio's cache.
         status: HTML.
         curve: step, part, loss.
-        png, jpeg: files, with the last step only.
         facts: for programs.
+        png, jpeg: files, with the last step only.
         larger: the job that goes on at twice the size, with the last step, where there is one.
     """
 
@@ -83,15 +83,15 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
     pixels, settings = step.picture(), {**job.settings(), "steps": step.step}
     png = save_for_browser(pixels, "PNG", name, alpha=photo.alpha, exif=photo.exif, settings=settings)
     jpeg = save_for_browser(pixels, "JPEG", name, exif=photo.exif, settings=settings)
-    height, width = pixels.shape[1:]
     steps = "1 step" if step.step == 1 else f"{step.step} steps"
-    status = (
-        f"<strong>{'Stopped' if stopped else 'Painted'} after {steps}</strong> · "
-        f"{width} &times; {height} pixels · {seconds_text(step.elapsed)} on {device}"
+    status = result_line(
+        f"{'Stopped' if stopped else 'Painted'} after {steps}",
+        f"{size_text((pixels.shape[1], pixels.shape[2]))} pixels",
+        f"{seconds_text(step.elapsed)} on {painter.device_name}",
     )
     shown = png if photo.alpha is None else jpeg
-    larger = painter.larger(Finished(job.ended_at(step.step), Path(png)))
-    yield PaintingState(shown, status_line(status), curve, _facts(job, step), png, jpeg, larger)
+    larger = painter.larger(job.ended_at(step.step), png, photo)
+    yield PaintingState(shown, status, curve, _facts(job, step), png, jpeg, larger)
 
 
 def _progress(step: GatysStep, device: str) -> str:
@@ -102,14 +102,8 @@ def _progress(step: GatysStep, device: str) -> str:
 
 
 def _facts(job: GatysJob, step: GatysStep) -> dict[str, Any]:
-    return {
-        "step": step.step,
-        "total_steps": step.total_steps,
-        "losses": step.losses,
-        "elapsed": step.elapsed,
-        "remaining": step.remaining,
-        "command_line": job.ended_at(step.step).command_line(),
-    }
+    facts = ("step", "total_steps", "losses", "elapsed", "remaining")
+    return {name: getattr(step, name) for name in facts} | {"command_line": job.ended_at(step.step).command_line()}
 
 
 def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:
@@ -120,16 +114,8 @@ def curve_table(curve: list[tuple[int, str, float]]) -> pd.DataFrame:
 
 def larger_label(job: GatysJob) -> str:
     """What the button says that goes on with a painting."""
-    painted = job.begun.job.longest_side if job.begun else 0
+    painted = job.begun.longest_side if job.begun else 0
     return "Go on at twice the size" if job.longest_side == 2 * painted else f"Go on at {job.longest_side} pixels"
-
-
-def waiting_text(painter: Painter, before: Sequence[str]) -> str:
-    """The place in the queue behind these people and one painting under way, and the expected wait, as HTML."""
-    place = "Next in the queue" if not before else f"Number {len(before) + 1} in the queue"
-    seconds = painter.seconds_until(before)
-    when = f": your painting begins in about <strong>{seconds_text(max(1, seconds))}</strong>" if seconds else ""
-    return status_line(f"{place}{when}.", kind="waiting")
 
 
 def estimate_text(painter: Painter, photo: str | None, longest_side: float, steps: float) -> str:

@@ -12,7 +12,7 @@ from demo.page import save_for_browser
 from demo.services.previews import preview_photo
 from demo.services.stylize import Stylizer
 from demo.services.teach.lessons import owner_of
-from demo.status import progress_status, run_in_batch, start_and_stop, status_line
+from demo.status import progress_status, result_line, run_in_batch, start_and_stop, status_line
 from demo.words import file_name, seconds_text
 from stylecore.errors import StylecoreError
 from stylecore.library import CHAMPION
@@ -50,8 +50,7 @@ def sheet(
     name = file_name(Path(source).stem, "all-styles")
     png = save_for_browser(pixels, "PNG", name, settings=settings)
     jpeg = save_for_browser(pixels, "JPEG", name, settings=settings)
-    done = f"<strong>{len(entries)} styles</strong> · {seconds_text(seconds)} on {result.device}"
-    yield status_line(done), (png, jpeg)
+    yield result_line(f"{len(entries)} styles", f"{seconds_text(seconds)} on {result.device}"), (png, jpeg)
 
 
 def build_sheet(

@@ -8,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from demo.page import photo_input, save_for_browser, slider
-from demo.services.catalogue import NoSuchStyleError, StyleEntry, title_of
+from demo.page import endpoint, photo_input, save_for_browser, slider, style_input
+from demo.services.catalogue import StyleEntry, title_of
 from demo.services.limits import MODEL, Limits
 from demo.services.link import settings_of_link
 from demo.services.stylize import SHARE, Stylizer, Wanted, settings_of
 from demo.services.teach.lessons import owner_of
-from demo.status import AT_ONCE, GONE, QUIET, refused, status_line, waited_for
+from demo.status import AT_ONCE, QUIET, refused, status_line, waited_for
 from demo.tabs.batch import build_batch
 from demo.tabs.cards import samples_for, style_cards
 from demo.tabs.result import stylize
@@ -204,10 +204,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.State | gr.
 
     def pick_style(newest: Newest, name: str) -> dict[Any, Any]:
         newest.picked = True
-        try:
-            return {style: name} | of_style(name)
-        except NoSuchStyleError:
-            raise StylecoreError(GONE) from None
+        return {style: name} | of_style(name)
 
     def answer(newest: Newest, asked: float, photo: str | None, *wanted: Any) -> Any:
         newest.asked = max(newest.asked, asked)
@@ -274,8 +271,7 @@ def build_stylize_tab(stylizer: Stylizer, page: gr.Blocks, token: gr.State | gr.
 
 
 def build_stylize_api(stylizer: Stylizer) -> None:
-    """Add the endpoints /styles and /stylize to the open `gr.Blocks`; their components are never shown."""
-    limits = stylizer.limits
+    """Add the endpoints /styles and /stylize."""
 
     def styles() -> list[dict[str, Any]]:
         """The styles that can be asked for: name, title, artist, year, versions (newest first) and aliases."""
@@ -294,11 +290,11 @@ def build_stylize_api(stylizer: Stylizer) -> None:
     def stylize(
         photo: str | None,
         style: str | None,
-        version: str,
-        longest_side: float,
-        strength: float,
-        keep_colors: bool,
-        brush: float,
+        version: str = CHAMPION,
+        longest_side: float = stylizer.limits.stylize_side,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        brush: float = BRUSH,
     ) -> tuple[str, dict[str, Any]]:
         """Stylize a photo in one pass.
 
@@ -331,18 +327,7 @@ def build_stylize_api(stylizer: Stylizer) -> None:
         }
         return path, {**settings, **facts, "notices": list(result.notices)}
 
-    with gr.Row(visible=False):
-        gr.Button().click(styles, None, gr.JSON(label="styles"), api_name="styles", queue=False)
-        name = gr.Textbox(label="style")
-        name.example_payload = stylizer.catalogue.first_style
-        inputs = [
-            photo_input(label="photo"),
-            name,
-            gr.Textbox(CHAMPION, label="version"),
-            gr.Number(limits.stylize_side, label="longest_side"),
-            gr.Number(1.0, label="strength"),
-            gr.Checkbox(False, label="keep_colors"),
-            gr.Number(BRUSH, label="brush"),
-        ]
-        outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
-        gr.Button().click(stylize, inputs, outputs, api_name="stylize", concurrency_id=MODEL)
+    endpoint("styles", styles, gr.JSON(label="styles"), {}, queue=False)
+    outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
+    inputs = {"photo": photo_input(label="photo"), "style": style_input()}
+    endpoint("stylize", stylize, outputs, inputs, concurrency_id=MODEL)

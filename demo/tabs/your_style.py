@@ -1,6 +1,5 @@
 """The last tab: a painting is dropped, a network learns it before the visitor's eyes, and the style is kept."""
 
-import html
 import math
 import secrets
 import shutil
@@ -20,7 +19,7 @@ from demo.status import QUIET, progress_line, progress_status, refused, status_l
 from demo.tabs.cards import begin_with_photo, style_cards
 from demo.tabs.painting import STOP_LABEL
 from demo.tabs.stylize import FirstTab, mix_choices
-from demo.theme import script
+from demo.theme import filled_in, script
 from demo.words import seconds_text
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.pictures.read import load_picture
@@ -43,12 +42,14 @@ def visitor() -> gr.BrowserState:
 
 
 def pictures(teacher: Teacher, lesson: Lesson) -> str:
-    """The painting, and beside it the visitor's photo as the network paints it now."""
-    shown = [_figure(_painting(teacher.files.of(lesson) / "painting.png"), "The painting", "taught-painting")]
-    if painted := teacher.picture(lesson):
-        shown.append(_figure(painted, "Your photo, as the network paints it now", "taught-photo"))
-    taught = html.escape(lesson.style) if lesson.state == "done" else ""
-    return f'<div class="lesson" data-taught="{taught}">{"".join(shown)}</div>'
+    """The painting, and beside it the visitor's photo as the network paints it now, as HTML."""
+    painted = teacher.picture(lesson)
+    return filled_in(
+        "lesson",
+        painting=_address(_painting(teacher.files.of(lesson) / "painting.png"), "taught-painting"),
+        photo=_address(painted, "taught-photo") if painted else "",
+        taught=lesson.style if lesson.state == "done" else "",
+    )
 
 
 @lru_cache(PAINTINGS_KEPT)
@@ -57,36 +58,20 @@ def _painting(file: Path) -> bytes:
     return encode_picture(load_picture(file, max_side=SIDE).pixels, "JPEG")
 
 
-def _figure(jpeg: bytes, caption: str, name: str) -> str:
-    """A picture that the browser fetches once, as a file; in the page itself every look would send it anew."""
-    address = address_of(save_bytes(jpeg, f"{name}.jpg"))
-    return f'<figure class="{name}"><img alt="{caption}" src="{address}"><figcaption>{caption}</figcaption></figure>'
+def _address(jpeg: bytes, name: str) -> str:
+    """Of a file that the browser fetches once; in the page itself every look would send the picture anew."""
+    return address_of(save_bytes(jpeg, f"{name}.jpg"))
 
 
 def status(view: View, run_page: str) -> str:
     """One line on where the lesson is, and a line that fills with it."""
-    lesson, figures = view.lesson, view.figures
-    title = f"<strong>{html.escape(lesson.title)}</strong>"
-    if view.phase == "waiting":
-        before = {0: "it begins in a moment", 1: "1 painting is before yours"}
-        place = before.get(view.place, f"{view.place} paintings are before yours")
-        return status_line(f"{title}: {place}. You may close this page and come back.")
-    if view.phase == "failed":
-        return status_line(f"{title} was not learned: {html.escape(lesson.reason.rstrip('.'))}.", kind="failed")
-    if view.phase == "done":
-        link = f' <a href="{html.escape(run_page)}" target="_blank" rel="noopener">Its run in MLflow</a>'
-        return status_line(f"{title} is learned, and is a card in Stylize.{link if run_page else ''}")
-    if view.phase == "finishing":
-        return status_line(f"{title} is learned; its network is being evaluated and reduced to 8 bits.")
-    again = " It goes on after an interruption." if lesson.starts > 1 else ""
+    figures = view.figures
+    about = {"lesson": view.lesson, "phase": view.phase, "place": view.place, "figures": figures}
+    text = filled_in("lesson_status", **about, run_page=run_page, seconds_text=seconds_text)
     if view.phase != "learning" or "seconds" not in figures:
-        return status_line(f"{title}: looking for the nearest style to begin with.{again}")
+        return status_line(text, kind="failed" if view.phase == "failed" else "")
     spent, left = float(figures["seconds"]), float(figures["seconds_left"])
-    iterations = "1 iteration" if figures["iteration"] == 1 else f"{figures['iteration']} iterations"
-    return progress_line(spent / max(spent + left, 1e-9)) + progress_status(
-        f"{title}: {iterations}, loss {figures['loss']:.3g} "
-        f"(content {figures['content']:.3g}, style {figures['style']:.3g}), {seconds_text(left)} left.{again}"
-    )
+    return progress_line(spent / max(spent + left, 1e-9)) + progress_status(text)
 
 
 def curve(points: Sequence[Sequence[float]]) -> str:
@@ -157,16 +142,20 @@ def build_your_style_tab(
         view = teacher.view(owner_of(token))
         lesson = view.lesson if view else None
         is_open = lesson is not None and lesson.is_open
-        served = _served(teacher, lesson) if lesson and lesson.state == "done" else (None, None)
+        files: list[str | None] = [None, None]
+        if lesson and lesson.state == "done":
+            style = teacher.files.style(lesson)
+            files = [_served(lesson, style), _served(lesson, sidecar_of(style))]
+        offers = [gr.DownloadButton(value=file, visible=file is not None) for file in files]
         return {
             shown: pictures(teacher, view.lesson) if view else NOTHING,
             line: status(view, teacher.run_page(view.lesson)) if view else status_line("&nbsp;"),
             losses: curve(view.figures.get("curve", [])) if view else "",
             start: gr.Button("Learning…" if is_open else "Teach it", interactive=not is_open),
             enough: gr.Button(interactive=is_open),
-            weights: gr.DownloadButton(value=served[0], visible=served[0] is not None),
-            small: gr.DownloadButton(value=served[1], visible=served[1] is not None),
-            use: gr.Button(visible=served[0] is not None),
+            weights: offers[0],
+            small: offers[1],
+            use: gr.Button(visible=files[0] is not None),
             timer: gr.Timer(active=is_open),
         }
 
@@ -208,15 +197,10 @@ def build_your_style_tab(
     use.click(None, js=script("use_style"), **QUIET)
 
 
-def _served(teacher: Teacher, lesson: Lesson) -> tuple[str | None, str | None]:
-    """The weights, and the 8-bit sidecar if there is one, where Gradio may serve them from."""
-    file = teacher.files.style(lesson)
-    folder = Path(get_upload_folder()) / lesson.id
-    folder.mkdir(parents=True, exist_ok=True)
-    served = []
-    for each in (file, sidecar_of(file)):
-        copy = folder / each.name.replace("style.", f"{lesson.style}.")
-        if each.is_file() and not copy.is_file():
-            shutil.copyfile(each, copy)
-        served.append(str(copy) if copy.is_file() else None)
-    return served[0], served[1]
+def _served(lesson: Lesson, file: Path) -> str | None:
+    """A lesson's file by the style's name, where Gradio may serve it from; None where there is none."""
+    copy = Path(get_upload_folder()) / lesson.id / file.name.replace("style.", f"{lesson.style}.")
+    if file.is_file() and not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    return str(copy) if copy.is_file() else None

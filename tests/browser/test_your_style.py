@@ -138,6 +138,9 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     card = StyleModel.load(tmp_path / "kept.safetensors").card
     assert card.title == "My waves"
     assert card.training["style_image"] == "painting.png"
+    with page.expect_download() as download:
+        page.click("#teach-int8")
+    assert download.value.suggested_filename == f"{card.name}.int8.json"
 
     stranger = Watched(browser, teaching)
     stranger.page.locator("#styles input[value=night]").wait_for(state="attached")

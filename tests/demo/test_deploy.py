@@ -43,11 +43,13 @@ def hashes(files: dict[str, bytes]) -> dict[str, str]:
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Path) -> None:
-    files = deploy.files_of(space)
-    assert {"app.py", "README.md", "requirements.txt", "LICENSE", "stylecore/vgg/network.py", "demo/app.py"} <= set(
-        files
-    )
+    files = files_of(space)
+    assert {"app.py", "README.md", "requirements.txt", "LICENSE", "stylecore/vgg/network.py", "demo/app.py"} <= files
     tops = {path.split("/")[0] for path in files if "/" in path}
     assert tops == {"stylecore", "demo", "bundle", "cache", "photos"}
     assert not [path for path in files if re.search(r"deploy\.py|__pycache__|demo/space|/\.", path)]
@@ -59,9 +61,6 @@ def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Pat
         ("2", "wide"),
         ("3", "narrow"),
     ]
-    shown = deploy.listing(files)
-    assert all(path in shown for path in files)
-    assert f"in {len(files)} files" in shown
 
 
 @pytest.mark.slow
@@ -73,7 +72,7 @@ def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deploy, "restore_published", lambda **_: [])
         folder = deploy.write_space(tmp_path / "space", tracking_uri=store, teach=True)
-    files = set(deploy.files_of(folder))
+    files = files_of(folder)
     assert {"training/teach/__main__.py", "cache/vgg16.safetensors"} <= files
     assert not [path for path in files if path.startswith(("training/report", "training/recipes"))]
     required = (folder / "requirements.txt").read_text()
@@ -230,7 +229,8 @@ def test_a_space_that_exists_loses_what_is_gone_and_keeps_what_is_the_same(conne
         ("no-slash", TOKEN, "'no-slash' does not name a Space; write user/name"),
         ("a/b/c", TOKEN, "does not name a Space"),
         ("user/na me", TOKEN, "does not name a Space"),
-        ("", TOKEN, "which Space? make deploy-space SPACE=user/name"),
+        ("", TOKEN, "which Space? Add SPACE=user/name"),
+        (None, TOKEN, "which Space? Add SPACE=user/name"),
         ("user/name", None, "uploading needs a token of the Hugging Face Hub; make one"),
         ("user/name", "hf_bad", "logging in failed: the hub refuses the token; make one"),
     ],
@@ -239,7 +239,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_uploaded(
     connected: Hub,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    name: str,
+    name: str | None,
     token: str | None,
     says: str,
 ) -> None:
@@ -248,7 +248,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_uploaded(
         monkeypatch.delenv("HF_TOKEN")
     else:
         monkeypatch.setenv("HF_TOKEN", token)
-    assert deploy.main([name]) == 2
+    assert deploy.main([name] if name is not None else []) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert says in said

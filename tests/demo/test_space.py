@@ -83,8 +83,7 @@ def test_a_dry_run_writes_the_folder_and_asks_no_hub(
     assert deploy.main(["--dry-run", "--folder", str(folder), "--tracking-uri", store]) == 0
     assert connected.asked == []
     said = capsys.readouterr().out
-    assert f"Written to {folder}" in said
-    assert all(f"  {path}\n" in said for path in contents(folder))
+    assert f"Written to {folder}: {len(contents(folder))} files, " in said
 
 
 GUARD = """

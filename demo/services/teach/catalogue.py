@@ -1,5 +1,7 @@
 """A catalogue's styles together with those that visitors taught."""
 
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from demo.services.catalogue import Catalogue, StyleEntry, VersionEntry, VersionRecord
@@ -21,29 +23,20 @@ class TaughtCatalogue(Catalogue):
     def __init__(self, others: Catalogue, teacher: Teacher) -> None:
         self._others, self._teacher = others, teacher
         super().__init__()
-        self._entry_of: dict[str, StyleEntry] = {}
+        self._card_in = lru_cache(read_card)
 
     @property
     def loading(self) -> str:  # type: ignore[override]  # nobody sets it here
         return self._others.loading
 
     def _entries(self) -> list[StyleEntry]:
-        others = self._others._entries()
+        entries = list(self._others._entries())
         self.notice = self._others.notice
-        return others + [entry for lesson in self._teacher.taught() if (entry := self._entry(lesson))]
-
-    def _known_entries(self) -> list[StyleEntry]:
-        return self._others._known_entries()
-
-    def _entry(self, lesson: Lesson) -> StyleEntry | None:
-        if lesson.style not in self._entry_of:
-            try:
-                card = read_card(self._teacher.files.style(lesson))
-            except StylecoreError:  # just removed
-                return None
-            entry = StyleEntry(lesson.style, lesson.title, (VERSION,), {CHAMPION: VERSION}, card)
-            self._entry_of[lesson.style] = entry
-        return self._entry_of[lesson.style]
+        for lesson in self._teacher.taught():
+            with suppress(StylecoreError):  # just removed
+                card = self._card_in(self._teacher.files.style(lesson))
+                entries.append(StyleEntry(lesson.style, lesson.title, (VERSION,), {CHAMPION: VERSION}, card))
+        return entries
 
     def _is_shown(self, name: str, owner: str = "") -> bool:
         lesson = self._lesson(name)
@@ -55,8 +48,8 @@ class TaughtCatalogue(Catalogue):
         return next((lesson for lesson in self._teacher.taught() if lesson.style == name), None)
 
     def _version(self, name: str, version: str) -> VersionEntry:
-        if self._lesson(name):
-            return VersionEntry(name, version, self._entry_of[name].card)
+        if lesson := self._lesson(name):
+            return VersionEntry(name, version, self._card_in(self._teacher.files.style(lesson)))
         return self._others._version(name, version)
 
     def _record(self, name: str, version: str) -> VersionRecord:

@@ -1,4 +1,4 @@
-"""The process that teaches, `python -m training.teach` in a lesson's folder; its standard input tells it to end."""
+"""The process that teaches, `python -m training.teach` in a lesson's folder; it stops when its input ends."""
 
 import os
 import sys
@@ -47,14 +47,6 @@ def begin(lesson: Lesson, folder: Path, flags: Sequence[str], environment: Mappi
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, process.pid, POLITENESS)
     return process
-
-
-def tell_enough(process: Popen[bytes]) -> None:
-    """Let it end soon, and keep what it learned."""
-    assert process.stdin is not None
-    with suppress(OSError):
-        process.stdin.write(b"enough\n")
-        process.stdin.flush()
 
 
 def stop(process: Popen[bytes]) -> None:

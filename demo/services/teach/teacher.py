@@ -37,7 +37,7 @@ ORDER_SECONDS = 5.0
 TEACHING = ".teaching"
 """The file that the server which teaches holds a lock on."""
 ENOUGH = "enough"
-"""The file in the folder of a lesson that is to end."""
+"""The file in the folder of a run that is to end soon."""
 
 _log = logging.getLogger(__name__)
 
@@ -189,7 +189,9 @@ class Teacher:
             if lesson.state == "waiting":
                 self.files.remove(lesson)
                 return
-            (self.files.of(lesson) / ENOUGH).touch()  # maybe for another server
+            run = self.files.of(lesson) / "runs" / lesson.style
+            run.mkdir(parents=True, exist_ok=True)
+            (run / ENOUGH).touch()
 
     def taught(self) -> list[Lesson]:
         """The lessons that are done."""
@@ -233,16 +235,11 @@ class Teacher:
             self._ordered.wait(ORDER_SECONDS)
 
     def _teach(self, lesson: Lesson) -> None:
-        folder = self.files.of(lesson)
         with self._lock:
             lesson = self.files.write(dataclasses.replace(lesson, state="learning", starts=lesson.starts + 1))
-        process = course.begin(lesson, folder, self._flags, self._environment)
+        process = course.begin(lesson, self.files.of(lesson), self._flags, self._environment)
         deadline = time.monotonic() + (lesson.minutes + BESIDE_MINUTES) * 60
-        told = False
         while process.poll() is None and not self._closing.is_set() and time.monotonic() < deadline:
-            if not told and (folder / ENOUGH).exists():
-                course.tell_enough(process)
-                told = True
             with suppress(TimeoutExpired):
                 process.wait(LOOK_SECONDS)
         status = process.returncode

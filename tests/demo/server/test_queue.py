@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from gradio_client.utils import QueueError
 
-from demo.server.queue import limit_queue, person_of, refuse, waiting_before
+from demo.server.queue import limit_queue, person_of, refuse
 from demo.services.limits import BATCH, LIVE, LONG, MODEL
 from tests.demo.conftest import LIMITS, client_of
 
@@ -48,15 +48,6 @@ def test_nobody_fills_the_queue_and_a_full_one_says_so() -> None:
     assert "3 people are waiting already" in (refuse(full, MODEL, "bob", SMALL) or "")
     assert refuse(full, LONG, "bob", SMALL) is None
     assert refuse(full, "another", "bob", SMALL) is None
-
-
-def test_the_place_in_the_queue_is_that_of_the_session() -> None:
-    waiting = [SimpleNamespace(session_hash=name, concurrency_id=LONG) for name in ("ann", "bob")]
-    page: Any = SimpleNamespace(_queue=queue_of(waiting))
-    assert waiting_before(page, LONG, "ann") == []
-    assert waiting_before(page, LONG, "bob") == ["ann"]
-    assert waiting_before(page, LONG, "cid") is None
-    assert waiting_before(page, MODEL, "ann") is None
 
 
 def test_who_asks() -> None:

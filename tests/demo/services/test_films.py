@@ -1,6 +1,5 @@
 """Films for visitors: limits, progress, the first second, stopping; and one sentence for what cannot be painted."""
 
-import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.film import FilmPainter, FilmProgress
 from demo.services.limits import Limits
 from demo.services.stylize import Stylizer
-from demo.tabs.film import limits_text, painting_film
+from demo.tabs.film import facts_of, limits_text, painting_film, status_of
 from demo.tabs.painting import Stop
 from stylecore.errors import StylecoreError
 from tests.demo.conftest import LIMITS, write_film
@@ -38,7 +37,7 @@ def frames_of(path: Path) -> tuple[int, list[str]]:
 
 def test_a_film_comes_back_with_its_sound_and_at_first_its_first_second(painter: FilmPainter, tmp_path: Path) -> None:
     film = write_film(tmp_path / "my film.mp4", 35)
-    updates = list(painter.paint(painter.job(film, "night", calm=0.5), tmp_path, "out", threading.Event()))
+    updates = list(painter.paint(painter.job(film, "night", calm=0.5), tmp_path, "out"))
     preview, whole = [progress for progress in updates if progress.file]
     assert preview.preview
     assert not whole.preview
@@ -54,8 +53,9 @@ def test_a_film_comes_back_with_its_sound_and_at_first_its_first_second(painter:
 def test_a_shorter_film_has_no_preview_and_is_reduced_to_the_size_that_is_wanted(
     painter: FilmPainter, tmp_path: Path
 ) -> None:
-    job = painter.job(write_film(tmp_path / "film.mp4", 5), "night", longest_side=32)
-    files = [progress for progress in painter.paint(job, tmp_path, "out", threading.Event()) if progress.file]
+    job = painter.job(write_film(tmp_path / "film.mp4", 5), "night", longest_side=32, version="iterations-1000")
+    assert job.version == "1"
+    files = [progress for progress in painter.paint(job, tmp_path, "out") if progress.file]
     assert len(files) == 1
     assert files[0].painted is not None
     assert (files[0].painted.width, files[0].painted.height) == (32, 24)
@@ -65,11 +65,15 @@ def test_how_far_it_is_in_numbers_and_words(painter: FilmPainter, tmp_path: Path
     progress = FilmProgress(30, 90, 2.0, False, "the CPU")
     assert (progress.rate, progress.seconds_left) == (15, 4)
     assert FilmProgress(0, 90, 0.0, True, "the CPU").seconds_left is None
-    first, *_, last = painting_film(painter, painter.job(write_film(tmp_path / "a b.mp4", 30), "wave"))
-    assert ('aria-live="off"' in first.status, 'aria-live="polite"' in last.status) == (True, True)
-    assert last.whole
-    assert "&lt;b&gt;Wave&lt;/b&gt;" in last.status
-    assert "30 frames" in last.status
+    *others, last = painting_film(painter, painter.job(write_film(tmp_path / "a b.mp4", 30), "wave"))
+    assert 'aria-live="off"' in status_of(others[0], "")
+    assert [each.is_last for each in others] == [False] * len(others)
+    assert last.is_last
+    said = status_of(last, "<b>Wave</b>")
+    assert 'aria-live="polite"' in said
+    assert "&lt;b&gt;Wave&lt;/b&gt;" in said
+    assert "30 frames" in said
+    assert facts_of(last)["width"] == 64
     assert last.file is not None
     assert Path(last.file).name == "a-b-wave.mp4"
 
@@ -81,12 +85,12 @@ def test_stop_keeps_what_is_painted(painter: FilmPainter, tmp_path: Path, monkey
     shown = []
     for each in painting_film(painter, painter.job(write_film(tmp_path / "film.mp4", 200), "night"), stop):
         shown.append(each)
-        stop.wanted = stop.wanted or each.facts.get("frames", 0) > 0
+        stop.wanted = stop.wanted or each.frames > 0
     last = shown[-1]
-    assert last.whole
+    assert last.is_last
     assert last.file is not None
-    assert 0 < frames_of(Path(last.file))[0] < 200
-    assert "then stopped" in last.status
+    assert 0 < frames_of(last.file)[0] < 200
+    assert "then stopped" in status_of(last, "The Night")
 
 
 def test_a_film_that_nobody_waits_for_ends(
@@ -94,16 +98,14 @@ def test_a_film_that_nobody_waits_for_ends(
 ) -> None:
     monkeypatch.setattr(films, "PATIENCE", -1.0)
     job = painter.job(write_film(tmp_path / "film.mp4", 20), "night")
-    *_, last = painter.paint(job, tmp_path, "out", threading.Event())
+    *_, last = painter.paint(job, tmp_path, "out")
     assert last.painted is not None
     assert last.painted.stopped
 
 
 def test_a_film_takes_no_longer_than_allowed(catalogue: BundleCatalogue, tmp_path: Path) -> None:
     painter = painter_of(catalogue, replace(LIMITS, film_work_seconds=0.0))
-    *_, last = painter.paint(
-        painter.job(write_film(tmp_path / "film.mp4", 20), "night"), tmp_path, "out", threading.Event()
-    )
+    *_, last = painter.paint(painter.job(write_film(tmp_path / "film.mp4", 20), "night"), tmp_path, "out")
     assert last.painted is not None
     assert last.painted.stopped
     assert last.frames < 20

@@ -13,8 +13,8 @@ from PIL import Image
 from demo.services.catalogue import BundleCatalogue
 from demo.services.gatys import Painter
 from demo.services.stylize import Stylizer
-from demo.tabs.gatys import start_choices, style_picture_of, style_pictures
-from demo.tabs.painting import Stop, curve_table, estimate_text, larger_label, painting, waiting_text
+from demo.tabs.gatys import start_choices
+from demo.tabs.painting import Stop, curve_table, estimate_text, larger_label, painting
 from stylecore.cli import gatys
 from stylecore.errors import StylecoreError
 from stylecore.gatys.paint import GatysConfig
@@ -189,38 +189,11 @@ def test_a_finished_painting_goes_on_at_twice_the_size(painter: Painter, photo: 
     assert last.larger is None
 
 
-def test_who_waits_reads_the_place_and_the_wait(painter: Painter, photo: Path) -> None:
-    fresh = Painter(small_vgg, painter.stylizer)
-    fresh.expect("ann", str(photo), 48, 10)
-    assert "Next in the queue." in waiting_text(fresh, [])
-    assert "Number 2 in the queue." in waiting_text(fresh, ["ann"])  # nothing was measured yet
-    one = fresh.estimate(48, 36, 10)
-    fresh.expect("ann", str(photo), 48, 10)
-    assert fresh.seconds_until(["ann"]) == pytest.approx(one)
-    assert fresh.seconds_until(["ann", "somebody"]) is None
-    assert "your painting begins in about <strong>" in waiting_text(fresh, ["ann"])
-    frames = painting(fresh, fresh.job(photo, photo, steps=300, longest_side=48))
-    next(frames)
-    next(frames)
-    assert (fresh.seconds_until(["ann"]) or 0) > one
-    frames.close()  # type: ignore[attr-defined]
-    assert fresh.seconds_until(["ann"]) == pytest.approx(one, rel=0.9)
-
-
 def test_every_start_that_is_offered_can_be_ordered(painter: Painter, photo: Path) -> None:
     choices = start_choices(painter)
     assert ("The photo stylized by The Night", "network:night") in choices
     for _, start in choices:
         painter.job(photo, photo, steps=1, longest_side=48, start=start)
-
-
-def test_a_networks_style_picture_is_the_pages_own_where_it_has_it(catalogue: BundleCatalogue) -> None:
-    own = style_pictures()
-    assert own["starry_night"].is_file()
-    entry = catalogue.find("night")
-    assert style_picture_of(entry) is None
-    trained = {"style_image": "demo/assets/starry_night.jpg"}
-    assert style_picture_of(replace(entry, card=replace(entry.card, training=trained))) == own["starry_night"]
 
 
 @pytest.mark.parametrize("ending", ["done", "left"])

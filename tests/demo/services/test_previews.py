@@ -42,9 +42,3 @@ def test_a_cache_that_cannot_be_written_is_done_without(photo: Path, cache: Path
     cache.parent.mkdir()
     cache.write_text("in the way")
     assert previews.paint_preview(make_style(0, name="stripes"), photo).startswith(b"\xff\xd8")
-
-
-def test_the_oldest_previews_make_room(photo: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(previews, "KEPT", 2)
-    made = [previews.paint_preview(make_style(seed, name="stripes"), photo) for seed in range(3)]
-    assert sorted(file.read_bytes() for file in cache.iterdir()) == sorted(made[1:])

@@ -136,7 +136,7 @@ def test_a_large_photo_is_reduced_and_the_page_says_so(stylizer: Stylizer, tmp_p
     result = stylizer.stylize(path, "wave", longest_side=96)
     assert result.size == (64, 96)
     line = describe(result, is_sample=False)
-    assert "reduced from 300 &times; 200" in line
+    assert "reduced from 300 \N{MULTIPLICATION SIGN} 200" in line
     words, _, how = line.partition("<details")
     assert "CPU" not in words  # what computed it is one click away
     assert result.runtime in how
