@@ -6,6 +6,7 @@ import re
 import shutil
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
-from training.tracking.journal_files import FOLDER, RECORDS, Record, all_sent, numbered, records_in
+from training.tracking.journal_files import FOLDER, RECORDS, all_sent, numbered, records_in
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
@@ -27,7 +28,8 @@ NO_ID_YET = "journal:"
 def sync(folder: Path, tracking_uri: str | None = None) -> int:
     """Send what a store lacks of the runs in a folder; returns the number of records sent.
 
-    Files that have arrived are removed from the folder, as are the journals of earlier runs.
+    Files that have arrived are removed from the folder, as are the journals of earlier runs, unless a run keeps its
+    files.
 
     Args:
         folder: of a run.
@@ -38,19 +40,20 @@ def sync(folder: Path, tracking_uri: str | None = None) -> int:
     """
     sent = 0
     for each in _some_journals(folder):
-        sent += _sync_one(each, tracking_uri)
-        if each != folder:  # a journal that was set aside
+        run = _run_of(each)
+        sent += _sync_one(each, run, tracking_uri)
+        if each != folder and not run.get("keep_files"):  # a journal that was set aside
             shutil.rmtree(each, ignore_errors=True)
     return sent
 
 
-def _sync_one(folder: Path, tracking_uri: str | None) -> int:
-    run = _run_of(folder)
-    address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or str(run.data["tracking_uri"])
+def _sync_one(folder: Path, run: Mapping[str, Any], tracking_uri: str | None) -> int:
+    address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or str(run["tracking_uri"])
     if not address:
         raise TrackingError(f"the run in {folder} was started without a store; say where to send it: --to URI.")
     uri = tracking_uri_of(address)
-    with closing(Journal(folder, store=without_password(uri))) as journal:
+    keep_files = run.get("keep_files", False)
+    with closing(Journal(folder, store=without_password(uri), keep_files=keep_files)) as journal:
         before, last = journal.sent, journal.last
         if before >= last:
             return 0
@@ -113,18 +116,18 @@ def _some_journals(folder: Path) -> list[Path]:
     return found
 
 
-def _run_of(folder: Path) -> Record:
-    """The record that begins the run, or continues it."""
+def _run_of(folder: Path) -> dict[str, Any]:
+    """The data of the record that begins the run, or continues it."""
     runs = list(records_in(folder / FOLDER, "run"))
     if not runs:
         raise TrackingError(f"the journal {folder / FOLDER} does not name its run, so it cannot be sent.")
-    return runs[-1]
+    return runs[-1].data
 
 
 def set_aside(folder: Path) -> Path | None:
     """Remove the journal of an earlier run in the same folder, or rename it if it is needed.
 
-    It is needed when no store has all of its records.
+    It is needed when no store has all of its records, or the run keeps its files.
 
     Returns:
         The new folder of a renamed journal.
@@ -135,8 +138,9 @@ def set_aside(folder: Path) -> Path | None:
     at = Path(folder) / FOLDER
     if not (at / RECORDS).exists():
         return None
-    with closing(Journal(folder)) as journal:
+    with closing(Journal(folder, keep_files=True)) as journal:
         needed = journal.last > max((sent.number for sent in all_sent(at).values()), default=0)
+        needed |= any(record.data.get("keep_files") for record in records_in(at, "run"))
     try:
         if not needed:
             shutil.rmtree(at)

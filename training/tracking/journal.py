@@ -3,7 +3,8 @@
 A journal is the folder `journal/` in the run's folder:
 
     records.jsonl   one record per line, {"number", "kind", "data", "crc32"}; lines are appended and never changed
-    files/          pictures and networks that records name; each is removed when its record has arrived
+    files/          pictures and networks that records name; each is removed when its record has arrived, unless the
+                    run keeps its files
     sent.json       for each store the number of the last record that arrived there, and its answers so far
     lock            locked while the journal is open; names the machine and the process that has it
     reserve         reserved space, freed when the disk is full, so that the end can still be written
@@ -63,11 +64,12 @@ class Journal:
     answers: dict[str, Any]
     """Data of the sender."""
 
-    def __init__(self, run_folder: Path, *, store: str | None = None) -> None:
+    def __init__(self, run_folder: Path, *, store: str | None = None, keep_files: bool = False) -> None:
         """Open the journal in a run's folder, or make one.
 
         Args:
             store: address of the store whose `sent` and `answers` these are; by default the first one.
+            keep_files: keep the files of records that have arrived, for another store.
 
         Raises:
             TrackingError: when another process has it open, or the folder cannot be written.
@@ -75,6 +77,7 @@ class Journal:
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
         self._memory = Waiting()
+        self._keep_files = keep_files
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
             self._lock = lock_of(self.folder / LOCK, Path(run_folder))
@@ -109,7 +112,7 @@ class Journal:
                 self.last = record.number
                 if record.number <= self.sent:
                     self._read_to = self._end
-                else:
+                if record.number > self.sent or self._keep_files:
                     needed |= files_of(record)
         os.ftruncate(self._file, self._end)
         self.last = max(self.last, self.sent)
@@ -226,7 +229,8 @@ class Journal:
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
             self._write_sent()
-            for name in {name for record in done for name in files_of(record)}:
+            no_longer_needed = [] if self._keep_files else done
+            for name in {name for record in no_longer_needed for name in files_of(record)}:
                 self._memory.files.pop(name, None)
                 with suppress(OSError):
                     (self.folder / FILES / name).unlink()

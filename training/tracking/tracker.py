@@ -84,6 +84,7 @@ class JournaledTracker(GeneralTracker):
         resume: bool | str | None = None,
         system_metrics: bool = True,
         end_seconds: float = END_SECONDS,
+        keep_files: bool = False,
     ) -> None:
         """Describe the run; `accelerator.init_trackers` begins it.
 
@@ -96,6 +97,7 @@ class JournaledTracker(GeneralTracker):
                 that run; by default $MLFLOW_RUN_ID, or else a new run.
             system_metrics: sample processor, memory and GPU use every 10 s.
             end_seconds: how long `finish` waits until everything has arrived.
+            keep_files: keep pictures and files that have arrived, to send the folder to another store, too.
         """
         super().__init__()
         self.checkpoints = set()
@@ -106,6 +108,7 @@ class JournaledTracker(GeneralTracker):
         self._tags = dict(tags or {})
         self._uri = tracking_uri if tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI", "")
         self._with_system_metrics, self._end_seconds = system_metrics, end_seconds
+        self._keep_files = keep_files
         self._journal: Journal | None = None
         self._sender: Sender | None = None
         self._key = ""
@@ -141,7 +144,7 @@ class JournaledTracker(GeneralTracker):
         aside = None if continued else set_aside(at)
         if aside:
             _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync(aside))
-        journal = Journal(at, store=without_password(uri) or None)
+        journal = Journal(at, store=without_password(uri) or None, keep_files=self._keep_files)
         try:
             past = Past(journal)
             self._key, known_id = identity(journal, past, run_id, continued)
@@ -154,6 +157,7 @@ class JournaledTracker(GeneralTracker):
                     "experiment": self._experiment,
                     "run_name": self._run_name,
                     "tags": source_tags() | {name: str(value) for name, value in self._tags.items()},
+                    "keep_files": self._keep_files,
                     "tracking_uri": without_password(uri),
                     "time": milliseconds(),
                 },
