@@ -7,14 +7,14 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
-from training.tracking.journal_files import FOLDER, RECORDS, all_sent, numbered, records_in
+from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, all_sent, numbered, records_in
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
@@ -91,15 +91,20 @@ def _status_of_one(folder: Path) -> list[str]:
         elif record.kind == "end":
             ends = record.data["status"]
     about = f"run {first['run_name']} of the experiment {first['experiment']}" if first else "no run"
+    used, limit = (journal / RECORDS).stat().st_size, first.get("disk_bytes", DISK_BYTES)
+    for path in (journal / FILES).iterdir():
+        with suppress(OSError):  # it has arrived meanwhile
+            used += path.stat().st_size
     lines = [
         f"{folder}: {about}, {ends}",
         f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
+        f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB",
     ]
     for store, sent in all_sent(journal).items():
         refused = len(sent.answers.get("refused", [])) + sent.answers.get("more_refused", 0)
         missing = last - sent.number
         lines.append(f"  {store}: {sent.number} sent, {missing} missing, {refused} refused")
-    return lines if len(lines) > 2 else [*lines, f"  sent nowhere, {last} missing"]
+    return lines if len(lines) > 3 else [*lines, f"  sent nowhere, {last} missing"]
 
 
 def journals(folder: Path) -> list[Path]:

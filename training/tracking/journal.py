@@ -11,9 +11,10 @@ A journal is the folder `journal/` in the run's folder:
 
 A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
 disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
-wait in memory, in their order, for the disk or the store.
+wait in memory, in their order, for the disk or the store. A journal at its limit of bytes behaves like a full disk.
 """
 
+import errno
 import logging
 import os
 import shutil
@@ -26,6 +27,7 @@ from typing import Any
 
 from training.tracking import TrackingError
 from training.tracking.journal_files import (
+    DISK_BYTES,
     FILES,
     FOLDER,
     LOCK,
@@ -64,12 +66,15 @@ class Journal:
     answers: dict[str, Any]
     """Data of the sender."""
 
-    def __init__(self, run_folder: Path, *, store: str | None = None, keep_files: bool = False) -> None:
+    def __init__(
+        self, run_folder: Path, *, store: str | None = None, keep_files: bool = False, limit: int = DISK_BYTES
+    ) -> None:
         """Open the journal in a run's folder, or make one.
 
         Args:
             store: address of the store whose `sent` and `answers` these are; by default the first one.
             keep_files: keep the files of records that have arrived, for another store.
+            limit: bytes that the records and files take at most.
 
         Raises:
             TrackingError: when another process has it open, or the folder cannot be written.
@@ -77,7 +82,7 @@ class Journal:
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
         self._memory = Waiting()
-        self._keep_files = keep_files
+        self._keep_files, self._limit = keep_files, limit
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
             self._lock = lock_of(self.folder / LOCK, Path(run_folder))
@@ -118,8 +123,11 @@ class Journal:
         self.last = max(self.last, self.sent)
         if damaged:
             _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
+        self._file_bytes = 0
         for path in (self.folder / FILES).iterdir():
-            if path.name not in needed:  # also a staged file whose record was never written
+            if path.name in needed:
+                self._file_bytes += path.stat().st_size
+            else:  # also a staged file whose record was never written
                 path.unlink()
         try:
             if not (self.folder / RESERVE).exists():
@@ -158,18 +166,24 @@ class Journal:
             TrackingError: when it cannot be read.
         """
         try:
+            size = path.stat().st_size
             staged = self.folder / FILES / file_name("copy", path.suffix)
             try:
+                self._check_room(size)
                 if link:
                     with suppress(OSError):  # a disk without hard links
                         os.link(path, staged)
                 if not staged.exists():
                     shutil.copyfile(path, staged)
+                with self._guard:
+                    self._file_bytes += size
                 return staged.rename(staged.with_name(file_name(file_digest(staged), path.suffix))).name
-            except OSError:  # a full disk
+            except OSError as error:  # a full disk
                 with suppress(OSError):
                     staged.unlink()
-                if path.stat().st_size > MEMORY_BYTES:
+                if size > MEMORY_BYTES:
+                    with self._guard:
+                        self._say_full(error)
                     return file_name(file_digest(path), path.suffix)  # which will be missing
                 return self.stage(path.read_bytes(), path.suffix)
         except OSError as error:
@@ -233,7 +247,9 @@ class Journal:
             for name in {name for record in no_longer_needed for name in files_of(record)}:
                 self._memory.files.pop(name, None)
                 with suppress(OSError):
+                    size = (self.folder / FILES / name).stat().st_size
                     (self.folder / FILES / name).unlink()
+                    self._file_bytes -= size
 
     def sync(self) -> None:
         """Force written records to the disk. The sender calls it, so that training does not wait."""
@@ -266,6 +282,7 @@ class Journal:
     def _write(self, line: bytes) -> bool:
         written = 0
         try:
+            self._check_room(len(line))
             while written < len(line):
                 written += os.write(self._file, line[written:])
         except OSError as error:
@@ -279,13 +296,19 @@ class Journal:
     def _write_file(self, name: str, content: bytes) -> bool:
         path = self.folder / FILES / name
         try:
+            self._check_room(len(content))
             path.write_bytes(content)
         except OSError as error:
             with suppress(OSError):
                 path.unlink()
             self._say_full(error)
             return False
+        self._file_bytes += len(content)
         return True
+
+    def _check_room(self, size: int) -> None:
+        if self._end + self._file_bytes + size > self._limit:
+            raise OSError(errno.ENOSPC, f"it has reached its limit of {self._limit:,} bytes")
 
     def _write_waiting(self) -> None:
         for name in list(self._memory.files):
@@ -302,6 +325,7 @@ class Journal:
         """Write the end of the run into the reserved space of a full disk; what else is in memory is lost."""
         with suppress(OSError):
             (self.folder / RESERVE).unlink()
+        self._limit += RESERVE_BYTES
         ends = [line for record, line in self._memory.lines if record.kind == "end"]
         records, files = len(self._memory.lines) - len(ends), len(self._memory.files)
         if records or files:

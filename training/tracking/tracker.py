@@ -49,7 +49,7 @@ from training.tracking.folders import (
     unsent,
 )
 from training.tracking.journal import END_SECONDS, Journal
-from training.tracking.journal_files import FOLDER, milliseconds, plain_number, plain_numbers
+from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers
 from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, encoded, numbers_and_texts, param_text
 
 if TYPE_CHECKING:  # it imports MLflow
@@ -85,6 +85,7 @@ class JournaledTracker(GeneralTracker):
         system_metrics: bool = True,
         end_seconds: float = END_SECONDS,
         keep_files: bool = False,
+        disk_bytes: int = DISK_BYTES,
     ) -> None:
         """Describe the run; `accelerator.init_trackers` begins it.
 
@@ -98,6 +99,7 @@ class JournaledTracker(GeneralTracker):
             system_metrics: sample processor, memory and GPU use every 10 s.
             end_seconds: how long `finish` waits until everything has arrived.
             keep_files: keep pictures and files that have arrived, to send the folder to another store, too.
+            disk_bytes: limit of the journal's records and files. At the limit it behaves like a full disk.
         """
         super().__init__()
         self.checkpoints = set()
@@ -108,7 +110,7 @@ class JournaledTracker(GeneralTracker):
         self._tags = dict(tags or {})
         self._uri = tracking_uri if tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI", "")
         self._with_system_metrics, self._end_seconds = system_metrics, end_seconds
-        self._keep_files = keep_files
+        self._keep_files, self._disk_bytes = keep_files, disk_bytes
         self._journal: Journal | None = None
         self._sender: Sender | None = None
         self._key = ""
@@ -144,7 +146,8 @@ class JournaledTracker(GeneralTracker):
         aside = None if continued else set_aside(at)
         if aside:
             _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync(aside))
-        journal = Journal(at, store=without_password(uri) or None, keep_files=self._keep_files)
+        store = without_password(uri) or None
+        journal = Journal(at, store=store, keep_files=self._keep_files, limit=self._disk_bytes)
         try:
             past = Past(journal)
             self._key, known_id = identity(journal, past, run_id, continued)
@@ -158,6 +161,7 @@ class JournaledTracker(GeneralTracker):
                     "run_name": self._run_name,
                     "tags": source_tags() | {name: str(value) for name, value in self._tags.items()},
                     "keep_files": self._keep_files,
+                    "disk_bytes": self._disk_bytes,
                     "tracking_uri": without_password(uri),
                     "time": milliseconds(),
                 },

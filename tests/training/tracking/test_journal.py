@@ -206,6 +206,40 @@ def test_a_disk_that_is_full_to_the_end_still_has_the_end_of_the_run(small_disk:
     again.close()
 
 
+def test_at_its_limit_a_journal_behaves_like_a_full_disk(tmp_path: Path, caplog):
+    limit = 60_000
+    journal = Journal(tmp_path, limit=limit)
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(20_000))
+    names = [journal.stage(bytes(20_000), ".png"), journal.stage_file(weights, link=True)]
+    for name in names:
+        journal.append("file", {"file": name})
+    waiting = journal.stage_file(weights, link=False)  # for which there is no room
+    for step in range(200):
+        journal.append("metrics", {"step": step})
+    journal.append("file", {"file": waiting})
+    assert caplog.text.count(f"(it has reached its limit of {limit:,} bytes): records wait in memory") == 1
+    assert used(tmp_path) <= limit
+    assert numbers(journal) == list(range(1, 204))
+    assert journal.fetch(waiting, tmp_path / "copy").read_bytes() == bytes(20_000)
+    journal.arrived(journal.pending(1), {})  # its picture leaves, and there is room again
+    journal.append("end", {"status": "FINISHED"})
+    assert not journal._memory.files
+    journal.close()
+    again = Journal(tmp_path, limit=used(tmp_path))  # which counts what is there
+    assert numbers(again) == list(range(2, 205))
+    again.append("metrics", {"step": 200})
+    again.append("end", {"status": "FINISHED"})
+    again.close()
+    assert "lost are 1 records and 0 files" in caplog.text
+    assert read_line((tmp_path / RECORDS).read_bytes().splitlines(keepends=True)[-1]).kind == "end"  # in the reserve
+
+
+def used(folder: Path) -> int:
+    files = [folder / RECORDS, *(folder / FOLDER / "files").iterdir()]
+    return sum(file.stat().st_size for file in files)
+
+
 def test_a_picture_may_arrive_while_another_record_writes_it_to_a_disk_that_was_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,5 +1,6 @@
 """A run in its folder: without a store, sent to several stores, and what `status` says of it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,9 +120,10 @@ def test_status_says_what_each_store_has(
     assert lines[0] == f"{folder}: run my_run of the experiment own, FINISHED"
     assert "2 metrics, 1 picture, 1 run" in lines[1]
     last = int(lines[1].split()[0])
-    assert lines[2:] == [f"  {store}: {last} sent, 0 missing, 0 refused"]
+    assert re.fullmatch(r"  0\.\d MB on the disk, of at most 21,475 MB", lines[2])
+    assert lines[3:] == [f"  {store}: {last} sent, 0 missing, 0 refused"]
     assert sync(folder, second_store) == last
-    assert status(folder).splitlines()[3:] == [f"  {second_store}: {last} sent, 0 missing, 0 refused"]
+    assert status(folder).splitlines()[4:] == [f"  {second_store}: {last} sent, 0 missing, 0 refused"]
     assert main(["status", str(tmp_path / "empty")]) == 2
     assert "has no journal; give the folder of a run" in capsys.readouterr().err
     assert main(["status", "x" * 300]) == 2
