@@ -171,29 +171,18 @@ def how_to_sync(folder: Path, options: str = "") -> str:
     return f"`python -m training.tracking sync {folder}{options}` sends them."
 
 
-class Past:
-    """The records of a run before its interruption."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.key, self.checkpoints = "", set[int]()
-        for record in journal.records():
-            if record.kind == "run":
-                self.key = record.data["key"]
-            elif record.kind == "checkpoint":
-                self.checkpoints.add(record.data["step"])
-
-
-def identity(journal: Journal, past: Past, run_id: str, continued: bool) -> tuple[str, str]:
+def identity(journal: Journal, run_id: str, continued: bool) -> tuple[str, str]:
     """The key of the journal, and MLflow's id of the run if it is known; `run_id` is the one to continue, if known."""
     if not continued:
         return uuid.uuid4().hex, ""
+    past_key = next((record.data["key"] for record in records_in(journal.folder, "run")), "")
     if not run_id:
-        return past.key or uuid.uuid4().hex, ""
+        return past_key or uuid.uuid4().hex, ""
     if run_id.startswith(NO_ID_YET):
         key, run_id = run_id.removeprefix(NO_ID_YET), ""
-        is_same = past.key in ("", key)
+        is_same = past_key in ("", key)
     else:
-        key = past.key or uuid.uuid4().hex
+        key = past_key or uuid.uuid4().hex
         known = {sent.answers.get("run_id") for sent in all_sent(journal.folder).values()} - {None, ""}
         is_same = not known or run_id in known
         if journal.answers.get("run_id") not in (None, "", run_id):  # it began in another store, and was sent here

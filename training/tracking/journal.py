@@ -42,7 +42,6 @@ from training.tracking.journal_files import (
     files_of,
     lock_of,
     read_line,
-    records_in,
     write_sent,
 )
 
@@ -225,11 +224,6 @@ class Journal:
                         self._read_to += len(line)
             waiting = (record for record, _ in self._memory.lines if record.number > self.sent)
             return found + [record for record, _ in zip(waiting, range(most - len(found)), strict=False)]
-
-    def records(self) -> list[Record]:
-        """All records, sent and unsent."""
-        with self._guard:
-            return [*records_in(self.folder), *(record for record, _ in self._memory.lines)]
 
     def arrived(self, records: Iterable[Record], answers: Mapping[str, Any]) -> None:
         """Mark the next records as arrived, or as refused for good, and store the data of the sender."""

@@ -33,14 +33,13 @@ from training.tracking import TrackingError
 from training.tracking.environment import (
     SystemMetrics,
     comparison_page,
+    has_mlflow,
     source_tags,
-    start_system_metrics,
     tracking_uri_of,
     without_password,
 )
 from training.tracking.folders import (
     NO_ID_YET,
-    Past,
     how_to_sync,
     identity,
     journals,
@@ -49,7 +48,7 @@ from training.tracking.folders import (
     unsent,
 )
 from training.tracking.journal import END_SECONDS, Journal
-from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers
+from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers, records_in
 from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, encoded, numbers_and_texts, param_text
 
 if TYPE_CHECKING:  # it imports MLflow
@@ -149,8 +148,8 @@ class JournaledTracker(GeneralTracker):
         store = without_password(uri) or None
         journal = Journal(at, store=store, keep_files=self._keep_files, limit=self._disk_bytes)
         try:
-            past = Past(journal)
-            self._key, known_id = identity(journal, past, run_id, continued)
+            self.checkpoints = {record.data["step"] for record in records_in(journal.folder, "checkpoint")}
+            self._key, known_id = identity(journal, run_id, continued)
             began = journal.append(
                 "run",
                 {
@@ -178,9 +177,9 @@ class JournaledTracker(GeneralTracker):
                 shutil.rmtree(at / FOLDER, ignore_errors=True)
             raise
         self._uri, self._journal, self._has_begun, self._is_continued = uri, journal, True, continued
-        self.checkpoints = past.checkpoints | self.versions.keys()
-        if self._with_system_metrics:
-            self._system_metrics = start_system_metrics(self._record)
+        self.checkpoints |= self.versions.keys()
+        if self._with_system_metrics and has_mlflow():
+            self._system_metrics = SystemMetrics(self._record)
         atexit.register(self._end_with_script)
 
     @property

@@ -21,7 +21,7 @@ from training.tracking import TrackingError
 from training.tracking import journal as journal_module
 from training.tracking.folders import journals, set_aside
 from training.tracking.journal import Journal
-from training.tracking.journal_files import FOLDER, Record, plain_number, read_line
+from training.tracking.journal_files import FOLDER, Record, plain_number, read_line, records_in
 
 RECORDS = FOLDER + "/records.jsonl"
 
@@ -64,7 +64,7 @@ def test_what_was_written_is_there_again_and_what_arrived_is_not(tmp_path: Path)
     assert (again.sent, again.last, again.answers) == (1, 3, {"run_id": "abc"})
     assert numbers(again) == [2, 3]
     assert again.append("end", {}) == 4
-    assert [record.kind for record in again.records()] == ["picture", "picture", "picture", "end"]
+    assert [record.kind for record in records_in(again.folder)] == ["picture", "picture", "picture", "end"]
     again.arrived(again.pending(10), {})
     assert not list((tmp_path / FOLDER / "files").iterdir())
     again.close()
