@@ -2,12 +2,12 @@
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import FileInfo, LoggedModel, Metric, Run
+from mlflow.entities import FileInfo, Metric, Run
 
 from stylecore.files import file_sha256
 from training.tracking.delivery import output_steps
@@ -15,16 +15,17 @@ from training.tracking.store import fetch
 
 Contents = dict[str, set[tuple[Any, ...]]]
 """Kind of content to all of it, such as "params" to pairs of name and value."""
+_Tags = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
-def run_contents(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> Contents:
-    """What is in a run, without its models; `tags` are those to compare. A run that goes on has no end."""
+def run_contents(client: MlflowClient, run: Run, tags: _Tags) -> Contents:
+    """What is in a run, without its models; `tags` makes those to compare. A run that goes on has no end."""
     info = run.info
     histories = (client.get_metric_history(info.run_id, key) for key in run.data.metrics)
     datasets = [each.dataset for each in run.inputs.dataset_inputs] if run.inputs else []
     return {
         "params": set(run.data.params.items()),
-        "tags": set(tags.items()),
+        "tags": set(tags(run.data.tags).items()),
         "metric values": _values(metric for history in histories for metric in history),
         "datasets": {(dataset.name, dataset.digest) for dataset in datasets},
         "files": _files(client, info.artifact_uri, client.list_artifacts(info.run_id)),
@@ -32,15 +33,15 @@ def run_contents(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> Con
     }
 
 
-def model_contents(client: MlflowClient, run: Run, model: LoggedModel, tags: Mapping[str, str]) -> Contents:
-    """What is in a LoggedModel of a run; `tags` are those to compare."""
-    listed = client.list_logged_model_artifacts(model.model_id)
+def model_contents(client: MlflowClient, run: Run, model_id: str, tags: _Tags) -> Contents:
+    """What is in a LoggedModel of a run; `tags` makes those to compare."""
+    model = client.get_logged_model(model_id)
     return {
         "params": set(model.params.items()),
-        "tags": set(tags.items()),
+        "tags": set(tags(model.tags).items()),
         "metric values": _values(model.metrics or []),
-        "files": _files(client, model.artifact_location, listed),
-        "state": {(model.name, model.model_type or "", str(model.status), output_steps(run).get(model.model_id))},
+        "files": _files(client, model.artifact_location, client.list_logged_model_artifacts(model_id)),
+        "state": {(model.name, model.model_type or "", str(model.status), output_steps(run).get(model_id))},
     }
 
 

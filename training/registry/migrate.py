@@ -108,8 +108,8 @@ class _Migration:
             if copy is None:
                 copy = target.create_run(experiment_id, run.info.start_time, {MIGRATED: old}, name)
             new = self._runs[old] = copy.info.run_id
-            wanted = run_contents(self._source, run, self._tags_there(run.data.tags))
-            if lacking := difference(wanted, self._run_there(copy)):
+            wanted = run_contents(self._source, run, self._tags_there)
+            if lacking := difference(wanted, run_contents(target, copy, self._tags_there)):
                 log_params_and_tags(target, new, dict(lacking.get("params", ())), dict(lacking.get("tags", ())))
                 self._add_metrics(lacking, new)
                 if "datasets" in lacking:
@@ -118,7 +118,7 @@ class _Migration:
                     self._add_files(run.info.artifact_uri, partial(target.log_artifacts, new))
                 if "end" in lacking:
                     target.set_terminated(new, run.info.status, run.info.end_time)
-                _check(f"the run {name}", wanted, self._run_there(target.get_run(new)))
+                _check(f"the run {name}", wanted, run_contents(target, target.get_run(new), self._tags_there))
             copies = {model.tags.get(MIGRATED): model.model_id for model in models_of(target, experiment_id, new)}
             models = models_of(self._source, run.info.experiment_id, old)
             for model in models:
@@ -126,11 +126,9 @@ class _Migration:
         self.same.update({"runs": 1, "values": len(wanted["metric values"]), "files": len(wanted["files"])})
         print(f"{name}: {len(run.data.metrics)} curves, {len(models)} models")
 
-    def _run_there(self, copy: Run) -> Contents:
-        return run_contents(self._target, copy, self._tags_there(copy.data.tags))
-
     def _copy_model(self, old: str, run: Run, copied_run: Run, new: str | None) -> None:
         target, run_id = self._target, copied_run.info.run_id
+        wanted = model_contents(self._source, run, old, self._tags_there)
         model = self._source.get_logged_model(old)
         if new is None:
             new = target.create_logged_model(
@@ -141,8 +139,7 @@ class _Migration:
                 params=model.params,
                 model_type=model.model_type or None,
             ).model_id
-        wanted = model_contents(self._source, run, model, self._tags_there(model.tags))
-        if lacking := difference(wanted, self._model_there(copied_run, new)):
+        if lacking := difference(wanted, model_contents(target, copied_run, new, self._tags_there)):
             target.set_logged_model_tags(new, dict(lacking.get("tags", ())))
             if "files" in lacking:
                 self._add_files(model.artifact_location, partial(target.log_model_artifacts, new))
@@ -152,14 +149,11 @@ class _Migration:
             if step is not None and new not in output_steps(copied_run):
                 target.log_outputs(run_id, [LoggedModelOutput(new, step)])
             self._add_metrics(lacking, run_id, new)
-            _check(f"the model {old} of {run.info.run_name}", wanted, self._model_there(target.get_run(run_id), new))
+            there = model_contents(target, target.get_run(run_id), new, self._tags_there)
+            _check(f"the model {old} of {run.info.run_name}", wanted, there)
         copy = target.get_logged_model(new)
         self._models |= {model.artifact_location: copy, f"models:/{old}": copy}
         self.same.update({"models": 1, "files": len(wanted["files"])})
-
-    def _model_there(self, copied_run: Run, model_id: str) -> Contents:
-        model = self._target.get_logged_model(model_id)
-        return model_contents(self._target, copied_run, model, self._tags_there(model.tags))
 
     def _add_metrics(self, lacking: Contents, run_id: str, model_id: str | None = None) -> None:
         metrics = [
@@ -183,17 +177,15 @@ class _Migration:
 
     def copy_registered_model(self, registered: RegisteredModel) -> None:
         name, target = registered.name, self._target
+        condition = f"name='{name}'"
         with plain_errors(target.tracking_uri, f"copying the registered model {name}"):
-            there = all_pages(target.search_registered_models, f"name='{name}'")
+            there = all_pages(target.search_registered_models, condition)
             if not there:
                 target.create_registered_model(name, tags=registered.tags, description=registered.description)
-            copies = {
-                version.tags.get(MIGRATED): version
-                for version in all_pages(target.search_model_versions, f"name='{name}'")
-            }
+            copies = {each.tags.get(MIGRATED): each for each in all_pages(target.search_model_versions, condition)}
             numbers: dict[str, str] = {}
             wanted: Contents = {"versions": set(), "tags": set(), "aliases": set()}
-            versions = all_pages(self._source.search_model_versions, f"name='{name}'")
+            versions = all_pages(self._source.search_model_versions, condition)
             for version in sorted(versions, key=lambda version: int(version.version)):
                 model = self._models.get(version.source)
                 if model is None:
@@ -205,11 +197,10 @@ class _Migration:
                 origin = f"{version.run_id}/{version.version}"
                 copy = copies.get(origin) or self._copy_version(version, origin, model)
                 number = numbers[str(version.version)] = str(copy.version)
-                tags = self._tags_there(version.tags)
-                for key, value in tags.items():
-                    target.set_model_version_tag(name, number, key, value)
                 wanted["versions"].add((number, self._runs.get(version.run_id, ""), self._address(model)))
-                wanted["tags"] |= {(number, *tag) for tag in tags.items()}
+                wanted["tags"] |= {(number, *tag) for tag in self._tags_there(version.tags).items()}
+            for number, key, value in difference(wanted, self._registered_there(name)).get("tags", ()):
+                target.set_model_version_tag(name, number, key, value)
             taken = there[0].aliases if there else {}
             for alias, bearer in registered.aliases.items():
                 copied = numbers.get(str(bearer))
