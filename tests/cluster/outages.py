@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from training.tracking import TrackingError, sender
 from training.tracking.folders import sync
 from training.tracking.journal import Journal
+from training.tracking.journal_files import records_in
 
 IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -39,7 +40,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def check_that_all_is_there_once(client: MlflowClient, folder: Path, status: str = "FINISHED") -> str:
     """Compare a run in the store with its journal; returns the run's id."""
     journal = Journal(folder)
-    records = journal.records()
+    records = list(records_in(journal.folder))
     assert journal.sent == journal.last == len(records)
     assert not journal.answers["refused"]
     run_id = journal.answers["run_id"]

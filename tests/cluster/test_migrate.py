@@ -1,6 +1,8 @@
 """From one machine's sqlite and folder to a server on PostgreSQL and S3 with accounts, interrupted on the way."""
 
 import math
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,8 +88,15 @@ def test_everything_arrives_however_often_it_is_interrupted(
             patched.setattr(MlflowClient, method, ending_at_the_second_call(getattr(MlflowClient, method)))
             with pytest.raises(PowerCutError):
                 main(command)
+    capsys.readouterr()
     assert main(command) == 0
-    assert capsys.readouterr().err == ""
+    output = capsys.readouterr()
+    assert output.err == ""
+    (sentence,) = [line for line in output.out.splitlines() if "are the same" in line]
+    assert re.fullmatch(
+        r"2 runs with 2406 metric values, \d+ files, 4 models, 3 registered versions and 3 aliases are the same .*",
+        sentence,
+    )
 
     old, new = MlflowClient(source), MlflowClient(server.url)
     before = {run.info.run_name: run for run in runs(old)}
@@ -146,6 +155,40 @@ def test_everything_arrives_however_often_it_is_interrupted(
     for _ in range(2):
         assert main(["migrate", "--from", other, "--to", server.url]) == 0
     assert [(v.version, v.run_name) for v in remote.versions()] == [*before_it, ("4", "third")]
+
+
+@pytest.mark.parametrize("broken", ["log_batch", "log_artifacts", "log_model_artifacts"])
+def test_what_does_not_arrive_is_said(
+    broken: str,
+    source: str,
+    new_store: Callable[[Path], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    called = getattr(MlflowClient, broken)
+
+    def damaging(client: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        if named.get("metrics"):
+            named["metrics"] = named["metrics"][:-1]
+        elif broken != "log_batch":
+            folder = tmp_path / "damaged"
+            shutil.copytree(arguments[-1], folder, dirs_exist_ok=True)
+            file = next(path for path in sorted(folder.rglob("*")) if path.is_file())
+            file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])  # of the same size
+            arguments = (*arguments[:-1], str(folder))
+        return called(client, *arguments, **named)
+
+    command = ["migrate", "--from", source, "--to", new_store(tmp_path / "other")]
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, broken, damaging)
+        assert main(command) == 2
+    output = capsys.readouterr()
+    assert re.search(
+        "error: the (run first|model .* of first) and its copy differ in (metric values|files)", output.err
+    )
+    assert "are the same" not in output.out
+    assert main(command) == 0  # it is repaired
 
 
 def test_a_run_that_goes_on_is_completed_by_the_next_migration(

@@ -63,7 +63,7 @@ def _promote(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     registry = Registry(options.tracking_uri)
-    manifest = write_bundle(registry, options.folder, options.names, options.alias, all_versions=options.all_versions)
+    manifest = write_bundle(registry, options.folder, options.names, all_versions=options.all_versions)
     versions = json.loads(manifest.read_text(encoding="utf-8"))["styles"]
     megabytes = sum(version["bytes"] for version in versions) / 1e6
     styles = len({version["name"] for version in versions})
@@ -117,9 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     export = verbs.add_parser("export", help="write a bundle that is served without MLflow")
     export.add_argument("folder", type=Path)
     export.add_argument("--names", nargs="+", metavar="STYLE", help="only these styles (default: all)")
-    which = export.add_mutually_exclusive_group()
-    which.add_argument("--alias", default=CHAMPION, help="which version of each (default: %(default)s)")
-    which.add_argument("--all-versions", action="store_true", help="every version of the styles that have an alias")
+    export.add_argument(
+        "--all-versions", action="store_true", help="every version of the styles that have an alias, not the champions"
+    )
     export.set_defaults(run=_export)
 
     publish = verbs.add_parser("publish", help="write finished runs as files that can be committed")

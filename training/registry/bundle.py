@@ -19,16 +19,11 @@ MANIFEST = "manifest.json"
 
 
 def write_bundle(
-    registry: Registry,
-    out_dir: Path,
-    names: Sequence[str] | None = None,
-    alias: str = CHAMPION,
-    *,
-    all_versions: bool = False,
+    registry: Registry, out_dir: Path, names: Sequence[str] | None = None, *, all_versions: bool = False
 ) -> Path:
     """Write the styles' files and a manifest to a folder; returns the manifest.
 
-    The bundle has the version with the alias of each style. With `all_versions` it has every version of the named
+    The bundle has the champion of each style. With `all_versions` it has every version of the named
     styles, or of all styles that have an alias. Visitors' styles are left out if they are not named.
 
     The manifest is {format, exported, styles: [{name, title, version, aliases, iterations, run_id, run_name,
@@ -38,7 +33,8 @@ def write_bundle(
     older bundle in its place is replaced.
 
     Raises:
-        StylecoreError: when the folder holds something else than a bundle, or a named style or alias does not exist.
+        StylecoreError: when the folder holds something else than a bundle, or a named style does not exist or has no
+            champion.
     """
     out_dir = Path(out_dir).absolute()
     if out_dir.exists() and not (out_dir / MANIFEST).is_file() and (out_dir.is_file() or any(out_dir.iterdir())):
@@ -49,11 +45,11 @@ def write_bundle(
         if name not in known:
             raise registry.unknown_style(name)
         if not all_versions:
-            registry.find(f"{name}@{alias}")  # or an error that says which aliases it has
+            registry.find(name)  # or an error that says which aliases it has
     shown = {v.name for v in versions if v.aliases and not v.name.startswith(VISITORS)} if names is None else {*names}
-    chosen = [v for v in versions if v.name in shown and (all_versions or alias in v.aliases)]
+    chosen = [v for v in versions if v.name in shown and (all_versions or CHAMPION in v.aliases)]
     if not chosen:
-        raise registry.unknown_style(None, f"with the alias {alias!r}")
+        raise registry.unknown_style(None, "with a champion")
     with replaced_folder(out_dir) as new:
         manifest = {
             "format": BUNDLE_FORMAT,

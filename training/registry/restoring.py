@@ -29,7 +29,7 @@ from training.tracking.delivery import (
     register_checkpoint,
 )
 from training.tracking.experiments import open_experiment
-from training.tracking.store import all_pages, connect, folder_of_store, one_at_a_time, plain_errors
+from training.tracking.store import all_pages, connect, one_at_a_time, plain_errors
 from training.tracking.values import NOTE_IMAGE
 
 FIRST_STYLE = "starry_night"
@@ -70,7 +70,6 @@ def restore_published(
     client = connect(tracking_uri)
     restored = []
     with one_at_a_time(client.tracking_uri, "restoring"):
-        _forget_aliases_of_an_earlier_store(client)
         for done, folder in enumerate(folders, start=1):
             if _restore_run(client, folder):
                 restored.append(folder.name)
@@ -81,14 +80,6 @@ def restore_published(
         with plain_errors(client.tracking_uri, "giving aliases"):
             _give_aliases(client, aliases)  # the file may have changed alone
     return restored
-
-
-def _forget_aliases_of_an_earlier_store(client: MlflowClient) -> None:
-    folder = folder_of_store(client.tracking_uri)
-    if folder is not None and (folder / ALIASES_FILE).is_file():
-        with plain_errors(client.tracking_uri, "listing the styles"):
-            if not client.search_registered_models(max_results=1):
-                (folder / ALIASES_FILE).unlink(missing_ok=True)
 
 
 def _restore_run(client: MlflowClient, folder: Path) -> bool:
@@ -203,13 +194,8 @@ def _remove_run(client: MlflowClient, run: Run, folder: str) -> None:
         aliases = {alias for alias, bearer in table.items() if str(bearer) == number}
         if by_hand := aliases - automatic_aliases(version):
             keeps = True
-            _log.warning(
-                "%s has changed; its old version %s of %s stays: it has the alias %s, given by hand.",
-                folder,
-                number,
-                version.name,
-                ", ".join(sorted(by_hand)),
-            )
+            stays = f"its old version {version.name}/{number} stays: it has the alias {', '.join(sorted(by_hand))}"
+            _log.warning("%s has changed; %s, given by hand.", folder, stays)
         else:
             client.delete_model_version(version.name, number)
     if "published_digest" in run.data.tags:

@@ -28,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for each in runs_in(options.folders):
             try:
-                _do(options, each)
+                if options.command == "status":
+                    print(status(each))
+                else:
+                    print(f"{each}: {sync(each, options.to)} records sent; everything is in MLflow.", flush=True)
             except (TrackingError, OSError) as error:
                 mistakes += 1
                 _say(error)
@@ -39,14 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: interrupted", file=sys.stderr)
         return 130
     return 2 if mistakes else 0
-
-
-def _do(options: argparse.Namespace, folder: Path) -> None:
-    if options.command == "status":
-        print(status(folder))
-        return
-    sent = sync(folder, options.to)
-    print(f"{folder}: {sent} records sent; everything is in MLflow.", flush=True)
 
 
 def _say(error: TrackingError | OSError) -> None:

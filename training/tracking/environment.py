@@ -30,8 +30,6 @@ _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "mlflow")
 
-_log = logging.getLogger(__name__)
-
 
 def environment_tags(world_size: int, device: str) -> dict[str, str]:
     """Tags of a run's environment: git commit, whether files have changed since, device, versions."""
@@ -76,8 +74,8 @@ def user_name() -> str:
         return "unknown"
 
 
-class SystemMetrics:
-    """Samples the metrics of MLflow's system monitor, in its interval, and writes them to the journal.
+class SystemMetrics(threading.Thread):
+    """A thread that samples the metrics of MLflow's system monitor, in its interval, and writes them to the journal.
 
     MLflow's own monitor would stop for good after one failed request.
     """
@@ -85,26 +83,22 @@ class SystemMetrics:
     def __init__(self, record: Callable[..., None]) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+        super().__init__(name="system-metrics", daemon=True)
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it reports missing GPUs
         # Never started: only its samplers are used. Its client would make a database in the current folder.
         self._monitor = SystemMetricsMonitor("", tracking_uri="http://unused.invalid")
         self._record = record
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
-        self._thread.start()
+        self.start()
 
     def finish(self) -> None:
         self._ended.set()
-        self._thread.join(1.0)
+        self.join(1.0)
 
-    def _sample(self) -> None:
+    def run(self) -> None:
         monitor = self._monitor
         for step in itertools.count():
-            try:
-                monitor.collect_metrics()
-            except Exception as error:  # for instance a driver that is removed
-                _log.warning("System metrics are no longer sampled: %s", error)
-                return
+            monitor.collect_metrics()
             if self._ended.wait(monitor.sampling_interval):
                 return
             values = {f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()}
@@ -113,18 +107,6 @@ class SystemMetrics:
             )
             for each in monitor.monitors:
                 each.clear_metrics()
-
-
-def start_system_metrics(record: Callable[..., None]) -> SystemMetrics | None:
-    if not has_mlflow():
-        return None
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return SystemMetrics(record)
-    except (ImportError, MlflowException) as error:  # psutil is optional to MLflow
-        _log.warning("System metrics are not sampled: %s", error)
-        return None
 
 
 def has_mlflow() -> bool:

@@ -6,14 +6,15 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.tracking import TrackingError
 from training.tracking.environment import tracking_uri_of, without_password
 from training.tracking.journal import Journal
-from training.tracking.journal_files import FOLDER, RECORDS, Record, all_sent, numbered, records_in
+from training.tracking.journal_files import DISK_BYTES, FILES, FOLDER, RECORDS, all_sent, numbered, records_in
 
 if TYPE_CHECKING:  # it imports MLflow
     from training.tracking.sender import Sender
@@ -27,7 +28,8 @@ NO_ID_YET = "journal:"
 def sync(folder: Path, tracking_uri: str | None = None) -> int:
     """Send what a store lacks of the runs in a folder; returns the number of records sent.
 
-    Files that have arrived are removed from the folder, as are the journals of earlier runs.
+    Files that have arrived are removed from the folder, as are the journals of earlier runs, unless a run keeps its
+    files.
 
     Args:
         folder: of a run.
@@ -38,19 +40,20 @@ def sync(folder: Path, tracking_uri: str | None = None) -> int:
     """
     sent = 0
     for each in _some_journals(folder):
-        sent += _sync_one(each, tracking_uri)
-        if each != folder:  # a journal that was set aside
+        run = _run_of(each)
+        sent += _sync_one(each, run, tracking_uri)
+        if each != folder and not run.get("keep_files"):  # a journal that was set aside
             shutil.rmtree(each, ignore_errors=True)
     return sent
 
 
-def _sync_one(folder: Path, tracking_uri: str | None) -> int:
-    run = _run_of(folder)
-    address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or str(run.data["tracking_uri"])
+def _sync_one(folder: Path, run: Mapping[str, Any], tracking_uri: str | None) -> int:
+    address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or str(run["tracking_uri"])
     if not address:
         raise TrackingError(f"the run in {folder} was started without a store; say where to send it: --to URI.")
     uri = tracking_uri_of(address)
-    with closing(Journal(folder, store=without_password(uri))) as journal:
+    keep_files = run.get("keep_files", False)
+    with closing(Journal(folder, store=without_password(uri), keep_files=keep_files)) as journal:
         before, last = journal.sent, journal.last
         if before >= last:
             return 0
@@ -88,15 +91,20 @@ def _status_of_one(folder: Path) -> list[str]:
         elif record.kind == "end":
             ends = record.data["status"]
     about = f"run {first['run_name']} of the experiment {first['experiment']}" if first else "no run"
+    used, limit = (journal / RECORDS).stat().st_size, first.get("disk_bytes", DISK_BYTES)
+    for path in (journal / FILES).iterdir():
+        with suppress(OSError):  # it has arrived meanwhile
+            used += path.stat().st_size
     lines = [
         f"{folder}: {about}, {ends}",
         f"  {last} records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
+        f"  {used / 1e6:.1f} MB on the disk, of at most {limit / 1e6:,.0f} MB",
     ]
     for store, sent in all_sent(journal).items():
         refused = len(sent.answers.get("refused", [])) + sent.answers.get("more_refused", 0)
         missing = last - sent.number
         lines.append(f"  {store}: {sent.number} sent, {missing} missing, {refused} refused")
-    return lines if len(lines) > 2 else [*lines, f"  sent nowhere, {last} missing"]
+    return lines if len(lines) > 3 else [*lines, f"  sent nowhere, {last} missing"]
 
 
 def journals(folder: Path) -> list[Path]:
@@ -113,18 +121,18 @@ def _some_journals(folder: Path) -> list[Path]:
     return found
 
 
-def _run_of(folder: Path) -> Record:
-    """The record that begins the run, or continues it."""
+def _run_of(folder: Path) -> dict[str, Any]:
+    """The data of the record that begins the run, or continues it."""
     runs = list(records_in(folder / FOLDER, "run"))
     if not runs:
         raise TrackingError(f"the journal {folder / FOLDER} does not name its run, so it cannot be sent.")
-    return runs[-1]
+    return runs[-1].data
 
 
 def set_aside(folder: Path) -> Path | None:
     """Remove the journal of an earlier run in the same folder, or rename it if it is needed.
 
-    It is needed when no store has all of its records.
+    It is needed when no store has all of its records, or the run keeps its files.
 
     Returns:
         The new folder of a renamed journal.
@@ -135,8 +143,9 @@ def set_aside(folder: Path) -> Path | None:
     at = Path(folder) / FOLDER
     if not (at / RECORDS).exists():
         return None
-    with closing(Journal(folder)) as journal:
+    with closing(Journal(folder, keep_files=True)) as journal:
         needed = journal.last > max((sent.number for sent in all_sent(at).values()), default=0)
+        needed |= any(record.data.get("keep_files") for record in records_in(at, "run"))
     try:
         if not needed:
             shutil.rmtree(at)
@@ -162,29 +171,18 @@ def how_to_sync(folder: Path, options: str = "") -> str:
     return f"`python -m training.tracking sync {folder}{options}` sends them."
 
 
-class Past:
-    """The records of a run before its interruption."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.key, self.checkpoints = "", set[int]()
-        for record in journal.records():
-            if record.kind == "run":
-                self.key = record.data["key"]
-            elif record.kind == "checkpoint":
-                self.checkpoints.add(record.data["step"])
-
-
-def identity(journal: Journal, past: Past, run_id: str, continued: bool) -> tuple[str, str]:
+def identity(journal: Journal, run_id: str, continued: bool) -> tuple[str, str]:
     """The key of the journal, and MLflow's id of the run if it is known; `run_id` is the one to continue, if known."""
     if not continued:
         return uuid.uuid4().hex, ""
+    past_key = next((record.data["key"] for record in records_in(journal.folder, "run")), "")
     if not run_id:
-        return past.key or uuid.uuid4().hex, ""
+        return past_key or uuid.uuid4().hex, ""
     if run_id.startswith(NO_ID_YET):
         key, run_id = run_id.removeprefix(NO_ID_YET), ""
-        is_same = past.key in ("", key)
+        is_same = past_key in ("", key)
     else:
-        key = past.key or uuid.uuid4().hex
+        key = past_key or uuid.uuid4().hex
         known = {sent.answers.get("run_id") for sent in all_sent(journal.folder).values()} - {None, ""}
         is_same = not known or run_id in known
         if journal.answers.get("run_id") not in (None, "", run_id):  # it began in another store, and was sent here

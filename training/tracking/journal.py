@@ -3,16 +3,18 @@
 A journal is the folder `journal/` in the run's folder:
 
     records.jsonl   one record per line, {"number", "kind", "data", "crc32"}; lines are appended and never changed
-    files/          pictures and networks that records name; each is removed when its record has arrived
+    files/          pictures and networks that records name; each is removed when its record has arrived, unless the
+                    run keeps its files
     sent.json       for each store the number of the last record that arrived there, and its answers so far
     lock            locked while the journal is open; names the machine and the process that has it
     reserve         reserved space, freed when the disk is full, so that the end can still be written
 
 A record is written by one system call before `append` returns, so it outlives the process. `sync` forces it to the
 disk, for a machine that loses its power. On a full disk nothing is lost as long as the store accepts the records: they
-wait in memory, in their order, for the disk or the store.
+wait in memory, in their order, for the disk or the store. A journal at its limit of bytes behaves like a full disk.
 """
 
+import errno
 import logging
 import os
 import shutil
@@ -25,6 +27,7 @@ from typing import Any
 
 from training.tracking import TrackingError
 from training.tracking.journal_files import (
+    DISK_BYTES,
     FILES,
     FOLDER,
     LOCK,
@@ -39,7 +42,6 @@ from training.tracking.journal_files import (
     files_of,
     lock_of,
     read_line,
-    records_in,
     write_sent,
 )
 
@@ -63,11 +65,15 @@ class Journal:
     answers: dict[str, Any]
     """Data of the sender."""
 
-    def __init__(self, run_folder: Path, *, store: str | None = None) -> None:
+    def __init__(
+        self, run_folder: Path, *, store: str | None = None, keep_files: bool = False, limit: int = DISK_BYTES
+    ) -> None:
         """Open the journal in a run's folder, or make one.
 
         Args:
             store: address of the store whose `sent` and `answers` these are; by default the first one.
+            keep_files: keep the files of records that have arrived, for another store.
+            limit: bytes that the records and files take at most.
 
         Raises:
             TrackingError: when another process has it open, or the folder cannot be written.
@@ -75,6 +81,7 @@ class Journal:
         self.folder = Path(run_folder) / FOLDER
         self._guard = threading.Lock()
         self._memory = Waiting()
+        self._keep_files, self._limit = keep_files, limit
         try:
             (self.folder / FILES).mkdir(parents=True, exist_ok=True)
             self._lock = lock_of(self.folder / LOCK, Path(run_folder))
@@ -109,14 +116,17 @@ class Journal:
                 self.last = record.number
                 if record.number <= self.sent:
                     self._read_to = self._end
-                else:
+                if record.number > self.sent or self._keep_files:
                     needed |= files_of(record)
         os.ftruncate(self._file, self._end)
         self.last = max(self.last, self.sent)
         if damaged:
             _log.warning("%d records of %s are damaged and are skipped.", damaged, self.folder / RECORDS)
+        self._file_bytes = 0
         for path in (self.folder / FILES).iterdir():
-            if path.name not in needed:  # also a staged file whose record was never written
+            if path.name in needed:
+                self._file_bytes += path.stat().st_size
+            else:  # also a staged file whose record was never written
                 path.unlink()
         try:
             if not (self.folder / RESERVE).exists():
@@ -155,18 +165,24 @@ class Journal:
             TrackingError: when it cannot be read.
         """
         try:
+            size = path.stat().st_size
             staged = self.folder / FILES / file_name("copy", path.suffix)
             try:
+                self._check_room(size)
                 if link:
                     with suppress(OSError):  # a disk without hard links
                         os.link(path, staged)
                 if not staged.exists():
                     shutil.copyfile(path, staged)
+                with self._guard:
+                    self._file_bytes += size
                 return staged.rename(staged.with_name(file_name(file_digest(staged), path.suffix))).name
-            except OSError:  # a full disk
+            except OSError as error:  # a full disk
                 with suppress(OSError):
                     staged.unlink()
-                if path.stat().st_size > MEMORY_BYTES:
+                if size > MEMORY_BYTES:
+                    with self._guard:
+                        self._say_full(error)
                     return file_name(file_digest(path), path.suffix)  # which will be missing
                 return self.stage(path.read_bytes(), path.suffix)
         except OSError as error:
@@ -209,11 +225,6 @@ class Journal:
             waiting = (record for record, _ in self._memory.lines if record.number > self.sent)
             return found + [record for record, _ in zip(waiting, range(most - len(found)), strict=False)]
 
-    def records(self) -> list[Record]:
-        """All records, sent and unsent."""
-        with self._guard:
-            return [*records_in(self.folder), *(record for record, _ in self._memory.lines)]
-
     def arrived(self, records: Iterable[Record], answers: Mapping[str, Any]) -> None:
         """Mark the next records as arrived, or as refused for good, and store the data of the sender."""
         done = list(records)
@@ -226,10 +237,13 @@ class Journal:
             while self._memory.lines and self._memory.lines[0][0].number <= self.sent:
                 self._memory.lines.popleft()
             self._write_sent()
-            for name in {name for record in done for name in files_of(record)}:
+            no_longer_needed = [] if self._keep_files else done
+            for name in {name for record in no_longer_needed for name in files_of(record)}:
                 self._memory.files.pop(name, None)
                 with suppress(OSError):
+                    size = (self.folder / FILES / name).stat().st_size
                     (self.folder / FILES / name).unlink()
+                    self._file_bytes -= size
 
     def sync(self) -> None:
         """Force written records to the disk. The sender calls it, so that training does not wait."""
@@ -262,6 +276,7 @@ class Journal:
     def _write(self, line: bytes) -> bool:
         written = 0
         try:
+            self._check_room(len(line))
             while written < len(line):
                 written += os.write(self._file, line[written:])
         except OSError as error:
@@ -275,13 +290,19 @@ class Journal:
     def _write_file(self, name: str, content: bytes) -> bool:
         path = self.folder / FILES / name
         try:
+            self._check_room(len(content))
             path.write_bytes(content)
         except OSError as error:
             with suppress(OSError):
                 path.unlink()
             self._say_full(error)
             return False
+        self._file_bytes += len(content)
         return True
+
+    def _check_room(self, size: int) -> None:
+        if self._end + self._file_bytes + size > self._limit:
+            raise OSError(errno.ENOSPC, f"it has reached its limit of {self._limit:,} bytes")
 
     def _write_waiting(self) -> None:
         for name in list(self._memory.files):
@@ -298,6 +319,7 @@ class Journal:
         """Write the end of the run into the reserved space of a full disk; what else is in memory is lost."""
         with suppress(OSError):
             (self.folder / RESERVE).unlink()
+        self._limit += RESERVE_BYTES
         ends = [line for record, line in self._memory.lines if record.kind == "end"]
         records, files = len(self._memory.lines) - len(ends), len(self._memory.files)
         if records or files:

@@ -22,6 +22,8 @@ from training.tracking import TrackingError
 
 FOLDER = "journal"
 RECORDS, FILES, SENT, LOCK, RESERVE = "records.jsonl", "files", "sent.json", "lock", "reserve"
+DISK_BYTES = 20 * 2**30
+"""Default limit of a journal's records and files."""
 _SEPARATOR = b', "crc32": "'
 
 

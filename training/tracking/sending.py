@@ -2,7 +2,8 @@
 
 The kinds of records, with their data:
 
-    run         key, run_id ("" when unknown), continued, experiment, run_name, tags, tracking_uri, time
+    run         key, run_id ("" when unknown), continued, experiment, run_name, tags, keep_files, disk_bytes,
+                tracking_uri, time
     about       any of params, tags, note, style_picture (whether a picture follows), dataset
     metrics     values, step, time
     picture     key, step, time, code, file

@@ -76,13 +76,9 @@ def one_at_a_time(tracking_uri: str, doing: str) -> Iterator[None]:
     if folder is None:
         yield
         return
-    try:
+    with plain_errors(tracking_uri, f"making its folder and the lock for {doing}"):
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / f".{doing}.lock").acquire()
-    except OSError as error:
-        raise TrackingError(
-            f"The folder {folder} of the MLflow store cannot be written ({error.strerror}); change its permissions."
-        ) from error
     with held:
         yield
 

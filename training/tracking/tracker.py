@@ -33,14 +33,13 @@ from training.tracking import TrackingError
 from training.tracking.environment import (
     SystemMetrics,
     comparison_page,
+    has_mlflow,
     source_tags,
-    start_system_metrics,
     tracking_uri_of,
     without_password,
 )
 from training.tracking.folders import (
     NO_ID_YET,
-    Past,
     how_to_sync,
     identity,
     journals,
@@ -49,7 +48,7 @@ from training.tracking.folders import (
     unsent,
 )
 from training.tracking.journal import END_SECONDS, Journal
-from training.tracking.journal_files import FOLDER, milliseconds, plain_number, plain_numbers
+from training.tracking.journal_files import DISK_BYTES, FOLDER, milliseconds, plain_number, plain_numbers, records_in
 from training.tracking.values import NOTE_IMAGE, ModelDescription, as_images, encoded, numbers_and_texts, param_text
 
 if TYPE_CHECKING:  # it imports MLflow
@@ -84,6 +83,8 @@ class JournaledTracker(GeneralTracker):
         resume: bool | str | None = None,
         system_metrics: bool = True,
         end_seconds: float = END_SECONDS,
+        keep_files: bool = False,
+        disk_bytes: int = DISK_BYTES,
     ) -> None:
         """Describe the run; `accelerator.init_trackers` begins it.
 
@@ -96,6 +97,8 @@ class JournaledTracker(GeneralTracker):
                 that run; by default $MLFLOW_RUN_ID, or else a new run.
             system_metrics: sample processor, memory and GPU use every 10 s.
             end_seconds: how long `finish` waits until everything has arrived.
+            keep_files: keep pictures and files that have arrived, to send the folder to another store, too.
+            disk_bytes: limit of the journal's records and files. At the limit it behaves like a full disk.
         """
         super().__init__()
         self.checkpoints = set()
@@ -106,6 +109,7 @@ class JournaledTracker(GeneralTracker):
         self._tags = dict(tags or {})
         self._uri = tracking_uri if tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI", "")
         self._with_system_metrics, self._end_seconds = system_metrics, end_seconds
+        self._keep_files, self._disk_bytes = keep_files, disk_bytes
         self._journal: Journal | None = None
         self._sender: Sender | None = None
         self._key = ""
@@ -141,10 +145,11 @@ class JournaledTracker(GeneralTracker):
         aside = None if continued else set_aside(at)
         if aside:
             _log.warning("An earlier run in %s has unsent records: %s", at, how_to_sync(aside))
-        journal = Journal(at, store=without_password(uri) or None)
+        store = without_password(uri) or None
+        journal = Journal(at, store=store, keep_files=self._keep_files, limit=self._disk_bytes)
         try:
-            past = Past(journal)
-            self._key, known_id = identity(journal, past, run_id, continued)
+            self.checkpoints = {record.data["step"] for record in records_in(journal.folder, "checkpoint")}
+            self._key, known_id = identity(journal, run_id, continued)
             began = journal.append(
                 "run",
                 {
@@ -154,6 +159,8 @@ class JournaledTracker(GeneralTracker):
                     "experiment": self._experiment,
                     "run_name": self._run_name,
                     "tags": source_tags() | {name: str(value) for name, value in self._tags.items()},
+                    "keep_files": self._keep_files,
+                    "disk_bytes": self._disk_bytes,
                     "tracking_uri": without_password(uri),
                     "time": milliseconds(),
                 },
@@ -170,9 +177,9 @@ class JournaledTracker(GeneralTracker):
                 shutil.rmtree(at / FOLDER, ignore_errors=True)
             raise
         self._uri, self._journal, self._has_begun, self._is_continued = uri, journal, True, continued
-        self.checkpoints = past.checkpoints | self.versions.keys()
-        if self._with_system_metrics:
-            self._system_metrics = start_system_metrics(self._record)
+        self.checkpoints |= self.versions.keys()
+        if self._with_system_metrics and has_mlflow():
+            self._system_metrics = SystemMetrics(self._record)
         atexit.register(self._end_with_script)
 
     @property

@@ -226,7 +226,7 @@ def test_versions_that_someone_named_stay_when_their_folder_changes(
 
     change_the_note(published / "waves-a", "another note")
     assert restore_published(published, other_store) == ["waves-a"]
-    assert "its old version 1 of tiny_waves stays: it has the alias champion, given by hand" in caplog.text
+    assert "its old version tiny_waves/1 stays: it has the alias champion, given by hand" in caplog.text
     restored = [("3", 10, ("iterations-10",)), ("4", 20, ("iterations-20",))]
     assert named_versions(other_store) == [("1", 10, ("champion",)), *restored]
     assert registry.weights(registry.find("tiny_waves")).read_bytes() == before

@@ -144,16 +144,17 @@ def test_promoting_moves_the_alias(own_registry: Registry):
         own_registry.promote("tiny_waves", "3")
 
 
-def test_a_bundle_is_complete_and_replaces_another(registry: Registry, tmp_path: Path):
+def test_a_bundle_is_complete_and_replaces_another(own_registry: Registry, tmp_path: Path):
     out = tmp_path / "deep" / "bundle"
-    manifest = json.loads(write_bundle(registry, out).read_text())
+    manifest = json.loads(write_bundle(own_registry, out).read_text())
     assert manifest["format"] == "stylecore.bundle/1"
     assert [style["name"] for style in manifest["styles"]] == ["tiny_stars", "tiny_waves"]
     for style in manifest["styles"]:
         model = StyleModel.load(out / style["file"])
         assert json.loads(model.card.to_json()) == style["card"]
         assert style["iterations"] == model.card.iterations
-    write_bundle(registry, out, names=["tiny_waves"], alias="iterations-20")
+    own_registry.promote("tiny_waves", "iterations-20")
+    write_bundle(own_registry, out, names=["tiny_waves"])
     (style,) = json.loads((out / "manifest.json").read_text())["styles"]
     assert {path.name for path in out.iterdir()} == {"manifest.json", "tiny_waves.safetensors", style["picture"]}
     assert StyleModel.load(out / "tiny_waves.safetensors").card.iterations == 20
@@ -211,19 +212,24 @@ def test_a_bundle_of_all_versions_is_served_as_the_registry_is(own_registry: Reg
         write_bundle(own_registry, tmp_path / "bundle", ["missing"], all_versions=True)
 
 
-def test_an_export_touches_no_foreign_folder_and_leaves_the_old_bundle_on_failure(registry: Registry, tmp_path: Path):
+def test_an_export_touches_no_foreign_folder_and_leaves_the_old_bundle_on_failure(
+    own_registry: Registry, store: str, tmp_path: Path
+):
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("mine")
     with pytest.raises(StylecoreError, match="is not a bundle"):
-        write_bundle(registry, precious)
+        write_bundle(own_registry, precious)
     bundle = tmp_path / "bundle"
-    write_bundle(registry, bundle)
+    write_bundle(own_registry, bundle)
     before = folder_digest(bundle)
-    with pytest.raises(StylecoreError, match="no alias 'best'"):
-        write_bundle(registry, bundle, names=["tiny_stars"], alias="best")
-    with pytest.raises(StylecoreError, match="with the alias 'best'"):
-        write_bundle(registry, bundle, alias="best")
+    client = connect(store)
+    for name in ("tiny_stars", "tiny_waves"):
+        client.delete_registered_model_alias(name, "champion")
+    with pytest.raises(StylecoreError, match="no alias 'champion'"):
+        write_bundle(own_registry, bundle, names=["tiny_stars"])
+    with pytest.raises(StylecoreError, match="has no style with a champion"):
+        write_bundle(own_registry, bundle)
     assert folder_digest(bundle) == before
 
 
@@ -245,18 +251,6 @@ def test_the_command_line_takes_the_network_that_was_promoted(
     assert answers() == (20, 20)
     monkeypatch.setenv(library.STYLES_VARIABLE, str(folder / "published"))
     assert library.open_style("tiny_waves").card.iterations == 10, "what was promoted here is not in another library"
-
-
-def test_a_store_that_was_made_anew_knows_nothing_of_what_was_promoted_in_the_old_one(
-    own_registry: Registry, tmp_path: Path
-):
-    for run_id in {version.run_id for version in own_registry.versions()}:
-        publish_run(run_id, tmp_path / "published", tracking_uri=own_registry.tracking_uri)
-    aliases = tmp_path / "new" / library.ALIASES_FILE
-    aliases.parent.mkdir()
-    library.write_alias(aliases, "tiny_waves", "champion", "waves-a/20")
-    restore_published(tmp_path / "published", f"sqlite:///{tmp_path}/new/mlflow.db")
-    assert not aliases.exists()
 
 
 def test_a_champion_says_why_it_is_one_wherever_it_is_published(

@@ -21,7 +21,7 @@ from training.tracking import TrackingError
 from training.tracking import journal as journal_module
 from training.tracking.folders import journals, set_aside
 from training.tracking.journal import Journal
-from training.tracking.journal_files import FOLDER, Record, plain_number, read_line
+from training.tracking.journal_files import FOLDER, Record, plain_number, read_line, records_in
 
 RECORDS = FOLDER + "/records.jsonl"
 
@@ -64,7 +64,7 @@ def test_what_was_written_is_there_again_and_what_arrived_is_not(tmp_path: Path)
     assert (again.sent, again.last, again.answers) == (1, 3, {"run_id": "abc"})
     assert numbers(again) == [2, 3]
     assert again.append("end", {}) == 4
-    assert [record.kind for record in again.records()] == ["picture", "picture", "picture", "end"]
+    assert [record.kind for record in records_in(again.folder)] == ["picture", "picture", "picture", "end"]
     again.arrived(again.pending(10), {})
     assert not list((tmp_path / FOLDER / "files").iterdir())
     again.close()
@@ -204,6 +204,40 @@ def test_a_disk_that_is_full_to_the_end_still_has_the_end_of_the_run(small_disk:
     assert again.last == 1001
     assert numbers(again)[:-1] == list(range(1, kept + 1))
     again.close()
+
+
+def test_at_its_limit_a_journal_behaves_like_a_full_disk(tmp_path: Path, caplog):
+    limit = 60_000
+    journal = Journal(tmp_path, limit=limit)
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(20_000))
+    names = [journal.stage(bytes(20_000), ".png"), journal.stage_file(weights, link=True)]
+    for name in names:
+        journal.append("file", {"file": name})
+    waiting = journal.stage_file(weights, link=False)  # for which there is no room
+    for step in range(200):
+        journal.append("metrics", {"step": step})
+    journal.append("file", {"file": waiting})
+    assert caplog.text.count(f"(it has reached its limit of {limit:,} bytes): records wait in memory") == 1
+    assert used(tmp_path) <= limit
+    assert numbers(journal) == list(range(1, 204))
+    assert journal.fetch(waiting, tmp_path / "copy").read_bytes() == bytes(20_000)
+    journal.arrived(journal.pending(1), {})  # its picture leaves, and there is room again
+    journal.append("end", {"status": "FINISHED"})
+    assert not journal._memory.files
+    journal.close()
+    again = Journal(tmp_path, limit=used(tmp_path))  # which counts what is there
+    assert numbers(again) == list(range(2, 205))
+    again.append("metrics", {"step": 200})
+    again.append("end", {"status": "FINISHED"})
+    again.close()
+    assert "lost are 1 records and 0 files" in caplog.text
+    assert read_line((tmp_path / RECORDS).read_bytes().splitlines(keepends=True)[-1]).kind == "end"  # in the reserve
+
+
+def used(folder: Path) -> int:
+    files = [folder / RECORDS, *(folder / FOLDER / "files").iterdir()]
+    return sum(file.stat().st_size for file in files)
 
 
 def test_a_picture_may_arrive_while_another_record_writes_it_to_a_disk_that_was_full(

@@ -1,5 +1,6 @@
 """A run in its folder: without a store, sent to several stores, and what `status` says of it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,11 @@ def second_store(new_store: Callable[[Path], str], tmp_path: Path) -> str:
     return new_store(tmp_path / "second")
 
 
-def logged(folder: Path, store: str) -> JournaledTracker:
+def logged(folder: Path, store: str, *, keep_files: bool = True) -> JournaledTracker:
     """A run that has ended, with a param, two losses and a picture, logged through Accelerate."""
-    tracker = JournaledTracker(folder, experiment="own", tracking_uri=store, system_metrics=False, resume=False)
+    tracker = JournaledTracker(
+        folder, experiment="own", tracking_uri=store, keep_files=keep_files, system_metrics=False, resume=False
+    )
     accelerator = Accelerator(cpu=True, log_with=tracker)
     accelerator.init_trackers("own", config={"learning_rate": 0.5})
     for step in (1, 2):
@@ -56,7 +59,7 @@ def test_a_run_without_a_store_stays_in_its_folder_until_it_is_sent(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     folder = tmp_path / "my_run"
-    tracker = logged(folder, "")
+    tracker = logged(folder, "", keep_files=False)
     assert f"`python -m training.tracking sync {folder} --to URI` sends them" in caplog.text
     assert tracker.run_id.startswith("journal:")
     assert tracker.comparison_link() == ""
@@ -65,32 +68,46 @@ def test_a_run_without_a_store_stays_in_its_folder_until_it_is_sent(
     assert "sent nowhere, " in status(folder)
     assert main(["sync", str(folder), "--to", store]) == 0
     assert_complete(store)
+    assert not list((folder / "journal" / "files").iterdir())
 
 
-def test_a_folder_is_sent_to_each_store_once_and_its_files_to_the_first(
+def test_a_run_that_keeps_its_files_is_sent_whole_to_two_stores_once_each(
     store: str, second_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "my_run"
-    logged(folder, "")
+    logged(folder, store)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    files = folder / "journal" / "files"
-    assert list(files.iterdir())
-    sent = sync(folder, store)
-    assert sent > 0
-    assert not list(files.iterdir())
-    assert sync(folder, store) == 0
-    assert_complete(store)
+    assert sync(folder) == 0  # its own store has everything
     assert runs(second_store) == []
-    assert sync(folder, second_store) == sent
+    sent = sync(folder, second_store)
+    assert sent > 0
     assert sync(folder, second_store) == 0
-    (run,) = runs(second_store)
-    assert run.info.run_id != runs(store)[0].info.run_id
-    assert run.data.metrics == {"loss/total": 1.0}
-    assert "has lost its file" in run.data.tags["refused"]
     (folder / "journal" / "sent.json").unlink()  # nobody knows any more what has arrived
     assert sync(folder, store) == sent
-    assert_complete(store)
-    assert "refused" not in runs(store)[0].data.tags
+    for each in (store, second_store):
+        assert_complete(each)
+        assert "refused" not in runs(each)[0].data.tags
+    assert runs(store)[0].info.run_id != runs(second_store)[0].info.run_id
+
+
+def test_a_run_that_keeps_its_files_is_kept_when_another_begins_in_its_folder(
+    store: str, second_store: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my_run"
+    logged(folder, store)
+    logged(folder, store)
+    for _ in range(2):
+        sync(folder, second_store)
+    assert (folder / "journal-1" / "journal").is_dir()
+    assert [len(pictures(second_store, run)) for run in runs(second_store)] == [1, 1]
+
+
+def test_files_that_were_not_kept_are_refused_by_a_second_store(store: str, second_store: str, tmp_path: Path) -> None:
+    logged(tmp_path / "my_run", store, keep_files=False)
+    sync(tmp_path / "my_run", second_store)
+    (run,) = runs(second_store)
+    assert run.data.metrics == {"loss/total": 1.0}
+    assert "has lost its file" in run.data.tags["refused"]
 
 
 def test_status_says_what_each_store_has(
@@ -103,9 +120,10 @@ def test_status_says_what_each_store_has(
     assert lines[0] == f"{folder}: run my_run of the experiment own, FINISHED"
     assert "2 metrics, 1 picture, 1 run" in lines[1]
     last = int(lines[1].split()[0])
-    assert lines[2:] == [f"  {store}: {last} sent, 0 missing, 0 refused"]
+    assert re.fullmatch(r"  0\.\d MB on the disk, of at most 21,475 MB", lines[2])
+    assert lines[3:] == [f"  {store}: {last} sent, 0 missing, 0 refused"]
     assert sync(folder, second_store) == last
-    assert status(folder).splitlines()[3:] == [f"  {second_store}: {last} sent, 0 missing, 1 refused"]
+    assert status(folder).splitlines()[4:] == [f"  {second_store}: {last} sent, 0 missing, 0 refused"]
     assert main(["status", str(tmp_path / "empty")]) == 2
     assert "has no journal; give the folder of a run" in capsys.readouterr().err
     assert main(["status", "x" * 300]) == 2
