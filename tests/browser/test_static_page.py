@@ -23,7 +23,6 @@ from stylecore.errors import StylecoreError
 from stylecore.johnson.transform_net import TransformNetConfig
 from stylecore.pictures.write import save_picture
 from tests.browser.conftest import Watched
-from tests.browser.test_accessibility import AXE, FINDINGS, NEXT_FRAME
 from tests.demo.conftest import make_style, write_bundle, write_film
 
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -389,27 +388,3 @@ def test_a_film_is_painted_with_its_sound(page: Any, tmp_path: Path) -> None:
     page.click("#film-stop")
     page.locator("#film-stop").wait_for(state="hidden")
     assert page.inner_text("#film-status") == "Stopped."
-
-
-def test_axe_finds_nothing_serious(page: Any) -> None:
-    page.get_by_text("Live from the webcam").click()
-    page.get_by_text("A film", exact=True).click()
-    page.evaluate(AXE.read_text("utf-8") + ";0")  # the page allows no script of others by a tag
-    themes: tuple[Any, ...] = ("light", "dark")
-    for theme in themes:
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        for width in (1440, 390):
-            page.set_viewport_size({"width": width, "height": 844})
-            page.evaluate(NEXT_FRAME)
-            assert page.evaluate(FINDINGS) == [], (theme, width)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_the_keyboard_moves_the_slider_and_chooses_styles(page: Any) -> None:
-    page.locator("#at").focus()
-    before = page.evaluate("document.querySelector('#viewer').style.getPropertyValue('--at')")
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.querySelector('#viewer').style.getPropertyValue('--at')") != before
-    page.get_by_role("radio", name="The Night").focus()
-    page.keyboard.press("ArrowRight")
-    wait_for(page, f"The Sea · {SAMPLE}")

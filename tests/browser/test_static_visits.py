@@ -26,6 +26,7 @@ from test_static_page import (  # noqa: F401 - fixtures
 
 from stylecore.pictures.write import save_picture
 from tests.browser.conftest import PATIENCE
+from tests.browser.test_accessibility import AXE, FINDINGS, NEXT_FRAME
 
 Serve = Callable[[dict[str, str]], ThreadingHTTPServer]
 
@@ -180,3 +181,27 @@ def test_a_new_version_takes_no_file_of_the_one_before(browser: Any, folder: Pat
     context.close()
     close(server)
     assert shown == "new"
+
+
+def test_axe_finds_nothing_serious(page: Any) -> None:
+    page.get_by_text("Live from the webcam").click()
+    page.get_by_text("A film", exact=True).click()
+    page.evaluate(AXE.read_text("utf-8") + ";0")  # the page allows no script of others by a tag
+    themes: tuple[Any, ...] = ("light", "dark")
+    for theme in themes:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.evaluate(NEXT_FRAME)
+            assert page.evaluate(FINDINGS) == [], (theme, width)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_keyboard_moves_the_slider_and_chooses_styles(page: Any) -> None:
+    page.locator("#at").focus()
+    before = page.evaluate("document.querySelector('#viewer').style.getPropertyValue('--at')")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.querySelector('#viewer').style.getPropertyValue('--at')") != before
+    page.get_by_role("radio", name="The Night").focus()
+    page.keyboard.press("ArrowRight")
+    wait_for(page, f"The Sea · {SAMPLE}")

@@ -196,7 +196,7 @@ def test_the_command_makes_a_space_and_uploads_every_file(hub: Hub, space: Path,
     assert "POST /api/validate-yaml" in hub.asked
     lines = done.stdout.strip().split("\n")
     assert lines[-1] == f"{hub.url}/spaces/user/name"
-    assert all(any(line.endswith(f"  {path}") for line in lines) for path in hub.files)
+    assert f": {len(hub.files)} files, " in lines[0]
 
 
 def test_a_space_that_exists_loses_what_is_gone_and_keeps_what_is_the_same(connected: Hub, tmp_path: Path) -> None:

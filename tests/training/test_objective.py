@@ -121,7 +121,7 @@ def test_the_logged_total_has_a_rarer_steadiness_loss_once_in_every_iteration() 
         ({"style_layer_weights": (1.0,)}, "1 numbers for 2 style layers"),
         ({"style_layer_weights": (1.0, -1.0)}, "at least 0"),
         ({"steadiness_weight": float("nan")}, "steadiness-weight"),
-        ({"input_noise": 2.0}, "input noise"),
+        ({"input_noise": 2.0}, "--input-noise is 2.0"),
         ({"painted_side": 8}, "painted-side"),
         ({"preview_photos": ("a/sea.jpg", "b/sea.png")}, "two files of the same name"),
     ],

@@ -114,7 +114,7 @@ def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     assert "eval/total_32" in run.data.metrics
     (version,) = Registry(store).versions("my_stripes")
     assert set(version.aliases) == {"champion", "fast", f"iterations-{after.iteration}"}
-    assert version.card.title == "My stripes"
+    assert Registry(store).card(version).title == "My stripes"
     progress = json.loads((tmp_path / "progress" / "progress.json").read_text())
     assert (progress["phase"], progress["version"]) == ("done", "1")
     assert run.info.run_id in progress["run_page"]
