@@ -62,8 +62,6 @@ class ReportPictures:
 
     def photos(self, networks: Sequence[Network]) -> list[str]:
         """The sample photos that are in the store with a stylized picture by every one of these networks."""
-        if not networks:
-            return []
         first = networks[0].run.previews
         return [
             photo
@@ -71,7 +69,7 @@ class ReportPictures:
             if 0 in first[photo] and all(each.iterations in each.run.previews.get(photo, {}) for each in networks)
         ]
 
-    def by_network(self, name: str, networks: Sequence[Network], photos: int) -> list[str]:
+    def by_network(self, name: str, networks: Sequence[Network], photos: int) -> str:
         """A sheet with a column for each network, beside the photo; nothing when they share no sample photo."""
         rows = [
             Row(
@@ -80,9 +78,9 @@ class ReportPictures:
             for photo in self.photos(networks)[:photos]
         ]
         if not rows:
-            return []
+            return ""
         labels = [network.name for network in networks]
-        return [self.sheet(name, contact_sheet(["photo", *labels], rows), f"The photo; {'; '.join(labels)}")]
+        return self.sheet(name, contact_sheet(["photo", *labels], rows), f"The photo; {'; '.join(labels)}")
 
 
 def file_name(name: str) -> str:
