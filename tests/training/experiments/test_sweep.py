@@ -1,12 +1,12 @@
 """What a search decides: what is measured, who is ended early, what is put back. Its workers: tests/cluster."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import optuna
@@ -24,7 +24,6 @@ from training.command import Stopped
 from training.config import TrainConfig, parse_config
 from training.experiments import sweep
 from training.experiments.study import SweepConfig
-from training.tracking import JournaledTracker
 from training.train import DivergedError
 
 pytestmark = pytest.mark.slow
@@ -49,19 +48,20 @@ def config(tmp_path: Path) -> SweepConfig:
 
 
 @pytest.fixture
-def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
+def measured(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
     """The networks that were measured, by a loss that is the style weight they were trained with; none is trained."""
     models: list[StyleModel] = []
     losses: list[float] = []
 
     def fake_train(settings: TrainConfig, caller: Caller) -> None:
         losses.append(settings.style_weight)
-        # Its command is that of the same training, under no name of the search.
-        again, _ = parse_config(shlex.split(caller.command)[3:])
+        # The recipe in its note is that of the same training, under no name of the search.
+        (tmp_path / "again.yaml").write_text(caller.command)
+        again, _ = parse_config(["--recipe", str(tmp_path / "again.yaml")])
         assert again == replace(settings, run_name="", checkpoints=again.checkpoints, output_dir="runs")
         assert again.checkpoints == TrainConfig.checkpoints
         for iteration in settings.checkpoints:
-            caller.evaluate(JournaledTracker.silent(), TransformNet(settings.network), iteration)
+            caller.evaluate(Mock(), TransformNet(settings.network), iteration)
 
     def fake_evaluate(given: list[StyleModel], *_: Any, **__: Any) -> Any:
         models.extend(given)
@@ -121,8 +121,8 @@ def test_a_trial_that_diverges_is_a_poor_one(
     made = trials(config, recipe)
     assert len(made) == 4
     assert made[1].state == TrialState.PRUNED
-    note = MlflowClient().get_run(parent).data.tags["mlflow.note.content"]
-    assert "| 1 |  | training diverged |" in note.splitlines()[-1]
+    table = MlflowClient().download_artifacts(parent, "trials.csv")
+    assert Path(table).read_text().splitlines()[-1].startswith("1,,training diverged,")
 
 
 def test_a_stopped_trial_is_put_back(
