@@ -17,7 +17,6 @@ from pathlib import Path
 
 from jinja2 import StrictUndefined, Template
 
-from stylecore.errors import StylecoreError
 from training.command import run_command
 from training.registry.published import PUBLISHED, swap_folder
 from training.report.data import NotInStoreError, read_report_data
@@ -36,9 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m training.report", description="Write the report on the experiment from the MLflow store."
     )
     parser.add_argument(
-        "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, else mlruns/mlflow.db)"
-    )
-    parser.add_argument(
         "--to", dest="folder", type=Path, default=PUBLISHED, metavar="FOLDER", help="default: mlruns/published"
     )
     return run_command(run, parser.parse_args(arguments))
@@ -46,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command; StylecoreError when it cannot be done."""
-    report = write_report(options.folder, options.tracking_uri)
+    report = write_report(options.folder)
     files = list((report.parent / "report").iterdir())
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     print(f"{report}: {len(files)} pictures, {megabytes:.1f} MB")
@@ -56,21 +52,19 @@ def write_report(folder: Path, tracking_uri: str | None = None) -> Path:
     """Write REPORT.md and its pictures in `report/` to a folder, over older ones; returns the report's file.
 
     Raises:
-        StylecoreError: when the store cannot be read, or the folder cannot be written.
+        StylecoreError: when the store cannot be read.
+        OSError: when the folder cannot be written, or a picture of the store is damaged.
     """
     client = connect(tracking_uri)
     folder = Path(folder).absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as temporary:
-            pictures = Path(temporary) / "report"
-            pictures.mkdir()
-            new = Path(temporary) / "REPORT.md"
-            new.write_text(render_report(client, pictures), encoding="utf-8")
-            swap_folder(pictures, folder / "report")
-            os.replace(new, folder / "REPORT.md")
-    except OSError as error:
-        raise StylecoreError(f"The report cannot be written to {folder}: {error.strerror or error}.") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as temporary:
+        pictures = Path(temporary) / "report"
+        pictures.mkdir()
+        new = Path(temporary) / "REPORT.md"
+        new.write_text(render_report(client, pictures), encoding="utf-8")
+        swap_folder(pictures, folder / "report")
+        os.replace(new, folder / "REPORT.md")
     return folder / "REPORT.md"
 
 

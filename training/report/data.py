@@ -68,10 +68,6 @@ class ReportRun:
         """A numeric parameter; NaN when it was not recorded."""
         return float(self.params.get(param, "nan"))
 
-    def last(self, metric: str) -> float:
-        """The last value of a metric; NaN when it was not logged."""
-        return self.curves.get(metric, [(0, float("nan"))])[-1][1]
-
     def by_weight(self, metric: str) -> Curve:
         """A content or style loss, "loss/style" or "loss/style/relu3_3", divided by its weight."""
         weight = self.number(f"{metric.split('/')[1]}_weight")

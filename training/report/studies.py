@@ -51,7 +51,7 @@ class Studies:
                 percent(ratio / (1 + ratio)),
                 str(run.curves["loss/total"][-1][0]),
                 *map(loss_text, losses[ratio]),
-                f"{run.last('perf/seconds'):.0f}",
+                f"{run.curves['perf/seconds'][-1][1]:.0f}",
             )
             for ratio, run in zip(losses, runs, strict=True)
         ]

@@ -295,7 +295,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(store: str, tmp_path: P
     (tmp_path / "file").write_text("")
     assert main(["--to", str(tmp_path / "file")]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: The report cannot be written to")
+    assert said.startswith(f"error: {tmp_path}/file")
     assert said.count("\n") == 1
 
 
