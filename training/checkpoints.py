@@ -168,7 +168,7 @@ def begin_run(
     caller: Caller,
 ) -> None:
     """Begin the MLflow run, or continue the run `tracker.resume`, in the main process."""
-    global_batch_size = config.batch_size * accelerator.num_processes
+    global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     device = accelerator.device.type
     if device == "cuda":
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"

@@ -118,7 +118,8 @@ class TrainConfig:
     smallest_crop: float = setting(
         0.5, "side of the smallest crop as a share of the photo's short side", least=0.01, most=1
     )
-    batch_size: int = setting(4, "photos for each process and iteration", least=1)
+    batch_size: int = setting(4, "photos for each process and backward pass", least=1)
+    gradient_accumulation: int = setting(1, "backward passes for each optimizer step", least=1)
     workers: int = setting(2, "processes that read photos, beside each training process", least=0)
 
     iterations: int = setting(3500, "optimizer steps, at most so many if there are --minutes", least=1)

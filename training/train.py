@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
     if teacher:
         teacher.to(accelerator.device).to(memory_format=memory_format)
     optimizer = new_optimizer(network, config)
-    global_batch_size = config.batch_size * accelerator.num_processes
+    global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
     progress = Progress(0, "", global_batch_size)
     state = _open_folder(config, resume) if accelerator.is_main_process else None
     (state,) = broadcast_object_list([state])  # the other nodes need not see the folder
@@ -127,7 +128,7 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
         if progress.global_batch_size != global_batch_size:
             raise StylecoreError(
                 f"{state.path} was trained with {progress.global_batch_size} photos an iteration, and this launch has "
-                f"{global_batch_size}; change --batch-size or the number of processes."
+                f"{global_batch_size}; change --batch-size, --gradient-accumulation or the number of processes."
             )
         load_state(state, network, optimizer)
     # The frozen VGG stays out of `prepare`: it has nothing to synchronize.
@@ -140,7 +141,7 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
         crop=config.crop,
         smallest_crop=config.smallest_crop,
         seed=config.seed,
-        first_batch=progress.iteration,
+        first_batch=progress.iteration * config.gradient_accumulation,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
         workers=config.workers,
@@ -170,29 +171,34 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
             learning_rate = config.learning_rate_at(iteration, over)
             set_learning_rate(optimizer, learning_rate)
             optimizer.zero_grad(set_to_none=True)
-            batch = next(stream)
-            for name in sorted(set(batch.unreadable) - unreadable):
-                print(f"another photo replaces one that cannot be read: {name}", flush=True)
-            unreadable.update(batch.unreadable)
-            content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
-            # These depend only on the iteration: they are the same in all processes and after a resume.
-            given = add_noise(content, config.input_noise, iteration)
-            shift = shift_at(iteration // config.steadiness_every)
-            moved = None
-            with accelerator.autocast():
-                if config.steadiness_weight and iteration % config.steadiness_every == 0:
-                    stylized, moved = forward(torch.cat([given, move(given, shift)])).chunk(2)
-                else:
-                    stylized = forward(given)
-                with torch.no_grad():
-                    teacher_pixels = (
-                        teacher(add_noise(content, teacher.config.input_noise, iteration)) if teacher else None
+            losses: dict[str, Tensor] = {}
+            for passes_left in reversed(range(config.gradient_accumulation)):
+                batch = next(stream)
+                for name in sorted(set(batch.unreadable) - unreadable):
+                    print(f"another photo replaces one that cannot be read: {name}", flush=True)
+                unreadable.update(batch.unreadable)
+                content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
+                # Processes exchange their gradients once per optimizer step, at its last backward pass.
+                with accelerator.no_sync(trained) if passes_left else nullcontext():
+                    # These depend only on the iteration: they are the same in all processes and after a resume.
+                    given = add_noise(content, config.input_noise, iteration)
+                    shift = shift_at(iteration // config.steadiness_every)
+                    moved = None
+                    with accelerator.autocast():
+                        if config.steadiness_weight and iteration % config.steadiness_every == 0:
+                            stylized, moved = forward(torch.cat([given, move(given, shift)])).chunk(2)
+                        else:
+                            stylized = forward(given)
+                        with torch.no_grad():
+                            teacher_pixels = (
+                                teacher(add_noise(content, teacher.config.input_noise, iteration)) if teacher else None
+                            )
+                    part = training_losses(
+                        vgg, content, stylized, targets, config, accelerator, teacher_pixels, moved, shift
                     )
-            losses = training_losses(
-                vgg, content, stylized, targets, config, accelerator, teacher_pixels, moved, shift
-            )
-            accelerator.backward(losses["loss/total"])
-            losses = {name: value.detach() for name, value in losses.items()}
+                    accelerator.backward(part["loss/total"] / config.gradient_accumulation)
+                for name, value in part.items():
+                    losses[name] = losses.get(name, 0) + value.detach() / config.gradient_accumulation
             gradient_norm = accelerator.clip_grad_norm_(trained.parameters(), config.gradient_clip or math.inf)
             _refuse_divergence(accelerator, losses, gradient_norm, iteration)
             optimizer.step()

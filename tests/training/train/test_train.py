@@ -110,6 +110,8 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
         for part in range(2):
             images.shard(2, part).to_parquet(folder / "dataset" / f"{part}.parquet")
         flags += ["--photos", folder / "dataset", "--streaming"]
+    else:
+        flags += ["--gradient-accumulation", 2]
     start(*flags, "--run-name", "straight", processes=processes).wait()
     flags += ["--run-name", "killed", "--save-minutes", 0]
     running = start(*flags, processes=processes)
@@ -128,7 +130,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
     assert len(client.search_model_versions("name='stripes'")) == 4
     if processes == 1:
         assert "already holds a run" in start(*flags).wait(2)
-        assert "1 photos an iteration" in start(*flags, "--resume", "auto", "--batch-size", 2).wait(2)
+        assert "2 photos an iteration" in start(*flags, "--resume", "auto", "--batch-size", 2).wait(2)
 
 
 @pytest.mark.parametrize(
@@ -179,15 +181,20 @@ def test_a_signal_stops_what_comes_after_the_training_too(
     assert len(client.search_model_versions("name='stripes'")) == 1
 
 
-def test_two_processes_train_as_one_with_the_double_batch(store: str, start: Callable[..., Running]) -> None:
+def test_two_processes_and_accumulation_train_as_one_with_the_double_batch(
+    store: str, start: Callable[..., Running]
+) -> None:
     start("--iterations", 3, "--run-name", "one").wait()
     start("--iterations", 3, "--run-name", "two", "--batch-size", 1, processes=2).wait()
+    start("--iterations", 3, "--run-name", "twice", "--batch-size", 1, "--gradient-accumulation", 2).wait()
     # Not the weights: a bias before a normalization has no gradient but rounding, which Adam magnifies.
     client, runs = runs_of(store)
-    for metric in ("loss/total", "loss/content", "opt/gradient_norm"):
+    assert {run.data.params["global_batch_size"] for run in runs.values()} == {"2"}
+    for metric in ("loss/total", "loss/content", "opt/gradient_norm", "data/images_seen"):
         one = curve(client, runs["one"], metric)
         assert len(one) == 3
         assert curve(client, runs["two"], metric) == pytest.approx(one, rel=1e-3)
+        assert curve(client, runs["twice"], metric) == pytest.approx(one, rel=1e-3)
 
 
 def test_training_goes_on_from_a_trained_style(folder: Path, store: str, start: Callable[..., Running]) -> None:
