@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from forked import VGG_CACHE, Running, fork
 from mlflow import MlflowClient
 from optuna.trial import TrialState
+from PIL import Image
 from servers import Postgres
 
 from training.experiments import sweep
@@ -121,7 +123,10 @@ def test_workers_share_a_study_and_make_up_for_a_killed_one(
     assert {int(row["trial"]) for row in rows} == {trial.number for trial in ended}
     complete = [float(row["loss"]) for row in rows if row["state"] == "complete"]
     assert complete == sorted(complete)
-    assert "4 trials" in parent.data.tags["mlflow.note.content"]
+    assert "| trial | loss |" in parent.data.tags["mlflow.note.content"]
+    with Image.open(client.download_artifacts(parent_id, "sheet.png", str(tmp_path))) as sheet:
+        assert sheet.width > 2 * 64
+        assert np.asarray(sheet).std() > 10
 
     # The study has all its trials; one that was begun with other settings is another study.
     capsys.readouterr()

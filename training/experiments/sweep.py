@@ -8,7 +8,7 @@ The same command elsewhere is another worker of the same study; repeated, it con
 A trial has other weights, layers, residual blocks or sizes, so its own losses are not comparable. Trials are compared
 by the recipe's own objective on photos that are not trained on, logged as `reference/...` at several rungs along the
 training. At each rung but the last, a trial that is worse than the median of the others is ended (Optuna's median
-pruner). In MLflow the trials are child runs of one run, which has a table of them; no network is registered.
+pruner). In MLflow the trials are child runs of one run, with a table and a contact sheet; no network is registered.
 """
 
 import argparse
@@ -250,7 +250,7 @@ def _run(options: argparse.Namespace, more: Sequence[str]) -> None:
     recipe, _ = parse_config(["--recipe", str(options.recipe), "--photos", options.photos, *more])
     config = SweepConfig(**read_flags(options, SweepConfig))
     parent = sweep(config, recipe)
-    print(f"the table of the trials is in the run {config.study or recipe.name} ({parent}) of MLflow.")
+    print(f"the table and the contact sheet are in the run {config.study or recipe.name} ({parent}) of MLflow.")
 
 
 def _parser() -> argparse.ArgumentParser:
