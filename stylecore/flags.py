@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from stylecore.errors import StylecoreError
@@ -42,24 +42,18 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_flags(
-    parser: argparse.ArgumentParser,
-    defaults: Any,
-    without: Sequence[str] = (),
-    shown: Callable[[Any], Any] = lambda default: default,
-) -> None:
+def add_flags(parser: argparse.ArgumentParser, defaults: Any, without: Sequence[str] = ()) -> None:
     """Add a flag for each setting of a dataclass, but for those in `without`.
 
     Args:
         defaults: an instance; its values are the flags' defaults.
-        shown: makes of a default what argparse is given and shows in its help.
     """
     hints = get_type_hints(type(defaults))
     for each in dataclasses.fields(defaults):
         if "help" not in each.metadata or each.name in without:
             continue
         kind = _argument_type(hints[each.name])
-        default = shown(getattr(defaults, each.name))
+        default = getattr(defaults, each.name)
         parser.add_argument(flag_of(each.name), dest=each.name, default=default, help=each.metadata["help"], **kind)
 
 

@@ -40,17 +40,17 @@ EXPERIMENT = "johnson"
 
 @dataclass(frozen=True)
 class Caller:
-    """The program that trains, if it is not train.py: a search or a comparison (training.experiments), or a lesson.
+    """The program that trains: train.py itself, a search or a comparison (training.experiments), or a lesson.
 
     Attributes:
-        command: the command that trains with the same settings.
+        command: the command, or the recipe, that trains with the same settings; that of train.py when left out.
         tags: of the MLflow run.
         evaluate: called by the first process at every checkpoint, with the network and the iteration; its exceptions
             end the training. Networks that it evaluates are not registered.
         watch: called by the first process after every step, with the network, the iteration, the losses and the clock.
     """
 
-    command: str
+    command: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     evaluate: Callable[[JournaledTracker, TransformNet, int], None] | None = None
     watch: Callable[[TransformNet, int, Mapping[str, Tensor], Clock], None] | None = None
@@ -68,10 +68,6 @@ def initial_network(config: TrainConfig) -> TransformNet:
         )
     network = TransformNet(config.network)
     network.load_state_dict(trained.network.state_dict())
-    if config.trained_weights == "affine":
-        network.requires_grad_(False)
-        for parameter in network.affine_parameters():
-            parameter.requires_grad_(True)
     return network
 
 
@@ -169,7 +165,7 @@ def begin_run(
     tracker: JournaledTracker,
     photos: dict[str, str],
     style: Tensor,
-    caller: Caller | None = None,
+    caller: Caller,
 ) -> None:
     """Begin the MLflow run, or continue the run `tracker.resume`, in the main process."""
     global_batch_size = config.batch_size * config.gradient_accumulation * accelerator.num_processes
@@ -178,10 +174,10 @@ def begin_run(
         device += f" ({torch.cuda.get_device_name(accelerator.device)})"
     tags = environment_tags(accelerator.num_processes, device)
     about = ", ".join(part for part in (config.artist, config.year) if part)
-    command = caller.command if caller else command_line(accelerator.num_processes, tags)
+    command = caller.command or command_line(accelerator.num_processes, tags)
     accelerator.init_trackers(EXPERIMENT, {**dataclasses.asdict(config), "global_batch_size": global_batch_size})
     tracker.describe(
-        tags={**tags, **(caller.tags if caller else {})},
+        tags={**tags, **caller.tags},
         note=f"**{config.title or config.name}** {about}\n\n```\n{command}\n```\n",
         note_image=to_image(fit(style, NOTE_PICTURE)),
         dataset=photos,

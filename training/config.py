@@ -3,14 +3,14 @@
 import argparse
 import dataclasses
 import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import torch
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from stylecore.errors import StylecoreError
 from stylecore.flags import add_flags, check_limits, read_flags, setting
@@ -20,14 +20,12 @@ from stylecore.losses import ContentNormalization, StyleNormalization
 from stylecore.preprocessing import CAFFE, IMAGENET
 from training.judge import LEAST_SIDE
 from training.tracking.journal import END_SECONDS
-from training.tracking.values import param_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAST_REDUCED_SIDE = 16
 """Least side in pixels of a crop at the smallest scale of the loss: VGG halves it four times."""
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["no", "bf16", "fp16"]
-TrainedWeights = Literal["all", "affine"]
 
 
 def computed_precision(wanted: Precision, cpu: bool) -> Precision:
@@ -70,9 +68,6 @@ class TrainConfig:
         0.0, "standard deviation of the noise added to photos, in training and in use, so that flat areas get strokes"
     )
     init_from: str = setting("", "start from this trained style, a file or a models:/ URI, instead of from scratch")
-    trained_weights: TrainedWeights = setting(
-        "all", "all weights, or only the normalizations' affine parameters and the last layer of --init-from"
-    )
 
     teacher: str = setting("", "distill this trained style too, a file or a models:/ URI, of any form of network")
     teacher_weight: float = setting(500, "weight of the mean squared difference to the teacher's pixels", least=0)
@@ -120,8 +115,9 @@ class TrainConfig:
     )
     streaming: bool = setting(False, "read a dataset during training, instead of downloading it before")
     crop: int = setting(256, "side of the square training crops in pixels, a multiple of 4", least=32)
-    smallest_crop: float = setting(0.5, "side of the smallest crop as a share of the photo's short side")
-    small_crops: float = setting(0.0, "share of the training, from its start, in which the crops have half the side")
+    smallest_crop: float = setting(
+        0.5, "side of the smallest crop as a share of the photo's short side", least=0.01, most=1
+    )
     batch_size: int = setting(4, "photos for each process and backward pass", least=1)
     gradient_accumulation: int = setting(1, "backward passes for each optimizer step", least=1)
     workers: int = setting(2, "processes that read photos, beside each training process", least=0)
@@ -133,7 +129,7 @@ class TrainConfig:
         least=0,
     )
     checkpoints: tuple[int, ...] = setting((1000, 1500, 3500), "iterations whose network is saved and registered")
-    learning_rate: float = setting(1e-3, "Adam's rate, after warm-up")
+    learning_rate: float = setting(1e-3, "Adam's rate, after warm-up", least=1e-9)
     bias_rate: float = setting(
         1.0, "times that rate for biases and for the scales and shifts of the normalizations", least=0
     )
@@ -168,8 +164,7 @@ class TrainConfig:
     mixed_precision: Precision = setting(
         "no", "autocast of the networks, not of Gram matrices; a device without bfloat16 trains in float32"
     )
-    compile: bool = setting(False, "compile the networks with torch.compile")
-    channels_last: bool = setting(True, "channels_last memory layout: faster on CPUs and on GPUs with half precision")
+    compile: bool = setting(False, "compile the networks with torch.compile, which needs a C++ compiler on a CPU")
     cpu: bool = setting(False, "train on the CPU even if there is a GPU")
 
     @property
@@ -227,25 +222,17 @@ class TrainConfig:
         check_limits(self)
         if self.crop % 4:
             raise StylecoreError(f"--crop is {self.crop}, and must be a multiple of 4: the network halves twice.")
-        smallest = self.crop
-        if self.small_crops:
-            smallest //= 2
-            if smallest % 4 or smallest < 32:
-                raise StylecoreError(
-                    f"--small-crops halves the crops, so --crop must be a multiple of 8 from 64 on; it is {self.crop}."
-                )
         if len({Path(photo).stem for photo in self.preview_photos}) < len(self.preview_photos):
             raise StylecoreError(
                 "--preview-photos has two files of the same name, by which they are shown; rename one."
             )
-        if not 0 < self.smallest_crop <= 1:
-            raise StylecoreError(f"--smallest-crop is {self.smallest_crop}, and must be above 0 and at most 1.")
         if not self.loss_scales or len(set(self.loss_scales)) < len(self.loss_scales):
             raise StylecoreError("--loss-scales are different whole numbers, such as 1 2.")
-        if smallest // max(self.loss_scales) < LEAST_REDUCED_SIDE:
+        reduced = self.crop // max(self.loss_scales)
+        if reduced < LEAST_REDUCED_SIDE:
             raise StylecoreError(
-                f"--loss-scales has {max(self.loss_scales)}, which leaves {smallest // max(self.loss_scales)} pixels "
-                f"of a crop of {smallest}; at least {LEAST_REDUCED_SIDE} are needed."
+                f"--loss-scales has {max(self.loss_scales)}, which leaves {reduced} pixels of a crop of {self.crop}; "
+                f"at least {LEAST_REDUCED_SIDE} are needed."
             )
         if not self.style_layers:
             raise StylecoreError("--style-layers is empty; give at least one layer.")
@@ -254,10 +241,6 @@ class TrainConfig:
                 f"--style-layer-weights has {len(self.style_layer_weights)} numbers for {len(self.style_layers)} "
                 "style layers; give one for each, or none."
             )
-        if self.trained_weights == "affine" and not self.init_from:
-            raise StylecoreError("--trained-weights affine needs a trained network: pass --init-from.")
-        if not self.learning_rate > 0:
-            raise StylecoreError(f"--learning-rate is {self.learning_rate}, and must be above 0.")
         _ = StyleCard(self.name, network=self.network)  # raises for an impossible name or network
 
 
@@ -280,18 +263,23 @@ def parse_config(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, s
     parser.add_argument(
         "--resume", choices=("no", "auto"), default="no", help="auto: continue from the newest saved state, if any"
     )
-    # What was not given must not overwrite the recipe; the help still shows the true default.
-    add_flags(parser, TrainConfig(), shown=NotGiven)
-    options = parser.parse_args(arguments)
+    add_flags(parser, TrainConfig())
+    options, given = parse_given(parser, arguments)
     settings = read_recipe(options.recipe) if options.recipe else {}
-    config = TrainConfig(**settings | given_settings(options))
+    config = TrainConfig(**settings | given)
     config.check()
     return config, options.resume
 
 
-def given_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings whose flags were given, of a parser whose defaults are `NotGiven`."""
-    return {name: value for name, value in read_flags(options, TrainConfig).items() if not isinstance(value, NotGiven)}
+def parse_given(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The parsed flags, and those settings of a TrainConfig that were given: defaults must not replace a recipe."""
+    not_given = object()
+    names = [each.name for each in dataclasses.fields(TrainConfig)]
+    options = parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(names, not_given)))
+    values = read_flags(options, TrainConfig)
+    return options, {name: value for name, value in values.items() if value is not not_given}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -301,7 +289,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         StylecoreError: when the file cannot be read, or a setting is unknown or of another type.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # texts: YAML has its own ideas of 1e5
     except (OSError, UnicodeDecodeError) as error:
         raise StylecoreError(f"cannot read the recipe {path}: {getattr(error, 'strerror', error)}.") from error
     except yaml.YAMLError as error:
@@ -314,7 +302,13 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise StylecoreError(
             f"the recipe {path} has unknown settings: {', '.join(unknown)}; `train.py --help` lists them all."
         )
-    return {name: _convert(value, hints[name], f"{name} in {path}") for name, value in content.items()}
+    settings = {}
+    for name, value in content.items():
+        try:
+            settings[name] = TypeAdapter(hints[name]).validate_python(value)
+        except ValidationError as error:
+            raise StylecoreError(f"{name} in {path} is {value!r}: {error.errors()[0]['msg']}.") from None
+    return settings
 
 
 def find_file(name: str) -> Path:
@@ -327,40 +321,3 @@ def find_file(name: str) -> Path:
         if candidate.exists():
             return candidate
     raise StylecoreError(f"there is no file {name}, neither here nor in the repository.")
-
-
-@dataclass(frozen=True)
-class NotGiven:
-    """Value of a flag that was not given; printed as its default."""
-
-    default: Any
-
-    def __str__(self) -> str:
-        return param_text(self.default)
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """A YAML value as the field's type; YAML reads 1e5 as text and 5 as an integer."""
-    try:
-        if get_origin(hint) is Literal:
-            if value is False:  # YAML's unquoted no
-                value = "no"
-            if value not in get_args(hint):
-                raise ValueError
-            return value
-        if get_origin(hint) is tuple:
-            if not isinstance(value, list):
-                raise ValueError
-            return tuple(_convert(each, get_args(hint)[0], where) for each in value)
-        if hint is bool or isinstance(value, bool):
-            if hint is not bool or not isinstance(value, bool):
-                raise ValueError
-            return value
-        if hint is str and not isinstance(value, str | int | float):
-            raise ValueError
-        if hint is int and float(value) != int(float(value)):
-            raise ValueError
-        return int(float(value)) if hint is int else hint(value)
-    except (TypeError, ValueError, OverflowError):
-        kind = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
-        raise StylecoreError(f"{where} is {value!r}, which is not of type {kind.replace('typing.', '')}.") from None

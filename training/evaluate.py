@@ -11,13 +11,11 @@ picture file, too.
 """
 
 import argparse
-import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -33,7 +31,7 @@ from training.photos import photos_below
 
 
 def photo_files(sources: Sequence[str]) -> dict[str, Path]:
-    """Name to file of the photos in folders and files; without a source, the sample photos."""
+    """Name (or path) to file of the photos in folders and files; without a source, the sample photos."""
     if not sources:
         photos = sample_photos()
         if not photos:
@@ -41,18 +39,11 @@ def photo_files(sources: Sequence[str]) -> dict[str, Path]:
         return photos
     files: list[Path] = []
     for source in map(Path, sources):
-        if source.is_dir():
-            found = photos_below(source)
-            if not found:
-                raise StylecoreError(f"the folder {source} has no photos ({', '.join(PHOTO_SUFFIXES)}).")
-            files += found
-        elif source.is_file():
-            files.append(source)
-        else:
-            raise StylecoreError(f"there is no photo or folder {source}.")
-    files = list(dict.fromkeys(files))
-    stems = [file.stem for file in files]
-    return {(file.stem if stems.count(file.stem) == 1 else str(file)): file for file in files}
+        found = photos_below(source) if source.is_dir() else [source]
+        if not found:
+            raise StylecoreError(f"the folder {source} has no photos ({', '.join(PHOTO_SUFFIXES)}).")
+        files += found
+    return {str(file): file for file in files}
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,6 @@ class EvaluateSettings:
     whole: bool = setting(False, "judge pictures painted at the photo's size, not at the card's painted_side")
     style_image: str = setting("", "the style picture, a file; found by the card when left out")
     device: str | None = setting(None, DEVICE_HELP)
-    json: bool = setting(False, "print one JSON list, with every photo, instead of tables")
     log: bool = setting(True, "log the evaluation to the MLflow store")
 
 
@@ -102,45 +92,29 @@ def run(options: argparse.Namespace) -> None:
     groups: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         groups.setdefault(json.dumps(candidate.model.card.objective), []).append(candidate)
-    report: list[dict[str, Any]] = []
     rows: list[tuple[str, judge.Judgment]] = []
     for group in groups.values():
         evaluations = evaluate(
             [candidate.model for candidate in group],
-            _read(photos),
+            ((name, load_picture(file).pixels) for name, file in photos.items()),
             style,
-            list(dict.fromkeys(settings.sizes)),
+            settings.sizes,
             gatys_iterations=settings.gatys_iterations,
-            judge_sizes=list(dict.fromkeys(settings.judge_sizes)),
+            judge_sizes=settings.judge_sizes,
             whole=settings.whole,
             device=settings.device,
         )
         for candidate, evaluation in zip(group, evaluations, strict=True):
-            if settings.judge_sizes and not evaluation.judged:
-                raise StylecoreError(
-                    f"there are no photos to judge by, with a short side of {judge.LEAST_SIDE} pixels or more."
-                )
             rows += [(str(candidate), each) for each in evaluation.judged]
-            metrics = evaluation.metrics()
-            report.append({**dataclasses.asdict(evaluation), "metrics": metrics})
-            if not settings.json and evaluation.photos:
+            if evaluation.photos:
                 print(evaluation.table(), end="\n\n", flush=True)
-            if not settings.log:
-                continue
-            if candidate.version:
-                candidate.version.registry.log_evaluation(candidate.version, metrics)
-            else:
-                print(
-                    f"{evaluation.name}, {evaluation.iterations} iterations, is not in the store: not logged.",
-                    file=sys.stderr,
-                )
+            if settings.log and candidate.version:
+                candidate.version.registry.log_evaluation(candidate.version, evaluation.metrics())
+            elif settings.log:
+                print(f"{candidate} is not in the store: not logged.", file=sys.stderr)
     if style is not None and pictures:
-        of_pictures = judge_pictures(pictures, photos if settings.photos else {}, style, settings.device)
-        rows += of_pictures
-        report += [{"name": name, "judged": [dataclasses.asdict(judged)]} for name, judged in of_pictures]
-    if settings.json:
-        print(json.dumps(report, indent=2))
-    elif rows:
+        rows += judge_pictures(pictures, photos if settings.photos else {}, style, settings.device)
+    if rows:
         print(judge.table(rows))
 
 
@@ -155,13 +129,6 @@ def judge_pictures(
             photo = resize(load_picture(*photos.values()).pixels, (pixels.shape[-2], pixels.shape[-1]))
         found.append((path.name, judging.judge(pixels, photo)))
     return found
-
-
-def _read(photos: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:
-    from tqdm import tqdm
-
-    for name, file in tqdm(photos.items(), unit="photo", disable=not sys.stderr.isatty()):
-        yield name, load_picture(file).pixels
 
 
 if __name__ == "__main__":

@@ -43,21 +43,17 @@ class PhotoEvaluation:
 
     Attributes:
         size: side of the square in pixels.
-        losses: "total", "content", "style" and "tv", weighted as in training.
-        gatys_iterations: see `measures.equivalent_iterations`; None when it was not computed.
-        reached: False when the optimization was stopped before it reached the network's loss. Then
-            `gatys_iterations` is its last iteration, a lower bound.
-        spot_share: see `measures.spot_share`.
-        milliseconds: time of stylizing.
+        figures: the losses "total", "content", "style" and "tv", weighted as in training; "spot_share", see
+            `measures.spot_share`; "milliseconds" of stylizing; and "equivalent_gatys_iterations", see
+            `measures.equivalent_iterations`, where they were computed.
+        reached: False when the optimization was stopped before it reached the network's loss. Then the equivalent is
+            its last iteration, a lower bound.
     """
 
     photo: str
     size: int
-    losses: dict[str, float]
-    gatys_iterations: float | None
+    figures: dict[str, float]
     reached: bool
-    spot_share: float
-    milliseconds: float
 
 
 @dataclass(frozen=True)
@@ -70,9 +66,13 @@ class Evaluation:
     judged: tuple[Judgment, ...] = ()
 
     def means(self) -> dict[int, dict[str, float]]:
-        """Size to the means over the photos: the losses, "spot_share", "milliseconds" (the median), and
-        "equivalent_gatys_iterations" where they were computed."""
-        return {size: _means(photos) for size, photos in self._by_size().items()}
+        """Size to the means of the figures over the photos; of the milliseconds it is the median."""
+        means = {}
+        for size in dict.fromkeys(photo.size for photo in self.photos):
+            found = [photo.figures for photo in self.photos if photo.size == size]
+            means[size] = {name: statistics.mean(each[name] for each in found) for name in found[0]}
+            means[size]["milliseconds"] = statistics.median(each["milliseconds"] for each in found)
+        return means
 
     def metrics(self) -> dict[str, float]:
         """The metrics for MLflow: "eval/total_256", "eval/spot_share_256" and so on for every size, and the judge's.
@@ -94,7 +94,7 @@ class Evaluation:
         rows: list[tuple[str, ...]] = [("size", *losses, "Gatys iterations", "spots", "ms")]
         for size, found in self.means().items():
             equivalent = found.get("equivalent_gatys_iterations")
-            bound = "" if all(photo.reached for photo in self._by_size()[size]) else "over "
+            bound = "" if all(photo.reached for photo in self.photos if photo.size == size) else "over "
             rows.append(
                 (
                     str(size),
@@ -106,19 +106,6 @@ class Evaluation:
             )
         count = len({photo.photo for photo in self.photos})
         return f"{self.name}, {self.iterations} iterations, mean of {count} photos\n{text_table(rows)}"
-
-    def _by_size(self) -> dict[int, list[PhotoEvaluation]]:
-        sizes = dict.fromkeys(photo.size for photo in self.photos)
-        return {size: [photo for photo in self.photos if photo.size == size] for size in sizes}
-
-
-def _means(photos: Sequence[PhotoEvaluation]) -> dict[str, float]:
-    means = {name: statistics.mean(photo.losses[name] for photo in photos) for name in photos[0].losses}
-    means["spot_share"] = statistics.mean(photo.spot_share for photo in photos)
-    means["milliseconds"] = statistics.median(photo.milliseconds for photo in photos)
-    if equivalents := [photo.gatys_iterations for photo in photos if photo.gatys_iterations is not None]:
-        means["equivalent_gatys_iterations"] = statistics.mean(equivalents)
-    return means
 
 
 @dataclass(frozen=True)
@@ -170,7 +157,7 @@ def evaluate(
     Args:
         photos: name and pixels (3, H, W) in [0, 1]; read one at a time.
         style: the style picture (3, H, W) in [0, 1]; by default the card's.
-        sizes: sides of the squares in pixels.
+        sizes: sides of the squares in pixels, at least `LEAST_SIZE`.
         gatys_iterations: L-BFGS stops when it has reached the loss of every network, and at the latest after this
             many iterations; 0 leaves it out.
         judge_sizes: longest sides in pixels at which the pictures are judged, painted as `Engine.stylize` does.
@@ -179,14 +166,12 @@ def evaluate(
         device: "cpu", "cuda", ...; by default the fastest one.
 
     Raises:
-        StylecoreError: when a network has no training settings, the objectives differ, or there are no photos.
+        StylecoreError: when a network has no training settings, or the objectives differ.
     """
     configs = [training_settings(model.card) for model in models]
     config = configs[0]
     if any(model.card.objective != models[0].card.objective for model in models):
         raise StylecoreError("these networks were trained with different losses; evaluate them one by one.")
-    if min(sizes, default=LEAST_SIZE) < LEAST_SIZE:
-        raise StylecoreError(f"the sizes are {', '.join(map(str, sizes))}, and must be at least {LEAST_SIZE}.")
     where = choose_device(device)
     if style is None:
         style = load_picture(find_file(config.style_image)).pixels
@@ -209,26 +194,15 @@ def evaluate(
                 for engine in engines:  # the first picture of a size also allocates
                     engine.paint(content)
             objective = pixel_objective(loss_network, content[None].to(where), targets, config)
-            measured = [_stylize(engine, content) for engine in engines]
-            losses = [_losses(objective, stylized[None].to(where)) for stylized, _ in measured]
+            measured = [_measure(engine, content, objective) for engine in engines]
             curve: list[float] = []
             if gatys_iterations:
-                curve = loss_curve(objective, size, min(each["total"] for each in losses), gatys_iterations)
-            for result, (stylized, milliseconds), loss in zip(results, measured, losses, strict=True):
-                equivalent = equivalent_iterations(loss["total"], curve)
-                result.append(
-                    PhotoEvaluation(
-                        photo=name,
-                        size=size,
-                        losses=loss,
-                        gatys_iterations=len(curve) - 1 if curve and equivalent is None else equivalent,
-                        reached=equivalent is not None or not curve,
-                        spot_share=spot_share(stylized, content),
-                        milliseconds=milliseconds,
-                    )
-                )
-    if sizes and not results[0]:
-        raise StylecoreError("there are no photos to evaluate on.")
+                curve = loss_curve(objective, size, min(each["total"] for each in measured), gatys_iterations)
+            for result, figures in zip(results, measured, strict=True):
+                equivalent = equivalent_iterations(figures["total"], curve)
+                if curve:
+                    figures["equivalent_gatys_iterations"] = len(curve) - 1 if equivalent is None else equivalent
+                result.append(PhotoEvaluation(name, size, figures, equivalent is not None or not curve))
     return [
         Evaluation(model.card.name, model.card.iterations, tuple(result), tuple(together(found)))
         for model, result, found in zip(models, results, judged, strict=True)
@@ -262,12 +236,15 @@ def training_settings(card: StyleCard) -> TrainConfig:
     return TrainConfig.of_card({**EARLIER_DEFAULTS, **card.training})
 
 
-def _stylize(engine: Engine, content: Tensor) -> tuple[Tensor, float]:
+def _measure(engine: Engine, content: Tensor, objective: Objective) -> dict[str, float]:
+    """The figures of a `PhotoEvaluation` but for the equivalent iterations; losses without those of single layers."""
     began = time.perf_counter()
     stylized = engine.paint(content)
-    return stylized, (time.perf_counter() - began) * 1000
-
-
-def _losses(objective: Objective, pixels: Tensor) -> dict[str, float]:
-    """The losses "total", "content", "style" and "tv", without those of single layers."""
-    return {name: value for name, value in objective.evaluate(pixels)[0].items() if "/" not in name}
+    milliseconds = (time.perf_counter() - began) * 1000
+    device = next(objective.vgg.parameters()).device
+    losses, _ = objective.evaluate(stylized[None].to(device))
+    return {
+        **{name: value for name, value in losses.items() if "/" not in name},
+        "spot_share": spot_share(stylized, content),
+        "milliseconds": milliseconds,
+    }

@@ -79,15 +79,13 @@ class Judge:
         """Judge one picture (3, H, W) in [0, 1], made from `photo` of the same size.
 
         Raises:
-            StylecoreError: when the picture is too small for the largest scale, or the photo has another size.
+            StylecoreError: when the picture is too small for the largest scale.
         """
         height, width = stylized.shape[-2:]
         if min(height, width) < LEAST_SIDE:
             raise StylecoreError(
                 f"a picture of {width} x {height} pixels is too small for the judge, which needs {LEAST_SIDE}."
             )
-        if photo is not None and photo.shape != stylized.shape:
-            raise StylecoreError("the judge needs a picture and its photo in the same size.")
         size = size_with_area(self.painting, height * width)
         if size not in self._grams:
             self._grams[size] = style_grams(resize(self.painting, size), self.vgg)

@@ -8,9 +8,8 @@ files, shuffled in a buffer, and every process reads its own part: the order dep
 import hashlib
 import io
 import signal
-import sys
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sized
 from functools import lru_cache
 from itertools import chain, count, islice
 from pathlib import Path
@@ -19,14 +18,12 @@ from typing import Any, NamedTuple
 import fsspec
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from stylecore.errors import StylecoreError
-from stylecore.files import PHOTO_SUFFIXES, is_photo, write_whole
+from stylecore.files import PHOTO_SUFFIXES, is_photo
 from stylecore.pictures.read import load_reduced
 from stylecore.samples import sample_photos
 
@@ -72,13 +69,13 @@ def open_photos(source: str, streaming: bool = False) -> Any:
     what = f"--photos {source} is not a folder, and cannot be loaded as a dataset of the hub"
     where: dict[str, Any] = {"path": source}
     if folder.is_dir() or source == SAMPLES:
-        if paths := _files_below(folder, PHOTO_SUFFIXES):
+        if paths := list(map(str, photos_below(folder))):
             try:
                 listed = datasets.Dataset.from_dict({"image": paths})
             except UnicodeEncodeError as error:
                 raise StylecoreError(f"the name of the photo {error.object!r} is not UTF-8; rename it.") from error
             return listed.cast_column("image", datasets.Image(decode=False))
-        where = {"path": "parquet", "data_files": _files_below(folder, (".parquet",))}
+        where = {"path": "parquet", "data_files": list(map(str, photos_below(folder, (".parquet",))))}
         what = f"the parquet files of --photos {source} cannot be read"
         if not where["data_files"]:
             raise StylecoreError(
@@ -117,7 +114,7 @@ def describe_photos(photos: Any, source: str) -> dict[str, str]:
     about["digest"] = photos._fingerprint
     if folder.is_dir():
         digest = hashlib.sha256()
-        for path in map(Path, _files_below(folder, (*PHOTO_SUFFIXES, ".parquet"))):
+        for path in photos_below(folder, (*PHOTO_SUFFIXES, ".parquet")):
             digest.update(f"{path.relative_to(folder)}\t{path.stat().st_size}\n".encode())
         about["digest"] = digest.hexdigest()
     return about
@@ -125,8 +122,7 @@ def describe_photos(photos: Any, source: str) -> dict[str, str]:
 
 def is_stream(photos: Any) -> bool:
     """Whether the photos are a stream, which has no access by number."""
-    datasets = sys.modules.get("datasets")  # a stream comes from it
-    return datasets is not None and isinstance(photos, datasets.IterableDataset)
+    return not isinstance(photos, Sized)
 
 
 def batches(
@@ -217,35 +213,6 @@ class Crops(Dataset[tuple[Tensor, tuple[str, ...]]]):
         return (self.photos[(first + offset) % total]["image"] or EMPTY for offset in range(total))
 
 
-class UnreadablePhotos:
-    """The unreadable photos of all processes: counted, and listed in the run's folder by the first process.
-
-    Each process adds to `names` what it could not read.
-    """
-
-    def __init__(self, folder: Path, accelerator: Accelerator) -> None:
-        self.file = folder / "unreadable_photos.txt"
-        self.accelerator = accelerator
-        self.names: set[str] = set()
-        self._listed = 0
-        if accelerator.is_main_process and self.file.is_file():  # of a resumed run
-            self.names.update(self.file.read_text(encoding="utf-8").splitlines())
-            self._listed = len(self.names)
-
-    def count_all(self) -> int:
-        """Gather the names of all processes, which all must call it; returns their number in the first process.
-
-        Raises:
-            StylecoreError: when the list cannot be written.
-        """
-        if self.accelerator.num_processes > 1:
-            self.names.update(gather_object(sorted(self.names)))
-        if self.accelerator.is_main_process and len(self.names) > self._listed:
-            write_whole(self.file, "".join(f"{name}\n" for name in sorted(self.names)).encode())
-        self._listed = len(self.names)
-        return len(self.names)
-
-
 def _numbers(first_batch: int, batch_size: int, process: int, processes: int) -> Iterator[range]:
     """Endless sample numbers of one process's batches.
 
@@ -322,13 +289,9 @@ def _collate(samples: list[tuple[Tensor, tuple[str, ...]]]) -> Batch:
     return Batch(torch.stack(pixels) if whole else torch.empty(0), tuple(unreadable))
 
 
-def photos_below(folder: Path) -> list[Path]:
+def photos_below(folder: Path, suffixes: tuple[str, ...] = PHOTO_SUFFIXES) -> list[Path]:
     """The photo files of a folder and of the folders in it, sorted; none if there is no such folder."""
-    return [Path(path) for path in _files_below(folder, PHOTO_SUFFIXES)]
-
-
-def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    return sorted(str(path) for path in folder.rglob("*") if is_photo(path, suffixes))
+    return sorted((path for path in folder.rglob("*") if is_photo(path, suffixes)), key=str)
 
 
 def _name(file: File) -> str:

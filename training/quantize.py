@@ -108,18 +108,12 @@ def read_photos(folder: Path | None) -> Photos:
     If there are only a few, their quarters are the calibration photos, and the photos themselves are held out.
 
     Raises:
-        StylecoreError: when there are none.
+        StylecoreError: when there are none, or one cannot be read.
     """
     files = list(sample_photos().values()) if folder is None else photos_below(folder)
     wanted = CALIBRATION_PHOTOS + HELD_OUT_PHOTOS
-    pictures: list[Tensor] = []
-    for file in random.Random(0).sample(files, len(files)):
-        if len(pictures) == wanted:
-            break
-        try:
-            pictures.append(load_picture(file, max_side=2 * SIDE).pixels)
-        except StylecoreError as error:
-            print(f"passed over: {error}", file=sys.stderr)
+    chosen = random.Random(0).sample(files, len(files))[:wanted]
+    pictures = [load_picture(file, max_side=2 * SIDE).pixels for file in chosen]
     if not pictures:
         where = folder or "the installed packages"
         raise StylecoreError(f"there are no photos in {where}; give a folder of them by --photos.")
@@ -150,29 +144,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="of 30 photos or more (default: those of installed packages)"
     )
-    parser.add_argument("--tracking-uri", metavar="URI", help="the MLflow store of models:/ references")
-    options = parser.parse_args(arguments)
-    return run_command(_quantize_all, options)
+    return run_command(_quantize_all, parser.parse_args(arguments))
 
 
 def _quantize_all(options: argparse.Namespace) -> None:
     photos = read_photos(options.photos)
-    failed = []
     for reference in options.styles:
-        try:
-            if reference.startswith("models:/"):
-                _quantize_registered(reference, photos, options.tracking_uri)
-                continue
-            in_folder = [style.path for style in find_styles([Path(reference)])]
-            if Path(reference).is_dir() and not in_folder:
-                raise StylecoreError(f"the folder {reference} has no style files; give another one.")
-            for file in in_folder or [find_style(reference)]:
-                _quantize_file(file, photos)
-        except StylecoreError as error:
-            print(f"{reference}: {error}", file=sys.stderr, flush=True)
-            failed.append(reference)
-    if failed:
-        raise StylecoreError(f"{len(failed)} of {len(options.styles)} failed, see above.")
+        if reference.startswith("models:/"):
+            _quantize_registered(reference, photos)
+            continue
+        in_folder = [style.path for style in find_styles([Path(reference)])]
+        for file in in_folder or [find_style(reference)]:
+            _quantize_file(file, photos)
 
 
 def _quantize_file(file: Path, photos: Photos) -> None:
@@ -186,10 +169,10 @@ def _quantize_file(file: Path, photos: Photos) -> None:
     print(f"{file}: {_in_words(model, found)}", flush=True)
 
 
-def _quantize_registered(reference: str, photos: Photos, tracking_uri: str | None) -> None:
+def _quantize_registered(reference: str, photos: Photos) -> None:
     from training.registry.registry import Registry
 
-    registry = Registry(tracking_uri)
+    registry = Registry()
     version = registry.find(reference)
     model = StyleModel.load(registry.weights(version))
     found = quantize(model, photos)

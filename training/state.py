@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stylecore.errors import StylecoreError
-from stylecore.files import replaced_whole, write_whole
+from stylecore.files import replaced_whole
 from training.config import TrainConfig
 
 KEPT_STATES = 2
@@ -46,18 +46,14 @@ class Clock:
     """The time of a run over its resumes, and how much of the run is over.
 
     A run with --minutes ends earlier if its folder gets an empty file `enough`: the rest of its schedule then passes
-    in a ninth of the time spent so far, because a network at a high learning rate is not at its best. The file gets
-    the new end, for a resume; a resume with other minutes removes it.
+    in a ninth of the time spent so far, because a network at a high learning rate is not at its best.
     """
 
     def __init__(self, config: TrainConfig, seconds: float) -> None:
         self._config = config
         self._began = time.monotonic() - seconds
         self._end = config.minutes * 60
-        self._file = config.folder / ENOUGH
-        with contextlib.suppress(OSError, ValueError):
-            if _end_of(self._file.read_text(encoding="utf-8"))[1] != config.minutes:
-                self._file.unlink()  # the run was resumed with other minutes
+        self._is_enough = False
 
     @property
     def seconds(self) -> float:
@@ -69,27 +65,15 @@ class Clock:
         of_iterations = iteration / self._config.iterations
         if not self._end:
             return of_iterations
-        if self._file.exists():
-            self._end = min(self._end, self._new_end())
+        if not self._is_enough and (self._config.folder / ENOUGH).exists():
+            self._is_enough = True
+            self._end = min(self._end, max(self.seconds / ENOUGH_SHARE, self.seconds + LEAST_REST))
         return max(of_iterations, self.seconds / self._end)
 
     def seconds_left(self, iteration: int, seconds_each: float) -> float:
         """An estimate, for iterations that take `seconds_each`."""
         of_iterations = (self._config.iterations - iteration) * seconds_each
         return max(0.0, min(of_iterations, self._end - self.seconds)) if self._end else of_iterations
-
-    def _new_end(self) -> float:
-        with contextlib.suppress(OSError, ValueError):
-            return _end_of(self._file.read_text(encoding="utf-8"))[0]
-        end = max(self.seconds / ENOUGH_SHARE, self.seconds + LEAST_REST)
-        write_whole(self._file, f"{end:.3f} {self._config.minutes!r}".encode())
-        return end
-
-
-def _end_of(text: str) -> tuple[float, float]:
-    """What the file `enough` holds: the new end in seconds, and the --minutes that it replaces."""
-    end, minutes = text.split()
-    return float(end), float(minutes)
 
 
 @dataclass(frozen=True)
@@ -102,11 +86,11 @@ class State:
 
 
 def new_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam for the weights that are trained, biases, scales and shifts in a group of their own if their rate differs.
+    """Adam, with biases, scales and shifts in a group of their own if their rate differs.
 
     Those have one dimension. They change colors and contrasts at once, where the kernels need many small steps.
     """
-    weights = [each for each in network.parameters() if each.requires_grad]
+    weights = list(network.parameters())
     if config.bias_rate == 1:
         return torch.optim.Adam(weights, lr=config.learning_rate)
     kernels: dict[str, Any] = {"params": [each for each in weights if each.dim() > 1]}
@@ -159,7 +143,7 @@ def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimize
     """Load a state into a network and an optimizer of the same configuration.
 
     Raises:
-        StylecoreError: when the state belongs to another network, or to a run that trained other weights of it.
+        StylecoreError: when the state belongs to another network, or to an optimizer with other groups of weights.
     """
     weights = {
         name.removeprefix("network."): value for name, value in state.tensors.items() if name.startswith("network.")
@@ -178,7 +162,6 @@ def load_state(state: State, network: nn.Module, optimizer: torch.optim.Optimize
     shapes = [weights.shape for group in optimizer.param_groups for weights in group["params"]]
     if values and [values[index]["exp_avg"].shape for index in sorted(values)] != shapes:
         raise StylecoreError(
-            f"{state.path} is of a run that trained other weights; give --trained-weights and --bias-rate as they "
-            "were, or choose another --run-name."
+            f"{state.path} is of a run with another --bias-rate; give it as it was, or choose another --run-name."
         )
     optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -6,24 +6,23 @@ The loop is `train`, readable from top to bottom. Every process runs it; only th
 disk.
 """
 
-import importlib.util
+import argparse
 import math
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):  # run as a file, by `accelerate launch training/train.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list, gather_object
 from torch import Tensor
 
 from stylecore.errors import StylecoreError
@@ -37,16 +36,15 @@ from training.checkpoints import (
     initial_network,
     preview_photos,
     register_checkpoints,
-    style_files,
     style_of,
     tracker_of,
     trained_style,
 )
-from training.command import STOPPED, Stopped
+from training.command import Stopped, run_command
 from training.config import TrainConfig, computed_precision, find_file, parse_config
 from training.measures import output_statistics
 from training.objective import losses_to_log, move, shift_at, style_targets, training_losses
-from training.photos import UnreadablePhotos, batches, describe_photos, open_photos
+from training.photos import batches, describe_photos, open_photos
 from training.registry.versions import log_preview
 from training.state import (
     Clock,
@@ -58,7 +56,6 @@ from training.state import (
     save_state,
     set_learning_rate,
 )
-from training.tracking import TrackingError
 from training.tracking.environment import environment_tags
 
 PRINT_EVERY = 100
@@ -69,20 +66,16 @@ class DivergedError(StylecoreError):
 
 
 def main() -> int:
-    try:
+    """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
+
+    def run(options: argparse.Namespace) -> None:
         config, resume = parse_config()
-        train(config, resume=resume == "auto")
-    except (StylecoreError, TrackingError, OSError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except torch.OutOfMemoryError:
-        print("train.py: there is not enough memory; lower --batch-size or --crop.", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        if os.environ.get("RANK", "0") == "0":  # all of them stop
-            print(f"train.py: {stopped}", file=sys.stderr)
-        return STOPPED
-    return 0
+        try:
+            train(config, resume=resume == "auto")
+        except torch.OutOfMemoryError as error:
+            raise StylecoreError("there is not enough memory; lower --batch-size or --crop.") from error
+
+    return run_command(run, argparse.Namespace())
 
 
 def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = None) -> bool:
@@ -95,8 +88,8 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
         StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
         Stopped: after SIGTERM or Ctrl-C.
     """
-    evaluate = caller.evaluate if caller else None
-    watch = caller.watch if caller else None
+    caller = caller or Caller()
+    evaluate, watch = caller.evaluate, caller.watch
     wanted = config.mixed_precision
     config = replace(config, mixed_precision=computed_precision(wanted, config.cpu))
     tracker = tracker_of(config)
@@ -110,12 +103,10 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
     if config.mixed_precision != wanted:
         accelerator.print("this device has no bfloat16: training in float32")
     git_commit = environment_tags(1, "")["git_commit"]
-    if config.compile:
-        _refuse_missing_compiler(accelerator)
     torch.manual_seed(config.seed)
 
     photos = open_photos(config.photos, config.streaming)
-    memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+    memory_format = torch.channels_last  # faster on CPUs, and on GPUs with half precision
     vgg_weights = find_weights("vgg16", weights=config.vgg_weights or None)
     vgg = load_vgg("vgg16", weights=config.vgg_weights or None).to(accelerator.device)
     vgg.to(memory_format=memory_format)
@@ -144,10 +135,6 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
     trained, optimizer = accelerator.prepare(network, optimizer)
     forward = torch.compile(trained) if config.compile else trained
 
-    stop_requested = _listen_for_stop()
-    if accelerator.is_main_process:
-        tracker.resume = progress.run_id
-        begin_run(config, accelerator, tracker, describe_photos(photos, config.photos), style, caller)
     stream = batches(
         photos,
         config.batch_size,
@@ -159,11 +146,15 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
         processes=accelerator.num_processes,
         workers=config.workers,
     )
-    unreadable = UnreadablePhotos(config.folder, accelerator)
-    started = saved_at = logged_at = time.monotonic()
+    unreadable: set[str] = set()
     first_iteration = logged_iteration = progress.iteration
     network.train()
+    stop_requested, handlers = _listen_for_stop()
     try:
+        if accelerator.is_main_process:
+            tracker.resume = progress.run_id
+            begin_run(config, accelerator, tracker, describe_photos(photos, config.photos), style, caller)
+        started = saved_at = logged_at = time.monotonic()
         shown = preview_photos(config) if accelerator.is_main_process else ()
         previews = {name: fit(pixels, config.preview_size) for name, pixels in shown}
         if progress.iteration == 0:
@@ -173,27 +164,22 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
             register_checkpoints(config, previews, tracker)
         clock = Clock(config, progress.seconds)
         over = _of_first(accelerator, clock.share(progress.iteration))
-        # A resume may end the run earlier than it was to end: one more step then, after which there is a network.
-        no_network = accelerator.is_main_process and progress.iteration not in style_files(config.folder)
-        (ends_now,) = _agreed(accelerator, over >= 1 and no_network)
-        last_iteration = progress.iteration + 1 if ends_now else config.iterations
         steadiness = torch.zeros((), device=accelerator.device)
-        for iteration in range(progress.iteration + 1, last_iteration + 1):
-            if over >= 1 and not ends_now:  # a resumed run whose minutes were over
+        for iteration in range(progress.iteration + 1, config.iterations + 1):
+            if over >= 1:  # a resumed run whose minutes were over
                 break
             learning_rate = config.learning_rate_at(iteration, over)
             set_learning_rate(optimizer, learning_rate)
             optimizer.zero_grad(set_to_none=True)
             losses: dict[str, Tensor] = {}
-            for backward_pass in range(1, config.gradient_accumulation + 1):
+            for passes_left in reversed(range(config.gradient_accumulation)):
                 batch = next(stream)
-                unreadable.names.update(batch.unreadable)
-                side = config.crop // 2 if over < config.small_crops else config.crop
-                pixels = batch.pixels[..., :side, :side]
-                content = pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
-                last = backward_pass == config.gradient_accumulation
+                for name in sorted(set(batch.unreadable) - unreadable):
+                    print(f"another photo replaces one that cannot be read: {name}", flush=True)
+                unreadable.update(batch.unreadable)
+                content = batch.pixels.to(accelerator.device, memory_format=memory_format, non_blocking=True)
                 # Processes exchange their gradients once per optimizer step, at its last backward pass.
-                with nullcontext() if last else accelerator.no_sync(trained):
+                with accelerator.no_sync(trained) if passes_left else nullcontext():
                     # These depend only on the iteration: they are the same in all processes and after a resume.
                     given = add_noise(content, config.input_noise, iteration)
                     shift = shift_at(iteration // config.steadiness_every)
@@ -212,8 +198,7 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
                     )
                     accelerator.backward(part["loss/total"] / config.gradient_accumulation)
                 for name, value in part.items():
-                    share = value.detach() / config.gradient_accumulation
-                    losses[name] = losses[name] + share if name in losses else share
+                    losses[name] = losses.get(name, 0) + value.detach() / config.gradient_accumulation
             gradient_norm = accelerator.clip_grad_norm_(trained.parameters(), config.gradient_clip or math.inf)
             _refuse_divergence(accelerator, losses, gradient_norm, iteration)
             optimizer.step()
@@ -235,7 +220,7 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
                 photos_since = (iteration - logged_iteration) * global_batch_size
                 values["perf/images_per_second"] = photos_since / max(now - logged_at, 1e-9)
                 values["data/images_seen"] = iteration * global_batch_size
-                values["data/unreadable_files"] = unreadable.count_all()
+                values["data/unreadable_files"] = len(set(gather_object(sorted(unreadable))))
                 logged_at, logged_iteration = now, iteration
                 accelerator.log(values, step=iteration)
                 if iteration % PRINT_EVERY == 0 or is_checkpoint or iteration == first_iteration + config.log_every:
@@ -271,8 +256,9 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
                     f"stopped at iteration {iteration}; --resume auto continues from the state in {config.folder}."
                 )
         if accelerator.is_main_process and evaluate is None:
-            _stop_at_once(stop_requested)
+            _stop_at_once(stop_requested, "its evaluation was stopped; --resume auto repeats it.")
             evaluate_checkpoints(config, tracker, str(accelerator.device))
+            _stop_at_once(stop_requested, "not all of it has arrived in MLflow.")
         tracker.finish()
     except Stopped as stopped:
         tracker.finish("KILLED", str(stopped))
@@ -283,9 +269,9 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
     finally:
         stream.close()  # its workers ignore signals and would delay the exit
         accelerator.end_training()
+        for number, handler in handlers.items():  # between two trainings Ctrl-C ends the program
+            signal.signal(number, handler)
     if accelerator.is_main_process and evaluate is None:
-        if unreadable.names:
-            print(f"{len(unreadable.names)} photos could not be read; {unreadable.file} lists them.")
         versions = ", ".join(f"version {number} ({step} iterations)" for step, number in tracker.versions.items())
         registered = f" and registered as {config.name}: {versions}" if versions else ""
         print(f"done; the checkpoints are in {config.folder}{registered}.")
@@ -303,31 +289,13 @@ def _refuse_lost_processes(accelerator: Accelerator) -> None:
         )
 
 
-def _refuse_missing_compiler(accelerator: Accelerator) -> None:
-    """torch.compile would fail at the first step, with a page of text."""
-    if accelerator.device.type == "cpu":
-        compilers = [os.environ.get("CXX", "g++"), "g++", "clang++", "cl"]
-        if not any(shutil.which(compiler) for compiler in compilers):
-            raise StylecoreError("--compile needs a C++ compiler on a CPU, and there is no g++ here; leave it out.")
-    elif importlib.util.find_spec("triton") is None:
-        raise StylecoreError("--compile needs the package triton on a GPU; install it, or leave --compile out.")
-
-
 def _open_folder(config: TrainConfig, resume: bool) -> State | None:
-    """The newest state in the run's folder, if the run is resumed; checks that the folder can be written."""
+    """The newest state in the run's folder, if the run is resumed."""
     state = newest_state(config.folder)
     if not resume and (state or any(config.folder.glob("iterations-*.safetensors"))):
         raise StylecoreError(
             f"{config.folder} already holds a run; continue it by --resume auto, or choose another --run-name."
         )
-    try:
-        config.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=config.folder):
-            pass
-    except OSError as error:
-        raise StylecoreError(
-            f"the run's folder {config.folder} cannot be written ({error.strerror}); choose another --output-dir."
-        ) from error
     return state
 
 
@@ -363,19 +331,18 @@ def _agreed(accelerator: Accelerator, *here: bool) -> list[bool]:
     return [count > 0 for count in accelerator.reduce(votes, "sum").tolist()]
 
 
-def _listen_for_stop() -> list[int]:
-    """A list that gets the termination signals, so that the loop can end after a step."""
+def _listen_for_stop() -> tuple[list[int], dict[signal.Signals, Any]]:
+    """A list that gets the termination signals, so that the loop can end after a step; and the handlers before."""
     received: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: received.append(signum))
-    return received
+    signals = (signal.SIGTERM, signal.SIGINT)
+    return received, {each: signal.signal(each, lambda signum, frame: received.append(signum)) for each in signals}
 
 
-def _stop_at_once(requested: list[int]) -> None:
+def _stop_at_once(requested: list[int], but: str) -> None:
     """From now on a termination signal raises Stopped; so does one that has been received already."""
 
     def stop(signum: int, frame: object) -> None:
-        raise Stopped("the training is complete, but its evaluation was stopped; --resume auto repeats it.")
+        raise Stopped(f"the training is complete, but {but}")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

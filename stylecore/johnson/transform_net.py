@@ -124,15 +124,6 @@ class TransformNet(nn.Module):
             ConvolutionLayer(full, 3, 9, config, normalize=config.normalize_output, relu=False),
         )
 
-    def affine_parameters(self) -> list[nn.Parameter]:
-        """The scales and shifts of the normalizations, and the last layer.
-
-        In a network with conditional instance normalization (Dumoulin et al. 2017) the scales and shifts are all that
-        styles do not share. The last layer has no normalization, and mixes the colors.
-        """
-        layers = [layer for layer in self.modules() if isinstance(layer, nn.InstanceNorm2d | nn.BatchNorm2d)]
-        return [each for layer in (*layers, self.decoder[-1]) for each in layer.parameters()]
-
     def forward(self, pixels: Tensor, crop: int = 0) -> Tensor:
         """Stylize.
 

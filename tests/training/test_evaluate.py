@@ -101,10 +101,11 @@ def test_a_network_as_good_as_some_iterations_of_gatys_evaluates_to_them(vgg: VG
     assert losses == sorted(losses, reverse=True)
     networks = [replay(pictures[index]) for index in (0, 3, 7)]
     found = evaluate(networks, [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
-    assert [each.photos[0].gatys_iterations for each in found] == pytest.approx([0, 3, 7], abs=1e-3)
-    assert [each.photos[0].losses["total"] for each in found] == pytest.approx([losses[0], losses[3], losses[7]])
+    equivalents = [each.photos[0].figures["equivalent_gatys_iterations"] for each in found]
+    assert equivalents == pytest.approx([0, 3, 7], abs=1e-3)
+    assert [each.photos[0].figures["total"] for each in found] == pytest.approx([losses[0], losses[3], losses[7]])
     (alone,) = evaluate([networks[1]], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=20, vgg=vgg)
-    assert alone.photos[0].gatys_iterations == found[1].photos[0].gatys_iterations
+    assert alone.photos[0].figures["equivalent_gatys_iterations"] == equivalents[1]
 
 
 def test_an_optimization_that_was_ended_early_gives_a_lower_bound(vgg: VGG):
@@ -112,10 +113,10 @@ def test_an_optimization_that_was_ended_early_gives_a_lower_bound(vgg: VGG):
     pictures, _ = iterates(vgg, photo, 7)
     (found,) = evaluate([replay(pictures[7])], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=4, vgg=vgg)
     (result,) = found.photos
-    assert (result.gatys_iterations, result.reached) == (4, False)
+    assert (result.figures["equivalent_gatys_iterations"], result.reached) == (4, False)
     assert "over 4.0" in found.table()
     (without,) = evaluate([replay(pictures[7])], [("blotches", photo)], STYLE, [SIZE], gatys_iterations=0, vgg=vgg)
-    assert (without.photos[0].gatys_iterations, without.photos[0].reached) == (None, True)
+    assert without.photos[0].reached
     assert "eval/equivalent_gatys_iterations" not in without.metrics()
 
 
@@ -145,9 +146,9 @@ def test_the_losses_are_those_of_training(vgg: VGG, tiny_style: Callable[..., St
     wanted = training_losses(
         vgg, content[None], stylized[None], style_targets(vgg, STYLE, config), config, Accelerator(cpu=True)
     )
-    assert found.losses == pytest.approx({name: float(wanted[f"loss/{name}"]) for name in found.losses}, rel=1e-4)
-    assert set(found.losses) == {"total", "content", "style", "tv"}
-    assert found.losses["tv"] > 0
+    losses = {name: found.figures[name] for name in ("total", "content", "style", "tv")}
+    assert losses == pytest.approx({name: float(wanted[f"loss/{name}"]) for name in losses}, rel=1e-4)
+    assert losses["tv"] > 0
 
 
 def test_photos_and_sizes_are_put_together(vgg: VGG, tiny_style: Callable[..., StyleModel]):
@@ -158,8 +159,8 @@ def test_photos_and_sizes_are_put_together(vgg: VGG, tiny_style: Callable[..., S
     ]
     small, large = found.means().values()
     of_small = [each for each in found.photos if each.size == 32]
-    assert small["total"] == pytest.approx(sum(each.losses["total"] for each in of_small) / 3)
-    assert small["milliseconds"] == sorted(each.milliseconds for each in of_small)[1]
+    assert small["total"] == pytest.approx(sum(each.figures["total"] for each in of_small) / 3)
+    assert small["milliseconds"] == sorted(each.figures["milliseconds"] for each in of_small)[1]
     metrics = found.metrics()
     assert metrics["eval/style_48"] == large["style"]
     assert metrics["eval/spot_share"] == pytest.approx((small["spot_share"] + large["spot_share"]) / 2)
@@ -191,10 +192,6 @@ def test_networks_that_cannot_be_compared_are_refused(vgg: VGG, tiny_style: Call
         evaluate([tiny_style()], photos, STYLE, [SIZE], vgg=vgg)
     with pytest.raises(StylecoreError, match="different losses"):
         evaluate([trained(tiny_style()), trained(tiny_style(), style_weight=1.0)], photos, STYLE, [SIZE], vgg=vgg)
-    with pytest.raises(StylecoreError, match="no photos"):
-        evaluate([trained(tiny_style())], [], STYLE, [SIZE], vgg=vgg)
-    with pytest.raises(StylecoreError, match="at least 32"):
-        evaluate([trained(tiny_style())], photos, STYLE, [31], vgg=vgg)
 
 
 def test_the_settings_of_a_card_are_those_of_the_run(tiny_style: Callable[..., StyleModel]):
@@ -250,29 +247,19 @@ def test_the_command_line_prints_a_table_and_keeps_the_metrics_with_the_checkpoi
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
 
 
-def test_json_without_logging_leaves_the_store_alone(
+def test_networks_of_different_losses_without_logging_leave_the_store_alone(
     workplace: Path, store: str, tiny_style: Callable[..., StyleModel], capsys: pytest.CaptureFixture[str]
 ):
     tracker, file = run_of(trained(tiny_style()), workplace)
     other = workplace / "other.safetensors"
     trained(tiny_style(name="other"), style_weight=1e15).save(other)
-    flags = [
-        "--photos",
-        "photos/1.png",
-        "photos",
-        "--sizes",
-        "32",
-        "--gatys-iterations",
-        "0",
-        "--judge-sizes",
-        "--json",
-        "--no-log",
-    ]
-    assert main([str(file), str(other), *flags]) == 0
-    first, second = json.loads(capsys.readouterr().out)
-    assert [first["name"], second["name"]] == ["tiny_waves", "other"]
-    assert [photo["photo"] for photo in first["photos"]] == ["1", "2"]
-    assert 100 * first["metrics"]["eval/total_32"] < second["metrics"]["eval/total_32"]
+    flags = ["--photos", "photos/1.png", "photos", "--sizes", "32", "--gatys-iterations", "0"]
+    assert main([str(file), str(other), *flags, "--judge-sizes", "--no-log"]) == 0
+    first, second = capsys.readouterr().out.strip().split("\n\n")
+    assert first.startswith("tiny_waves, 10 iterations, mean of 2 photos")
+    assert second.startswith("other, ")
+    totals = [float(table.splitlines()[-1].split()[1]) for table in (first, second)]
+    assert 100 * totals[0] < totals[1]
     assert not any(name.startswith("eval/") for name in connect(store).get_run(tracker.run_id).data.metrics)
 
 
@@ -322,7 +309,7 @@ def test_a_picture_is_judged_by_a_painting_that_is_named(
     [
         (["missing.safetensors"], "no style file missing.safetensors"),
         (["missing"], "registry"),
-        (["new.safetensors", "--photos", "nowhere"], "no photo or folder nowhere"),
+        (["new.safetensors", "--photos", "nowhere"], "nowhere does not exist"),
         (["new.safetensors", "--photos", "empty"], "has no photos"),
         (["new.safetensors", "--sizes", "8"], "at least 32"),
         (["new.safetensors", "--gatys-iterations", "-1"], "at least 0"),

@@ -61,14 +61,14 @@ def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
         load_state(newest_state(tmp_path), other, torch.optim.Adam(other.parameters()))
 
 
-def test_the_state_of_other_trained_weights_is_refused(tmp_path: Path) -> None:
+def test_the_state_of_other_groups_of_weights_is_refused(tmp_path: Path) -> None:
     network, _ = trained(0)
     part = torch.optim.Adam([network.bias])
     advance(network, part, 0, 1)
     save_state(tmp_path, network, part, Progress(1, "", 4))
     load_state(newest_state(tmp_path), network, torch.optim.Adam([network.bias]))
     for weights in (network.parameters(), [network.weight]):
-        with pytest.raises(StylecoreError, match="trained other weights; give --trained-weights"):
+        with pytest.raises(StylecoreError, match="another --bias-rate"):
             load_state(newest_state(tmp_path), network, torch.optim.Adam(weights))
 
 

@@ -53,13 +53,11 @@ class CostSettings:
     """What is measured; each field is a flag."""
 
     style: str = setting("starry_night", ".safetensors file, or NAME, NAME@ALIAS, NAME/VERSION")
-    photo: str = setting("", "cut to a square; a sample photo when left out")
     sizes: tuple[int, ...] = setting((256, 512, 1024), "sides of the squares to stylize, in pixels", least=1)
     gatys_sizes: tuple[int, ...] = setting((256, 512), "sides of the squares to paint, in pixels", least=32)
     gatys_steps: int = setting(20, "steps of each painting", least=1)
     repeats: int = setting(5, "measurements of each figure", least=1)
     device: str | None = setting(None, DEVICE_HELP)
-    log: bool = setting(True, "log to the MLflow store")
 
 
 def measured(work: Callable[[], object], repeats: int) -> list[float]:
@@ -90,32 +88,30 @@ def run(options: argparse.Namespace) -> None:
     settings = CostSettings(**read_flags(options, CostSettings))
     check_limits(settings)
     model = find_candidate(settings.style).model
-    photo_name, photo_file = next(iter(photo_files([settings.photo] if settings.photo else []).items()))
+    photo_name, photo_file = next(iter(photo_files([]).items()))
     photo = load_picture(photo_file).pixels
     device = choose_device(settings.device)
     config = dataclasses.replace(DEFAULTS, steps=settings.gatys_steps)
-    tracker = JournaledTracker.silent()
-    if settings.log:
-        # Sampling the system takes time too.
-        tracker = JournaledTracker(
-            experiment=EXPERIMENT, run_name=RUN_NAME, tracking_uri=default_tracking_uri(), system_metrics=False
-        )
-        tracker.start()
-        about = {
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "processor": _processor(),
-            "style": model.card.name,
-            "iterations": model.card.iterations,
-            "residual_blocks": model.network.config.residual_blocks,
-            "width": model.network.config.width,
-            "gatys_steps": config.steps,
-            "gatys_optimizer": config.optimizer,
-            "photo": photo_name,
-            "repeats": settings.repeats,
-        }
-        tracker.store_init_configuration(about)
-        tracker.describe(tags=environment_tags(1, str(device)), note="Each point of a curve is one measurement.")
+    # Sampling the system takes time too.
+    tracker = JournaledTracker(
+        experiment=EXPERIMENT, run_name=RUN_NAME, tracking_uri=default_tracking_uri(), system_metrics=False
+    )
+    tracker.start()
+    about = {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": _processor(),
+        "style": model.card.name,
+        "iterations": model.card.iterations,
+        "residual_blocks": model.network.config.residual_blocks,
+        "width": model.network.config.width,
+        "gatys_steps": config.steps,
+        "gatys_optimizer": config.optimizer,
+        "photo": photo_name,
+        "repeats": settings.repeats,
+    }
+    tracker.store_init_configuration(about)
+    tracker.describe(tags=environment_tags(1, str(device)), note="Each point of a curve is one measurement.")
 
     def measure(metric: str, work: Callable[[], object], factor: float = 1) -> list[float]:
         values = [factor * seconds for seconds in measured(work, settings.repeats)]

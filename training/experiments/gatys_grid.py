@@ -51,7 +51,6 @@ def paint_ratios(
     config: GatysConfig,
     *,
     about: dict[str, str],
-    tracking: bool = True,
 ) -> list[Tensor]:
     """Paint one picture for every ratio, each as a separate run.
 
@@ -61,7 +60,6 @@ def paint_ratios(
         content, style: (3, H, W) in [0, 1], as the pictures that are returned.
         config: everything but the weights of content and style.
         about: more parameters for the runs; "photo" and "style" give the runs their names.
-        tracking: whether to log runs to the MLflow store.
     """
     grid = f"{about['photo']}-{about['style']}"
     pictures = []
@@ -69,16 +67,14 @@ def paint_ratios(
         name = f"{grid}-{ratio:g}"
         config = dataclasses.replace(config, content_weight=1.0, style_weight=1 / ratio)
         steps = paint(content, style, vgg, config)
-        tracker = JournaledTracker.silent()
-        if tracking:
-            tracker = JournaledTracker(experiment=EXPERIMENT, run_name=name, tracking_uri=default_tracking_uri())
-            tracker.start()
-            tracker.store_init_configuration({**about, "ratio": ratio, **dataclasses.asdict(config)})
-            tracker.describe(
-                tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
-                note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
-                note_image=to_image(fit(style, STYLE_SIDE)),
-            )
+        tracker = JournaledTracker(experiment=EXPERIMENT, run_name=name, tracking_uri=default_tracking_uri())
+        tracker.start()
+        tracker.store_init_configuration({**about, "ratio": ratio, **dataclasses.asdict(config)})
+        tracker.describe(
+            tags={**environment_tags(1, str(next(vgg.parameters()).device)), "grid": grid},
+            note=f"**{about['photo']}** in the style of **{about['style']}**, alpha / beta = {ratio:g}",
+            note_image=to_image(fit(style, STYLE_SIDE)),
+        )
         with tracker.finishing():
             log_preview(tracker, about["photo"], content, 0)
             for step in tqdm(steps, name, config.steps, unit="step", disable=not sys.stderr.isatty()):
@@ -115,10 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of each picture in pixels")
     add_flags(parser, SETTINGS, without=WEIGHTS)
-    parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
-    parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
     parser.add_argument("--device", default=None, help=DEVICE_HELP)
-    parser.add_argument("--no-log", dest="log", action="store_false", help="log nothing to the MLflow store")
     return run_command(run, parser.parse_args(arguments))
 
 
@@ -133,14 +126,13 @@ def run(options: argparse.Namespace) -> None:
         raise StylecoreError(f"the ratio is {wrong[0]:g}, and must be a number above 0.")
     content = load_picture(options.photo, max_side=options.max_side).pixels
     style = load_picture(options.style).pixels
-    vgg = load_vgg("vgg19", weights=options.vgg_weights, pooling=options.pooling).to(choose_device(options.device))
+    vgg = load_vgg("vgg19").to(choose_device(options.device))
     about = {
         "photo": Path(options.photo).stem,
         "style": Path(options.style).stem,
         "max_side": str(options.max_side),
-        "pooling": options.pooling,
     }
-    pictures = paint_ratios(content, style, vgg, ratios, config, about=about, tracking=options.log)
+    pictures = paint_ratios(content, style, vgg, ratios, config, about=about)
     settings = {"command": "gatys_grid", **about, "ratios": ratios, **dataclasses.asdict(config)}
     save_picture(grid_sheet(content, style, ratios, pictures), options.output, settings=settings)
     print(f"{options.output}: {len(ratios)} ratios of content to style")

@@ -16,16 +16,21 @@ from pathlib import Path
 
 from torch import Tensor
 
+from stylecore.inference.engine import Engine
+from stylecore.johnson.transform_net import TransformNet
 from stylecore.losses import StyleNormalization
 from stylecore.pictures.read import fit, load_picture
 from stylecore.vgg.network import VGG
 from stylecore.vgg.weights import load_vgg
-from training.checkpoints import preview_photos
-from training.command import run_command
+from training.checkpoints import Caller, preview_photos, style_of
+from training.command import Stopped, run_command
 from training.config import TrainConfig, find_file, parse_config
-from training.experiments.comparison import train_and_judge
-from training.judge import Judge
+from training.judge import SIZES, Judge, judge_style, metrics
 from training.objective import pixel_objective, style_targets
+from training.registry.versions import log_preview
+from training.state import newest_state
+from training.tracking import JournaledTracker
+from training.train import train
 
 COMPARISON = "objectives"
 """Value of the tag `comparison`."""
@@ -84,7 +89,29 @@ def compare(recipe: TrainConfig) -> None:
     for number, variant in enumerate(variants(recipe), 1):
         config = balanced(variant, vgg16, painting, photos)
         print(f"{number} of {len(variants(recipe))}: style weight {config.style_weight:.3g}")
-        train_and_judge(config, COMPARISON, judge, {})
+        train_and_judge(config, judge, photos)
+
+
+def train_and_judge(config: TrainConfig, judge: Judge, photos: Mapping[str, Tensor]) -> None:
+    """Train one network and judge its pictures of the photos, unless that is done already; it is not registered.
+
+    Raises:
+        StylecoreError: when a training cannot begin, or diverges.
+        Stopped: after SIGTERM or Ctrl-C.
+    """
+    state = newest_state(config.folder)
+    if state and state.progress.iteration >= config.iterations:
+        return
+
+    def evaluate(tracker: JournaledTracker, network: TransformNet, iteration: int) -> None:
+        engine = Engine(style_of(config, network, iteration), "cpu" if config.cpu else None)
+        tracker.log(metrics(judge_style(engine.stylize, photos.items(), judge, SIZES[:1])), iteration)
+        for name, photo in photos.items():
+            log_preview(tracker, name, engine.stylize(fit(photo, config.preview_size)), iteration)
+
+    caller = Caller(f"python -m training.experiments.{COMPARISON}", {"comparison": COMPARISON}, evaluate)
+    if train(config, resume=True, caller=caller):
+        raise Stopped("stopped; the same command continues with the next one.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

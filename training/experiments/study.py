@@ -27,8 +27,11 @@ SCHEMA = "sweeps"
 """PostgreSQL schema of the study's tables: some have the same names as MLflow's."""
 MAKER_SECONDS = 60
 """Longest time to wait for the worker that makes a study to make its MLflow run, too."""
+HEARTBEAT_SECONDS = 60
 MISSED_HEARTBEATS = 3
 """After this many missed heartbeats a worker counts as dead."""
+RETRIES = 2
+"""Times that the trial of a dead worker is repeated."""
 
 _ELSEWHERE = {"photos", "output_dir", "workers", "cpu", "save_minutes", "vgg_weights", "end_seconds"}
 """Settings that may differ between the machines of one study."""
@@ -58,10 +61,6 @@ class SweepConfig:
     rungs: int = setting(5, "evaluations of a trial, at equal distances along its training", least=1)
     size: int = setting(256, "side in pixels of the squares for the evaluations", least=32)
     startup_trials: int = setting(5, "first trials, which are random and not ended early", least=1)
-    heartbeat_seconds: int = setting(
-        60, "seconds between two heartbeats of a worker; it counts as dead after three missed", least=1
-    )
-    retries: int = setting(2, "times that the trial of a dead worker is repeated")
 
     def check(self) -> None:
         """Raise StylecoreError for the first setting that is not valid."""
@@ -120,14 +119,14 @@ def open_storage(config: SweepConfig) -> RDBStorage:
         if kind == "sqlite":
             address = tracking_uri_of(address)
             with one_at_a_time(address, "opening-sweeps"):
-                return _rdb_storage(address, {"timeout": 60}, config)
+                return _rdb_storage(address, {"timeout": 60})
         engine = create_engine(address)
         with engine.connect() as connection:
             # The first worker makes the tables; the lock ends with the connection.
             connection.execute(text("SELECT pg_advisory_lock(hashtext('stylecore.sweep'))"))
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             connection.commit()
-            storage = _rdb_storage(address, {"options": f"-csearch_path={SCHEMA}"}, config)
+            storage = _rdb_storage(address, {"options": f"-csearch_path={SCHEMA}"})
         engine.dispose()
         return storage
 
@@ -142,20 +141,20 @@ def plain_study_errors(address: str) -> Iterator[None]:
         raise StylecoreError(f"the study's database {without_password(address)} cannot be used: {reason}.") from error
 
 
-def _rdb_storage(address: str, connect_args: dict[str, Any], config: SweepConfig) -> RDBStorage:
+def _rdb_storage(address: str, connect_args: dict[str, Any]) -> RDBStorage:
     return RDBStorage(
         address,
         engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
-        heartbeat_interval=config.heartbeat_seconds,
-        grace_period=MISSED_HEARTBEATS * config.heartbeat_seconds,
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(config.retries),
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=MISSED_HEARTBEATS * HEARTBEAT_SECONDS,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(RETRIES),
     )
 
 
 def _settings(config: SweepConfig, recipe: TrainConfig) -> dict[str, Any]:
     """The settings that all workers of a study must share, in the form in which the database returns them."""
     searched = dataclasses.asdict(config)
-    for name in ("trials", "study", "storage", "heartbeat_seconds", "retries"):
+    for name in ("trials", "study", "storage"):
         del searched[name]
     fixed = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in _ELSEWHERE}
     return json.loads(json.dumps({**{f"recipe.{name}": value for name, value in fixed.items()}, **searched}))

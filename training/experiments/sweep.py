@@ -15,8 +15,6 @@ import argparse
 import dataclasses
 import os
 import platform
-import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+import yaml
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
@@ -37,8 +36,7 @@ from training.checkpoints import EXPERIMENT, Caller, preview_photos, style_of
 from training.command import Stopped, run_command
 from training.config import TrainConfig, find_file, parse_config
 from training.evaluation import evaluate
-from training.experiments.comparison import own_signals
-from training.experiments.study import SweepConfig, open_study, plain_study_errors, storage_address, wait_for
+from training.experiments.study import RETRIES, SweepConfig, open_study, plain_study_errors, storage_address, wait_for
 from training.experiments.sweep_results import child_runs, publish, trial_line
 from training.registry.versions import log_preview
 from training.tracking import JournaledTracker, TrackingError
@@ -109,8 +107,7 @@ class _Worker:
     def make_trial(self) -> bool:
         """Make the next trial of the study; False when all are made or running."""
         self._put_back_stale_trials()
-        trials = self.study.get_trials(deepcopy=False)
-        if sum(trial.state in _TAKEN for trial in trials) >= self.config.trials:
+        if len(self.study.get_trials(deepcopy=False, states=_TAKEN)) >= self.config.trials:
             return False
         self.number = -1
         try:
@@ -131,7 +128,7 @@ class _Worker:
         # A trial with the state RUNNING is put back later, when its heartbeats are missed.
         if self.number < 0 or self.study.trials[self.number].state != TrialState.FAIL:
             return False
-        RetryHeartbeatStaleTrialCallback(self.config.retries)(self.study, self.study.trials[self.number])
+        RetryHeartbeatStaleTrialCallback(RETRIES)(self.study, self.study.trials[self.number])
         return True
 
     def _train(self, trial: optuna.Trial) -> float:
@@ -150,10 +147,9 @@ class _Worker:
             output_dir=str(Path(settings.output_dir) / f"sweep-{self.parent[:12]}"),
         )
         tags = {"mlflow.parentRunId": self.parent, "sweep": self.study.study_name, "trial": str(trial.number)}
-        caller = Caller(_command(settings, self.recipe), tags, lambda *rung: self._evaluate(trial, *rung))
+        caller = Caller(_recipe(settings, self.recipe), tags, lambda *rung: self._evaluate(trial, *rung))
         try:
-            with own_signals():
-                self.stop = train(settings, caller=caller)
+            self.stop = train(settings, caller=caller)
         except Pruned as pruned:
             raise optuna.TrialPruned(str(pruned)) from pruned
         except DivergedError as diverged:
@@ -218,21 +214,13 @@ def suggest(trial: optuna.Trial, config: SweepConfig, recipe: TrainConfig) -> Tr
     return settings
 
 
-def _command(settings: TrainConfig, recipe: TrainConfig) -> str:
-    """The command that trains these settings as a separate style, with the recipe's checkpoints."""
+def _recipe(settings: TrainConfig, recipe: TrainConfig) -> str:
+    """A recipe that trains these settings as a separate style, with the first recipe's checkpoints."""
     whole = dataclasses.replace(
         settings, run_name=recipe.run_name, checkpoints=recipe.checkpoints, output_dir=recipe.output_dir
     )
-    parts = ["accelerate", "launch", "training/train.py"]
-    for each in dataclasses.fields(whole):
-        value, flag = getattr(whole, each.name), each.name.replace("_", "-")
-        if value == each.default:
-            continue
-        if isinstance(value, bool):
-            parts.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            parts += [f"--{flag}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-    return shlex.join(parts)
+    defaults = TrainConfig().for_card()
+    return yaml.safe_dump({name: value for name, value in whole.for_card().items() if value != defaults[name]})
 
 
 def _parent_run(
@@ -255,7 +243,6 @@ def _parent_run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
     options, more = _parser().parse_known_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_command(lambda given: _run(given, more), options)
 
 

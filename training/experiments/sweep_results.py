@@ -1,4 +1,4 @@
-"""The results of a search in MLflow: a table of its trials, and a contact sheet."""
+"""The results of a search in MLflow: a table of its trials, the best one, and a contact sheet."""
 
 import csv
 import io
@@ -6,40 +6,51 @@ from collections.abc import Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from torch import Tensor
+from PIL import Image
 
 from stylecore.pictures.write import to_image
 from stylecore.sheet import compose
 from training.registry.published import previews_of
 from training.tracking.store import MlflowClient, Run, all_pages, fetch_picture, plain_errors
 
+NOTE_TRIALS = 20
+"""Trials in the table of the run's note."""
 SHEET_TRIALS = 24
-TABLE_TRIALS = 20
 
 
 def publish(study: optuna.Study, client: MlflowClient, parent: str) -> None:
-    """Write the table and the contact sheet of the trials that have ended to the study's run."""
-    trials = ranking(study)
+    """Write the table of the trials that have ended, the best of them and a contact sheet to the study's run."""
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    # The complete ones sorted by loss, then those ended early sorted by loss.
+    trials = sorted(ended, key=lambda t: (t.state != TrialState.COMPLETE, t.user_attrs.get("loss", float("inf"))))
     if not trials:
         return
+    columns, rows, table = list(_row(trials[0])), [list(_row(trial).values()) for trial in trials], io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([columns, *rows])
+    head = [columns, ["---"] * len(columns), *rows[:NOTE_TRIALS]]
     with plain_errors(client.tracking_uri, "logging the results of the sweep"):
-        runs = child_runs(client, parent)
-        rows = _rows(trials)
-        client.log_text(parent, _csv(rows, runs), "trials.csv")
-        client.set_tag(parent, "mlflow.note.content", _note(study.study_name, rows, runs))
+        client.log_text(parent, table.getvalue(), "trials.csv")
+        about = f"**{study.study_name}**: {len(trials)} trials, best first; see also `trials.csv` and `sheet.png`."
+        lines = [about, "", *(f"| {' | '.join(cells)} |" for cells in head)]
+        client.set_tag(parent, "mlflow.note.content", "\n".join(lines))
         best = trials[0]
         if best.state == TrialState.COMPLETE and best.value is not None:
             client.log_metric(parent, "reference/best_total", best.value, step=len(trials))
             client.set_tag(parent, "best_trial", str(best.number))
-        sheet = _sheet(trials[:SHEET_TRIALS], runs, client)
-        if sheet is not None:
-            client.log_image(parent, to_image(sheet), artifact_file="sheet.png")
+        if cells := _pictures(trials[:SHEET_TRIALS], client, parent):
+            client.log_image(parent, to_image(compose(cells)), artifact_file="sheet.png")
 
 
-def ranking(study: optuna.Study) -> list[FrozenTrial]:
-    """The ended trials, best first: complete trials sorted by loss, then trials ended early sorted by loss."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return sorted(trials, key=lambda t: (t.state != TrialState.COMPLETE, t.user_attrs.get("loss", float("inf"))))
+def _pictures(trials: Sequence[FrozenTrial], client: MlflowClient, parent: str) -> list[tuple[str, Image.Image]]:
+    """The last picture of each trial that has one in MLflow, labeled with the trial's number, loss and settings."""
+    runs, pictures = child_runs(client, parent), []
+    for trial in trials:
+        previews = previews_of(client, runs[trial.number]) if trial.number in runs else []
+        if painted := [preview for preview in previews if preview.step > 0]:
+            row = _row(trial)
+            label = f"{trial.number}: {row['loss']} ({' '.join(row[name] for name in trial.params)})"
+            pictures.append((label, fetch_picture(client, painted[-1].path)))
+    return pictures
 
 
 def child_runs(client: MlflowClient, parent: str) -> dict[int, Run]:
@@ -49,69 +60,18 @@ def child_runs(client: MlflowClient, parent: str) -> dict[int, Run]:
     return {int(run.data.tags["trial"]): run for run in runs if "trial" in run.data.tags}
 
 
-def _rows(trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    return [
-        {
-            "trial": str(trial.number),
-            "loss": f"{trial.user_attrs['loss']:.5g}" if "loss" in trial.user_attrs else "",
-            "state": trial.user_attrs.get("reason", trial.state.name.lower()),
-            "iterations": str(trial.last_step or ""),
-            **{
-                name: f"{value:.4g}" if isinstance(value, float) else str(value)
-                for name, value in trial.params.items()
-            },
-            "minutes": f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else "",
-            "worker": trial.user_attrs.get("worker", ""),
-        }
-        for trial in trials
-    ]
-
-
-def _csv(rows: Sequence[dict[str, str]], runs: dict[int, Run]) -> str:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, [*rows[0], "run_id"], restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        run = runs.get(int(row["trial"]))
-        writer.writerow({**row, "run_id": run.info.run_id if run else ""})
-    return table.getvalue()
-
-
-def _note(name: str, rows: Sequence[dict[str, str]], runs: dict[int, Run]) -> str:
-    """The head of the table as Markdown, for the top of the run's page."""
-    lines = [
-        f"**{name}**: {len(rows)} trials, best first; all of them in `trials.csv`, pictures in `sheet.png`.",
-        "",
-        "| " + " | ".join(rows[0]) + " |",
-        "|" + " --- |" * len(rows[0]),
-    ]
-    for row in rows[:TABLE_TRIALS]:
-        if run := runs.get(int(row["trial"])):
-            row = {**row, "trial": f"[{row['trial']}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"}
-        lines.append("| " + " | ".join(row.values()) + " |")
-    return "\n".join(lines)
-
-
-def _sheet(trials: Sequence[FrozenTrial], runs: dict[int, Run], client: MlflowClient) -> Tensor | None:
-    """The last picture of every trial, with its settings."""
-    cells = []
-    for trial in trials:
-        previews = previews_of(client, runs[trial.number]) if trial.number in runs else []
-        measured = [preview for preview in previews if preview.step > 0]
-        if not measured:
-            continue
-        last = max(measured, key=lambda preview: preview.step)
-        values = " ".join(_short(value) for value in trial.params.values())
-        cells.append((f"{trial.number}: {trial.user_attrs['loss']:.3g} ({values})", fetch_picture(client, last.path)))
-    return compose(cells) if cells else None
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.1e}"
-    return str(value).replace("relu", "").replace(",", "+")
+def _row(trial: FrozenTrial) -> dict[str, str]:
+    params = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in trial.params.items()}
+    return {
+        "trial": str(trial.number),
+        "loss": f"{trial.user_attrs['loss']:.5g}" if "loss" in trial.user_attrs else "",
+        "state": trial.user_attrs.get("reason", trial.state.name.lower()),
+        "iterations": str(trial.last_step or ""),
+        **params,
+        "minutes": f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else "",
+        "worker": trial.user_attrs.get("worker", ""),
+    }
 
 
 def trial_line(trial: FrozenTrial) -> str:
-    (row,) = _rows([trial])
-    return ", ".join(f"{name} {value}" for name, value in row.items() if value)
+    return ", ".join(f"{name} {value}" for name, value in _row(trial).items() if value)

@@ -4,10 +4,11 @@ Nothing here draws or writes.
 """
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stylecore.johnson.style_model import EARLIER_DEFAULTS
+from stylecore.errors import StylecoreError
+from stylecore.johnson.style_model import OBJECTIVE
 from stylecore.library import CHAMPION
 from training.checkpoints import EXPERIMENT
 from training.experiments import gatys_grid
@@ -18,7 +19,6 @@ from training.registry.published import SYSTEM_METRICS, previews_of, style_pictu
 from training.registry.registry import RegisteredVersion, Registry
 from training.tracking.delivery import newest
 from training.tracking.store import MlflowClient, Run, all_pages, plain_errors
-from training.tracking.values import param_text
 
 EARLIER = "fine-strokes"
 """Alias of the champion that a style had before its network was trained with losses relative to the painting."""
@@ -30,10 +30,12 @@ SMOOTHING = 100
 Curve = Sequence[tuple[int, float]]
 """Steps in rising order, each with its value."""
 
-BEFORE_THE_SETTING = {
-    name: param_text(tuple(value) if isinstance(value, list) else value) for name, value in EARLIER_DEFAULTS.items()
-}
-"""What the code did in runs that are older than these settings, as MLflow has parameters."""
+COMPARABLE = (*OBJECTIVE, "photos", "crop", "smallest_crop", "batch_size")
+"""The settings that losses during training depend on."""
+
+
+class NotInStoreError(StylecoreError):
+    """What a section of the report shows is not in the store."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,10 @@ class ReportRun:
         """A numeric parameter; NaN when it was not recorded."""
         return float(self.params.get(param, "nan"))
 
-    def last(self, metric: str) -> float:
-        """The last value of a metric; NaN when it was not logged."""
-        return self.curves.get(metric, [(0, float("nan"))])[-1][1]
-
     def by_weight(self, metric: str) -> Curve:
         """A content or style loss, "loss/style" or "loss/style/relu3_3", divided by its weight."""
         weight = self.number(f"{metric.split('/')[1]}_weight")
         return [(step, value / weight) for step, value in self.curves.get(metric, ())]
-
-    def differing(self, other: "ReportRun", settings: Iterable[str]) -> list[str]:
-        """The settings in which two runs differ; for a run that is older than a setting, what the code did then."""
-        one, two = ({**BEFORE_THE_SETTING, **run.params} for run in (self, other))
-        return [key for key in settings if one.get(key) != two.get(key)]
 
     def evaluation(self, step: int, size: int) -> dict[str, float]:
         """The evaluation of the network of this step at this size in pixels: "total", "content", "style",
@@ -90,11 +83,6 @@ class ReportRun:
             if key.startswith("eval/") and key.endswith(ending)
         }
         return {name: value for name, value in values.items() if value is not None}
-
-    @property
-    def sizes(self) -> set[int]:
-        """The sizes in pixels of its evaluations."""
-        return {int(key.rpartition("_")[2]) for key in self.curves if key.startswith("eval/total_")}
 
 
 @dataclass(frozen=True)
@@ -120,10 +108,11 @@ class ReportData:
     """Everything that the report shows.
 
     Attributes:
-        runs: name to run, of the requested runs that are there.
+        runs: name to run, of the requested runs that have a checkpoint.
         gallery: for each style its champion or most trained version, without the networks of the experiment.
         earlier, champions: style to network, by the aliases.
-        transfer_pairs: two runs of one style, begun with a trained network and with random weights.
+        transfer_pairs: two runs of one style, begun with a trained network and with random weights, with the same
+            losses and photos.
         grids: name of a grid to its runs of `training.experiments.gatys_grid`, from most content to most style.
         costs: the newest run of `training.experiments.costs`.
         objectives: runs of `training.experiments.objectives`, the newest of each name.
@@ -138,8 +127,14 @@ class ReportData:
     costs: ReportRun | None
     objectives: Sequence[ReportRun]
 
+    def run(self, name: str) -> ReportRun:
+        """One of `runs`; NotInStoreError when it is not there."""
+        if name not in self.runs:
+            raise NotInStoreError(f"a checkpoint of the run `{name}`")
+        return self.runs[name]
 
-def read_report_data(client: MlflowClient, names: Iterable[str], experiment: Iterable[str]) -> ReportData:
+
+def read_report_data(client: MlflowClient, names: Collection[str], experiment: Collection[str]) -> ReportData:
     """Read the runs with these names, and everything else that the report shows.
 
     Args:
@@ -166,7 +161,7 @@ def read_report_data(client: MlflowClient, names: Iterable[str], experiment: Ite
     best = {v.name: v for v in sorted(versions, key=lambda v: (CHAMPION in v.aliases, v.iterations, v.run_id))}
     costs = [run for run in _finished(client, BENCHMARKS) if run.info.run_name == COSTS]
     return ReportData(
-        runs={name: details(by_name[name]) for name in names if name in by_name},
+        runs={name: run for name in names if name in by_name and (run := details(by_name[name])).checkpoints},
         gallery=[
             network(version)
             for _, version in sorted(best.items())
@@ -178,6 +173,7 @@ def read_report_data(client: MlflowClient, names: Iterable[str], experiment: Ite
             (details(tuned), details(by_name[name + FROM_SCRATCH]))
             for name, tuned in sorted(by_name.items())
             if tuned.data.params.get("init_from") and name + FROM_SCRATCH in by_name
+            if _settings(tuned) == _settings(by_name[name + FROM_SCRATCH])
         ],
         grids=_read_grids(client),
         costs=_read_run(client, costs[-1]) if costs else None,
@@ -187,6 +183,10 @@ def read_report_data(client: MlflowClient, names: Iterable[str], experiment: Ite
             if run.data.tags.get("comparison") == COMPARISON and run.info.status == "FINISHED"
         ],
     )
+
+
+def _settings(run: Run) -> list[str | None]:
+    return [run.data.params.get(name) for name in COMPARABLE]
 
 
 def smoothed(curve: Curve) -> Curve:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from stylecore.errors import StylecoreError
 from stylecore.sheet import Row, contact_sheet
 from training.report.data import Network, ReportRun
 from training.report.plots import Panel, plot
-from training.tracking.environment import without_password
 from training.tracking.store import MlflowClient, fetch_picture
 
 QUALITY = 78
@@ -27,19 +25,9 @@ class ReportPictures:
     _opened: dict[str, Image.Image] = field(default_factory=dict, repr=False)
 
     def open(self, address: str) -> Image.Image:
-        """A picture of the store.
-
-        Raises:
-            StylecoreError: when the picture is missing or damaged.
-        """
+        """A picture of the store; see `fetch_picture` for what it raises."""
         if address not in self._opened:
-            try:
-                self._opened[address] = fetch_picture(self.client, address)
-            except OSError as error:
-                where = without_password(self.client.tracking_uri)
-                raise StylecoreError(
-                    f"A picture of the MLflow store at {where} cannot be read: {error}; restore the run again."
-                ) from error
+            self._opened[address] = fetch_picture(self.client, address)
         return self._opened[address]
 
     def stylized(self, network: Network, photo: str) -> Image.Image:
@@ -62,8 +50,6 @@ class ReportPictures:
 
     def photos(self, networks: Sequence[Network]) -> list[str]:
         """The sample photos that are in the store with a stylized picture by every one of these networks."""
-        if not networks:
-            return []
         first = networks[0].run.previews
         return [
             photo
@@ -71,7 +57,7 @@ class ReportPictures:
             if 0 in first[photo] and all(each.iterations in each.run.previews.get(photo, {}) for each in networks)
         ]
 
-    def by_network(self, name: str, networks: Sequence[Network], photos: int) -> list[str]:
+    def by_network(self, name: str, networks: Sequence[Network], photos: int) -> str:
         """A sheet with a column for each network, beside the photo; nothing when they share no sample photo."""
         rows = [
             Row(
@@ -80,9 +66,9 @@ class ReportPictures:
             for photo in self.photos(networks)[:photos]
         ]
         if not rows:
-            return []
+            return ""
         labels = [network.name for network in networks]
-        return [self.sheet(name, contact_sheet(["photo", *labels], rows), f"The photo; {'; '.join(labels)}")]
+        return self.sheet(name, contact_sheet(["photo", *labels], rows), f"The photo; {'; '.join(labels)}")
 
 
 def file_name(name: str) -> str:

@@ -31,7 +31,7 @@ from stylecore.library import CHAMPION, FAST, find_styles
 from stylecore.vgg.weights import load_vgg
 from training.checkpoints import Caller, style_files
 from training.command import STOPPED, Stopped, run_command
-from training.config import NotGiven, TrainConfig, computed_precision, given_settings
+from training.config import TrainConfig, parse_given
 from training.photos import photos_below
 from training.quantize import quantize, read_photos
 from training.state import ENOUGH
@@ -60,14 +60,15 @@ SMALLEST_CHANNELS = 0.5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, after one sentence on stderr."""
-    return run_command(_teach, _parser().parse_args(arguments))
+    options, given = parse_given(_parser(), arguments)
+    return run_command(lambda options: _teach(options, given), options)
 
 
-def _teach(options: argparse.Namespace) -> int:
+def _teach(options: argparse.Namespace, given: dict[str, Any]) -> int:
     progress = LessonProgress(options.progress)
     try:
         progress.write("beginning")
-        config = _settings(options)
+        config = _settings(options, given)
         if options.stdin:
             _obey(config.folder)
         command = shlex.join(["python", "-m", "training.teach", *sys.argv[1:]])
@@ -77,7 +78,7 @@ def _teach(options: argparse.Namespace) -> int:
     except Stopped:
         print(f"stopped; the same command continues from the state in {config.folder}.", file=sys.stderr)
         return STOPPED
-    except (StylecoreError, TrackingError) as error:
+    except (StylecoreError, TrackingError, OSError) as error:
         progress.write("failed", reason=str(error))
         raise
     progress.write("done", file=str(file.resolve()), version=version, run_page=run_page)
@@ -85,9 +86,9 @@ def _teach(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace) -> TrainConfig:
+def _settings(options: argparse.Namespace, given: dict[str, Any]) -> TrainConfig:
     """The settings of the lesson: those that it began with, or new ones, chosen from the painting."""
-    given, painting = given_settings(options), options.painting
+    painting = options.painting
     pixels = read_painting(painting)
     config = replace(DEFAULTS, **given, style_image=str(painting))
     config = replace(config, name=config.name or name_of(painting), title=config.title or title_of(painting))
@@ -113,9 +114,7 @@ def _settings(options: argparse.Namespace) -> TrainConfig:
 
 
 def _chosen(config: TrainConfig, pixels: Tensor, given: dict[str, Any]) -> TrainConfig:
-    """What the person left open: style size, precision, start, content weight, and what a far start needs."""
-    if "mixed_precision" not in given:
-        config = replace(config, mixed_precision=computed_precision("bf16", config.cpu))
+    """What the person left open: style size, start, content weight, and what a far start needs."""
     config = replace(config, style_size=given.get("style_size") or style_size(pixels, 1.0))
     start = None
     if not config.init_from:
@@ -175,7 +174,7 @@ def _finish(config: TrainConfig) -> tuple[Path, str, str]:
     """
     files = style_files(config.folder)
     if not files:
-        raise StylecoreError(f"{config.folder} has no network; start the same command again.")
+        raise StylecoreError(f"{config.folder} has no network yet; give more --minutes.")
     iterations, file = list(files.items())[-1]
     quantization = _quantized(file, config)
     if not default_tracking_uri():
@@ -237,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="end soon at the line `enough` on standard input, and stop at its end: for programs that start this one",
     )
-    add_flags(parser, DEFAULTS, without=("style_image",), shown=NotGiven)
+    add_flags(parser, DEFAULTS, without=("style_image",))
     return parser
 
 

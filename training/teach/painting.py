@@ -4,21 +4,14 @@ import re
 from pathlib import Path
 
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from stylecore.errors import StylecoreError
-from stylecore.pictures.read import fit, load_picture
+from stylecore.pictures.read import load_picture
 
 LEAST_SIDE = 96
 """Pixels of the short side."""
-MEASURED_SIDE = 512
-"""Longest side in pixels at which contrast and detail are measured."""
 LEAST_CONTRAST = 0.02
 """Standard deviation of the pixels, whose values are in [0, 1]."""
-LEAST_DETAIL = 0.002
-"""Mean difference of a pixel to its surroundings."""
-SURROUNDINGS = 9
-"""Side of the surroundings in pixels."""
 LONGEST_NAME = 60
 
 
@@ -35,18 +28,9 @@ def read_painting(path: Path) -> Tensor:
             f"{path.name} has {width} x {height} pixels, too few to learn strokes from; "
             f"take a picture of at least {LEAST_SIDE} on its short side."
         )
-    small = fit(pixels, MEASURED_SIDE)
-    if float(small.std()) < LEAST_CONTRAST:
+    if float(pixels.std()) < LEAST_CONTRAST:
         raise StylecoreError(f"{path.name} is nearly blank, so there is nothing to learn; take a painting.")
-    if detail(small) < LEAST_DETAIL:
-        raise StylecoreError(f"{path.name} is smooth everywhere, without a stroke to learn; take a sharper picture.")
     return pixels
-
-
-def detail(pixels: Tensor) -> float:
-    """Mean difference of the pixels of (3, H, W) to the mean of their surroundings."""
-    around = avg_pool2d(pixels[None], SURROUNDINGS, stride=1, padding=SURROUNDINGS // 2, count_include_pad=False)
-    return float((pixels - around[0]).abs().mean())
 
 
 def name_of(path: Path) -> str:

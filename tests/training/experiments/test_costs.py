@@ -54,11 +54,6 @@ def test_the_first_repetition_is_not_measured() -> None:
     assert next(calls) == 3
 
 
-def test_nothing_is_kept_unasked(style: str, store: str):
-    assert main(["--style", style, "--sizes", "8", "--gatys-sizes", "--repeats", "1", "--no-log"]) == 0
-    assert connect(store).get_experiment_by_name("benchmarks") is None
-
-
 @pytest.mark.parametrize(
     ("flag", "value"), [("--sizes", "0"), ("--gatys-sizes", "16"), ("--gatys-steps", "0"), ("--repeats", "0")]
 )

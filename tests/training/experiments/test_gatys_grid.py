@@ -78,20 +78,14 @@ def test_the_sheet_goes_from_the_photo_over_the_ratios_to_the_style():
     assert row[16 + 3 * 56 + 2] > 0.9  # beside the narrow style picture
 
 
-def test_the_pictures_are_those_of_the_engine_in_the_order_of_the_ratios(vgg: VGG):
+def test_the_pictures_are_those_of_the_engine_in_the_order_of_the_ratios(vgg: VGG, store: str):
     content, style = picture(1, 32, 32), picture(2, 32, 32)
     about = {"photo": "a", "style": "b"}
-    pictures = paint_ratios(content, style, vgg, [1e-2, 1e3], GatysConfig(steps=3), about=about, tracking=False)
+    pictures = paint_ratios(content, style, vgg, [1e-2, 1e3], GatysConfig(steps=3), about=about)
     for painted, style_weight in zip(pictures, (1e2, 1e-3), strict=True):
         *_, last = paint(content, style, vgg, GatysConfig(steps=3, style_weight=style_weight))
         assert torch.allclose(painted, last.picture(), atol=1e-4)
     assert not torch.allclose(*pictures, atol=1e-3)
-
-
-def test_without_logging_the_store_stays_empty(files: list[str], store: str):
-    assert main([*files, "--ratios", "1e-3", "--no-log"]) == 0
-    assert connect(store).get_experiment_by_name("gatys") is None
-    assert Path("sheet.png").is_file()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """What a search decides: what is measured, who is ended early, what is put back. Its workers: tests/cluster."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import optuna
@@ -24,7 +24,8 @@ from training.command import Stopped
 from training.config import TrainConfig, parse_config
 from training.experiments import sweep
 from training.experiments.study import SweepConfig
-from training.tracking import JournaledTracker
+from training.experiments.sweep_results import publish
+from training.registry.versions import preview_key
 from training.train import DivergedError
 
 pytestmark = pytest.mark.slow
@@ -49,19 +50,20 @@ def config(tmp_path: Path) -> SweepConfig:
 
 
 @pytest.fixture
-def measured(store: str, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
+def measured(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[StyleModel]:
     """The networks that were measured, by a loss that is the style weight they were trained with; none is trained."""
     models: list[StyleModel] = []
     losses: list[float] = []
 
     def fake_train(settings: TrainConfig, caller: Caller) -> None:
         losses.append(settings.style_weight)
-        # Its command is that of the same training, under no name of the search.
-        again, _ = parse_config(shlex.split(caller.command)[3:])
+        # The recipe in its note is that of the same training, under no name of the search.
+        (tmp_path / "again.yaml").write_text(caller.command)
+        again, _ = parse_config(["--recipe", str(tmp_path / "again.yaml")])
         assert again == replace(settings, run_name="", checkpoints=again.checkpoints, output_dir="runs")
         assert again.checkpoints == TrainConfig.checkpoints
         for iteration in settings.checkpoints:
-            caller.evaluate(JournaledTracker.silent(), TransformNet(settings.network), iteration)
+            caller.evaluate(Mock(), TransformNet(settings.network), iteration)
 
     def fake_evaluate(given: list[StyleModel], *_: Any, **__: Any) -> Any:
         models.extend(given)
@@ -105,6 +107,24 @@ def test_trials_are_measured_by_the_recipe_and_poor_ones_are_ended(
     assert run.info.status == "FINISHED"
 
 
+def test_the_sheet_has_the_last_picture_of_each_trial(
+    config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], tmp_path: Path
+) -> None:
+    parent = sweep.sweep(config, recipe)
+    client, (study, _) = MlflowClient(), sweep.open_study(config, recipe)
+    shades = {1: {0: 10, 5: 60, 10: 120}, 2: {0: 10, 5: 200}, 3: {0: 10}}  # of the third only the photo
+    for number, pictures in shades.items():
+        tags = {"mlflow.parentRunId": parent, "trial": str(number)}
+        run = client.create_run(client.get_run(parent).info.experiment_id, tags=tags)
+        for step, shade in pictures.items():
+            picture = Image.new("RGB", (64, 64), (shade, 0, 0))
+            client.log_image(run.info.run_id, picture, key=preview_key("photo"), step=step)
+    publish(study, client, parent)
+    with Image.open(client.download_artifacts(parent, "sheet.png", str(tmp_path))) as sheet:
+        area = {color: count for count, color in sheet.convert("RGB").getcolors(1 << 16)}
+    assert [area.get((shade, 0, 0), 0) for shade in (10, 60, 120, 200)] == [0, 0, 64 * 64, 64 * 64]
+
+
 def test_a_trial_that_diverges_is_a_poor_one(
     config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,8 +141,11 @@ def test_a_trial_that_diverges_is_a_poor_one(
     made = trials(config, recipe)
     assert len(made) == 4
     assert made[1].state == TrialState.PRUNED
-    note = MlflowClient().get_run(parent).data.tags["mlflow.note.content"]
-    assert "| 1 |  | training diverged |" in note.splitlines()[-1]
+    table = MlflowClient().download_artifacts(parent, "trials.csv")
+    assert Path(table).read_text().splitlines()[-1].startswith("1,,training diverged,")
+    note = MlflowClient().get_run(parent).data.tags["mlflow.note.content"].splitlines()
+    assert note[2].startswith("| trial | loss | state |")
+    assert note[-1].startswith("| 1 |  | training diverged |")
 
 
 def test_a_stopped_trial_is_put_back(

@@ -155,7 +155,6 @@ def test_where_a_bundle_is_served_its_champions_are_the_starts(
     [
         (torch.full((3, 200, 300), 0.9), "is nearly blank"),
         (torch.rand(3, 20, 20), "has 20 x 20 pixels, too few"),
-        (torch.linspace(0, 1, 400).expand(3, 300, 400), "is smooth everywhere"),
     ],
 )
 def test_a_picture_with_too_little_in_it_is_one_sentence(
@@ -226,10 +225,6 @@ def test_the_clock_counts_over_resumes_and_ends_early_when_it_is_enough(
     assert Clock(config, 0).share(10**6) == 1
     (config.folder / ENOUGH).touch()
     assert Clock(config, 90).share(1) == ENOUGH_SHARE
-    assert Clock(config, 95).share(1) == 0.95  # after a resume the end is the same
-    assert Clock(replace(config, minutes=20), 90).share(1) < 0.1  # other minutes are a new wish
-    assert not (config.folder / ENOUGH).exists()
-    (config.folder / ENOUGH).touch()
     assert Clock(config, 0).seconds_left(1, 1.0) <= 600
     clock = Clock(config, 0)
     assert clock.share(0) < 1

@@ -70,7 +70,7 @@ def test_a_launched_run_ends_with_curves_pictures_and_a_registered_style(folder:
     assert last["loss/style"] == pytest.approx(layers)
     assert last["data/images_seen"] == 8  # more than an epoch: one of the two has met the broken file
     assert last["data/unreadable_files"] == 1
-    assert (folder / "runs" / "stripes" / "unreadable_photos.txt").read_text() == f"{folder}/photos/broken.jpg\n"
+    assert f"another photo replaces one that cannot be read: {folder}/photos/broken.jpg\n" in ended.stdout
 
     images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
     assert {step for step in range(5) if any(f"+step+{step}+" in image for image in images)} == {0, 2, 4}
@@ -110,6 +110,8 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
         for part in range(2):
             images.shard(2, part).to_parquet(folder / "dataset" / f"{part}.parquet")
         flags += ["--photos", folder / "dataset", "--streaming"]
+    else:
+        flags += ["--gradient-accumulation", 2]
     start(*flags, "--run-name", "straight", processes=processes).wait()
     flags += ["--run-name", "killed", "--save-minutes", 0]
     running = start(*flags, processes=processes)
@@ -128,7 +130,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
     assert len(client.search_model_versions("name='stripes'")) == 4
     if processes == 1:
         assert "already holds a run" in start(*flags).wait(2)
-        assert "1 photos an iteration" in start(*flags, "--resume", "auto", "--batch-size", 2).wait(2)
+        assert "2 photos an iteration" in start(*flags, "--resume", "auto", "--batch-size", 2).wait(2)
 
 
 @pytest.mark.parametrize(
@@ -155,15 +157,24 @@ def test_a_signal_saves_the_state_and_marks_the_run_killed(
     assert only_run(store)[1].info.status == "KILLED"
 
 
-def test_a_signal_stops_the_evaluation_too(
-    folder: Path, store: str, train_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("work", "sentence"),
+    [("evaluate_checkpoints", "its evaluation was stopped"), ("JournaledTracker.finish", "has arrived in MLflow")],
+)
+def test_a_signal_stops_what_comes_after_the_training_too(
+    work: str, sentence: str, folder: Path, store: str, train_here: Callable[..., None]
 ) -> None:
-    def interrupted(*arguments: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.MonkeyPatch.context() as patched:
 
-    monkeypatch.setattr(train_module, "evaluate_checkpoints", interrupted)
-    with pytest.raises(train_module.Stopped, match="its evaluation was stopped"):
-        train_here("--iterations", 1)
+        def interrupted(*arguments: object) -> None:
+            patched.undo()
+            signal.raise_signal(signal.SIGINT)
+
+        patched.setattr(f"training.{'checkpoints' if '.' in work else 'train'}.{work}", interrupted)
+        with pytest.raises(train_module.Stopped, match=sentence):
+            train_here("--iterations", 1)
+    assert signal.getsignal(signal.SIGINT) is handler
     sync(folder / "runs" / "stripes")
     client, run = only_run(store)
     assert run.info.status == "KILLED"
@@ -178,7 +189,8 @@ def test_two_processes_and_accumulation_train_as_one_with_the_double_batch(
     start("--iterations", 3, "--run-name", "twice", "--batch-size", 1, "--gradient-accumulation", 2).wait()
     # Not the weights: a bias before a normalization has no gradient but rounding, which Adam magnifies.
     client, runs = runs_of(store)
-    for metric in ("loss/total", "loss/content", "opt/gradient_norm"):
+    assert {run.data.params["global_batch_size"] for run in runs.values()} == {"2"}
+    for metric in ("loss/total", "loss/content", "opt/gradient_norm", "data/images_seen"):
         one = curve(client, runs["one"], metric)
         assert len(one) == 3
         assert curve(client, runs["two"], metric) == pytest.approx(one, rel=1e-3)

@@ -1,6 +1,5 @@
 """Training in other precisions and forms, on full disks, and with mistakes."""
 
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,7 +86,6 @@ def start(folder: Path) -> Iterator[Callable[..., Running]]:
 def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Calls `train` in this process, for tests that look into it or break something in it."""
     monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def call(*more: object, caller: Caller | None = None) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -96,8 +94,6 @@ def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
     yield call
     AcceleratorState._reset_state(reset_partial_state=True)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def runs_of(store: str) -> tuple[MlflowClient, dict[str, Run]]:
