@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker
@@ -113,17 +113,10 @@ class JournaledTracker(GeneralTracker):
         self._journal: Journal | None = None
         self._sender: Sender | None = None
         self._key = ""
-        self._has_begun = self._has_ended = self._is_silent = False
+        self._has_begun = self._has_ended = False
         self._warnings: set[str] = set()
         self._latest: dict[str, tuple[int, float, int]] = {}
         self._system_metrics: SystemMetrics | None = None
-
-    @classmethod
-    def silent(cls) -> Self:
-        """A tracker without effect in any process; `run_id` is empty."""
-        tracker = cls(tracking_uri="")
-        tracker._is_silent = True
-        return tracker
 
     def start(self) -> None:
         """Begin the run, or continue one; `accelerator.init_trackers` calls it.
@@ -371,7 +364,7 @@ class JournaledTracker(GeneralTracker):
 
     def _has_effect(self) -> bool:
         """Whether this is the main process. Without an Accelerator there is only one."""
-        return not self._is_silent and (not PartialState._shared_state or PartialState().is_main_process)
+        return not PartialState._shared_state or PartialState().is_main_process
 
     def _open_journal(self) -> Journal | None:
         """The journal to write to; None in other processes and after the end, TrackingError before the begin."""

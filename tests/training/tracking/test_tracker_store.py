@@ -16,7 +16,7 @@ from tracked_runs import away, log_style, start_run
 
 from stylecore.johnson.style_model import StyleModel, read_card
 from training.registry.versions import log_preview
-from training.tracking import JournaledTracker, TrackingError
+from training.tracking import TrackingError
 from training.tracking import sender as sender_module
 from training.tracking.__main__ import main
 from training.tracking.environment import default_tracking_uri, environment_tags, tracking_uri_of
@@ -303,18 +303,6 @@ def test_system_metrics_are_sampled_until_the_end(store: str, monkeypatch: pytes
 
 def _system_metrics(store: str, run_id: str) -> list[str]:
     return [key for key in connect(store).get_run(run_id).data.metrics if key.startswith("system/")]
-
-
-def test_the_silent_tracker_does_nothing(tiny_style):
-    silent = JournaledTracker.silent()
-    silent.log({"loss/total": 1.0}, 0)
-    log_preview(silent, "photo", torch.zeros(3, 2, 2), 0)
-    log_style(silent, tiny_style(), 1, {})
-    silent.log_evaluation({"eval/total": 1.0}, 1)
-    silent.flush()
-    silent.finish("FAILED", "reason")
-    assert (silent.run_id, silent.versions) == ("", {})
-    assert silent.comparison_link() == ""
 
 
 def test_the_comparison_link_asks_for_the_charts(store: str):
