@@ -24,6 +24,7 @@ os.environ.update(
 )
 
 import hypothesis
+import psutil
 import pytest
 import torch
 
@@ -36,6 +37,8 @@ hypothesis.settings.load_profile("tests")
 REPOSITORY = Path(__file__).resolve().parent.parent
 SLOW_FOLDERS = ("cluster", "browser", "train")
 MEMORY = Path("/dev/shm")
+WORKER_BYTES = 4e9
+"""What a worker needs, with the servers, trainings and browser of its tests."""
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 BROWSER = (
     os.environ.get("XB")
@@ -62,6 +65,11 @@ def pytest_configure() -> None:
     """Keep the tests' files in memory where it has room: databases and journals wait for a disk at every commit."""
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4e9:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core, because tests with servers and browsers wait for them, as far as there is memory."""
+    return max(1, min(2 * (os.cpu_count() or 1), 8, int(psutil.virtual_memory().available // WORKER_BYTES)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

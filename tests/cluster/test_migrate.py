@@ -34,7 +34,7 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
         tracking_uri=store,
     )
     log_preview(tracker, "tower", torch.rand(3, 16, 16), 0)
-    for step in range(1, 1201):
+    for step in range(1, 31 if parent else 1201):  # more than MLflow gives at once
         tracker.log({"loss/total": 1 / step}, step)
     tracker.log({"odd": math.nan}, 1)
     tracker.log({"odd": math.inf}, 2)
@@ -94,7 +94,7 @@ def test_everything_arrives_however_often_it_is_interrupted(
     assert output.err == ""
     (sentence,) = [line for line in output.out.splitlines() if "are the same" in line]
     assert re.fullmatch(
-        r"2 runs with 2406 metric values, \d+ files, 4 models, 3 registered versions and 3 aliases are the same .*",
+        r"2 runs with 1237 metric values, \d+ files, 4 models, 3 registered versions and 3 aliases are the same .*",
         sentence,
     )
 
