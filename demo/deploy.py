@@ -68,7 +68,22 @@ def write_space(
     """
     folder = folder.absolute()
     with new_folder(folder, "app.py", "Space") as new:
-        _write_into(new, hardware, tracking_uri, teach)
+        pins = _pins(REPOSITORY / "requirements.txt")
+        for file in (TEMPLATES / "README.md", TEMPLATES / "app.py", REPOSITORY / "LICENSE"):
+            shutil.copyfile(file, new / file.name)
+        commit = f"from commit {commit_of_the_code()}"
+        fill(new / "README.md", sdk_version=pins["gradio"], hardware=hardware, commit=commit)
+        (new / "requirements.txt").write_text(_requirements(pins, hardware, teach), encoding="utf-8")
+        for package in ("stylecore", "demo", "training") if teach else ("stylecore", "demo"):
+            shutil.copytree(REPOSITORY / package, new / package, ignore=_left_out)
+        restore_published(tracking_uri=tracking_uri)
+        write_bundle(Registry(tracking_uri), new / "bundle", all_versions=True)
+        # 16 teaches, 19 finds the nearest painting and paints.
+        for network in ("vgg16", "vgg19") if teach else ("vgg19",):
+            write_weights(network, new / "cache")
+        (new / "photos").mkdir()
+        for name, photo in sample_photos().items():
+            shutil.copyfile(photo, new / "photos" / f"{name}.jpg")
     return folder
 
 
@@ -98,24 +113,6 @@ def fill(file: Path, **values: str) -> None:
     for key, value in values.items():
         text = text.replace(f"{{{key}}}", value)
     file.write_text(text, encoding="utf-8")
-
-
-def _write_into(folder: Path, hardware: str, tracking_uri: str | None, teach: bool) -> None:
-    pins = _pins(REPOSITORY / "requirements.txt")
-    for file in (TEMPLATES / "README.md", TEMPLATES / "app.py", REPOSITORY / "LICENSE"):
-        shutil.copyfile(file, folder / file.name)
-    commit = f"from commit {commit_of_the_code()}"
-    fill(folder / "README.md", sdk_version=pins["gradio"], hardware=hardware, commit=commit)
-    (folder / "requirements.txt").write_text(_requirements(pins, hardware, teach), encoding="utf-8")
-    for package in ("stylecore", "demo", "training") if teach else ("stylecore", "demo"):
-        shutil.copytree(REPOSITORY / package, folder / package, ignore=_left_out)
-    restore_published(tracking_uri=tracking_uri)
-    write_bundle(Registry(tracking_uri), folder / "bundle", all_versions=True)
-    for network in ("vgg16", "vgg19") if teach else ("vgg19",):  # 16 teaches, 19 finds the nearest painting and paints
-        write_weights(network, folder / "cache")
-    (folder / "photos").mkdir()
-    for name, photo in sample_photos().items():
-        shutil.copyfile(photo, folder / "photos" / f"{name}.jpg")
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:

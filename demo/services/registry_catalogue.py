@@ -119,15 +119,8 @@ class RegistryCatalogue(Catalogue):
         registered = self._versions.get((name, version))
         if registered is None:
             return VersionRecord()
-        measures = self._registry.measures(registered)
-        return VersionRecord(
-            measures.gatys_iterations,
-            self._registry.run_page(registered, self._mlflow_page or self._local_page(registered.run_id)),
-            measures.losses,
-            measures.losses_size,
-            measures.judged,
-            measures.judged_size,
-        )
+        page = self._registry.run_page(registered, self._mlflow_page or self._local_page(registered.run_id))
+        return VersionRecord(page=page, **vars(self._registry.measures(registered)))
 
     def _local_page(self, run_id: str) -> str:
         """The address of MLflow's page on this machine, if it is there and shows this run."""

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markupsafe import Markup
-
 from demo.page import address_of, save_for_browser
 from demo.services.catalogue import VersionEntry, VersionRecord, title_of
 from demo.services.comparisons import labels, shared_facts, usual_facts
@@ -75,39 +73,35 @@ def comparison_html(
     """
     addresses = {name: address_of(file) for name, file in (paintings or {}).items()}
     several = len({entry.name for entry in entries}) > 1
-    near = nearest(done) if len(done) == len(entries) else Nearest()
     originals = [("The photo", "", "")]
     if not several and entries[0].name in addresses:
         originals.append(("The painting", addresses[entries[0].name], title_of(entries[0].card)))
     losses = shown_losses(done)
-    figures = [
-        {
-            "label": each.label,
-            "picture": address_of(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label))),
-            "title": title_of(each.entry.card),
-            "painting": addresses.get(each.entry.name, "") if several else "",
-            "is_best": (each.entry.name, each.entry.version) in best,
-            "losses": its_losses,
-            "near": near.words_for(each),
-            "equals": each.record.gatys_iterations,
-            "seconds": seconds_text(each.result.seconds),
-            "page": each.record.page,
-            "run_name": each.entry.run_name,
-        }
-        for each, its_losses in zip(done, losses, strict=True)
+    pictures = [
+        address_of(save_for_browser(each.result.stylized / 255, "JPEG", file_name(each.label))) for each in done
     ]
     linked = any(each.record.page for each in done)
     height, width = done[0].result.size
     return filled_in(
         "comparison",
         loss_text=loss_text,
+        seconds_text=seconds_text,
+        title_of=title_of,
         photo=address_of(save_for_browser(done[0].result.content / 255, "JPEG", "photo")),
         width=width,
         height=height,
-        near=near,
-        shared=_shared(entries, done),
+        near=nearest(done) if len(done) == len(entries) else Nearest(),
+        entries=entries,
+        common=shared_facts(entries),
+        usual=usual_facts(entries),
+        have_losses=len(done) > 1 and all(losses),
+        comparable=_comparable(done),
+        evaluated=_evaluated(done),
+        losses_size=done[0].record.losses_size,
         originals=originals,
-        figures=figures,
+        paintings=addresses if several else {},
+        best=best,
+        figures=zip(done, pictures, losses, strict=True),
         largest=_largest_total(done, losses),
         waiting=labels(entries)[len(done) :],
         runs=[] if linked else list(dict.fromkeys(each.entry.run_name for each in done if each.entry.run_name)),
@@ -120,12 +114,12 @@ class Nearest:
 
     Attributes:
         to: "painting" and "photo" to the one that is nearest; without those that are not known or equal.
-        sentence: the same in words; "" where nothing is known.
+        by: what measured it, in words; "" where nothing is known.
         word: "nearest", of two "nearer".
     """
 
     to: Mapping[str, Compared] = field(default_factory=dict)
-    sentence: str = ""
+    by: str = ""
     word: str = "nearest"
 
     def words_for(self, each: Compared) -> str:
@@ -157,13 +151,7 @@ def nearest(done: Sequence[Compared]) -> Nearest:
         for what, found in measures.items()
         if min(found) < (1 - EQUALLY) * max(found)
     }
-    whose: dict[str, list[str]] = {}
-    one = Markup("<strong>{}</strong> is {}")
-    for what in measures:
-        who = one.format(to[what].label, word) if what in to else "all are equally near"
-        whose.setdefault(who, []).append(f"to the {what}")
-    parts = Markup(", ").join(Markup("{} {}").format(who, " and ".join(what)) for who, what in whose.items())
-    return Nearest(to, Markup("By {}: {}.").format(by, parts), word)
+    return Nearest(to, by, word)
 
 
 def shown_losses(done: Sequence[Compared]) -> list[dict[str, float]]:
@@ -192,23 +180,6 @@ def _largest_total(done: Sequence[Compared], all_losses: Sequence[dict[str, floa
 def _comparable(done: Sequence[Compared]) -> bool:
     cards = [each.entry.card for each in done]
     return all((card.name, card.objective) == (cards[0].name, cards[0].objective) for card in cards)
-
-
-def _shared(entries: Sequence[VersionEntry], done: Sequence[Compared]) -> str:
-    parts = []
-    common, usual = shared_facts(entries), usual_facts(entries)
-    if common:
-        parts.append(f"{'All' if len(entries) > 1 else 'This'}: {', '.join(common)}.")
-    if usual:
-        parts.append(f"Where nothing else is said: {', '.join(usual.values())}.")
-    if len(done) > 1 and all(shown_losses(done)):
-        if not _comparable(done):
-            parts.append("The losses are weighted, and the weights differ: compare the pictures, not the losses.")
-        elif _evaluated(done):
-            parts.append(f"The losses are weighted, of the same sample photos at {done[0].record.losses_size} pixels.")
-        else:
-            parts.append("The losses are weighted, and of the last photos in training: they differ by chance, too.")
-    return " ".join(parts)
 
 
 def loss_text(value: float) -> str:

@@ -27,7 +27,8 @@ COLOR_CHOICES = [("Of the style", "none"), ("Of the photo", "luminance"), ("Of t
 
 def style_pictures() -> dict[str, Path]:
     """The page's own style pictures, by name: a painting, and the drawn patterns."""
-    return {path.stem: path for path in (STARRY_NIGHT, *sorted((ASSETS / "patterns").glob("*.jpg"))) if path.is_file()}
+    files = (STARRY_NIGHT, *sorted((ASSETS / "patterns").glob("*.jpg")))
+    return {path.stem.replace("_", " "): path for path in files if path.is_file()}
 
 
 def start_choices(painter: Painter, owner: str = "") -> list[tuple[str, str]]:
@@ -62,11 +63,8 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
                     alt_text="The picture whose style is taken",
                 )
             samples_for(photo, "gatys-samples")
-            styles = gr.HTML(
-                sample_strip(_in_words(style_pictures()), "Styles", "Style picture"),
-                js_on_load=script("pick"),
-                elem_id="gatys-styles",
-            )
+            strip = sample_strip(style_pictures(), "Styles", "Style picture")
+            styles = gr.HTML(strip, js_on_load=script("pick"), elem_id="gatys-styles")
             start = gr.Dropdown(
                 START_CHOICES, value=default.start, label="Start from", elem_id="gatys-start", filterable=False
             )
@@ -166,7 +164,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
         return gr.Dropdown(choices=start_choices(painter, owner_of(token)))
 
     def pick_style(event: gr.EventData) -> str:
-        own = _in_words(style_pictures())
+        own = style_pictures()
         if event.name not in own:
             raise StylecoreError(f"there is no style picture {event.name!r}; upload your own.")
         return copy_to_cache(own[event.name])
@@ -241,7 +239,3 @@ def build_gatys_api(painter: Painter) -> None:
     outputs = [gr.Image(label="picture", format="png", type="filepath"), gr.JSON(label="facts")]
     inputs = {name: photo_input(label=name) for name in ("photo", "style")}
     endpoint("gatys", gatys, outputs, inputs, concurrency_id=LONG)
-
-
-def _in_words(pictures: dict[str, Path]) -> dict[str, Path]:
-    return {name.replace("_", " "): path for name, path in pictures.items()}

@@ -1,6 +1,6 @@
 """Shared by the importers: the network of another project, and the refusal of a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -69,13 +69,16 @@ def float_tensor(source: Path, values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(values, np.float32))
 
 
-def renamed(
-    weights: Mapping[str, Tensor], layers: list[str], convolutions: list[str], normalizations: list[str]
-) -> dict[str, Tensor]:
-    """Replace their names by ours; a tensor of an unknown layer keeps its name and is refused later."""
-    names = {theirs: f"{layer}.convolution" for layer, theirs in zip(layers, convolutions, strict=True)}
-    # The last layer is not normalized.
-    names |= {theirs: f"{layer}.normalization" for layer, theirs in zip(layers, normalizations, strict=False)}
+def renamed(weights: Mapping[str, Tensor], layers: list[str], theirs: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+    """Replace their names by ours; a tensor of an unknown layer keeps its name and is refused later.
+
+    Args:
+        layers: our names.
+        theirs: for each layer its convolution and its normalization, "" where there is none.
+    """
+    names: dict[str, str] = {}
+    for layer, (convolution, normalization) in zip(layers, theirs, strict=True):
+        names |= {convolution: f"{layer}.convolution", normalization: f"{layer}.normalization"}
     state = {}
     for name, tensor in weights.items():
         module, _, parameter = name.rpartition(".")

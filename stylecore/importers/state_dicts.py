@@ -66,21 +66,15 @@ def _pytorch_examples(source: Path, weights: dict[str, Tensor]) -> ForeignNetwor
     # Before PyTorch 0.4 instance normalization saved statistics that it never used.
     weights = {name: tensor for name, tensor in weights.items() if not re.search(r"in\d+\.running_(mean|var)$", name)}
     gordic = "up3.conv2d.weight" in weights
-    residual_blocks = checked_blocks(
-        source, len([name for name in weights if re.fullmatch(r"res\d+\.in1\.weight", name)])
-    )
-    upsampling = ("up1.conv2d.conv2d", "up2.conv2d.conv2d") if gordic else ("deconv1.conv2d", "deconv2.conv2d")
-    convolutions = [
-        *(f"conv{index}.conv2d" for index in (1, 2, 3)),
-        *(f"res{block}.conv{part}.conv2d" for block in range(1, residual_blocks + 1) for part in (1, 2)),
-        *upsampling,
-        "up3.conv2d" if gordic else "deconv3.conv2d",
+    blocks = [name for name in weights if re.fullmatch(r"res\d+\.in1\.weight", name)]
+    residual_blocks = checked_blocks(source, len(blocks))
+    last = ("up1.conv2d", "up2.conv2d", "up3") if gordic else ("deconv1", "deconv2", "deconv3")
+    places = [
+        *((f"conv{index}", f"in{index}") for index in (1, 2, 3)),
+        *((f"res{block}.conv{n}", f"res{block}.in{n}") for block in range(1, residual_blocks + 1) for n in (1, 2)),
+        *zip(last, ("in4", "in5", ""), strict=True),
     ]
-    normalizations = [
-        *(f"in{index}" for index in (1, 2, 3)),
-        *(f"res{block}.in{part}" for block in range(1, residual_blocks + 1) for part in (1, 2)),
-        *("in4", "in5"),
-    ]
+    theirs = [(f"{convolution}.conv2d", normalization) for convolution, normalization in places]
     values = IMAGENET if gordic else RGB_255
     config = TransformNetConfig(
         residual_blocks=residual_blocks,
@@ -88,7 +82,7 @@ def _pytorch_examples(source: Path, weights: dict[str, Tensor]) -> ForeignNetwor
         input_values=values,
         output_values=values,
     )
-    state = renamed(weights, layer_names(residual_blocks, "nearest"), convolutions, normalizations)
+    state = renamed(weights, layer_names(residual_blocks, "nearest"), theirs)
     return ForeignNetwork(config, state, GORDIC if gordic else PYTORCH_EXAMPLES)
 
 
@@ -101,10 +95,12 @@ def _mina(source: Path, weights: dict[str, Tensor]) -> ForeignNetwork:
         *(f"ResidualBlock.{block}.conv{part}" for block in range(residual_blocks) for part in (1, 2)),
         *(f"DeconvBlock.{index}" for index in (0, 2, 4)),
     ]
-    convolutions = [f"{place}.conv_layer" for place in places]
-    convolutions[-3:-1] = [f"{place}.conv_transpose" for place in places[-3:-1]]
     batch = any(name.endswith("num_batches_tracked") for name in weights)
-    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")}
+    weights = {
+        name.replace(".conv_transpose.", ".conv_layer."): tensor
+        for name, tensor in weights.items()
+        if not name.endswith("num_batches_tracked")
+    }
     config = TransformNetConfig(
         residual_blocks=residual_blocks,
         width=width_of(source, weights["ConvBlock.0.conv_layer.weight"]),
@@ -113,7 +109,5 @@ def _mina(source: Path, weights: dict[str, Tensor]) -> ForeignNetwork:
         input_values=BGR_255,
         output_values=BGR_255,
     )
-    normalizations = [f"{place}.norm_layer" for place in places[:-1]]
-    return ForeignNetwork(
-        config, renamed(weights, layer_names(residual_blocks, "transposed"), convolutions, normalizations), MINA
-    )
+    theirs = [(f"{place}.conv_layer", f"{place}.norm_layer") for place in places]
+    return ForeignNetwork(config, renamed(weights, layer_names(residual_blocks, "transposed"), theirs), MINA)

@@ -26,7 +26,7 @@ def test_words_say_which_is_nearer_to_what(catalogue: BundleCatalogue, photo: Pa
     stylizer = Stylizer(catalogue, LIMITS)
     entries = chosen_versions(stylizer, ["night/1", "night/2", "night/3"])
     *_, (one, two, three) = compare(stylizer, str(photo), entries)
-    assert nearest([one, two, three]).sentence == ""  # nobody measured them
+    assert nearest([one, two, three]).by == ""  # nobody measured them
     all_three = [judged(one, 0.3, 1.0), judged(two, 0.2, 1.2), judged(three, 0.1, 1.4)]
     shown = comparison_html(entries, all_three, set())
     said = re.sub(r"<[^>]*>", "", shown)
@@ -38,14 +38,16 @@ def test_words_say_which_is_nearer_to_what(catalogue: BundleCatalogue, photo: Pa
     assert nearest(all_three).words_for(all_three[1]) == ""
     pair = [judged(one, 0.3, 1.5), judged(two, 0.2, 1.2)]
     assert nearest(pair).words_for(pair[1]) == "nearer to the painting and the photo"
-    equal = nearest([judged(one, 0.2, 1.0), judged(two, 0.201, 1.5)])
-    assert "all are equally near to the painting, " in equal.sentence
+    both = re.sub(r"<[^>]*>", "", comparison_html(entries[:2], pair, set()))
+    assert "20 photos of 640 pixels: 2,000 iterations is nearer to the painting and to the photo." in both
+    equal = [judged(one, 0.2, 1.0), judged(two, 0.201, 1.5)]
+    assert "all are equally near to the painting, " in comparison_html(entries[:2], equal, set())
     # Of pictures of other sizes, of other styles, and while one is missing, nothing is said.
-    assert nearest([judged(one, 0.3, 1.0), judged(two, 0.2, 1.2, 1024)]).sentence == ""
+    assert nearest([judged(one, 0.3, 1.0), judged(two, 0.2, 1.2, 1024)]).by == ""
     assert "verdict" not in comparison_html(entries, all_three[:2], set())
     wave = chosen_versions(stylizer, ["night/1", "wave"])
     *_, of_two = compare(stylizer, str(photo), wave)
-    assert nearest([judged(each, 0.1, 1.0) for each in of_two]).sentence == ""
+    assert nearest([judged(each, 0.1, 1.0) for each in of_two]).by == ""
 
 
 def test_without_a_judge_the_losses_of_the_same_photos_say_it(catalogue: BundleCatalogue, photo: Path) -> None:
