@@ -22,10 +22,11 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from stylecore.command import run_command
 from stylecore.errors import StylecoreError
+from stylecore.files import replaced_folder
 from stylecore.samples import sample_photos
 from stylecore.vgg.weights import write_weights
 from training.registry.bundle import write_bundle
-from training.registry.published import commit_of_the_code, replaced_folder
+from training.registry.published import commit_of_the_code
 from training.registry.registry import Registry
 from training.registry.restoring import restore_published
 

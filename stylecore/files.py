@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +64,33 @@ def replaced_whole(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """An empty folder, which the block fills and which then replaces `target`; if the block fails, nothing changes."""
+    target = target.resolve()  # a link stays, and "." has a name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        yield new
+        swap_folder(new, target)
+
+
+def swap_folder(new: Path, target: Path) -> None:
+    """Replace the folder `target` by the folder `new` (on the same disk), so that `target` is never incomplete."""
+    if not target.exists():
+        new.rename(target)
+        return
+    old = new.with_name("old")
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

@@ -1,9 +1,7 @@
 """A folder of frames as a film, and a film as a folder of frames."""
 
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -87,26 +85,6 @@ class FolderWriter:
 
     def write_sound(self, sound: Sound) -> None:
         """Pictures have no sound."""
-
-
-@contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, which the block fills and which then takes its place, or goes if the block fails.
-
-    Args:
-        folder: empty, or not there.
-    """
-    folder = folder.resolve()  # a link stays, and "." has a name
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if folder.is_dir():
-            folder.rmdir()
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _natural(path: Path) -> list[int | str]:

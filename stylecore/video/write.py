@@ -11,9 +11,9 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from stylecore.errors import StylecoreError
-from stylecore.files import refuse_replacing, replaced_whole
+from stylecore.files import refuse_replacing, replaced_folder, replaced_whole
 from stylecore.video.colors import BT709
-from stylecore.video.folder import FolderWriter, replaced_folder
+from stylecore.video.folder import FolderWriter
 from stylecore.video.frames import FilmFacts, Pixels, Sound
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}

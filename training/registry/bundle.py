@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from stylecore.errors import StylecoreError
-from stylecore.files import file_sha256
+from stylecore.files import file_sha256, replaced_folder
 from stylecore.johnson.quantization import sidecar_of
 from stylecore.library import CHAMPION, VISITORS
-from training.registry.published import replaced_folder
 from training.registry.registry import RegisteredVersion, Registry
 
 BUNDLE_FORMAT = "stylecore.bundle/1"

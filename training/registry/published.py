@@ -33,8 +33,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from stylecore.errors import StylecoreError
-from stylecore.files import file_sha256, write_whole
+from stylecore.files import file_sha256, replaced_folder, write_whole
 from stylecore.johnson.style_model import StyleModel, read_card
 from stylecore.library import ALIASES_FILE, write_alias
 from training.registry import as_stylecore_errors
@@ -128,32 +127,6 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
 def folder_name(run_name: str) -> str:
     """The name of a run's folder."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", run_name).lstrip(".")
-
-
-@contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """An empty folder, which the block fills and which then replaces `target`; if the block fails, nothing changes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-        new = Path(temporary) / "new"
-        new.mkdir()
-        yield new
-        swap_folder(new, target)
-
-
-def swap_folder(new: Path, target: Path) -> None:
-    """Replace the folder `target` by the folder `new` (on the same disk), so that `target` is never incomplete."""
-    if not target.exists():
-        new.rename(target)
-        return
-    old = new.with_name("old")
-    target.rename(old)
-    try:
-        new.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def folder_digest(folder: Path) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from jinja2 import StrictUndefined, Template
 
+from stylecore.files import swap_folder
 from training.command import run_command
-from training.registry.published import PUBLISHED, swap_folder
+from training.registry.published import PUBLISHED
 from training.report.data import NotInStoreError, read_report_data
 from training.report.experiment import EXPERIMENT, WIDTHS, Experiment
 from training.report.pictures import ReportPictures
