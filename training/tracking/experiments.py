@@ -9,8 +9,10 @@ has links.
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
@@ -43,50 +45,13 @@ class About:
     """
 
     purpose: str
-    columns: tuple[str, ...]
-    charts: dict[str, tuple[str, ...]]
+    columns: list[str]
+    charts: dict[str, list[str]]
 
 
 ABOUT = {
-    "johnson": About(
-        "Transformation networks, one training a run (Johnson et al. 2016). Compare runs by their losses and by the "
-        "judge: `eval/style_error_640` is the distance to the painting, `eval/content_change_640` that to the photo. "
-        "For both, lower is nearer.",
-        columns=(
-            *("title", "iterations", "width"),
-            *("eval/style_error_640", "eval/content_change_640", "eval/equivalent_gatys_iterations", "Duration"),
-            *("style_normalization", "loss_scales", "content_layer", "content_weight", "style_weight"),
-        ),
-        charts={
-            "Losses": ("loss/total", "loss/style", "loss/content"),
-            "Judge": (
-                "eval/content_change_640 ~ eval/style_error_640",
-                "=eval/style_error_640",
-                "=eval/content_change_640",
-                "=eval/equivalent_gatys_iterations",
-            ),
-            "Pictures": tuple(f"preview/{photo}" for photo in ("lion", "china", "tower", "cheetah", "flower")),
-        },
-    ),
-    "gatys": About(
-        "Pictures that were painted by optimizing their pixels (Gatys et al. 2015, 2016), one picture a run.",
-        columns=(
-            *("style", "photo", "ratio", "normalization", "steps", "max_side"),
-            *("loss/total", "loss/style", "loss/content", "perf/seconds"),
-        ),
-        charts={
-            "Losses": ("loss/total", "loss/style", "loss/content"),
-            "Pictures": ("preview/china", "preview/picture"),
-        },
-    ),
-    "benchmarks": About(
-        "What training and painting cost: seconds and memory, one machine a run.",
-        columns=(
-            *("processor", "threads", "iterations", "width"),
-            *("gatys/seconds_512", "stylize/milliseconds_512", "stylize/milliseconds_1024"),
-        ),
-        charts={"Seconds": ("=gatys/seconds_512", "=stylize/milliseconds_512", "=stylize/milliseconds_1024")},
-    ),
+    name: About(**entries)
+    for name, entries in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
 }
 
 
