@@ -19,19 +19,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DOTS = 150
 """Pixels an inch: 8 inches give 1200 pixels, which GitHub shows at three quarters of their size."""
 
-_STYLE = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
-
+_STYLE = Path(__file__).with_suffix(".mplstyle")
 _PALE = {"alpha": 0.22, "linewidth": 0.7}
 
 
@@ -66,7 +54,7 @@ def plot(panels: Sequence[Panel], path: Path, columns: int = 1, height: float = 
     takes its neighbor's color.
     """
     labels = list(dict.fromkeys(label for panel in panels for label in panel.lines))
-    with rc_context(_STYLE):
+    with rc_context(fname=_STYLE):
         rows = -(-len(panels) // columns)
         figure = Figure(figsize=(8, 0.7 + height * rows), layout="constrained")
         legend: dict[str, Any] = {}
