@@ -22,8 +22,7 @@ def file_name(*parts: str) -> str:
 
 def device_name(device: torch.device | str) -> str:
     """`CPU`, or the GPU's name."""
-    device = torch.device(device)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else CPU
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else CPU
 
 
 def size_text(size: tuple[int, int]) -> str:

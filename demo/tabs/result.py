@@ -19,11 +19,10 @@ class Answer:
     """What the tab shows for one request.
 
     Attributes:
-        before, png, jpeg: files in Gradio's cache: the photo, and the painting twice.
+        png, jpeg: files in Gradio's cache: the painting twice.
         pictures, status: HTML: what before_after.js needs of them, and the line below.
     """
 
-    before: str
     png: str
     jpeg: str
     pictures: str
@@ -61,7 +60,7 @@ def stylize(stylizer: Stylizer, photo: str | None, wanted: Wanted) -> Answer:
         title=title_of(result.card),
         transparent=transparent,
     )
-    return Answer(before, png, jpeg, pictures, describe(result, sample is not None))
+    return Answer(png, jpeg, pictures, describe(result, sample is not None))
 
 
 def describe(result: Stylized, is_sample: bool) -> str:

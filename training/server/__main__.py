@@ -27,6 +27,7 @@ from training.tracking import database_address
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 EXAMPLE = HERE / "tracker.env.example"
+ACCOUNTS = HERE / "accounts.ini"
 SETTINGS = REPOSITORY / "tracker.env"
 FOLDER = REPOSITORY / "mlruns" / "tracker"
 """Folder of the database and the artifacts when the settings name no other place."""
@@ -37,15 +38,6 @@ CONNECTIONS = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5", "MLFLOW_SQLALCHEMYSTORE_
 """Connections of each worker to PostgreSQL. A worker answers 40 requests at once, and MLflow 3.17 needs a second
 connection to log metrics: with SQLAlchemy's limit of 15, fifteen runs can wait for each other for ever. Two workers
 stay below PostgreSQL's default limit of 100 connections."""
-
-# The accounts are in the database of the runs, so that one backup has both. EDIT allows to continue the experiments of
-# others. A password check takes a tenth of a second on purpose, so its result is cached for a minute.
-_ACCOUNTS = """[mlflow]
-default_permission = EDIT
-database_uri = {database}
-admin_username = admin
-auth_cache_ttl_seconds = 60
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,7 +135,8 @@ def prepare(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
     accounts = folder / "accounts.ini"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_private(accounts, _ACCOUNTS.format(database=database.replace("%", "%%")))
+        text = ACCOUNTS.read_text(encoding="utf-8").format(database=database.replace("%", "%%"))
+        _write_private(accounts, text)
     except OSError as error:
         raise StylecoreError(f"the folder {folder} cannot be written ({error.strerror}).") from error
     environment = {

@@ -1,5 +1,6 @@
 """A photo through a network: sizes, memory of results, limits; and what the Stylize tab makes of it."""
 
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,7 +45,8 @@ def test_the_picture_keeps_its_size_and_transparency(stylizer: Stylizer, photo: 
     with Image.open(answer.png) as png, Image.open(photo) as source:
         assert png.size == source.size == (61, 45)
         assert png.getchannel("A").tobytes() == source.getchannel("A").tobytes()
-    with Image.open(answer.jpeg) as jpeg, Image.open(answer.before) as before:
+    (before_file,) = re.findall(r'data-before="[^"]*file=([^"]+)"', answer.pictures)
+    with Image.open(answer.jpeg) as jpeg, Image.open(before_file) as before:
         assert jpeg.size == before.size == (61, 45)
         assert before.mode == "RGBA"
     assert f'data-after="{address_of(answer.png)}"' in answer.pictures
