@@ -20,6 +20,9 @@ export GRADIO_ANALYTICS_ENABLED ?= False
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
+# Compiled once, not in each of the processes that a test run or a training starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo deploy-space static deploy-static train mlflow-ui tracker test bench lint format
 

@@ -67,9 +67,12 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Two workers a core, because tests with servers and browsers wait for them, as far as there is memory."""
-    return max(1, min(2 * (os.cpu_count() or 1), 8, int(psutil.virtual_memory().available // WORKER_BYTES)))
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers a core for all tests, because those with servers and browsers wait for them; one for a choice of
+    tests, which is short beside the start of a worker; in any case as far as there is memory."""
+    cores = os.cpu_count() or 1
+    memory = int(psutil.virtual_memory().available // WORKER_BYTES)
+    return max(1, min(cores if config.option.markexpr else 2 * cores, 8, memory))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
