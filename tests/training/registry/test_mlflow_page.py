@@ -17,6 +17,8 @@ from tracked_runs import log_style, start_run
 from stylecore.pictures.write import to_image
 from training.registry.versions import log_preview
 
+pytestmark = pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi")
+
 PATIENCE = 120
 """Seconds that a busy machine may take."""
 
