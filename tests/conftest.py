@@ -1,9 +1,11 @@
 """What every test stands on: quiet libraries that never call out, and data that may be missing."""
 
 import atexit
+import gc
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +29,10 @@ import hypothesis
 import psutil
 import pytest
 import torch
+from quick_gradio import QuickGradio
 
+gc.disable()  # until all tests are collected: what their imports make stays, and looking through it takes a second
+sys.meta_path.insert(0, QuickGradio())
 atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 # A busy machine makes no test wrong. Sizes fall into few classes, which 25 examples meet.
@@ -85,6 +90,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in {"browser", "cluster"} & used:
             item.add_marker(name)
     items.sort(key=lambda item: [folder not in item.path.relative_to(REPOSITORY).parts for folder in SLOW_FOLDERS])
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

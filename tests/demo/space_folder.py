@@ -1,7 +1,6 @@
 """What the hub refuses, and the served folder."""
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from tracked_runs import log_style, start_run
 
 from demo import deploy
 from stylecore.errors import StylecoreError
-from stylecore.vgg.weights import write_weights
+from stylecore.vgg.weights import Name, find_weights
 from tests.demo.conftest import make_style
 from tests.demo.local_hub import TOKEN, Hub
 
@@ -30,15 +29,18 @@ def store(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def space(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder, written once."""
-    folder = tmp_path_factory.mktemp("build") / "space"
-    try:
-        write_weights("vgg19", folder.with_name("probe"))
-    except StylecoreError as error:
-        pytest.skip(f"the weights of VGG-19 are not here: {error}")
-    shutil.rmtree(folder.with_name("probe"))
+    need_vgg("vgg19")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deploy, "restore_published", lambda **_: [])
-        return deploy.write_space(folder, tracking_uri=store)
+        return deploy.write_space(tmp_path_factory.mktemp("build") / "space", tracking_uri=store)
+
+
+def need_vgg(name: Name) -> None:
+    """Skip the test where the weights are missing."""
+    try:
+        find_weights(name)
+    except StylecoreError as error:
+        pytest.skip(f"the weights of {name} are not here: {error}")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -57,12 +59,19 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def connected(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """The hub of this process, with a token; huggingface_hub read its variables when it was imported."""
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-login"))
-    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(deploy, "restore_published", lambda **_: [])
+    connect(hub, tmp_path, monkeypatch)
     return hub
+
+
+def connect(hub: Hub, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make it the hub of this process, with a token; huggingface_hub read its variables when it was imported.
+
+    The published runs, which would take their time, are not restored.
+    """
+    patch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no-login"))
+    patch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    patch.setenv("HF_TOKEN", TOKEN)
+    patch.setattr(deploy, "restore_published", lambda **_: [])

@@ -2,24 +2,26 @@
 
 import ast
 import hashlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import SpaceCard
-from space_folder import connected, contents, hub, space, store  # noqa: F401 - fixtures
+from space_folder import connect, connected, contents, hub, need_vgg, store  # noqa: F401 - fixtures
 
 from demo import deploy
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.write import save_picture
 from stylecore.samples import sample_photos
-from stylecore.vgg.weights import find_weights
 from tests.demo.local_hub import TOKEN, Hub
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,6 +39,31 @@ NEEDED_ELSEWHERE = {
     "starlette": "gradio brings it",
     "tensorflow": "importing networks in its format",
 }
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What the command wrote, uploaded and said."""
+
+    folder: Path
+    hub: Hub
+    status: int
+    said: str
+
+
+@pytest.fixture(scope="module")
+def deployed(store: str, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    need_vgg("vgg19")
+    folder = tmp_path_factory.mktemp("build") / "space"
+    with Hub() as hub, pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+        connect(hub, tmp_path_factory.mktemp("home"), patch)
+        status = deploy.main(["user/name", "--folder", str(folder), "--tracking-uri", store, "--private"])
+    return Deployed(folder, hub, status, said.getvalue())
+
+
+@pytest.fixture(scope="module")
+def space(deployed: Deployed) -> Path:
+    return deployed.folder
 
 
 def hashes(files: dict[str, bytes]) -> dict[str, str]:
@@ -64,11 +91,9 @@ def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Pat
 
 
 @pytest.mark.slow
-def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_path: Path) -> None:
-    try:
-        find_weights("vgg16")
-    except StylecoreError as error:
-        pytest.skip(f"the weights of VGG-16 are not here: {error}")
+def test_a_space_with_teach_teaches_without_mlflow(store: str, tmp_path: Path) -> None:
+    need_vgg("vgg16")
+    need_vgg("vgg19")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deploy, "restore_published", lambda **_: [])
         folder = deploy.write_space(tmp_path / "space", tracking_uri=store, teach=True)
@@ -80,7 +105,7 @@ def test_a_space_with_teach_teaches_without_mlflow(store: str, space: Path, tmp_
     assert "mlflow" not in required
     save_picture(torch.rand(3, 12, 16).repeat_interleave(10, 1).repeat_interleave(10, 2), tmp_path / "painting.png")
     code = f"import sys; sys.modules |= dict.fromkeys({FORBIDDEN!r}); from training.teach.__main__ import main; main()"
-    words = "painting.png --name mine --minutes 0.05 --width 0.25 --residual-blocks 1 --style-size 48 --crop 32 "
+    words = "painting.png --name mine --minutes 0.01 --width 0.25 --residual-blocks 1 --style-size 48 --crop 32 "
     words += "--workers 0 --evaluate-sizes 32 --preview-size 64 --judge-sizes --mixed-precision no --cpu"
     variables = {f"STYLECORE_{name.upper()}": str(folder / name) for name in ("bundle", "cache", "photos")}
     done = subprocess.run(
@@ -168,20 +193,9 @@ def test_a_foreign_folder_is_left_alone_and_a_failure_leaves_the_old_one(
     assert [path.name for path in space.parent.iterdir()] == ["space"]
 
 
-@pytest.mark.slow
-def test_the_command_makes_a_space_and_uploads_every_file(hub: Hub, space: Path, store: str, tmp_path: Path) -> None:
-    folder = tmp_path / "space"
-    # The command, but for the published runs, which would take their time.
-    code = "import sys; from demo import deploy; deploy.restore_published = lambda **_: []; sys.exit(deploy.main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "user/name", "--folder", folder, "--tracking-uri", store, "--private"],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        | {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"},
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_command_makes_a_space_and_uploads_every_file(deployed: Deployed) -> None:
+    hub, folder = deployed.hub, deployed.folder
+    assert deployed.status == 0
     assert hub.created == {
         "name": "name",
         "organization": "user",
@@ -194,7 +208,7 @@ def test_the_command_makes_a_space_and_uploads_every_file(hub: Hub, space: Path,
     assert len(hub.large) == 4  # three networks and VGG
     assert all(summary.startswith("Deploy ") for summary in hub.commits)
     assert "POST /api/validate-yaml" in hub.asked
-    lines = done.stdout.strip().split("\n")
+    lines = deployed.said.strip().split("\n")
     assert lines[-1] == f"{hub.url}/spaces/user/name"
     assert f": {len(hub.files)} files, " in lines[0]
 

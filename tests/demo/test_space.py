@@ -186,7 +186,7 @@ def _environment(folder: Path, requirements: Path) -> Path:
     return folder / "bin" / "python"
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_environment_of_a_space_has_nothing_of_training(served: tuple[str, Path, Path, Path]) -> None:
     _, folder, python, _ = served
     code = (
@@ -200,7 +200,7 @@ def test_the_environment_of_a_space_has_nothing_of_training(served: tuple[str, P
     assert ast.literal_eval(paths) == [str(next((python.parent.parent).glob("lib/python*/site-packages")))]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_served_folder_stylizes_and_paints_without_any_call(served: tuple[str, Path, Path, Path]) -> None:
     url, folder, _, calls = served
     client = client_of(url)
@@ -227,7 +227,7 @@ def test_the_served_folder_stylizes_and_paints_without_any_call(served: tuple[st
     assert not calls.exists(), calls.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_guard_notices_calls(served: tuple[str, Path, Path, Path], tmp_path: Path) -> None:
     python = served[2]
     code = "import urllib.request as r\ntry: r.urlopen('http://example.com', timeout=5)\nexcept OSError: pass"

@@ -18,7 +18,7 @@ from stylecore.pictures.write import save_picture
 from tests.demo.conftest import LIMITS, serving
 from tests.small_vgg import small_vgg
 
-PEOPLE, SECONDS = (int(number) for number in os.environ.get("STYLECORE_LOAD", "6x3").split("x"))
+PEOPLE, SECONDS = (int(number) for number in os.environ.get("STYLECORE_LOAD", "5x1").split("x"))
 ALLOWED_GROWTH = 200
 """Megabytes from a third of the time to its end, of the server and all its visitors in one process. What Python holds
 grows by 2 KB a picture; the rest is what threads leave unused in malloc's arenas, and comes to an end."""

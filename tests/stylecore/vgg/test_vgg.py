@@ -1,14 +1,23 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchvision.models import vgg as torchvision_vgg
 
 import stylecore.vgg.network
 from stylecore.errors import StylecoreError
 from stylecore.preprocessing import CAFFE, IMAGENET
 from stylecore.vgg.network import KERNEL_SIZES, VGG
+
+
+@pytest.fixture(scope="module")
+def torchvision_vgg() -> Any:
+    """Imports more than a second of PyTorch, which collecting the tests need not have."""
+    from torchvision.models import vgg
+
+    return vgg
 
 
 @pytest.fixture
@@ -70,9 +79,9 @@ def test_response_normalization_is_that_of_krizhevsky(narrow: None) -> None:
     torch.testing.assert_close(big, torch.full((1, 2, 1, 1), 100 / 4**0.75))
 
 
-@pytest.mark.parametrize(("configuration", "torchvision_name"), [("A", "A"), ("B", "B"), ("D", "D"), ("E", "E")])
-def test_activations_equal_those_of_torchvision(configuration: str, torchvision_name: str) -> None:
-    theirs = torchvision_vgg.make_layers(torchvision_vgg.cfgs[torchvision_name], batch_norm=False)
+@pytest.mark.parametrize("configuration", ["A", "B", "D", "E"])
+def test_activations_equal_those_of_torchvision(torchvision_vgg: Any, configuration: str) -> None:
+    theirs = torchvision_vgg.make_layers(torchvision_vgg.cfgs[configuration], batch_norm=False)
     ours = VGG(configuration)
     values = list(theirs.state_dict().values())
     ours.load_state_dict(dict(zip(ours.state_dict(), values, strict=True)))
@@ -92,7 +101,9 @@ def test_activations_equal_those_of_torchvision(configuration: str, torchvision_
 
 
 @pytest.mark.parametrize(("configuration", "name"), [("D", "vgg16"), ("E", "vgg19")])
-def test_classifier_has_the_names_and_shapes_of_torchvision(configuration: str, name: str) -> None:
+def test_classifier_has_the_names_and_shapes_of_torchvision(
+    torchvision_vgg: Any, configuration: str, name: str
+) -> None:
     with torch.device("meta"):
         theirs = getattr(torchvision_vgg, name)().classifier.state_dict()
         ours = VGG(configuration, classifier=True).classifier.state_dict()

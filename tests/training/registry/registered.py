@@ -1,6 +1,9 @@
 """Published runs: written, restored, and the registry's command line."""
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,20 @@ def train_two_styles(uri: str, tiny_style) -> Registry:
     return Registry(uri)
 
 
+def copy_store(store: str, copy: str) -> None:
+    """Replace a store by a copy of another one, whose files are copies, too: training again takes longer."""
+    source, target = (Path(uri.removeprefix("sqlite:///")).parent for uri in (store, copy))
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    with closing(sqlite3.connect(target / "mlflow.db")) as database, database:
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, kind, *_ in database.execute(f"PRAGMA table_info({table})").fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):
+                    database.execute(
+                        f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)",
+                        (str(source), str(target), str(source)),
+                    )
+
+
 @pytest.fixture(scope="module")
 def registry(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Registry:
     """Two styles, for tests that only read."""
@@ -51,6 +68,7 @@ def registry(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def own_registry(store: str, tiny_style) -> Registry:
+def own_registry(registry: Registry, store: str) -> Registry:
     """Two styles, for tests that change something."""
-    return train_two_styles(store, tiny_style)
+    copy_store(registry.tracking_uri, store)
+    return Registry(store)

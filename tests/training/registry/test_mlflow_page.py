@@ -2,21 +2,22 @@
 
 import contextlib
 import re
-import subprocess
-import sys
+import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import uvicorn
 from forked import free_port
 from tracked_runs import log_style, start_run
 
 from stylecore.pictures.write import to_image
 from training.registry.versions import log_preview
+
+pytestmark = pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi")
 
 PATIENCE = 120
 """Seconds that a busy machine may take."""
@@ -41,23 +42,35 @@ def address(new_store: Callable[[Path], str], tiny_style, tmp_path_factory: pyte
         log_style(run, tiny_style("tiny_waves", 10), 10, {"loss/total": 0.5})
         run.log_evaluation({"eval/style_error_640": 0.25 + number}, 10)
         run.finish()
+    with served(store) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def served(store: str) -> Iterator[str]:
+    """MLflow's server in a thread: as a command it imports everything twice."""
+    from mlflow import server as variables  # seconds, which collecting the tests need not have
+
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-    server = subprocess.Popen([*command, "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL)
-    try:
-        answered = time.monotonic() + PATIENCE
-        while time.monotonic() < answered and server.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
-                break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(variables.BACKEND_STORE_URI_ENV_VAR, store)
+        patched.setenv(variables.SERVE_ARTIFACTS_ENV_VAR, "true")
+        server = uvicorn.Server(uvicorn.Config("mlflow.server.fastapi_app:app", port=port, log_level="warning"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the server does not start"
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Any, address: str) -> Iterator[Any]:
+    """One page for all: between addresses of MLflow it need not load again."""
     context = browser.new_context(viewport={"width": 1900, "height": 3000}, base_url=address)
     context.set_default_timeout(PATIENCE * 1000)
     yield context.new_page()
@@ -67,17 +80,14 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 def test_an_experiment_leads_to_its_runs(page: Any) -> None:
     page.goto("/#/experiments/1")  # opens on the page for language models, whose description has the links
     page.get_by_role("button", name="Got it").click()
-    with page.expect_popup() as opened:
-        page.get_by_role("link", name="Table of the runs").click()
-    page = opened.value
-    page.set_default_timeout(PATIENCE * 1000)
+    assert page.get_by_role("link", name="Charts and pictures").count() == 1
+    page.goto(page.get_by_role("link", name="Table of the runs").get_attribute("href"))  # a click opens another window
     page.get_by_role("link", name="wild").wait_for()
     headers = page.locator(".ag-header-cell").evaluate_all("(all) => all.map((cell) => cell.getAttribute('col-id'))")
     columns = [re.sub(r".*`(.*)`", r"\1", name) for name in headers]
     # The grid orders its cells by their place on the screen, not in the document.
     assert {"title", "iterations", "width", "eval/style_error_640", "duration"} <= set(columns)
     assert "data/images_seen" not in columns
-    assert page.get_by_role("link", name="Charts and pictures").count() == 1
 
 
 def test_a_version_has_picture_signature_and_the_model_says_how_to_use_it(page: Any) -> None:

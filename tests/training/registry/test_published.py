@@ -2,15 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from registered import own_registry, registry, train  # noqa: F401 - fixtures
+from registered import copy_store, own_registry, registry, train  # noqa: F401 - fixtures
 from tracked_runs import start_run
 
 from stylecore.errors import StylecoreError
@@ -27,6 +29,47 @@ pytestmark = pytest.mark.slow
 
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A store with one run of two checkpoints, what is published of it, and a store where that is restored."""
+
+    store: str
+    run_id: str
+    published: Path
+    restored: str
+
+
+@pytest.fixture(scope="module")
+def once(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Trained:
+    """Made once, for copies."""
+    folder = tmp_path_factory.mktemp("once")
+    store, restored = new_store(folder / "store"), new_store(folder / "restored")
+    run_id = train(tiny_style, uri=store).run_id
+    publish_run(run_id, folder / "published", tracking_uri=store)
+    restore_published(folder / "published", restored)
+    return Trained(store, run_id, folder / "published", restored)
+
+
+@pytest.fixture
+def run_id(once: Trained, store: str) -> str:
+    """The run, in this test's own store."""
+    copy_store(once.store, store)
+    return once.run_id
+
+
+@pytest.fixture
+def published(once: Trained, tmp_path: Path) -> Path:
+    """What is published of it, in a folder that a test may change."""
+    return shutil.copytree(once.published, tmp_path / "published")
+
+
+@pytest.fixture
+def restored(once: Trained, other_store: str) -> str:
+    """A store in which it is restored."""
+    copy_store(once.restored, other_store)
+    return other_store
 
 
 @pytest.fixture
@@ -71,10 +114,9 @@ def snapshot(uri: str) -> dict:
     return {"runs": runs, "versions": versions}
 
 
-def test_a_published_run_is_restored_as_it_was(store: str, other_store: str, tiny_style, tmp_path: Path):
-    run = train(tiny_style)
+def test_a_published_run_is_restored_as_it_was(run_id: str, store: str, other_store: str, tmp_path: Path):
     Registry(store).promote("tiny_waves", "2")
-    folder = publish_run(run.run_id, tmp_path / "published")
+    folder = publish_run(run_id, tmp_path / "published")
     assert folder.name == "waves-a"
     (dataset,) = json.loads((folder / "run.json").read_text())["datasets"]
     assert json.loads(dataset["source"]) == {"uri": "photos"}  # not the folder that it lay in
@@ -102,11 +144,10 @@ def test_a_published_run_is_restored_as_it_was(store: str, other_store: str, tin
         torch.testing.assert_close(restored[name], weights, rtol=1e-3, atol=1e-6)
 
 
-def test_publishing_a_restored_run_writes_the_same_record(store: str, other_store: str, tiny_style, tmp_path: Path):
-    first = publish_run(train(tiny_style).run_id, tmp_path / "first")
-    restore_published(first.parent, other_store)
-    run_id = Registry(other_store).find("tiny_waves").run_id
-    second = publish_run(run_id, tmp_path / "second", tracking_uri=other_store)
+def test_publishing_a_restored_run_writes_the_same_record(published: Path, restored: str, tmp_path: Path):
+    first = published / "waves-a"
+    run_id = Registry(restored).find("tiny_waves").run_id
+    second = publish_run(run_id, tmp_path / "second", tracking_uri=restored)
     assert (second / "metrics.csv").read_bytes() == (first / "metrics.csv").read_bytes()
     records = [json.loads((folder / "run.json").read_text()) for folder in (first, second)]
     for record in records:
@@ -115,13 +156,13 @@ def test_publishing_a_restored_run_writes_the_same_record(store: str, other_stor
         for preview in record["previews"]:
             preview.pop("sha256", None)  # of a photo that was compressed again
     assert records[0] == records[1]
-    publish_run(run_id, first.parent, tracking_uri=other_store)  # over the old one
-    assert len(list((first.parent / "photos").iterdir())) == 1  # the same pixels: not compressed again
-    assert sorted(path.name for path in first.parent.iterdir()) == ["aliases.json", "photos", "waves-a"]
+    publish_run(run_id, published, tracking_uri=restored)  # over the old one
+    assert len(list((published / "photos").iterdir())) == 1  # the same pixels: not compressed again
+    assert sorted(path.name for path in published.iterdir()) == ["aliases.json", "photos", "waves-a"]
 
 
 def test_a_photo_that_is_missing_or_another_is_named(store, other_store, tiny_style, tmp_path: Path):
-    published = publish_run(train(tiny_style, run_name="photos").run_id, tmp_path / "published").parent
+    published = publish_run(train(tiny_style, run_name="photos", steps=(1,)).run_id, tmp_path / "published").parent
     assert (
         len([path for path in published.iterdir() if path.name not in ("photos", "aliases.json")]) == 1
     )  # no run takes their folder
@@ -135,8 +176,7 @@ def test_a_photo_that_is_missing_or_another_is_named(store, other_store, tiny_st
     assert Registry(other_store).versions() == []
 
 
-def test_an_interrupted_restore_is_done_again(store, other_store, tiny_style, tmp_path: Path, monkeypatch):
-    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
+def test_an_interrupted_restore_is_done_again(published: Path, other_store: str, monkeypatch):
     from training.registry import restoring as module
 
     working, calls = module.register_checkpoint, []
@@ -160,39 +200,34 @@ def test_an_interrupted_restore_is_done_again(store, other_store, tiny_style, tm
     assert len(connect(other_store).search_logged_models([experiment])) == 2
 
 
-def test_what_a_person_deleted_is_not_restored(store, other_store, tiny_style, tmp_path: Path):
-    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
-    restore_published(published, other_store)
-    client = connect(other_store)
+def test_what_a_person_deleted_is_not_restored(published: Path, restored: str):
+    client = connect(restored)
     experiment = client.get_experiment_by_name("johnson").experiment_id
     (run,) = client.search_runs([experiment])
     client.delete_run(run.info.run_id)
-    assert restore_published(published, other_store) == []
+    assert restore_published(published, restored) == []
     assert client.search_runs([experiment]) == []
 
 
-def test_a_run_is_published_without_a_network_that_a_person_deleted(store, tiny_style, tmp_path: Path):
-    run = train(tiny_style)
+def test_a_run_is_published_without_a_network_that_a_person_deleted(run_id: str, store: str, tmp_path: Path):
     client = connect(store)
-    outputs = client.get_run(run.run_id).outputs.model_outputs
+    outputs = client.get_run(run_id).outputs.model_outputs
     client.delete_model_version("tiny_waves", "1")
     client.delete_logged_model(next(output.model_id for output in outputs if output.step == 10))
-    folder = publish_run(run.run_id, tmp_path / "published")
+    folder = publish_run(run_id, tmp_path / "published")
     checkpoints = json.loads((folder / "run.json").read_text())["checkpoints"]
     assert [checkpoint["step"] for checkpoint in checkpoints] == [20]
 
 
-def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, other_store, tiny_style, tmp_path: Path):
-    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
-    restore_published(published, other_store)
+def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, published: Path, restored, tiny_style):
     by_hand = train(tiny_style, run_name="mine", steps=(30,))
     publish_run(by_hand.run_id, published)
-    restore_published(published, other_store)
-    Registry(other_store).promote("tiny_waves", "iterations-30")
+    restore_published(published, restored)
+    Registry(restored).promote("tiny_waves", "iterations-30")
 
     change_the_note(published / "waves-a", "another note")
-    assert restore_published(published, other_store) == ["waves-a"]
-    versions = [(v.run_name, v.iterations, v.aliases) for v in Registry(other_store).versions()]
+    assert restore_published(published, restored) == ["waves-a"]
+    versions = [(v.run_name, v.iterations, v.aliases) for v in Registry(restored).versions()]
     assert versions == [
         ("mine", 30, ("champion", "iterations-30")),
         ("waves-a", 10, ("iterations-10",)),
@@ -202,9 +237,8 @@ def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, oth
 
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_training_that_was_there_first_is_the_champion_only_if_someone_chose_it(
-    chosen: bool, store, other_store, tiny_style, tmp_path: Path
+    chosen: bool, published: Path, other_store: str, tiny_style
 ):
-    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
     write_alias(published / ALIASES_FILE, "tiny_waves", "champion", "waves-a/20")
     train(tiny_style, uri=other_store, run_name="mine", steps=(3,))
     if chosen:
@@ -216,28 +250,26 @@ def test_a_training_that_was_there_first_is_the_champion_only_if_someone_chose_i
 
 
 def test_versions_that_someone_named_stay_when_their_folder_changes(
-    store, other_store, tiny_style, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    published: Path, restored: str, caplog: pytest.LogCaptureFixture
 ):
-    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
-    restore_published(published, other_store)
-    registry = Registry(other_store)
+    registry = Registry(restored)
     registry.promote("tiny_waves", "1")  # the other one was the champion
     before = registry.weights(registry.find("tiny_waves")).read_bytes()
 
     change_the_note(published / "waves-a", "another note")
-    assert restore_published(published, other_store) == ["waves-a"]
+    assert restore_published(published, restored) == ["waves-a"]
     assert "its old version tiny_waves/1 stays: it has the alias champion, given by hand" in caplog.text
-    restored = [("3", 10, ("iterations-10",)), ("4", 20, ("iterations-20",))]
-    assert named_versions(other_store) == [("1", 10, ("champion",)), *restored]
+    again = [("3", 10, ("iterations-10",)), ("4", 20, ("iterations-20",))]
+    assert named_versions(restored) == [("1", 10, ("champion",)), *again]
     assert registry.weights(registry.find("tiny_waves")).read_bytes() == before
     assert registry.find("tiny_waves").iterations == 10
-    assert restore_published(published, other_store) == []
+    assert restore_published(published, restored) == []
 
     registry.promote("tiny_waves", "4")  # nobody names the old one any more
     registry.promote("tiny_waves", "3", alias="fast")
     change_the_note(published / "waves-a", "a third note")
-    restore_published(published, other_store)
-    assert named_versions(other_store) == [
+    restore_published(published, restored)
+    assert named_versions(restored) == [
         ("3", 10, ("fast",)),
         ("4", 20, ("champion",)),
         ("5", 10, ("iterations-10",)),
@@ -254,16 +286,15 @@ def named_versions(uri: str) -> list[tuple[str, int | None, tuple[str, ...]]]:
     return [(v.version, v.iterations, v.aliases) for v in Registry(uri).versions()]
 
 
-def test_two_that_restore_at_once_make_one_run(store, other_store, tiny_style, tmp_path: Path):
-    published = publish_run(train(tiny_style).run_id, tmp_path / "published").parent
+def test_two_that_restore_at_once_make_one_run(published: Path, other_store: str):
     with ThreadPoolExecutor() as threads:
         said = list(threads.map(lambda _: restore_published(published, other_store), range(2)))
     assert sorted(said) == [[], ["waves-a"]]
     assert len(Registry(other_store).versions()) == 2
 
 
-def test_damaged_published_runs_are_refused_before_the_store_changes(store, other_store, tiny_style, tmp_path: Path):
-    folder = publish_run(train(tiny_style).run_id, tmp_path / "published")
+def test_damaged_published_runs_are_refused_before_the_store_changes(published: Path, other_store, tmp_path: Path):
+    folder = published / "waves-a"
     weights = folder / "checkpoints" / "iterations-20.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-4])
@@ -342,8 +373,7 @@ def test_the_program_and_a_server_that_does_not_answer():
     assert "Traceback" not in process.stderr
 
 
-def test_a_version_knows_its_evaluation_and_the_page_of_its_run(store: str, tiny_style) -> None:
-    run = train(tiny_style, uri=store)
+def test_a_version_knows_its_evaluation_and_the_page_of_its_run(run_id: str, store: str) -> None:
     registry = Registry(store)
     first, second = registry.versions("tiny_waves")
     assert registry.measures(first) == Measures(None, 0, {}, 0, {})
@@ -352,5 +382,5 @@ def test_a_version_knows_its_evaluation_and_the_page_of_its_run(store: str, tiny
     assert registry.measures(second).gatys_iterations == 8.5
     assert registry.run_page(first) == ""  # nothing shows a database
     page = registry.run_page(first, "http://localhost:5000/")
-    experiment = connect(store).get_run(run.run_id).info.experiment_id
-    assert page == f"http://localhost:5000/#/experiments/{experiment}/runs/{run.run_id}"
+    experiment = connect(store).get_run(run_id).info.experiment_id
+    assert page == f"http://localhost:5000/#/experiments/{experiment}/runs/{run_id}"

@@ -23,12 +23,24 @@ from training.experiments.gatys_grid import paint_ratios
 from training.registry.published import PHOTOS, PUBLISHED, publish_run
 from training.registry.restoring import restore_published
 from training.registry.versions import log_preview
-from training.report.__main__ import main, write_report
 from training.report.data import reached_at, smoothed
 from training.report.text import difference, loss_text, percent, plain
 from training.tracking.store import connect
 
 pytestmark = pytest.mark.slow
+
+
+def main(arguments: list[str]) -> int:
+    """The command, which imports Matplotlib: collecting the tests need not."""
+    from training.report.__main__ import main
+
+    return main(arguments)
+
+
+def write_report(folder: Path, uri: str | None = None) -> Path:
+    from training.report.__main__ import write_report
+
+    return write_report(folder, uri)
 
 
 SETTINGS = {"content_weight": 1e5, "style_weight": 1e10, "global_batch_size": 2, "crop": 32, "residual_blocks": 1}
