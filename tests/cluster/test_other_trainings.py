@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from forked import fork, free_port
+from forked import Forked, fork, free_port
 from forked_server import forked_mlflow_server
 from mlflow import MlflowClient
 from other_trainings import run
@@ -99,7 +98,7 @@ def small_disk(mount_disk: Callable[[str], Path]) -> Path:
     return mount_disk("size=24m")
 
 
-def start(training: str, processes: int, folder: Path, uri: str, pause: float) -> list[BaseProcess]:
+def start(training: str, processes: int, folder: Path, uri: str, pause: float) -> list[Forked]:
     """Start a training as `accelerate launch --num_processes` does."""
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "ACCELERATE_USE_CPU": "true"}
     if processes > 1:
@@ -111,7 +110,7 @@ def start(training: str, processes: int, folder: Path, uri: str, pause: float) -
     return started
 
 
-def end(processes: list[BaseProcess]) -> None:
+def end(processes: list[Forked]) -> None:
     for process in processes:
         process.join(300)
         process.kill()
