@@ -5,49 +5,57 @@ that says who is who, is played here; `accelerate launch` itself has its own tes
 """
 
 import importlib
-import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing.forkserver import ensure_running
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
 
-import pytest
-import torch
+from filelock import FileLock
 
 from stylecore.files import default_cache
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VGG_CACHE = default_cache()  # the user's own: it may hold VGG's weights
-_server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(
-    # Beside the commands, what they import later than at their top.
-    [
-        "training.train",
-        "training.teach.__main__",
-        "training.experiments.sweep",
-        "openvino",
-        "psycopg2",
-        "torch._dynamo",
-        "torch.distributed.fsdp",
-        "datasets",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "mlflow.store.model_registry.sqlalchemy_store",
-        "uvicorn",  # before MLflow's server, which asks for it
-        "mlflow.server.fastapi_app",
-    ]
-)
+OWNER = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+
+
+class Forked:
+    """A process that the server forked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._exitcode: int | None = None
+        self.pid: int = connection.recv()
+
+    @property
+    def exitcode(self) -> int | None:
+        """Its status, as of a process of multiprocessing; None while it runs."""
+        self.join(0)
+        return self._exitcode
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, but no longer than this."""
+        if self._exitcode is None and self._connection.poll(timeout):
+            self._exitcode = self._connection.recv()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.exitcode is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 @dataclass
 class Running:
     """One run: its processes, and the file that all of them write to."""
 
-    processes: list[multiprocessing.process.BaseProcess]
+    processes: list[Forked]
     output: Path
 
     def wait(self, status: int = 0, timeout: float = 300) -> str:
@@ -75,7 +83,6 @@ class Running:
     def send(self, number: signal.Signals, *, group: bool = False) -> None:
         """Signal the processes, or, as a terminal does, all that they started too."""
         for process in self.processes:
-            assert process.pid
             (os.killpg if group else os.kill)(process.pid, number)
 
     def kill(self) -> None:
@@ -101,14 +108,12 @@ def start(arguments: list[str], output: Path, *, processes: int = 1, command: st
 
 def fork(
     function: Callable[..., object], *arguments: object, environment: Mapping[str, str], output: Path | None = None
-) -> multiprocessing.process.BaseProcess:
+) -> Forked:
     """Call a function in a process of its own, with this environment; it appends to the file what it prints."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(REPOSITORY))  # or else the server silently imports nothing
-        ensure_running()
-    process = _server.Process(target=_call, args=(function, arguments, dict(environment), output))
-    process.start()
-    return process
+    connection = Client(_address())
+    connection.send(sys.path)  # by which the server finds the function
+    connection.send((function, arguments, dict(environment), os.getcwd(), output))
+    return Forked(connection)
 
 
 def free_port() -> int:
@@ -118,19 +123,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _call(
-    function: Callable[..., object], arguments: tuple[object, ...], environment: dict[str, str], output: Path | None
-) -> None:
-    os.setsid()
-    os.environ.clear()  # what the server began with is of another test
-    os.environ.update(environment)
-    if output:
-        file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-    torch.set_num_threads(1)
-    multiprocessing.set_start_method("fork", force=True)  # the default, which the server's children lose
-    function(*arguments)
+def _address() -> str:
+    """Where the server listens that all workers share; the first that asks starts it."""
+    folder = Path(tempfile.gettempdir()) / f"fork-server-{OWNER}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    address = folder / "socket"
+    with FileLock(folder / "lock"):
+        if not address.exists():
+            log = folder / "log.txt"
+            with log.open("wb") as output:
+                command = [sys.executable, str(REPOSITORY / "tests" / "fork_server.py"), str(address), str(OWNER)]
+                server = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+            while not address.exists():
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.1)
+    return str(address)
 
 
 def _main_of(command: str, arguments: list[str]) -> None:

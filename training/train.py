@@ -108,7 +108,7 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
     photos = open_photos(config.photos, config.streaming)
     memory_format = torch.channels_last  # faster on CPUs, and on GPUs with half precision
     vgg_weights = find_weights("vgg16", weights=config.vgg_weights or None)
-    vgg = load_vgg("vgg16", weights=config.vgg_weights or None).to(accelerator.device)
+    vgg = load_vgg("vgg16", weights=vgg_weights).to(accelerator.device)
     vgg.to(memory_format=memory_format)
     style = load_picture(find_file(config.style_image)).pixels
     targets = style_targets(vgg, style.to(accelerator.device), config)

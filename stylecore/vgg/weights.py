@@ -71,18 +71,18 @@ class VGGWeights:
     source: str
 
 
-def load_vgg(name: Name, *, weights: str | Path | None = None, pooling: Pooling = "max") -> VGG:
+def load_vgg(name: Name, *, weights: str | Path | VGGWeights | None = None, pooling: Pooling = "max") -> VGG:
     """VGG-16 (configuration D) or VGG-19 (E) with pretrained features: no classifier, frozen, in eval mode.
 
     Args:
         name: "vgg16" or "vgg19".
-        weights: as in `find_weights`.
+        weights: as in `find_weights`, or what it found.
         pooling: as in `VGG`.
 
     Raises:
         StylecoreError: for an unknown name, and as `find_weights` does.
     """
-    found = find_weights(name, weights=weights)
+    found = weights if isinstance(weights, VGGWeights) else find_weights(name, weights=weights)
     vgg = VGG(CONFIGURATIONS[name], pooling=pooling, preprocessing=found.features.preprocessing)
     vgg.load_state_dict(_state_dict(found))
     return vgg.requires_grad_(False).eval()
