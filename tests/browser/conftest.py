@@ -180,8 +180,10 @@ def slow_network(page: Any, latency: int = 0) -> Iterator[None]:
         "Network.emulateNetworkConditions",
         {"offline": False, "latency": latency, "downloadThroughput": -1, "uploadThroughput": 30_000},
     )
-    yield
-    network.detach()  # which ends it
+    try:
+        yield
+    finally:
+        network.detach()  # which ends it
 
 
 @pytest.fixture
