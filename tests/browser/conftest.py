@@ -1,7 +1,8 @@
 """The page in Chromium. Skipped where there is no browser or no playwright."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,10 @@ class Watched:
     """A browser page, with what went wrong in it."""
 
     def __init__(
-        self, browser: Any, address: str, width: int = 1280, height: int = 900, theme: str = "light", **options: Any
+        self, browser: Any, address: str, *screen: Any, permissions: Sequence[str] = (), **options: Any
     ) -> None:
-        screen = {"width": width, "height": height}
-        self.context = browser.new_context(viewport=screen, accept_downloads=True, **options)
+        self.address = address
+        self.context = browser.new_context(accept_downloads=True, permissions=list(permissions))
         self.page = self.context.new_page()
         self.page.set_default_timeout(1000 * PATIENCE)
         self.troubles: list[str] = []
@@ -100,13 +101,27 @@ class Watched:
         self.page.on("pageerror", lambda error: self._note_error(str(error)))
         self.context.on("request", lambda request: self._judge(request.url, address))
         self.page.on("response", lambda r: self.troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        self.page.goto(f"{address}?__theme={theme}")
+        self.visit(*screen, **options)
+
+    def visit(self, width: int = 1280, height: int = 900, theme: str = "light", link: str = "") -> None:
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.goto(f"{self.address}?__theme={theme}{link}")
 
     def reload(self) -> None:
         """Load the page anew. It is no trouble that Gradio reports the streams that it gives up."""
         earlier = len(self.troubles)
         self.page.reload()
         del self.troubles[earlier:]
+
+    def leave(self) -> list[str]:
+        """Go elsewhere, as a visitor without settings of the browser; returns what went wrong until then."""
+        self.page.evaluate("0")  # what has happened is told before
+        troubles = self.troubles.copy()
+        self.context.clear_permissions()
+        self.page.emulate_media(reduced_motion="null", color_scheme="null")
+        self.page.goto("about:blank")
+        self.troubles.clear()
+        return troubles
 
     def _note_error(self, error: str) -> None:
         # Gradio reports, or logs, the streams that it gives up when the visitor goes to another address.
@@ -118,23 +133,57 @@ class Watched:
             self.troubles.append(f"a request to the outside: {url}")
 
 
-@pytest.fixture
-def open_page(browser: Any, address: str) -> Iterator[Any]:
-    """Open the page at a size and theme, with its first picture; at the end nothing may have gone wrong in it, unless
-    it is not `strict`."""
-    opened: list[Watched] = []
-    lenient: list[Watched] = []
+@pytest.fixture(scope="session")
+def windows() -> Iterator[list[Watched]]:
+    """Pages that nobody uses. Another visit in one takes half of a first one's time: Chromium knows the scripts."""
+    left: list[Watched] = []
+    yield left
+    for window in left:
+        window.context.close()
 
-    def open_one(width: int = 1280, height: int = 900, theme: str = "light", *, strict: bool = True) -> Any:
-        watched = Watched(browser, address, width, height, theme)
-        (opened if strict else lenient).append(watched)
-        wait_for_status(watched.page, "status", "The Night")
-        return watched.page
+
+@pytest.fixture
+def open_page(browser: Any, address: str, windows: list[Watched]) -> Iterator[Any]:
+    """Open the page at a size and theme, with its first picture, or by a link as "&style=wave"; at the end nothing may
+    have gone wrong in it, unless it is not `strict`."""
+    opened: list[tuple[Watched, bool]] = []
+
+    def open_one(*screen: Any, strict: bool = True, **options: Any) -> Any:
+        if windows:
+            opened.append((windows.pop(), strict))
+            opened[-1][0].visit(*screen, **options)
+        else:
+            opened.append((Watched(browser, address, *screen, **options), strict))
+        page = opened[-1][0].page
+        if "link" not in options:
+            wait_for_status(page, "status", "The Night")
+        return page
 
     yield open_one
-    for watched in opened + lenient:
-        watched.context.close()
-    assert [trouble for watched in opened for trouble in watched.troubles] == []
+    troubles = []
+    for window, strict in opened:
+        if window.page.is_closed():
+            found = window.troubles
+            window.context.close()
+        else:
+            found = window.leave()
+            windows.append(window)
+        troubles += found if strict else []
+    assert troubles == []
+
+
+@contextmanager
+def slow_network(page: Any, latency: int = 0) -> Iterator[None]:
+    """Uploads take seconds."""
+    network = page.context.new_cdp_session(page)
+    network.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": latency, "downloadThroughput": -1, "uploadThroughput": 30_000},
+    )
+    try:
+        yield
+    finally:
+        network.detach()  # which ends it
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from PIL import Image
 
 from stylecore.pictures.write import save_picture
-from tests.browser.conftest import OpenPage, source_of, wait_for_change, wait_for_status
+from tests.browser.conftest import OpenPage, slow_network, source_of, wait_for_change, wait_for_status
 
 ON_TOP = """() => {
   const box = document.querySelector('#gatys-result img').getBoundingClientRect();
@@ -31,6 +30,11 @@ def wait_for(page: Any, text: str) -> None:
 def set_number(page: Any, name: str, value: int) -> None:
     page.locator(f"#gatys-{name} input[type=number]").fill(str(value))
     page.keyboard.press("Tab")
+
+
+def recipe_of(page: Any) -> str:
+    """The commands that paint it, on one line."""
+    return " ".join(page.inner_text("#gatys-recipe").split())
 
 
 def top_of(page: Any, place: str) -> float:
@@ -66,8 +70,7 @@ def test_a_painting_is_watched_stopped_and_kept(open_page: OpenPage, photo_file:
     page.click("#gatys-stop")
     wait_for(page, "Stopped after")
     kept = source_of(page, "#gatys-result img")
-    recipe = " ".join(page.inner_text("#gatys-recipe").split())
-    assert "--style starry_night.jpg --max-side 64 --steps" in recipe
+    assert "--style starry_night.jpg --max-side 64 --steps" in recipe_of(page)
     with page.expect_download() as download:
         page.click("#gatys-png")
     assert download.value.suggested_filename == "my-photo-starry_night.png"
@@ -79,15 +82,19 @@ def test_a_painting_is_watched_stopped_and_kept(open_page: OpenPage, photo_file:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_painting_begins_with_a_networks_picture(open_page: OpenPage, photo_file: Path) -> None:
+def test_a_painting_begins_with_a_networks_picture_and_goes_on_at_twice_the_size(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    large = tmp_path / "my photo.png"
+    save_picture(torch.rand(3, 96, 128), large)
     page = open_page()
-    open_tab(page, photo_file)
+    open_tab(page, large)
     page.get_by_label("Start from").click()
     page.get_by_role("option", name="The photo stylized by The Wave").click()
     set_number(page, "steps", 10)
     page.click("#gatys-paint")
     wait_for(page, "Painted after 10 steps")
-    recipe = " ".join(page.inner_text("#gatys-recipe").split())
+    recipe = recipe_of(page)
     assert "stylecore stylize my-photo.png --style wave" in recipe.replace("'my photo.png'", "my-photo.png")
     assert "--start-picture start.png" in recipe
     # What was painted stays told beside an estimate of what could be.
@@ -98,74 +105,16 @@ def test_a_painting_begins_with_a_networks_picture(open_page: OpenPage, photo_fi
     )
     assert "Painted after 10 steps" in page.inner_text("#gatys-status")
 
-
-def test_a_style_that_is_no_picture_is_one_sentence(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
-    page = open_page()
-    open_tab(page, photo_file)
-    text = tmp_path / "style.jpg"
-    text.write_text("I am text")
-    before = page.locator("#gatys-style img").get_attribute("src")
-    page.set_input_files("#gatys-style input[type=file]", text)
-    page.wait_for_function(
-        "(before) => document.querySelector('#gatys-style img')?.getAttribute('src') !== before", arg=before
-    )
-    page.click("#gatys-paint")
-    wait_for(page, "The file of the style picture is not a picture")
-    assert page.get_by_test_id("toast-body").count() == 0
-    page.locator("#gatys-paint:not([disabled])").wait_for()  # ready for another try
-
-
-def test_a_closed_tab_stops_its_painting(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
-    large = tmp_path / "large.png"
-    save_picture(torch.rand(3, 192, 256), large)
-    left = open_page()
-    open_tab(left, large)
-    set_number(left, "steps", 500)
-    set_number(left, "size", 256)
-    left.click("#gatys-paint")
-    wait_for_preview(left, "")
-    left.close()
-    # Paintings are made one at a time: another one can only begin when that one is over.
-    page = open_page()
-    open_tab(page, photo_file)
-    set_number(page, "steps", 10)
-    page.click("#gatys-paint")
-    wait_for(page, "Painted after 10 steps")
-
-
-def test_a_finished_painting_goes_on_at_twice_the_size(open_page: OpenPage, tmp_path: Path) -> None:
-    large = tmp_path / "large.png"
-    save_picture(torch.rand(3, 96, 128), large)
-    page = open_page()
-    open_tab(page, large)
-    set_number(page, "steps", 10)
-    page.click("#gatys-paint")
-    wait_for(page, "Painted after 10 steps")
     page.get_by_role("button", name="Go on at twice the size").click()
     wait_for(page, "128 \N{MULTIPLICATION SIGN} 96 pixels")
-    assert "--start-picture painting.png" in " ".join(page.inner_text("#gatys-recipe").split())
+    assert "--start-picture painting.png" in recipe_of(page)
     page.locator("#gatys-paint:not([disabled])").wait_for()
     assert not page.locator("#gatys-larger").is_visible()  # the photo has no more pixels
 
 
-def test_who_waits_sees_the_place_in_the_queue(open_page: OpenPage, photo_file: Path, tmp_path: Path) -> None:
-    large = tmp_path / "large.png"
-    save_picture(torch.rand(3, 192, 256), large)
-    ann, bob = open_page(), open_page()
-    open_tab(ann, large)
-    set_number(ann, "steps", 500)
-    set_number(ann, "size", 256)
-    open_tab(bob, photo_file)
-    set_number(bob, "steps", 10)
-    ann.click("#gatys-paint")
-    wait_for_preview(ann, "")
-    bob.click("#gatys-paint")
-    wait_for(bob, "queue: 1/1")
-    ann.click("#gatys-stop")
-    wait_for(bob, "Painted after 10 steps")
-
-
-def test_the_estimate_follows_the_number_that_is_typed(open_page: OpenPage, photo_file: Path) -> None:
+def test_the_estimate_follows_what_is_typed_and_a_style_that_is_no_picture_is_one_sentence(
+    open_page: OpenPage, photo_file: Path, tmp_path: Path
+) -> None:
     page = open_page()
     open_tab(page, photo_file)
     said = set()
@@ -181,22 +130,50 @@ def test_the_estimate_follows_the_number_that_is_typed(open_page: OpenPage, phot
     page.wait_for_timeout(700)
     assert page.get_by_test_id("toast-body").count() == 0
 
+    text = tmp_path / "style.jpg"
+    text.write_text("I am text")
+    before = page.locator("#gatys-style img").get_attribute("src")
+    page.set_input_files("#gatys-style input[type=file]", text)
+    page.wait_for_function(
+        "(before) => document.querySelector('#gatys-style img')?.getAttribute('src') !== before", arg=before
+    )
+    page.click("#gatys-paint")
+    wait_for(page, "The file of the style picture is not a picture")
+    assert page.get_by_test_id("toast-body").count() == 0
+    page.locator("#gatys-paint:not([disabled])").wait_for()  # ready for another try
 
-@pytest.mark.parametrize("tab", ["Gatys", "Compare"])
-def test_a_photo_uploaded_at_once_is_not_replaced_by_a_sample(open_page: OpenPage, tmp_path: Path, tab: str) -> None:
-    # Not watched: Gradio (6.31) asks how far the upload is before its first bytes have arrived, and gets a 404.
+
+def test_who_waits_sees_the_place_in_the_queue_and_a_closed_tab_stops_its_painting(
+    open_page: OpenPage, photo_file: Path, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.png"
+    save_picture(torch.rand(3, 192, 256), large)
+    ann, bob = open_page(), open_page()
+    open_tab(ann, large)
+    set_number(ann, "steps", 500)
+    set_number(ann, "size", 256)
+    open_tab(bob, photo_file)
+    set_number(bob, "steps", 10)
+    ann.click("#gatys-paint")
+    wait_for_preview(ann, "")
+    bob.click("#gatys-paint")
+    wait_for(bob, "queue: 1/1")
+    ann.close()  # paintings are made one at a time: Bob's can only begin when Ann's is over
+    wait_for(bob, "Painted after 10 steps")
+
+
+def test_a_photo_uploaded_at_once_is_not_replaced_by_a_sample(open_page: OpenPage, tmp_path: Path) -> None:
+    # Not strict: Gradio (6.31) asks how far the upload is before its first bytes have arrived, and gets a 404.
     mine = tmp_path / "mine.png"
     save_picture(torch.rand(3, 120, 128), mine)
     page = open_page(strict=False)
     page.locator("#download-png:not([disabled])").wait_for()
-    network = page.context.new_cdp_session(page)
-    network.send(
-        "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 200, "downloadThroughput": -1, "uploadThroughput": 30_000},
-    )
-    box = f"#{tab.lower()}-photo"
-    page.get_by_role("tab", name=tab).click()
-    page.set_input_files(f"{box} input[type=file]", mine)
-    page.wait_for_function("(box) => document.querySelector(`${box} img`)?.naturalWidth === 128", arg=box)
-    page.wait_for_timeout(2500)
-    assert page.evaluate("(box) => document.querySelector(`${box} img`).naturalWidth", box) == 128
+    tabs = ("Gatys", "Compare")
+    with slow_network(page, latency=200):
+        for tab in tabs:
+            page.get_by_role("tab", name=tab).click()
+            page.set_input_files(f"#{tab.lower()}-photo input[type=file]", mine)
+            page.wait_for_function(f"document.querySelector('#{tab.lower()}-photo img')?.naturalWidth === 128")
+        page.wait_for_timeout(2500)
+    for tab in tabs:
+        assert page.evaluate(f"document.querySelector('#{tab.lower()}-photo img').naturalWidth") == 128

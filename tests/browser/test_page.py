@@ -22,7 +22,12 @@ def test_a_photo_becomes_a_painting(open_page: OpenPage, photo_file: Path, tmp_p
     # It opens with a sample photo painted in the first style.
     wait_for_status(page, "status", "The Night")
     assert "sample photo" in page.inner_text("#status")
-    sample = source_of(page, "#result img")
+    first = source_of(page, "#result img")
+    # Another one is a click away, and a file beside the boxes does not lead away from the page.
+    assert page.evaluate(BESIDE)
+    page.locator("#samples button").first.click()
+    sample = wait_for_change(page, "#result img", first)
+    page.wait_for_function("!document.querySelector('#status').innerText.includes('sample photo')")
 
     page.set_input_files("#photo input[type=file]", photo_file)
     wait_for_status(page, "status", "61 \N{MULTIPLICATION SIGN} 45 pixels")
@@ -78,28 +83,9 @@ def test_styles_are_chosen_with_the_keyboard_and_versions_from_a_list(open_page:
     wait_for_change(page, "#result img", before)
 
 
-def test_a_style_that_is_gone_is_told_in_a_sentence(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
-    page, all_of_them = open_page(), BundleCatalogue._entries
-    monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[1:])
-    page.get_by_label("number input for Size of the brush").fill("2")
-    page.keyboard.press("Tab")
-    wait_for_status(page, "status", "That did not work. There is no style 'night'")
-    page.get_by_role("radio", name="The Wave").check(force=True)
-    wait_for_status(page, "status", "The Wave")
-    page.get_by_role("radio", name="The Night").check(force=True)
-    page.get_by_test_id("toast-body").get_by_text("There is no style 'night'").wait_for()
-
-
-def test_a_sample_photo_is_one_click_away(open_page: OpenPage) -> None:
-    page = open_page()
-    before = source_of(page, "#result img")
-    assert page.evaluate(BESIDE)
-    page.locator("#samples button").first.click()
-    wait_for_change(page, "#result img", before)
-    page.wait_for_function("!document.querySelector('#status').innerText.includes('sample photo')")
-
-
-def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPage, tmp_path: Path) -> None:
+def test_a_file_that_is_no_picture_and_a_style_that_is_gone_are_answered_in_one_sentence(
+    open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = open_page()
     before = source_of(page, "#result img")
     text = tmp_path / "photo.jpg"
@@ -118,6 +104,16 @@ def test_a_file_that_is_no_picture_is_answered_in_one_sentence(open_page: OpenPa
     wait_for_change(page, "#result img", before)
     page.locator("#download-png:not([disabled])").wait_for()
     page.locator("#photo .image-frame img").wait_for()
+
+    all_of_them = BundleCatalogue._entries
+    monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[1:])
+    page.get_by_label("number input for Size of the brush").fill("2")
+    page.keyboard.press("Tab")
+    wait_for_status(page, "status", "That did not work. There is no style 'night'")
+    page.get_by_role("radio", name="The Wave").check(force=True)
+    wait_for_status(page, "status", "The Wave")
+    page.get_by_role("radio", name="The Night").check(force=True)
+    page.get_by_test_id("toast-body").get_by_text("There is no style 'night'").wait_for()
 
 
 def test_the_api_page_opens_without_a_trouble(open_page: OpenPage) -> None:

@@ -32,8 +32,11 @@ def show(page: Any, folder: Path, height: int, width: int, transparent: bool = F
     wait_for_change(page, "#result img", before)
 
 
-def test_the_handle_is_a_slider(open_page: OpenPage) -> None:
-    page = open_page()
+def test_the_handle_is_a_slider_also_in_full_screen_which_shows_the_picture_and_nothing_else(
+    open_page: OpenPage,
+) -> None:
+    width, height = 1280, 900
+    page = open_page(width, height)
     wait_for_change(page, "#result img", "")
     handle = page.get_by_role("slider", name="Before and after")
     handle.focus()
@@ -43,8 +46,8 @@ def test_the_handle_is_a_slider(open_page: OpenPage) -> None:
     assert "36%" in page.evaluate("getComputedStyle(document.querySelector('#result .after')).clipPath")
     page.keyboard.press("End")
     assert handle.input_value() == "100"
-    x, y, width, height = box(page, "#result .frame")
-    page.mouse.click(x + width / 2, y + height / 2)
+    x, y, wide, high = box(page, "#result .frame")
+    page.mouse.click(x + wide / 2, y + high / 2)
     assert handle.input_value() == "50"
     # It stays there when another picture comes.
     before = source_of(page, "#result img")
@@ -53,11 +56,6 @@ def test_the_handle_is_a_slider(open_page: OpenPage) -> None:
     assert handle.input_value() == "50"
     assert all(page.locator("#result img").nth(index).get_attribute("alt") for index in range(2))
 
-
-def test_full_screen_shows_the_picture_and_nothing_else(open_page: OpenPage) -> None:
-    width, height = 1280, 900
-    page = open_page(width, height)
-    wait_for_change(page, "#result img", "")
     page.get_by_role("button", name="Full screen", exact=True).last.click()
     leave = page.get_by_role("button", name="Leave full screen")
     leave.wait_for()
@@ -71,7 +69,7 @@ def test_full_screen_shows_the_picture_and_nothing_else(open_page: OpenPage) -> 
     assert wide == pytest.approx(width, abs=1) or high == pytest.approx(height, abs=1)
     assert (x + wide / 2, y + high / 2) == pytest.approx((width / 2, height / 2), abs=1)
     page.keyboard.press("ArrowRight")
-    assert page.locator("#result input").input_value() == "36"
+    assert page.locator("#result input").input_value() == "51"
     leave.click()
     page.locator("#result dialog[open]").wait_for(state="detached")
     page.locator("#result .viewer > .ground .frame").wait_for()
@@ -81,8 +79,10 @@ def test_full_screen_shows_the_picture_and_nothing_else(open_page: OpenPage) -> 
     page.locator("#result .viewer > .ground .frame").wait_for()
 
 
-def test_pictures_of_every_shape_are_centered_on_one_ground(open_page: OpenPage, tmp_path: Path) -> None:
-    page = open_page()
+def test_pictures_of_every_shape_are_centered_on_one_ground_that_stays_in_view(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = open_page(1280, 900)
     wait_for_change(page, "#result img", "")
     ground = box(page, "#result .ground")
     for height, width in ((60, 60), (90, 40), (30, 120)):
@@ -99,9 +99,6 @@ def test_pictures_of_every_shape_are_centered_on_one_ground(open_page: OpenPage,
     page.locator("#result .frame.transparent").wait_for()
     assert source_of(page, "#result img").endswith(".png")
 
-
-def test_the_result_stays_in_view_while_styles_are_chosen(open_page: OpenPage) -> None:
-    page = open_page(1280, 900)
     page.evaluate("document.querySelector('#styles').style.minHeight = '4000px'")  # many styles
     page.evaluate("scrollTo(0, 1500)")
     page.wait_for_timeout(200)

@@ -58,14 +58,12 @@ def test_a_link_opens_the_page_with_the_style_and_the_settings(open_page: OpenPa
     assert page.get_by_label("Keep my photo's colors").is_checked()
 
 
-def test_a_link_waits_for_styles_that_are_on_their_way(
-    open_page: OpenPage, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, there, words = open_page(), 0, "The styles are on their way."
+def test_a_link_waits_for_styles_that_are_on_their_way(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, words = 0, "The styles are on their way."
     all_of_them = BundleCatalogue._entries
     monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[:there])
     monkeypatch.setattr(BundleCatalogue, "loading", property(lambda catalogue: words), raising=False)
-    page.goto(f"{address}?style=wave&mix=night&strength=0.5")
+    page = open_page(link="&style=wave&mix=night&strength=0.5")
     page.get_by_text(words).wait_for()
     there = 1
     page.get_by_role("radio", name="The Night").wait_for(state="attached")
@@ -82,12 +80,12 @@ def test_a_link_waits_for_styles_that_are_on_their_way(
 
 
 def test_a_style_picked_while_that_of_the_link_is_on_its_way_stays(
-    open_page: OpenPage, address: str, monkeypatch: pytest.MonkeyPatch
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, there, all_of_them = open_page(), 1, BundleCatalogue._entries
+    there, all_of_them = 1, BundleCatalogue._entries
     monkeypatch.setattr(BundleCatalogue, "_entries", lambda catalogue: all_of_them(catalogue)[:there])
     monkeypatch.setattr(BundleCatalogue, "loading", "The styles are on their way.")
-    page.goto(f"{address}?style=wave")
+    page = open_page(link="&style=wave")
     night = page.get_by_role("radio", name="The Night")
     night.check(force=True)
     wait_for_status(page, "status", "The Night")

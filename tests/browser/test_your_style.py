@@ -1,7 +1,8 @@
-"""A painting is taught in the page: started, watched, found again after a reload and a kill, ended, kept and used."""
+"""A painting is taught in the page: started, watched, found again after a kill and a reload, ended, kept and used."""
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from demo.app import build_demo
 from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
+from demo.services.teach import course
 from demo.services.teach.teacher import Teacher
 from stylecore.errors import StylecoreError
 from stylecore.files import default_cache
@@ -19,7 +21,7 @@ from stylecore.johnson.style_model import StyleModel
 from stylecore.pictures.write import save_picture
 from stylecore.vgg.weights import find_weights
 from tests.browser.conftest import Watched, wait_for_status
-from tests.browser.test_accessibility import AXE, SCRIPTS
+from tests.browser.test_accessibility import AXE, SCRIPTS, check
 from tests.demo.conftest import make_style, serving, write_bundle
 
 LIMITS = Limits(lesson_minutes=(30,), smallest_side=32, stylize_side=96, stylize_max_side=128, lesson_photo_side=64)
@@ -31,9 +33,15 @@ NO_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new 
 SHOWN = "() => document.querySelector('.taught-photo img')?.src ?? ''"
 
 
-@pytest.fixture
-def teaching(new_store: Callable[[Path], str], tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("teaching") / "lessons"
+
+
+@pytest.fixture(scope="module")
+def teaching(new_store: Callable[[Path], str], lessons: Path) -> Iterator[str]:
     """The address of a page with one style and a teacher of tiny networks."""
+    tmp_path = lessons.parent
     try:
         find_weights("vgg16")
     except StylecoreError as error:
@@ -50,23 +58,28 @@ def teaching(new_store: Callable[[Path], str], tmp_path: Path) -> Iterator[str]:
         "OMP_NUM_THREADS": "1",
     }
     flags = [*FLAGS, "--init-from", str(bundle / "night-1.safetensors")]
-    teacher = Teacher(tmp_path / "lessons", LIMITS, flags=flags, environment=variables).start()
+    teacher = Teacher(lessons, LIMITS, flags=flags, environment=variables).start()
     page = build_demo(BundleCatalogue(bundle), limits=LIMITS, teacher=teacher)
     with serving(page, LIMITS) as url:
         yield url
     teacher.close()
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
-def test_the_tab_can_be_read_and_says_what_is_wrong(
-    browser: Any, teaching: str, tmp_path: Path, width: int, theme: str
-) -> None:
-    watched = Watched(browser, teaching, width, 844, theme)
-    page = watched.page
+@pytest.fixture(scope="module")
+def visitor(browser: Any, teaching: str) -> Iterator[Watched]:
+    """A visitor at the tab, in whose page nothing may go wrong."""
+    watched = Watched(browser, teaching)
+    watched.page.get_by_role("tab", name="Your style").click()
+    watched.page.locator("#teach-photo img").wait_for()
+    yield watched
+    watched.context.close()
+    assert watched.troubles == []
+
+
+def test_the_tab_can_be_read_and_says_what_is_wrong(visitor: Watched, tmp_path: Path) -> None:
+    page = visitor.page
     page.emulate_media(reduced_motion="reduce")
     page.add_script_tag(path=AXE)
-    page.get_by_role("tab", name="Your style").click()
-    page.locator("#teach-photo img").wait_for()
     page.get_by_text("a copy of the photo, reduced to 64 pixels").wait_for()  # it is told what stays
     text = tmp_path / "painting.png"
     text.write_text("no picture")
@@ -75,23 +88,17 @@ def test_the_tab_can_be_read_and_says_what_is_wrong(
     page.click("#teach-start")
     wait_for_status(page, "teach-status", "That did not work. The file of the painting is not a picture")
     assert page.locator("#teach-start").is_enabled()
-    for script in SCRIPTS:
-        assert page.evaluate(script) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.add_init_script(NO_STORAGE)
-    watched.reload()
-    wait_for_status(page, "status", "The Night")  # the page begins all the same
-    watched.context.close()
-    assert watched.troubles == []
+    check(page, *SCRIPTS)
 
 
 def test_a_painting_is_taught_killed_found_again_kept_and_used(
-    browser: Any, teaching: str, photo_file: Path, tmp_path: Path
-) -> None:
+    browser: Any, teaching: str, visitor: Watched, lessons: Path, photo_file: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     painting = tmp_path / "My waves.png"
     save_picture(torch.rand(3, 120, 150), painting)
-    watched = Watched(browser, teaching)
-    page = watched.page
+    page = visitor.page
+    visitor.visit()
     page.get_by_role("tab", name="Your style").click()
     page.locator("#teach-photo img").wait_for()
     page.click("#teach-start")
@@ -100,18 +107,22 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     page.set_input_files("#teach-photo input[type=file]", photo_file)
     page.wait_for_function("document.querySelector('#teach-painting img')?.complete")
     page.wait_for_function("document.querySelector('#teach-photo img')?.complete")
-    page.click("#teach-start")
-    wait_for_status(page, "teach-status", "My waves")
+    # The first process only waits, and is killed; tests/training/train/test_teach.py kills one that learns.
+    with monkeypatch.context() as patch:
+        patch.setattr(course, "COMMAND", (sys.executable, "-c", "import time; time.sleep(1000)"))
+        page.click("#teach-start")
+        wait_for_status(page, "teach-status", "My waves")
+        while not (written := [file.read_text() for file in lessons.glob("*/process")]) or not written[0]:
+            page.wait_for_timeout(50)
+    os.kill(int(written[0]), signal.SIGKILL)
+    wait_for_status(page, "teach-status", "It goes on after an interruption")
     wait_for_status(page, "teach-status", "iterations, loss")
     page.wait_for_function(f"{SHOWN[6:]} !== ''")
     first = page.evaluate(SHOWN)
     page.wait_for_function(f"(first) => ({SHOWN})() !== first", arg=first)
 
-    process = next((tmp_path / "lessons").glob("*/process"))
-    os.kill(int(process.read_text()), signal.SIGKILL)
-    watched.reload()
+    visitor.reload()
     page.get_by_role("tab", name="Your style").click()
-    wait_for_status(page, "teach-status", "It goes on after an interruption")
     wait_for_status(page, "teach-status", "iterations, loss")
     page.locator("#teach-enough", has_text="Stop and keep it").click()
     wait_for_status(page, "teach-status", "is a card in Stylize")
@@ -145,12 +156,15 @@ def test_a_painting_is_taught_killed_found_again_kept_and_used(
     stranger = Watched(browser, teaching)
     stranger.page.locator("#styles input[value=night]").wait_for(state="attached")
     assert stranger.page.locator("#styles input[value^=taught_]").count() == 0
-    watched.reload()
-    page.locator("#styles input[value^=taught_my_waves_]").wait_for(state="attached")
-    assert watched.troubles + stranger.troubles == []
-    taught = page.locator("#styles input[value^=taught_my_waves_]").get_attribute("value")
-    stranger.page.goto(f"{teaching}?style={taught}")
-    stranger.page.locator(f"#styles input[value={taught}]:checked").wait_for(state="attached")
-    for each in (watched, stranger):
-        each.context.close()
-    assert not list((tmp_path / "lessons").glob("*/runs"))
+    visitor.reload()
+    taught = page.locator("#styles input[value^=taught_my_waves_]")
+    taught.wait_for(state="attached")
+    name = taught.get_attribute("value")
+    assert stranger.troubles == []
+    stranger.page.add_init_script(NO_STORAGE)  # the page begins all the same
+    stranger.visit(link=f"&style={name}")
+    stranger.page.locator(f"#styles input[value={name}]:checked").wait_for(state="attached")
+    wait_for_status(stranger.page, "status", "My waves")
+    stranger.context.close()
+    assert stranger.troubles == []
+    assert not list(lessons.glob("*/runs"))

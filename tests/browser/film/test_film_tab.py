@@ -57,18 +57,9 @@ def test_a_film_is_painted_played_and_downloaded(open_page: OpenPage, tmp_path: 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_film_that_is_stopped_is_kept(open_page: OpenPage, tmp_path: Path) -> None:
-    page = open_tab(open_page)
-    paint(page, write_film(tmp_path / "long.mp4", 290, (320, 240)))
-    wait_for_status(page, "film-status", "Your film: frame")
-    assert page.locator("#film-result video").count() == 1  # the first second
-    page.get_by_role("button", name="Stop and keep it").last.click()
-    wait_for_status(page, "film-status", "then stopped")
-    page.locator("#film-paint:not([disabled])").wait_for()
-    page.wait_for_function("document.querySelector('#film-result video')?.duration > 0")
-
-
-def test_what_is_no_film_is_one_sentence_and_the_tab_goes_on(open_page: OpenPage, tmp_path: Path) -> None:
+def test_what_is_no_film_is_one_sentence_and_a_film_that_is_stopped_is_kept(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
     page = open_tab(open_page)
     page.click("#film-paint")
     wait_for_status(page, "film-status", "There is no film yet; upload one, or record one.")
@@ -77,6 +68,15 @@ def test_what_is_no_film_is_one_sentence_and_the_tab_goes_on(open_page: OpenPage
     wait_for_status(page, "film-status", "lasts 32 seconds, and may last 30 here")
     page.locator("#film-paint:not([disabled])").wait_for()
     assert page.locator("#film-download[disabled]").count() == 1
+
+    page.locator("#film").get_by_role("button", name="Clear").click()
+    paint(page, write_film(tmp_path / "stopped.mp4", 290, (320, 240)))
+    wait_for_status(page, "film-status", "Your film: frame")
+    assert page.locator("#film-result video").count() == 1  # the first second
+    page.get_by_role("button", name="Stop and keep it").last.click()
+    wait_for_status(page, "film-status", "then stopped")
+    page.locator("#film-paint:not([disabled])").wait_for()
+    page.wait_for_function("document.querySelector('#film-result video')?.duration > 0")
 
 
 def test_a_film_of_the_webcam_is_painted(open_page: OpenPage) -> None:
