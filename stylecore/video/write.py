@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -291,6 +292,12 @@ def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
     Raises:
         StylecoreError: the film cannot be written.
     """
+    if target.is_dir():  # empty, and never replaced: it may be a mounted disk, or the present folder of a shell
+        with TemporaryDirectory(dir=target, prefix=".") as frames:
+            yield FolderWriter(Path(frames))
+            for file in sorted(Path(frames).iterdir()):
+                file.rename(target / file.name)
+        return
     if is_folder(target):
         with replaced_folder(target) as folder:
             yield FolderWriter(folder)
