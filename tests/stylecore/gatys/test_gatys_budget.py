@@ -191,6 +191,7 @@ def test_weights_beyond_all_numbers_are_refused_at_the_start(vgg: VGG) -> None:
         ({"seconds": 0.0}, "seconds"),
         ({"style_weight": -1.0}, "--style-weight is -1"),
         ({"total_variation_weight": math.nan}, "--total-variation-weight is nan"),
+        ({"learning_rate": 1e38}, "--learning-rate is 1e"),
         ({"style_scale": 0.0}, "--style-scale is 0"),
         ({"border": -1}, "border"),
         ({"style_layers": ()}, "layer"),
