@@ -82,7 +82,7 @@ class GatysConfig:
     steps: int = setting(200, "step budget", least=1)
     seconds: float | None = setting(None, "time budget in seconds; the budget that ends first counts", least=1e-3)
     scales: int = setting(2, "number of sizes, coarse to fine; more give larger strokes", least=1)
-    style_scale: float = setting(1.0, "size of the strokes: 2 doubles them", least=0.01)
+    style_scale: float = setting(1.0, "size of the strokes: 2 doubles them", least=0.01, most=100)
     style_blend: Sequence[float] = ()
     border: int = 4
     keep_colors: KeepColors = setting(

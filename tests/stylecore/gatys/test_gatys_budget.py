@@ -193,6 +193,7 @@ def test_weights_beyond_all_numbers_are_refused_at_the_start(vgg: VGG) -> None:
         ({"total_variation_weight": math.nan}, "--total-variation-weight is nan"),
         ({"learning_rate": 1e38}, "--learning-rate is 1e"),
         ({"style_scale": 0.0}, "--style-scale is 0"),
+        ({"style_scale": 1e200}, "--style-scale is 1e"),
         ({"border": -1}, "border"),
         ({"style_layers": ()}, "layer"),
         ({"style_layers": {"relu1_1": -1.0}}, "layer"),
