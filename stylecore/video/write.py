@@ -284,10 +284,10 @@ Writer = FilmWriter | FolderWriter
 
 @contextmanager
 def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
-    """The writer of a film; what was written replaces `target` when the block ends, and is removed when it fails.
+    """The writer of a film; what was written is at `target` when the block ends, and is removed when it fails.
 
     Args:
-        target: a film (`FORMATS`), or a folder for frames.
+        target: a film (`FORMATS`), which is replaced, or a folder for frames, which is new or empty.
 
     Raises:
         StylecoreError: the film cannot be written.
