@@ -77,12 +77,12 @@ class GatysConfig:
     start: Start = setting("content", "the first picture; --start-picture gives another one")
     seed: int = setting(0, "seed of the noise", least=0, most=2**63 - 1)
     optimizer: Optimizer = setting("lbfgs", "L-BFGS as in the paper, or Adam")
-    learning_rate: float = setting(0.02, "learning rate of Adam, for pixels from 0 to 1", least=1e-6)
+    learning_rate: float = setting(0.02, "learning rate of Adam, for pixels from 0 to 1", least=1e-6, most=1)
     history: int = setting(20, "steps that L-BFGS remembers", least=1)
     steps: int = setting(200, "step budget", least=1)
     seconds: float | None = setting(None, "time budget in seconds; the budget that ends first counts", least=1e-3)
     scales: int = setting(2, "number of sizes, coarse to fine; more give larger strokes", least=1)
-    style_scale: float = setting(1.0, "size of the strokes: 2 doubles them", least=0.01)
+    style_scale: float = setting(1.0, "size of the strokes: 2 doubles them", least=0.01, most=100)
     style_blend: Sequence[float] = ()
     border: int = 4
     keep_colors: KeepColors = setting(

@@ -59,8 +59,8 @@ def read_manifest(source: Path) -> ForeignNetwork:
             refuse(manifest, f"the file of {name} is not in the same folder")
         try:
             data = (manifest.parent / files[name]).read_bytes()
-        except OSError as error:
-            refuse(manifest, f"the file of {name} cannot be read ({error.strerror})")
+        except (OSError, ValueError) as error:
+            refuse(manifest, f"the file of {name} cannot be read ({getattr(error, 'strerror', error)})")
         if len(data) != 4 * math.prod(shape):
             refuse(manifest, f"the file of {name} has {len(data)} bytes instead of {4 * math.prod(shape)}")
         variables[name] = np.frombuffer(data, "<f4").reshape(shape)

@@ -43,15 +43,15 @@ def read_state_dict(source: Path) -> ForeignNetwork:  # noqa: RET503 (refuse nev
         # A damaged file can raise any error.
         loaded = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
-        why = "it is damaged, or has other things than weights"
         raise StylecoreError(
-            f"cannot import {source}: {why}, which is refused because such a file can run any program; "
-            f"save the network's state_dict() alone. stylecore imports {FORMATS}."
+            f"cannot import {source}: it is damaged, or has other things than weights, which is refused because such "
+            f"a file can run any program; save the network's state_dict() alone. stylecore imports {FORMATS}."
         ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        refuse(source, "it holds no state dict")
+    values = loaded.values() if isinstance(loaded, Mapping) else [None]
+    if not all(isinstance(each, Tensor) and each.layout == torch.strided and not each.is_quantized for each in values):
+        refuse(source, "it holds no state dict of plain tensors (dense, not quantized)")
     # torch.nn.DataParallel adds the prefix "module.".
     weights = {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
     if "conv1.conv2d.weight" in weights:

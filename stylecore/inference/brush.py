@@ -8,9 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylecore.color import luma
-from stylecore.errors import StylecoreError
-
-LEAST_BRUSH, LARGEST_BRUSH = 0.1, 4.0
 
 
 def painted_size(height: int, width: int, side: int, brush: float) -> tuple[int, int]:
@@ -19,12 +16,7 @@ def painted_size(height: int, width: int, side: int, brush: float) -> tuple[int,
     Args:
         side: the longest side at which strokes are as large as in the painting (`StyleCard.painted_side`).
         brush: 2 for strokes twice as large, 0.5 for strokes half as large.
-
-    Raises:
-        StylecoreError: for a brush that is too small or too large.
     """
-    if not LEAST_BRUSH <= brush <= LARGEST_BRUSH:  # false for NaN too
-        raise StylecoreError(f"the brush is {brush:g}, and must be between {LEAST_BRUSH:g} and {LARGEST_BRUSH:g}.")
     scale = min(1.0, side / max(height, width)) / brush
     return max(1, round(height * scale)), max(1, round(width * scale))
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from stylecore.errors import StylecoreError
 from stylecore.inference import openvino as openvino_runtime
 from stylecore.inference.brush import lay_detail, painted_size
-from stylecore.inference.painting import BRUSH, DETAIL
+from stylecore.inference.painting import BRUSH, DETAIL, Painting
 from stylecore.inference.tiling import hold_statistics, stylize_by_tiles
 from stylecore.johnson.style_model import StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig, add_noise
@@ -97,8 +97,6 @@ class Engine:
         self.model = StyleModel(self.network, model.card, model.quantization)
         self.card = model.card
         self.config = model.card.network
-        self.runtime: Runtime
-        self._stylize: Callable[[Tensor, slice, slice], Tensor]
         self.runtime, self._stylize = choose_runtime(self.model, self.device, runtime, streams)
         self.streams = 1 if self.runtime == "torch" else streams
 
@@ -129,8 +127,7 @@ class Engine:
             StylecoreError: when the shape is different, or brush or detail is out of its range.
         """
         photo = _as_batch(pixels)
-        if not 0 <= detail <= 1:  # false for NaN too
-            raise StylecoreError(f"the detail is {detail:g}, and must be between 0 and 1.")
+        Painting(brush=brush, detail=detail)  # or an error
         size = painted_size(photo.shape[-2], photo.shape[-1], self.card.painted_side, brush)
         if size == tuple(photo.shape[-2:]):
             return self.paint(pixels, progress)
@@ -270,7 +267,7 @@ def choose_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise StylecoreError(f"there is no device {name!r} here; choose 'cpu' or leave the choice out.") from error
     return device
 

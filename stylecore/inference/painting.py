@@ -21,7 +21,10 @@ class Painting:
     strength: float = setting(1.0, "0 is the photo, 1 the full style", least=0, most=1)
     keep_colors: bool = setting(False, "keep the photo's colors, take the style's strokes")
     brush: float = setting(
-        BRUSH, "size of the strokes: 1 as in the painting, 2 twice as large and four times as fast, 0.5 finer"
+        BRUSH,
+        "size of the strokes: 1 as in the painting, 2 twice as large and four times as fast, 0.5 finer",
+        least=0.1,
+        most=4,
     )
     detail: float = setting(
         DETAIL, "how much of a large photo's fine detail is added over the strokes, 0 to 1", least=0, most=1

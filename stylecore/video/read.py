@@ -117,9 +117,12 @@ class FilmReader:
 
     def _packets(self, *streams: Any) -> Iterator[Any]:
         """The packets of these streams, and an empty one of each at the end."""
-        # Where a stream appears in the middle of a file, PyAV reads beyond its table of streams after the last packet.
-        with suppress(IndexError):
+        try:
             yield from self._container.demux(*streams)
+        except IndexError:  # PyAV's at the end, where a stream appeared in the middle of the file
+            return
+        except av.FFmpegError as error:
+            raise self._nothing_to_paint(f"it cannot be read to its end ({error.strerror})") from error
 
     def _decoded(self, packet: Any) -> list[av.VideoFrame]:
         """The frames of a packet: none of a damaged one, since what follows may be whole."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -283,14 +284,20 @@ Writer = FilmWriter | FolderWriter
 
 @contextmanager
 def open_target(target: Path, facts: FilmFacts) -> Iterator[Writer]:
-    """The writer of a film; what was written replaces `target` when the block ends, and is removed when it fails.
+    """The writer of a film; what was written is at `target` when the block ends, and is removed when it fails.
 
     Args:
-        target: a film (`FORMATS`), or a folder for frames.
+        target: a film (`FORMATS`), which is replaced, or a folder for frames, which is new or empty.
 
     Raises:
         StylecoreError: the film cannot be written.
     """
+    if target.is_dir():  # empty, and never replaced: it may be a mounted disk, or the present folder of a shell
+        with TemporaryDirectory(dir=target, prefix=".") as frames:
+            yield FolderWriter(Path(frames))
+            for file in sorted(Path(frames).iterdir()):
+                file.rename(target / file.name)
+        return
     if is_folder(target):
         with replaced_folder(target) as folder:
             yield FolderWriter(folder)

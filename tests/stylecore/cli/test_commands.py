@@ -162,6 +162,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
         (["stylize", tmp_path / "text.jpg", *style, out], "text.jpg"),
         (["stylize", photo, *style, tmp_path / "out.bmp"], ".png"),
         (["stylize", photo, *style, out, "--strength", "1.5"], "--strength"),
+        (["stylize", photo, tmp_path / "text.jpg", *style, tmp_path / "o", "--brush", "9"], "--brush is 9"),
         (["stylize", photo, *style, out, "--max-pixels", "100"], "--max-pixels"),
         (["stylize", photo, *style, out, "--max-side", "0"], "--max-side"),
         (["stylize", photo, *style, out, "--device", "toaster"], "toaster"),

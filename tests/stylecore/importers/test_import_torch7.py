@@ -348,6 +348,8 @@ def test_a_broken_folder(tmp_path: Path) -> None:
     assert "Variable_1 cannot be read" in networks.refusal(manifest)
     manifest.write_text(manifest.read_text().replace('"filename": "Variable_1"', '"filename": "../secret"'))
     assert "not in the same folder" in networks.refusal(manifest)
+    manifest.write_text(manifest.read_text().replace("../secret", "a\\u0000b"))
+    assert "Variable_1 cannot be read (embedded null byte)" in networks.refusal(manifest)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +358,7 @@ def test_a_broken_folder(tmp_path: Path) -> None:
         ({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "another network"),
         ([1, 2, 3], "no state dict"),
         ({"state_dict": 4}, "no state dict"),
+        ({"conv1.conv2d.weight": torch.zeros(32, 3, 9, 9).to_sparse()}, "no state dict of plain tensors"),
         (networks.pytorch_examples_weights() | {"in6.weight": torch.zeros(3)}, "in6.weight is not expected"),
         (networks.pytorch_examples_weights() | {"in4.bias": torch.zeros(3)}, "has shape"),
         (networks.pytorch_examples_weights() | {"deconv3.conv2d.bias": torch.full((3,), math.inf)}, "not finite"),
@@ -363,6 +366,7 @@ def test_a_broken_folder(tmp_path: Path) -> None:
         ({name: t for name, t in networks.pytorch_examples_weights().items() if name != "in5.bias"}, "is missing"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 def test_other_state_dicts(tmp_path: Path, weights: Any, why: str) -> None:
     torch.save(weights, tmp_path / "style.pth")
     assert why in networks.refusal(tmp_path / "style.pth")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylecore.errors import StylecoreError
-from stylecore.inference.brush import LARGEST_BRUSH, LEAST_BRUSH, lay_detail, painted_size
+from stylecore.inference.brush import lay_detail, painted_size
 from stylecore.inference.engine import Engine
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
@@ -33,22 +33,22 @@ def test_a_large_photo_is_painted_as_if_it_were_as_large_as_the_card_says() -> N
     assert painted_size(1, 4000, 640, 4) == (1, 160)
 
 
-@pytest.mark.parametrize("brush", [0.0, -1.0, LEAST_BRUSH / 2, LARGEST_BRUSH * 2, float("nan"), float("inf")])
+@pytest.mark.parametrize("brush", [0.0, -1.0, 0.05, 8.0, float("nan"), float("inf")])
 def test_a_brush_out_of_range_is_refused(brush: float) -> None:
-    with pytest.raises(StylecoreError, match=r"between 0\.1 and 4"):
+    with pytest.raises(StylecoreError, match=r"from 0\.1 to 4"):
         engine().stylize(torch.rand(3, 20, 20), brush=brush)
 
 
 @pytest.mark.parametrize("detail", [-0.1, 1.1, float("nan")])
 def test_a_share_of_detail_out_of_range_is_refused(detail: float) -> None:
-    with pytest.raises(StylecoreError, match="between 0 and 1"):
+    with pytest.raises(StylecoreError, match="from 0 to 1"):
         engine().stylize(torch.rand(3, 100, 100), detail=detail)
-    with pytest.raises(StylecoreError, match="between 0 and 1"):  # also where no detail is laid
+    with pytest.raises(StylecoreError, match="from 0 to 1"):  # also where no detail is laid
         engine().stylize(torch.rand(3, 20, 20), detail=detail)
 
 
 @settings(deadline=None, max_examples=15)
-@given(height=st.integers(1, 150), width=st.integers(1, 150), brush=st.floats(LEAST_BRUSH, LARGEST_BRUSH))
+@given(height=st.integers(1, 150), width=st.integers(1, 150), brush=st.floats(0.1, 4))
 def test_the_result_has_the_size_of_the_photo(height: int, width: int, brush: float) -> None:
     result = engine(32).stylize(torch.rand(3, height, width), brush=brush)
     assert result.shape == (3, height, width)

@@ -166,7 +166,7 @@ def test_no_picture(shape: tuple[int, ...]) -> None:
         ENGINES["reflect"].stylize(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "hpu", ""])
 def test_no_such_device(device: str) -> None:
     config = FORMS["reflect"]
     model = StyleModel(TransformNet(config), StyleCard(name="test", network=config))

@@ -1,7 +1,11 @@
 """Films that cannot be painted: one sentence each, and nothing is left behind."""
 
+import errno
+import itertools
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,6 +16,7 @@ from PIL import Image
 from stylecore.errors import StylecoreError
 from stylecore.video.config import FilmSettings
 from stylecore.video.paint import paint_film
+from stylecore.video.read import FilmReader
 
 ENGINE = tiny_engine()
 
@@ -195,6 +200,28 @@ def test_folders_that_are_no_film(tmp_path: Path) -> None:
     assert "none of them in this part" in refused(folder, tmp_path / "out.mp4", FilmSettings(begin=9))
     Image.fromarray(picture(0, 32, 32)).save(folder / "2.png")
     assert "all must have the same size" in refused(folder, tmp_path / "out.mp4")
+
+
+def test_a_disk_that_fails_while_a_film_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FailingDisk:
+        def __init__(self, container: Any) -> None:
+            self.container = container
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.container, name)
+
+        def demux(self, *streams: Any) -> Iterator[Any]:
+            yield from itertools.islice(self.container.demux(*streams), 3)
+            raise av.error.OSError(errno.EIO, "Input/output error")
+
+    film, items = write_film(tmp_path / "film.mkv"), FilmReader.items
+    monkeypatch.setattr(FilmReader, "items", lambda reader, small: items(failing(reader), small))
+
+    def failing(reader: Any) -> Any:
+        reader._container = FailingDisk(reader._container)
+        return reader
+
+    assert refused(film, tmp_path / "out.mp4").startswith(f"{film} cannot be painted: it cannot be read to its end")
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,10 @@ def test_mistakes_are_one_sentence(style: Path, tmp_path: Path, capsys: pytest.C
     film = write_film(tmp_path / "in.mp4")
     for flags, words in (
         (["--from", "soon"], "'soon' is no time"),
+        (["--from", "1e300"], "is empty"),
+        (["--every", "1000000000"], "--every is 1000000000"),
         (["--calm", "2"], "--calm is 2"),
-        (["--brush", "9"], "the brush is 9"),
+        (["--brush", "9"], "--brush is 9"),
         (["--style", "nobody"], "no style"),
     ):
         assert main(["video", str(film), "--style", str(style), "-o", str(tmp_path / "out.mp4"), *flags]) == 2
