@@ -188,7 +188,7 @@ def evaluate(
         if judge:
             for found, painter in zip(judged, painters, strict=True):
                 found += judge.judge_sizes(painter.paint if whole else painter.stylize, photo, judge_sizes)
-        for size in sizes:
+        for size in dict.fromkeys(sizes):
             content = middle_square(photo, size)
             if size not in {done.size for done in results[0]}:
                 for engine in engines:  # the first picture of a size also allocates

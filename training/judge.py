@@ -105,7 +105,7 @@ class Judge:
         A photo smaller than a size is judged only at the smallest size, as it is. It is left out if its short side is
         less than `LEAST_SIDE` then.
         """
-        for size in sizes:
+        for size in dict.fromkeys(sizes):
             content = fit(photo, size)
             if (size <= max(photo.shape[-2:]) or size == min(sizes)) and min(content.shape[-2:]) >= LEAST_SIDE:
                 yield replace(self.judge(stylize(content), content), size=size)

@@ -70,10 +70,7 @@ def main() -> int:
 
     def run(options: argparse.Namespace) -> None:
         config, resume = parse_config()
-        try:
-            train(config, resume=resume == "auto")
-        except torch.OutOfMemoryError as error:
-            raise StylecoreError("there is not enough memory; lower --batch-size or --crop.") from error
+        train(config, resume=resume == "auto")
 
     return run_command(run, argparse.Namespace())
 
@@ -85,7 +82,7 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
         Whether a termination signal came after the last iteration, while the caller evaluated: it stops then.
 
     Raises:
-        StylecoreError: when it cannot begin, cannot go on (disk, photos), or diverges.
+        StylecoreError: when it cannot begin, cannot go on (disk, photos, memory), or diverges.
         Stopped: after SIGTERM or Ctrl-C.
     """
     caller = caller or Caller()
@@ -265,6 +262,10 @@ def train(config: TrainConfig, *, resume: bool = False, caller: Caller | None = 
         raise
     except BaseException as error:
         tracker.finish("FAILED", str(error) or type(error).__name__)
+        if isinstance(error, torch.OutOfMemoryError):
+            raise StylecoreError("there is not enough memory; lower --batch-size or --crop.") from error
+        if config.compile and isinstance(error, torch._dynamo.exc.BackendCompilerFailed):
+            raise StylecoreError("--compile finds no compiler that works here; leave it out.") from error
         raise
     finally:
         stream.close()  # its workers ignore signals and would delay the exit

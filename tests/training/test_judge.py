@@ -68,3 +68,8 @@ def test_a_pattern_stands_out_at_its_own_period(period: int) -> None:
 
 def test_a_blank_picture_has_no_grid() -> None:
     assert all(grid_peak(torch.full((3, 80, 80), 0.5), period) <= 0 for period in PERIODS)
+
+
+def test_a_size_that_is_given_twice_is_judged_once(vgg: VGG) -> None:
+    (judged,) = judge_style(lambda pixels: pixels, [("photo", picture(2))], Judge(picture(1), vgg), (64, 64))
+    assert judged.photos == 1

@@ -124,8 +124,6 @@ def run(options: argparse.Namespace) -> None:
         for size in dict.fromkeys(settings.sizes):
             values = measure(f"{STYLIZE}{size}", partial(engine.paint, middle_square(photo, size)), 1000)
             print(f"stylizing {size} x {size}: {spread(values, 0)} ms", flush=True)
-        if not settings.gatys_sizes:
-            return
         vgg = load_vgg("vgg19").to(device)
         style = load_picture(find_file(STYLE_PICTURE)).pixels
         for size in dict.fromkeys(settings.gatys_sizes):

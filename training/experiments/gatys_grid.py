@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stylecore.errors import StylecoreError
+from stylecore.files import refuse_replacing
 from stylecore.flags import DEVICE_HELP, add_flags, read_flags
 from stylecore.gatys.config import DEFAULTS
 from stylecore.gatys.paint import GatysConfig, paint
@@ -121,6 +122,7 @@ def run(options: argparse.Namespace) -> None:
     if options.max_side < 1:
         raise StylecoreError(f"--max-side is {options.max_side}, and must be at least 1.")
     output_format(options.output)
+    refuse_replacing(options.output, options.photo, options.style)
     ratios = list(dict.fromkeys(options.ratios))
     if wrong := [ratio for ratio in ratios if not 0 < ratio < float("inf")]:
         raise StylecoreError(f"the ratio is {wrong[0]:g}, and must be a number above 0.")

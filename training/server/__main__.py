@@ -190,7 +190,7 @@ def open_bucket(artifacts: str, settings: Mapping[str, str]) -> None:
             # Amazon's first region must not be named.
             where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
             store.create_bucket(Bucket=bucket, **where)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:  # the last one for an address without http://
         raise StylecoreError(
             f"the bucket {bucket} of MLFLOW_ARTIFACTS_DESTINATION cannot be used with the keys AWS_ACCESS_KEY_ID and "
             f"AWS_SECRET_ACCESS_KEY in tracker.env: {str(error).rstrip('.')}."

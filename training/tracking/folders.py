@@ -52,8 +52,7 @@ def _sync_one(folder: Path, run: Mapping[str, Any], tracking_uri: str | None) ->
     if not address:
         raise TrackingError(f"the run in {folder} was started without a store; say where to send it: --to URI.")
     uri = tracking_uri_of(address)
-    keep_files = run.get("keep_files", False)
-    with closing(Journal(folder, store=without_password(uri), keep_files=keep_files)) as journal:
+    with closing(Journal(folder, store=without_password(uri), keep_files=run.get("keep_files", False))) as journal:
         before, last = journal.sent, journal.last
         if before >= last:
             return 0

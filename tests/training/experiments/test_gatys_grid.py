@@ -115,6 +115,7 @@ def test_a_run_that_ends_early_says_so_and_no_sheet_is_written(
         (["--steps", "0"], "at least 1"),
         (["--max-side", "0"], "--max-side is 0"),
         (["-o", "sheet.psd"], "sheet.psd"),
+        (["-o", "waves.png"], "waves.png is read and never replaced"),
         (["--style", "none.png"], "none.png"),
     ],
 )
