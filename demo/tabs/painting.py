@@ -54,6 +54,12 @@ class PaintingState:
     jpeg: str | None = None
     larger: GatysJob | None = None
 
+    @property
+    def recipe_label(self) -> str:
+        """What stands above the command line, which divides the steps among the sizes as if none were missing."""
+        same = "The same picture" if self.facts["step"] == self.facts["total_steps"] else "A picture like it"
+        return f"{same} from the command line"
+
 
 def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[PaintingState]:
     """Paint a job; yield a preview now and then, and at the end, or when stopped, the picture reached.
