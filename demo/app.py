@@ -167,8 +167,7 @@ def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextMan
         raise StylecoreError("--teach needs the folder training of the repository, which is not here; leave it out.")
     uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("sqlite"):  # a lesson runs in a folder of its own
-        kind, _, path = uri.partition(":///")
-        uri = f"{kind}:///{Path(path).expanduser().absolute()}"
+        uri = f"sqlite:///{Path(uri.partition(':///')[2]).expanduser().absolute()}"
     variables = {"MLFLOW_TRACKING_URI": uri} if uri else {}
     if options.bundle is not None:
         variables[BUNDLE_VARIABLE] = str(options.bundle.absolute())

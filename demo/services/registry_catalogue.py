@@ -117,7 +117,9 @@ class RegistryCatalogue(Catalogue):
         return self._registry.card(self._versions[name, version])
 
     def _record(self, name: str, version: str) -> VersionRecord:
-        registered = self._versions[name, version]
+        registered = self._versions.get((name, version))
+        if registered is None:
+            return VersionRecord()
         page = self._registry.run_page(registered, self._mlflow_page or self._local_page(registered.run_id))
         return VersionRecord(page=page, **vars(self._registry.measures(registered)))
 
