@@ -165,7 +165,10 @@ def _teaching(options: argparse.Namespace, limits: Limits) -> AbstractContextMan
         return nullcontext()
     if find_spec("training") is None:
         raise StylecoreError("--teach needs the folder training of the repository, which is not here; leave it out.")
-    variables = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
+    uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("sqlite"):  # a lesson runs in a folder of its own
+        uri = f"sqlite:///{Path(uri.partition(':///')[2]).expanduser().absolute()}"
+    variables = {"MLFLOW_TRACKING_URI": uri} if uri else {}
     if options.bundle is not None:
         variables[BUNDLE_VARIABLE] = str(options.bundle.absolute())
     teacher = Teacher(

@@ -1,7 +1,6 @@
 """What the tabs share: inputs for pictures and films, and the files that the browser fetches."""
 
 import base64
-import html
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -175,5 +174,5 @@ def save_bytes(content: bytes, name: str) -> str:
 
 
 def address_of(file: str) -> str:
-    """Where the browser finds a file of Gradio's cache, for an attribute of HTML."""
-    return html.escape(f"gradio_api/file={quote(file)}")
+    """Where the browser finds a file of Gradio's cache; no character of it means anything in HTML."""
+    return f"gradio_api/file={quote(file)}"

@@ -62,14 +62,15 @@ class RegistryCatalogue(Catalogue):
         self._reading: threading.Thread | None = None
 
     def _entries(self) -> list[StyleEntry]:
-        reading = self._reading is not None and self._reading.is_alive()
-        believed = SECONDS_WHILE_LOADING if self.loading else self._seconds_between_reads
-        if not reading and time.monotonic() - self._read_at > believed:
-            self._reading = threading.Thread(target=self._try_to_read, name="registry", daemon=True)
-            self._reading.start()
-            # A server that does not answer is waited for once; until it does, what is known is served.
-            self._reading.join(PATIENCE if self._known else None)
-        return self._known
+        with self._lock:  # who asks during the first reading waits for it too
+            reading = self._reading is not None and self._reading.is_alive()
+            believed = SECONDS_WHILE_LOADING if self.loading else self._seconds_between_reads
+            if not reading and time.monotonic() - self._read_at > believed:
+                self._reading = threading.Thread(target=self._try_to_read, name="registry", daemon=True)
+                self._reading.start()
+                # A server that does not answer is waited for once; until it does, what is known is served.
+                self._reading.join(PATIENCE if self._known else None)
+            return self._known
 
     def _try_to_read(self) -> None:
         try:

@@ -154,7 +154,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
                 changes |= {
                     png: gr.DownloadButton(value=frame.png, interactive=True),
                     jpeg: gr.DownloadButton(value=frame.jpeg, interactive=True),
-                    recipe: gr.Code(frame.facts["command_line"], visible=True),
+                    recipe: gr.Code(frame.facts["command_line"], label=frame.recipe_label, visible=True),
                     larger_button: gr.Button(label, visible=frame.larger is not None),
                     larger: frame.larger,
                 }
@@ -173,8 +173,7 @@ def build_gatys_tab(painter: Painter, tab: gr.Tab, first: FirstTab) -> None:
         """The picture that the chosen network was trained on."""
         if not start.startswith(NETWORK):
             return gr.skip()
-        name, catalogue = start.removeprefix(NETWORK), painter.stylizer.catalogue
-        picture = catalogue.painting(name)
+        picture = painter.stylizer.catalogue.painting(start.removeprefix(NETWORK))
         return copy_to_cache(picture) if picture else gr.skip()
 
     asked = [photo, style, longest_side, steps, balance, start, keep_colors, style_scale]  # as in `Painter.job`

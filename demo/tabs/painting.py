@@ -54,6 +54,12 @@ class PaintingState:
     jpeg: str | None = None
     larger: GatysJob | None = None
 
+    @property
+    def recipe_label(self) -> str:
+        """What stands above the command line, which divides the steps among the sizes as if none were missing."""
+        same = "The same picture" if self.facts["step"] == self.facts["total_steps"] else "A picture like it"
+        return f"{same} from the command line"
+
 
 def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Iterator[PaintingState]:
     """Paint a job; yield a preview now and then, and at the end, or when stopped, the picture reached.
@@ -61,7 +67,6 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
     Between two steps nothing is held that belongs to a thread: Gradio resumes generators on any of its own.
     """
     photo = painter.photo(job)
-    device = html.escape(painter.device_name)
     name = file_name(Path(job.photo).stem, Path(job.style).stem)
     curve: list[tuple[int, str, float]] = []
     pause = SECONDS_BETWEEN_PREVIEWS
@@ -77,7 +82,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
             # A long run shows fewer: its pictures change more slowly, and each has to be sent.
             pause = max(SECONDS_BETWEEN_PREVIEWS, (step.elapsed + step.remaining) / painter.limits.previews)
             picture = save_for_browser(step.picture(), "JPEG", f"{name}-{step.step}")
-            yield PaintingState(picture, _progress(step, device), curve, _facts(job, step))
+            yield PaintingState(picture, _progress(step, painter.device_name), curve, _facts(job, step))
     if step is None:
         return
     pixels, settings = step.picture(), {**job.settings(), "steps": step.step}
@@ -95,7 +100,7 @@ def painting(painter: Painter, job: GatysJob, stop: Stop | None = None) -> Itera
 
 
 def _progress(step: GatysStep, device: str) -> str:
-    left = f"{seconds_text(max(1, step.remaining))} left" if step.step > 1 else f"on {device}"
+    left = f"{seconds_text(max(1, step.remaining))} left" if step.step > 1 else f"on {html.escape(device)}"
     coarse = "" if step.scale == 1 else f" · large strokes first, at 1/{round(1 / step.scale)} of the size"
     text = f"<strong>Step {step.step}</strong> of {step.total_steps} · {left}{coarse}"
     return progress_status(text, step.step / step.total_steps)

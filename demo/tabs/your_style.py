@@ -2,14 +2,12 @@
 
 import math
 import secrets
-import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from demo.page import address_of, picture_box, save_bytes
 from demo.services.catalogue import Catalogue
@@ -199,8 +197,5 @@ def build_your_style_tab(
 
 def _served(lesson: Lesson, file: Path) -> str | None:
     """A lesson's file by the style's name, where Gradio may serve it from; None where there is none."""
-    copy = Path(get_upload_folder()) / lesson.id / file.name.replace("style.", f"{lesson.style}.")
-    if file.is_file() and not copy.is_file():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
-    return str(copy) if copy.is_file() else None
+    name = file.name.replace("style.", f"{lesson.style}.")
+    return save_bytes(file.read_bytes(), name) if file.is_file() else None

@@ -22,7 +22,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
 from demo.services.registry_catalogue import RegistryCatalogue
 from stylecore.pictures.write import save_picture
-from tests.demo.conftest import client_of, serving, write_bundle, write_film
+from tests.demo.conftest import LIMITS, client_of, serving, write_bundle, write_film
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,19 @@ def test_main_restores_the_published_runs_and_serves_the_registry(
     output = capsys.readouterr().out
     assert "Restored the published runs starry_night." in output
     assert "The page is at http://127.0.0.1:7860/" in output
+
+
+@pytest.mark.parametrize("flags", [["--tracking-uri", "sqlite:///mlflow.db"], []])
+def test_lessons_are_recorded_in_the_pages_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str]
+) -> None:
+    """A lesson runs in a folder of its own, where a relative path would mean another file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    options = app._parser().parse_args([*flags, "--teach", "--lessons", "lessons"])
+    with app._teaching(options, LIMITS) as teacher:
+        assert teacher is not None
+        assert teacher._environment["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 def test_the_bundle_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:

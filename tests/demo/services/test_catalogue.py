@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from unittest.mock import patch
 
@@ -165,6 +166,25 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
     catalogue._registry.versions = fail  # type: ignore[attr-defined]
     assert catalogue.open("night").card.iterations == 20
     assert "the styles read before are served" in catalogue.notice
+
+
+def test_the_first_reading_is_waited_for_by_all(catalogue: BundleCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page asks by a lock of its own, so its request may come while the server itself is reading."""
+    begun, go_on, registry = threading.Event(), threading.Event(), RegistryCatalogue("sqlite:///unused.db")
+
+    def read() -> None:
+        begun.set()
+        go_on.wait(60)
+        registry._known = catalogue._entries()
+
+    monkeypatch.setattr(registry, "_read", read)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(registry._entries)
+        begun.wait(60)
+        second = pool.submit(registry._entries)
+        wait([second], timeout=0.05)
+        go_on.set()
+        assert first.result() == second.result() == catalogue._entries()
 
 
 def test_an_empty_registry_says_how_to_get_styles(store: str) -> None:

@@ -43,6 +43,7 @@ def test_it_paints_and_hands_over_the_picture_at_the_photos_size(painter: Painte
     last = frames[-1]
     assert last.facts["step"] == 3
     assert "Painted after 3 steps" in last.status
+    assert last.recipe_label.startswith("The same picture")
     # Screen readers announce the end, not every step.
     assert {'aria-live="off"' in frame.status for frame in frames[:-1]} == {True}
     assert 'aria-live="polite"' in last.status
@@ -64,6 +65,7 @@ def test_stop_keeps_the_picture_reached(painter: Painter, photo: Path) -> None:
     assert last.facts["step"] < 5
     assert f"--steps {last.facts['step']}" in last.facts["command_line"]
     assert "Stopped after" in last.status
+    assert last.recipe_label.startswith("A picture like it")  # 2 steps small and 2 large are not 4 small ones
 
 
 def test_a_painting_that_is_left_leaves_gradients_alone(painter: Painter, photo: Path) -> None:
