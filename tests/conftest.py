@@ -5,7 +5,6 @@ import gc
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,10 +28,8 @@ import hypothesis
 import psutil
 import pytest
 import torch
-from quick_gradio import QuickGradio
 
 gc.disable()  # until all tests are collected: what their imports make stays, and looking through it takes a second
-sys.meta_path.insert(0, QuickGradio())
 atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 # A busy machine makes no test wrong. Sizes fall into few classes, which 25 examples meet.
