@@ -36,7 +36,6 @@ class RegistryCatalogue(Catalogue):
 
     Args:
         tracking_uri: the MLflow store; MLFLOW_TRACKING_URI or the repository's own when left out.
-        seconds_between_reads: how long an answer is believed.
         mlflow_page: address of MLflow's page, where it is not that of the store.
         is_local: visitors are on this machine, so runs are linked to the page of `make mlflow-ui` while it is open.
     """
@@ -45,7 +44,6 @@ class RegistryCatalogue(Catalogue):
         self,
         tracking_uri: str | None = None,
         *,
-        seconds_between_reads: float = SECONDS_BETWEEN_READS,
         mlflow_page: str = "",
         is_local: bool = False,
     ) -> None:
@@ -53,7 +51,6 @@ class RegistryCatalogue(Catalogue):
         self._mlflow_page = mlflow_page
         self._is_local = is_local
         self._tracking_uri = tracking_uri
-        self._seconds_between_reads = seconds_between_reads
         self._registry: Any = None
         self._known: list[StyleEntry] = []
         self._versions: dict[tuple[str, str], Any] = {}
@@ -64,7 +61,7 @@ class RegistryCatalogue(Catalogue):
     def _entries(self) -> list[StyleEntry]:
         with self._lock:  # who asks during the first reading waits for it too
             reading = self._reading is not None and self._reading.is_alive()
-            believed = SECONDS_WHILE_LOADING if self.loading else self._seconds_between_reads
+            believed = SECONDS_WHILE_LOADING if self.loading else SECONDS_BETWEEN_READS
             if not reading and time.monotonic() - self._read_at > believed:
                 self._reading = threading.Thread(target=self._try_to_read, name="registry", daemon=True)
                 self._reading.start()

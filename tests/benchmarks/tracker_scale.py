@@ -35,7 +35,7 @@ from mlflow import MlflowClient
 from servers import MLflowServer, Postgres, mlflow_server, postgres_cluster
 from tracked_runs import log_style
 
-from demo.services.registry_catalogue import RegistryCatalogue
+from demo.services import registry_catalogue
 from stylecore.johnson.style_model import StyleCard, StyleModel
 from stylecore.johnson.transform_net import TransformNet, TransformNetConfig
 from training.registry.registry import Registry
@@ -165,7 +165,8 @@ def questions(server: MLflowServer, experiment: str, run_ids: list[str]) -> dict
         )
 
     registry = Registry()
-    catalogue = RegistryCatalogue(seconds_between_reads=0)
+    registry_catalogue.SECONDS_BETWEEN_READS = 0
+    catalogue = registry_catalogue.RegistryCatalogue()
     return {
         "comparison page: the table of 100 runs": lambda: fetch(server, "/ajax-api/2.0/mlflow/runs/search", search),
         "comparison page: the same, by the loss": lambda: fetch(server, "/ajax-api/2.0/mlflow/runs/search", by_loss),

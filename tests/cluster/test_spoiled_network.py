@@ -107,7 +107,7 @@ def test_many_runs_at_once_lose_nothing_though_the_database_restarts(
 
 
 def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_request(
-    serve: Callable[..., MLflowServer], tmp_path: Path
+    serve: Callable[..., MLflowServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from demo.services.limits import Limits
     from demo.services.registry_catalogue import RegistryCatalogue
@@ -120,7 +120,8 @@ def test_a_demo_under_load_is_promoted_from_version_to_version_without_a_failed_
         log_style(run, tiny_style("stripes", step), step, {"loss/total": 1.0})
     run.finish()
     assert run.versions == {10: "1", 20: "2", 30: "3"}
-    stylizer = Stylizer(RegistryCatalogue(server.url, seconds_between_reads=0), Limits())
+    monkeypatch.setattr("demo.services.registry_catalogue.SECONDS_BETWEEN_READS", 0)
+    stylizer = Stylizer(RegistryCatalogue(server.url), Limits())
     ended = threading.Event()
     served: list[str] = []
     failed: list[BaseException] = []

@@ -48,7 +48,7 @@ class View:
 
     Attributes:
         place: in the line: 0 for the one that learns, 1 for the next.
-        phase, figures: as training/teach/progress.py writes them.
+        phase, figures: as training/teach/progress.py writes them; "stopping" while it learns and is to end.
     """
 
     lesson: Lesson
@@ -153,16 +153,17 @@ class Teacher:
         """The newest lesson of a visitor; None if there is none."""
         with self._lock:
             lessons = self.files.all()
-            own = [lesson for lesson in lessons if owner and lesson.owner == owner]
-            if not own:
+            lesson = next((each for each in reversed(lessons) if owner and each.owner == owner), None)
+            if lesson is None:
                 return None
-            lesson = own[-1]
             line = _line(lessons)
             place = line.index(lesson) if lesson in line else 0
             figures = self.files.figures(lesson)
         phase = str(figures.get("phase", "beginning")) if lesson.state == "learning" else lesson.state
         if lesson.state == "learning" and phase in ("done", "failed"):  # its process still ends
             phase = "finishing"
+        if phase == "learning" and self._run(lesson).joinpath(ENOUGH).exists():
+            phase = "stopping"
         return View(lesson, place, phase, figures)
 
     def picture(self, lesson: Lesson) -> bytes | None:
@@ -189,9 +190,11 @@ class Teacher:
             if lesson.state == "waiting":
                 self.files.remove(lesson)
                 return
-            run = self.files.of(lesson) / "runs" / lesson.style
-            run.mkdir(parents=True, exist_ok=True)
-            (run / ENOUGH).touch()
+            self._run(lesson).mkdir(parents=True, exist_ok=True)
+            (self._run(lesson) / ENOUGH).touch()
+
+    def _run(self, lesson: Lesson) -> Path:
+        return self.files.of(lesson) / "runs" / lesson.style
 
     def taught(self) -> list[Lesson]:
         """The lessons that are done."""

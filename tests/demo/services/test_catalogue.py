@@ -131,7 +131,8 @@ def test_the_registry_is_served_and_a_promoted_version_appears(store: str, monke
         log_style(run, model, step, {"loss/total": 1.0})
     run.finish()
     monkeypatch.setattr("demo.services.registry_catalogue.PATIENCE", 300)
-    catalogue: Catalogue = RegistryCatalogue(store, seconds_between_reads=0)
+    monkeypatch.setattr("demo.services.registry_catalogue.SECONDS_BETWEEN_READS", 0)
+    catalogue: Catalogue = RegistryCatalogue(store)
     (entry,) = catalogue.styles()
     assert (entry.name, entry.title, len(entry.versions)) == ("night", "The Night", 2)
     assert entry.preview is not None

@@ -35,7 +35,7 @@ if "--fail" in sys.argv:
     sys.exit(2)
 tell("learning", iteration=7, loss=1.0, content=0.5, style=0.5, seconds=1.0, seconds_left=9.0)
 shutil.copy(sys.argv[sys.argv.index("--network") + 1], here / "now.style")
-while not (runs / "enough").exists():
+while not (runs / "enough").exists() or (runs / "hold").exists():
     if select.select([sys.stdin], [], [], 0.05)[0] and not sys.stdin.readline():
         sys.exit(143)
 shutil.copy(here / "now.style", runs / "iterations-7.safetensors")
@@ -97,7 +97,11 @@ def test_one_learns_the_next_waits_and_each_sees_their_own(
     with pytest.raises(StylecoreError, match="teaching a painting already"):
         teacher.enqueue(ANNA, picture, picture, "Again", 10)
     until(lambda: teacher.picture(first))
+    hold = teacher.files.of(first) / "runs" / first.style / "hold"
+    hold.touch()
     teacher.enough(ANNA)
+    assert teacher.view(ANNA).phase == "stopping"  # type: ignore[union-attr]
+    hold.unlink()
     wait_for(teacher, ANNA, "done")
     wait_for(teacher, BORIS, "learning")
 
