@@ -1,16 +1,19 @@
-"""Training in other precisions and forms, on full disks, and with mistakes."""
+"""Small trainings for tests: VGG-16, six photos, a thin network, in this process or in others."""
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import forked
 import numpy as np
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from forked import VGG_CACHE, Running
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
+from safetensors.torch import load_file
 
 from stylecore.errors import StylecoreError
 from stylecore.vgg.weights import find_weights
@@ -19,6 +22,12 @@ from training.checkpoints import Caller
 from training.config import parse_config
 
 PHOTOS = 6
+RELATIVE = [
+    *("--style-normalization", "relative", "--content-normalization", "relative", "--loss-scales", "1", "2"),
+    *("--style-weight", "1", "--content-weight", "1", "--input-noise", "0.05", "--steadiness-weight", "10"),
+    *("--steadiness-every", "3", "--bias-rate", "2"),
+]
+"""All that the objective can have beside what the paper has."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,12 +40,17 @@ def vgg16() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    photos = tmp_path / "photos"
+    return make_folder(tmp_path)
+
+
+def make_folder(folder: Path) -> Path:
+    """Put the photos and a painting into a folder."""
+    photos = folder / "photos"
     photos.mkdir()
     for index in range(PHOTOS):
         photo(index).save(photos / f"{index}.png")
-    photo(0).save(tmp_path / "style.png")
-    return tmp_path
+    photo(0).save(folder / "style.png")
+    return folder
 
 
 def photo(index: int) -> Image.Image:
@@ -87,6 +101,9 @@ def train_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     """Calls `train` in this process, for tests that look into it or break something in it."""
     monkeypatch.setenv("STYLECORE_CACHE", str(VGG_CACHE))
 
+    find = functools.cache(train_module.find_weights)  # it takes as long as two iterations
+    monkeypatch.setattr(train_module, "find_weights", find)
+
     def call(*more: object, caller: Caller | None = None) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
         config, resume = parse_config(arguments(folder, *more))
@@ -112,3 +129,7 @@ def only_run(store: str) -> tuple[MlflowClient, Run]:
 def curve(client: MlflowClient, run: Run, metric: str) -> list[float]:
     history = client.get_metric_history(run.info.run_id, metric)
     return [point.value for point in sorted(history, key=lambda point: point.step)]
+
+
+def weights(folder: Path, run: str, iterations: int) -> dict[str, torch.Tensor]:
+    return load_file(folder / "runs" / run / f"iterations-{iterations}.safetensors")
