@@ -44,13 +44,15 @@ def train(store: str, name: str, parent: str = "", checkpoints: int = 2) -> str:
     return tracker.run_id
 
 
-@pytest.fixture
-def source(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope="module")
+def source(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with two runs, the second a child of the first, four versions of which the second was deleted."""
-    uri = new_store(tmp_path / "local")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    first = train(uri, "first")
-    train(uri, "second", parent=first)
+    folder = tmp_path_factory.mktemp("source")
+    uri = new_store(folder / "local")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(folder / "state"))
+        first = train(uri, "first")
+        train(uri, "second", parent=first)
     client = connect(uri)
     client.delete_model_version("waves", "2")
     client.set_registered_model_alias("waves", "champion", "3")

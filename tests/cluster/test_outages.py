@@ -23,7 +23,7 @@ from stylecore.johnson.style_model import StyleModel
 from training.tracking import TrackingError
 from training.tracking.folders import sync
 
-ITERATIONS = 60
+ITERATIONS = 36
 
 
 def start_training(photos: Path, output: Path) -> Running:
@@ -38,7 +38,7 @@ def start_training(photos: Path, output: Path) -> Running:
         ITERATIONS,
         "--checkpoints",
         1,
-        30,
+        18,
         "--log-every",
         1,
     ]
@@ -54,7 +54,7 @@ def storm(server: MLflowServer, postgres: Postgres, s3: S3) -> Iterator[None]:
     def rage() -> None:
         while not ended.is_set():
             server.start()
-            ended.wait(chance.uniform(0.0, 5.0))
+            ended.wait(chance.uniform(0.0, 3.0))
             fault = chance.choice(["server", "postgres", "s3"])
             if fault == "server":
                 server.kill()
@@ -63,7 +63,7 @@ def storm(server: MLflowServer, postgres: Postgres, s3: S3) -> Iterator[None]:
                 postgres.start()
             else:
                 s3.pause()
-                ended.wait(chance.uniform(0.0, 4.0))
+                ended.wait(chance.uniform(0.0, 3.0))
                 s3.resume()
 
     thread = threading.Thread(target=rage)
@@ -116,7 +116,7 @@ def test_a_training_whose_servers_fail_all_the_time_ends_as_an_undisturbed_one(
         "iterations-1",
         f"iterations-{ITERATIONS}",
     }
-    for iterations in (1, 30, ITERATIONS):
+    for iterations in (1, 18, ITERATIONS):
         files = [tmp_path / name / name / f"iterations-{iterations}.safetensors" for name in ("calm", "stormy")]
         one, two = (StyleModel.load(file).network.state_dict() for file in files)
         assert all(torch.equal(one[key], two[key]) for key in one)
