@@ -1,10 +1,11 @@
-"""The process behind `forked.fork`: it imports everything once, then forks a copy of itself for each call.
+"""The process behind `forked.fork`: it imports everything and reads VGG-16 once, then forks itself for each call.
 
     python tests/fork_server.py SOCKET OWNER
 
 All workers of pytest share one. It ends when its owner, pytest's first process, has ended.
 """
 
+import functools
 import gc
 import importlib
 import multiprocessing
@@ -17,6 +18,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+import PIL.Image
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
@@ -39,8 +42,15 @@ PRELOAD = (
 
 def main(address: str, owner: int) -> None:
     """Serve until the owner has ended."""
+    from stylecore.errors import StylecoreError
+
     for module in PRELOAD:
         importlib.import_module(module)
+    PIL.Image.init()
+    train = importlib.import_module("training.train")
+    train.find_weights = functools.cache(train.find_weights)  # type: ignore[attr-defined]
+    with suppress(StylecoreError):  # trainings skip without them
+        train.find_weights("vgg16", weights=None)
     gc.collect()
     gc.freeze()  # or else the collections of each copy write to, and so copy, all that was imported
     with socket.socket(socket.AF_UNIX) as listener:

@@ -46,7 +46,8 @@ def arguments(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "store"))
     photo = photos / "0.png"
-    (tmp_path / "recipe.yaml").write_text(f"name: stripes\nstyle_image: {photo}\nwidth: 0.25\niterations: 4\n")
+    recipe = f"name: stripes\nstyle_image: {photo}\nstyle_size: 48\nwidth: 0.25\niterations: 4\n"
+    (tmp_path / "recipe.yaml").write_text(recipe)
     flags = ["--crop", 32, "--batch-size", 2, "--workers", 0, "--log-every", 1, "--cpu", "--preview-photos", photo]
     flags += ["--residual-blocks", 1, 2, "--style-sizes", 48, 64, "--rungs", 2, "--size", 32, "--trials", 4]
     flags += ["--output-dir", tmp_path / "runs", "--startup-trials", 2]
