@@ -1,4 +1,4 @@
-"""Trainings of others keep everything, whatever happens to their server: other_trainings.py, docs/tracking.md."""
+"""Trainings of others, tests/other_trainings.py and docs/tracking.md, keep everything whatever their server does."""
 
 import os
 import re
