@@ -384,6 +384,7 @@ def test_a_film_is_painted_with_its_sound(page: Any, tmp_path: Path) -> None:
     assert page.inner_text("#film-status") == said
     assert page.locator("#film-shown").evaluate("(video) => video.paused")  # it is hidden, and has sound
 
+    write_film(clip, 300)
     page.set_input_files("#film", clip)
     page.click("#film-stop")
     page.locator("#film-stop").wait_for(state="hidden")
