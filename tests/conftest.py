@@ -70,11 +70,11 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two workers a core for all tests, because those with servers and browsers wait for them; one for a choice of
+    """Three workers for two cores, because tests with servers and browsers wait for them; one a core for a choice of
     tests, which is short beside the start of a worker; in any case as far as there is memory."""
     cores = os.cpu_count() or 1
     memory = int(psutil.virtual_memory().available // WORKER_BYTES)
-    return max(1, min(cores if config.option.markexpr else 2 * cores, 8, memory))
+    return max(1, min(cores if config.option.markexpr else cores + (cores + 1) // 2, 8, memory))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,9 @@
 """MLflow's own page in Chromium: it shows what the project stores for it."""
 
 import contextlib
+import os
 import re
-import threading
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,14 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-import uvicorn
-from forked import free_port
+from forked import fork, free_port
 from tracked_runs import log_style, start_run
 
 from stylecore.pictures.write import to_image
 from training.registry.versions import log_preview
-
-pytestmark = pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi")
 
 PATIENCE = 120
 """Seconds that a busy machine may take."""
@@ -42,30 +40,37 @@ def address(new_store: Callable[[Path], str], tiny_style, tmp_path_factory: pyte
         log_style(run, tiny_style("tiny_waves", 10), 10, {"loss/total": 0.5})
         run.log_evaluation({"eval/style_error_640": 0.25 + number}, 10)
         run.finish()
-    with served(store) as address:
+    with served(store, folder) as address:
         yield address
 
 
 @contextlib.contextmanager
-def served(store: str) -> Iterator[str]:
-    """MLflow's server in a thread: as a command it imports everything twice."""
+def served(store: str, folder: Path) -> Iterator[str]:
+    """MLflow's server in a process of its own: it sets the tracking address of the process that it is in."""
     from mlflow import server as variables  # seconds, which collecting the tests need not have
 
     port = free_port()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(variables.BACKEND_STORE_URI_ENV_VAR, store)
-        patched.setenv(variables.SERVE_ARTIFACTS_ENV_VAR, "true")
-        server = uvicorn.Server(uvicorn.Config("mlflow.server.fastapi_app:app", port=port, log_level="warning"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            while not server.started:
-                assert thread.is_alive(), "the server does not start"
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    environment = {**os.environ, variables.BACKEND_STORE_URI_ENV_VAR: store, variables.SERVE_ARTIFACTS_ENV_VAR: "true"}
+    process = fork(_serve, port, environment=environment, output=folder / "server.txt")
+    try:
+        while not _listens(port):
+            assert process.exitcode is None, (folder / "server.txt").read_text()
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _serve(port: int) -> None:
+    import uvicorn
+
+    uvicorn.run("mlflow.server.fastapi_app:app", port=port, log_level="warning")
 
 
 @pytest.fixture(scope="module")
