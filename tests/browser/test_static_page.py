@@ -1,5 +1,6 @@
 """The page without a server, in Chromium: it paints what the engine paints, asks nobody else, works offline."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from demo.services.catalogue import BundleCatalogue
@@ -47,29 +49,38 @@ def smooth(height: int, width: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("styles") / "bundle"
+def bundle(folder: Path) -> Path:
+    return folder.parent / "bundle"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with three small networks, written once for all workers."""
+    here = tmp_path_factory.getbasetemp()
+    shared = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "static-page"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "static").exists():
+            write_folder(shared)
+    return shared / "static"
+
+
+def write_folder(shared: Path) -> None:
+    from demo.static.folder import write_page
+
     models = [
         make_style(0, NETWORK, name="night", title="The Night", painted_side=PAINTED_SIDE),
         make_style(1, NETWORK, name="wave", title="The Wave", painted_side=PAINTED_SIDE),
         make_style(2, NARROW, name="sea", title="The Sea", painted_side=640),
     ]
-    return write_bundle(folder, [(model, "1", ["champion"]) for model in models])
-
-
-@pytest.fixture(scope="module")
-def folder(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with three small networks, written once."""
-    from demo.static.folder import write_page
-
-    photos = tmp_path_factory.mktemp("photos")
-    save_picture(smooth(60, 90), photos / "china.jpg")
+    (shared / "photos").mkdir(parents=True, exist_ok=True)
+    bundle = write_bundle(shared / "bundle", [(model, "1", ["champion"]) for model in models])
+    save_picture(smooth(60, 90), shared / "photos" / "china.jpg")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STYLECORE_PHOTOS", str(photos))
+        patch.setenv("STYLECORE_PHOTOS", str(shared / "photos"))
         patch.setenv("npm_config_fetch_retries", "0")
         patch.setenv("npm_config_fetch_timeout", "20000")
         try:
-            built = write_page(tmp_path_factory.mktemp("build") / "static", BundleCatalogue(bundle))
+            built = write_page(shared / "building", BundleCatalogue(bundle))
         except StylecoreError as error:
             if "npm" not in str(error):
                 raise
@@ -77,7 +88,7 @@ def folder(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A photo that is large for a browser would take it a minute.
     replace_in(built / "tiles.js", "LARGEST_WHOLE = 4e6;", f"LARGEST_WHOLE = {LARGEST_WHOLE};")
     replace_in(built / "worker.js", "SHOWN = 2048;", f"SHOWN = {SHOWN};")
-    return built
+    built.rename(shared / "static")
 
 
 def replace_in(file: Path, text: str, by: str) -> None:
@@ -206,11 +217,8 @@ def test_the_page_paints_like_the_engine_alone_and_offline(
 
     page.set_input_files("#photo", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
     page.locator("#status.failed").wait_for()
-    said = (
-        "That did not work. a.jpg is not a picture that this browser can read, or it is too large; choose a JPEG, PNG "
-    )
-    said += "or WebP."
-    assert page.inner_text("#status") == said
+    said = "That did not work. a.jpg is not a picture that this browser can read, or it is too large; "
+    assert page.inner_text("#status") == said + "choose a JPEG, PNG or WebP."
     assert psnr(downloaded(page), wave) > LEAST_PSNR  # the picture before is still there
 
     page.get_by_text("Ready to work without a network.").wait_for()

@@ -90,7 +90,7 @@ def test_the_folder_holds_the_page_its_styles_and_nothing_of_training(space: Pat
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_space_with_teach_teaches_without_mlflow(store: str, tmp_path: Path) -> None:
     need_vgg("vgg16")
     need_vgg("vgg19")

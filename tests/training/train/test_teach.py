@@ -63,7 +63,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_lesson_is_killed_goes_on_and_ends_in_time_as_a_style(
     library: Path,
     photos: Path,
