@@ -124,6 +124,16 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]
 
 
 @pytest.fixture
+def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of this test's own store, which is also the one MLFLOW_TRACKING_URI names."""
+    uri = new_store(tmp_path / "store")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return uri
+
+
+@pytest.fixture
 def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mounts a small file system in memory with these options; the test skips where that is not allowed."""
     mounted = []

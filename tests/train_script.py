@@ -133,3 +133,16 @@ def curve(client: MlflowClient, run: Run, metric: str) -> list[float]:
 
 def weights(folder: Path, run: str, iterations: int) -> dict[str, torch.Tensor]:
     return load_file(folder / "runs" / run / f"iterations-{iterations}.safetensors")
+
+
+def check_it_ended_as_the_straight_run(folder: Path, store: str, name: str) -> None:
+    """A run that was interrupted has, bit for bit, the network of the one that was not, in its own run of MLflow."""
+    straight, resumed = weights(folder, "straight", 6), weights(folder, name, 6)
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[key], resumed[key]) for key in straight)
+    first = weights(folder, "straight", 1)
+    assert not all(torch.equal(straight[key], first[key]) for key in straight)
+    client, runs = runs_of(store)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert curve(client, runs["straight"], "loss/total")[-1] == curve(client, runs[name], "loss/total")[-1]
+    assert len(client.search_model_versions("name='stripes'")) == 4

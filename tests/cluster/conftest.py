@@ -30,16 +30,6 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of an empty store in a file, which is also the one MLFLOW_TRACKING_URI names."""
-    uri = new_store(tmp_path / "store")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return uri
-
-
 @pytest.fixture(scope="session")
 def _postgres() -> Iterator[Postgres]:
     with postgres_cluster() as cluster:

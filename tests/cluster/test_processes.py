@@ -8,9 +8,20 @@ from pathlib import Path
 
 import datasets
 import pytest
-import torch
 from forked import Running
-from train_script import RELATIVE, curve, folder, only_run, photo, runs_of, start, train_here, vgg16, weights  # noqa: F401 - fixtures
+from train_script import (  # noqa: F401 - fixtures
+    RELATIVE,
+    check_it_ended_as_the_straight_run,
+    curve,
+    folder,
+    only_run,
+    photo,
+    runs_of,
+    start,
+    train_here,
+    vgg16,
+    weights,
+)
 
 from training.tracking.folders import sync
 
@@ -36,15 +47,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
     running.wait_for(folder / "runs" / "killed" / f"state-{step:07d}.safetensors")
     running.kill()
     start(*flags, "--resume", "auto", processes=2).wait()
-    straight, killed = weights(folder, "straight", 6), weights(folder, "killed", 6)
-    assert straight.keys() == killed.keys()
-    assert all(torch.equal(straight[name], killed[name]) for name in straight)
-    first = weights(folder, "straight", 1)
-    assert not all(torch.equal(straight[name], first[name]) for name in straight)
-    client, runs = runs_of(store)  # the resumed one went on in its own run
-    assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    assert curve(client, runs["straight"], "loss/total")[-1] == curve(client, runs["killed"], "loss/total")[-1]
-    assert len(client.search_model_versions("name='stripes'")) == 4
+    check_it_ended_as_the_straight_run(folder, store, "killed")
 
 
 @pytest.mark.parametrize(("number", "processes", "workers"), [(signal.SIGINT, 1, 2), (signal.SIGTERM, 2, 1)])

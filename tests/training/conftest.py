@@ -1,21 +1,10 @@
-"""A fresh MLflow store per test, and a style small enough to save."""
+"""A style small enough to save."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from stylecore.johnson.style_model import StyleModel
-
-
-@pytest.fixture
-def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of this test's own store, which is also the one MLFLOW_TRACKING_URI names."""
-    uri = new_store(tmp_path / "store")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return uri
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
-from train_script import RELATIVE, curve, folder, only_run, photo, runs_of, train_here, vgg16, weights  # noqa: F401 - fixtures
+from train_script import (  # noqa: F401 - fixtures
+    RELATIVE,
+    check_it_ended_as_the_straight_run,
+    curve,
+    folder,
+    only_run,
+    photo,
+    runs_of,
+    train_here,
+    vgg16,
+    weights,
+)
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.style_model import StyleModel
@@ -49,15 +59,7 @@ def test_a_stopped_run_resumes_as_if_nothing_had_happened(
     with pytest.raises(StylecoreError, match="2 photos an iteration"):
         train_here(*flags, "--resume", "auto", "--batch-size", 2)
     train_here(*flags, "--resume", "auto")
-    straight, resumed = weights(folder, "straight", 6), weights(folder, "stopped", 6)
-    assert straight.keys() == resumed.keys()
-    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
-    first = weights(folder, "straight", 1)
-    assert not all(torch.equal(straight[name], first[name]) for name in straight)
-    client, runs = runs_of(store)  # the resumed one went on in its own run
-    assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    assert curve(client, runs["straight"], "loss/total")[-1] == curve(client, runs["stopped"], "loss/total")[-1]
-    assert len(client.search_model_versions("name='stripes'")) == 4
+    check_it_ended_as_the_straight_run(folder, store, "stopped")
 
 
 @pytest.mark.parametrize(
