@@ -124,7 +124,7 @@ def serve(folder: Path) -> Iterator[Callable[[dict[str, str]], ThreadingHTTPServ
     def start(headers: dict[str, str]) -> ThreadingHTTPServer:
         handler = type("Handler", (_Files,), {"headers_to_add": headers})
         servers.append(ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
         return servers[-1]
 
     yield start

@@ -155,7 +155,7 @@ def test_a_new_version_takes_no_file_of_the_one_before(browser: Any, folder: Pat
     shutil.copytree(folder, served)
     handler = type("Handler", (_Files,), {"keep": "max-age=600"})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(served)))
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     context = browser.new_context()
 
     def visit() -> Any:

@@ -190,7 +190,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
 @contextmanager
 def spoiling(target: str, share: float) -> Iterator[Proxy]:
     with Proxy(target, share) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield proxy
         proxy.shutdown()

@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import gradio as gr
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -95,6 +96,13 @@ def page(catalogue: BundleCatalogue) -> Iterator[tuple[gr.Blocks, str]]:
     demo = build_demo(catalogue, load_vgg=small_vgg, limits=LIMITS)
     with serving(demo) as url:
         yield demo, url
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    """Asks by HTTP, with the patience that a busy machine needs."""
+    with httpx.Client(timeout=200) as client:
+        yield client
 
 
 @contextmanager

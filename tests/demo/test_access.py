@@ -31,32 +31,32 @@ from tests.small_vgg import small_vgg
         *("http://127.0.0.1/", "https://example.com/", "HTTP://example.com/"),
     ],
 )
-def test_no_other_file_can_be_read(page: tuple[gr.Blocks, str], photo: Path, path: str) -> None:
+def test_no_other_file_can_be_read(page: tuple[gr.Blocks, str], http: httpx.Client, photo: Path, path: str) -> None:
     for address in (f"file={path}", f"file={quote(path, safe='')}", f"proxy={path}"):
-        answer = httpx.get(f"{page[1]}gradio_api/{address}", timeout=200)
+        answer = http.get(f"{page[1]}gradio_api/{address}")
         assert answer.status_code in (400, 403, 404), (address, answer.status_code)
     # A visitor's photo on the server that nobody uploaded.
-    assert httpx.get(f"{page[1]}gradio_api/file={photo}", timeout=200).status_code == 403
+    assert http.get(f"{page[1]}gradio_api/file={photo}").status_code == 403
 
 
 @pytest.mark.parametrize("address", ["https://example.com/photo.png", "http://127.0.0.1:1/photo.png"])
-def test_no_photo_is_fetched_from_elsewhere(page: tuple[gr.Blocks, str], address: str) -> None:
+def test_no_photo_is_fetched_from_elsewhere(page: tuple[gr.Blocks, str], http: httpx.Client, address: str) -> None:
     endpoint = f"{page[1]}gradio_api/call/stylize"
     photo = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
-    call = httpx.post(endpoint, json={"data": [photo, "night", "champion", 96, 1.0, False, 1.0]}, timeout=200).json()
-    answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=200).text
+    call = http.post(endpoint, json={"data": [photo, "night", "champion", 96, 1.0, False, 1.0]}).json()
+    answer = http.get(f"{endpoint}/{call['event_id']}").text
     assert "event: error" in answer
     assert "no address is fetched here" in answer
 
 
-def test_nobody_passes_by_the_queue(page: tuple[gr.Blocks, str]) -> None:
+def test_nobody_passes_by_the_queue(page: tuple[gr.Blocks, str], http: httpx.Client) -> None:
     for route in ("run/stylize", "run/gatys", "api/stylize"):
-        answer = httpx.post(f"{page[1]}gradio_api/{route}", json={"data": [None] * 7}, timeout=200)
+        answer = http.post(f"{page[1]}gradio_api/{route}", json={"data": [None] * 7})
         assert answer.status_code == 404, route
 
 
-def test_the_page_asks_for_nothing_outside(page: tuple[gr.Blocks, str]) -> None:
-    index = httpx.get(page[1], timeout=200).text
+def test_the_page_asks_for_nothing_outside(page: tuple[gr.Blocks, str], http: httpx.Client) -> None:
+    index = http.get(page[1]).text
     loaded = re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"'](https?:)?//[^\"']+", index)
     assert loaded == []
     assert page[0].analytics_enabled is False

@@ -75,11 +75,13 @@ def test_a_request_without_a_photo_says_so(client: Client) -> None:
 
 
 @pytest.mark.parametrize("extra", [{}, {"meta": {"_type": "gradio.FileData"}}, {"url": "data:image/png;base64,AAAA"}])
-def test_files_of_the_server_are_not_photos(page: tuple[gr.Blocks, str], photo: Path, extra: dict) -> None:
+def test_files_of_the_server_are_not_photos(
+    page: tuple[gr.Blocks, str], http: httpx.Client, photo: Path, extra: dict
+) -> None:
     endpoint = f"{page[1]}gradio_api/call/stylize"
     payload = {"path": str(photo), **extra}  # it is there, and nobody uploaded it
-    call = httpx.post(endpoint, json={"data": [payload, "night", "champion", 96, 1.0, False, 1.0]}, timeout=200).json()
-    answer = httpx.get(f"{endpoint}/{call['event_id']}", timeout=200).text
+    call = http.post(endpoint, json={"data": [payload, "night", "champion", 96, 1.0, False, 1.0]}).json()
+    answer = http.get(f"{endpoint}/{call['event_id']}").text
     assert "event: error" in answer
     assert "stylized" not in answer
 

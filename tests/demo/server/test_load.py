@@ -30,7 +30,7 @@ def resident_megabytes() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_everyone_is_served_or_told_to_wait_and_memory_stays(catalogue: BundleCatalogue, tmp_path: Path) -> None:
     if not Path("/proc/self/statm").is_file():
         pytest.skip("memory is read from /proc, which is not here")

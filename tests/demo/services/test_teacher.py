@@ -14,6 +14,7 @@ from demo.services.catalogue import BundleCatalogue
 from demo.services.limits import Limits
 from demo.services.link import settings_of_link
 from demo.services.teach import course
+from demo.services.teach import teacher as teacher_module
 from demo.services.teach.catalogue import TaughtCatalogue
 from demo.services.teach.lessons import owner_of
 from demo.services.teach.teacher import Teacher
@@ -49,6 +50,7 @@ def teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     """Starts teachers over one folder; at the end all are closed."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     monkeypatch.setattr(course, "COMMAND", (sys.executable, str(tmp_path / "stand_in.py")))
+    monkeypatch.setattr(teacher_module, "LOOK_SECONDS", 0.02)
     make_style(0, name="x").save(tmp_path / "network.safetensors")
     started: list[Teacher] = []
 

@@ -100,7 +100,7 @@ def test_runs_are_linked_to_the_page_on_this_machine_while_it_is_open(
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(registry_catalogue, "LOCAL_PAGE", address)
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
