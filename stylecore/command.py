@@ -1,6 +1,7 @@
 """The end of a command: a mistake of the user is one sentence on standard error."""
 
 import argparse
+import io
 import signal
 import sys
 import threading
@@ -29,6 +30,8 @@ def run_command(
     before = None
     if threading.current_thread() is threading.main_thread():  # a command that is ended removes what is half written
         before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a title, or a file's name, may have letters that it cannot write
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return run(options) or 0
     except mistakes as error:

@@ -184,8 +184,7 @@ def write_alias(file: Path, name: str, alias: str, which: str) -> None:
     """
     content = read_aliases(file)
     content.setdefault(name, {})[alias] = which
-    ordered = {name: dict(sorted(table.items())) for name, table in sorted(content.items())}
-    write_whole(file, (json.dumps(ordered, indent=2) + "\n").encode())
+    write_whole(file, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
 def open_style(reference: str, folders: Sequence[Path] | None = None) -> StyleModel:

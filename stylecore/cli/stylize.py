@@ -166,7 +166,7 @@ def plan(photos: list[str], output: str) -> Iterator[Job]:
     Raises:
         StylecoreError: when a photo is missing, two would get the same output, or OUT does not fit the photos.
     """
-    folders = [photo for photo in photos if photo != STANDARD and Path(photo).is_dir()]
+    folders = [photo for photo in photos if photo not in (STANDARD, "") and Path(photo).is_dir()]
     if folders and len(photos) > 1:
         raise StylecoreError(f"{folders[0]} is a folder; give one folder alone, or photos.")
     if not folders and len(photos) == 1 and (photos[0] == STANDARD or not Path(output).is_dir()):

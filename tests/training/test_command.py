@@ -1,8 +1,10 @@
 """How a command ends: by its exit status, and one sentence."""
 
 import argparse
+import io
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,3 +88,10 @@ def test_a_command_that_is_ended_leaves_nothing_half_written(tmp_path: Path) -> 
 def test_another_error_of_pytorch_is_a_defect_and_no_sentence() -> None:
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         run_command(lambda options: torch.ones(2) @ torch.ones(3), argparse.Namespace())
+
+
+def test_letters_that_standard_output_cannot_write_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    assert run_command(lambda _: print("Café", flush=True), argparse.Namespace()) == 0
+    assert written.getvalue() == b"Caf\\xe9\n"

@@ -92,7 +92,7 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
     if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
         raise StylecoreError(f"The run {run_id} is {run.info.status.lower()}; publish it when it has ended.")
     name = folder_name(run.info.run_name)
-    target = Path(out_dir) / (name if name not in ("", PHOTOS) else run_id)
+    target = Path(out_dir) / (name if name not in ("", PHOTOS, "report") else run_id)
     with replaced_folder(target) as folder:
         record = {
             "format": FORMAT,
@@ -114,11 +114,9 @@ def publish_run(run_id: str, out_dir: Path = PUBLISHED, *, half: bool = True, tr
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (folder / "run.json").write_text(text, encoding="utf-8")
     for checkpoint in record["checkpoints"]:
+        name = read_card(target / "checkpoints" / f"iterations-{checkpoint['step']}.safetensors").name
         for alias in checkpoint["aliases"]:
-            file = target / "checkpoints" / f"iterations-{checkpoint['step']}.safetensors"
-            write_alias(
-                target.parent / ALIASES_FILE, read_card(file).name, alias, f"{target.name}/{checkpoint['step']}"
-            )
+            write_alias(target.parent / ALIASES_FILE, name, alias, f"{target.name}/{checkpoint['step']}")
     tags = {"published_as": target.name, "published_digest": folder_digest(target)}
     log_params_and_tags(client, run_id, {}, tags)
     return target
