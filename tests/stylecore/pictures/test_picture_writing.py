@@ -246,8 +246,10 @@ def test_awkward_files(shared_data: Path, tmp_path: Path, name: str) -> None:
     assert picture.pixels.shape == (3, *expected)
     assert bool(picture.notices) == ("animated" in name)
     assert (picture.alpha is not None) == (name in ("palette_trns.png", "tiny_1x1.png", "transparent_rgba.png"))
-    save_picture(picture.pixels, tmp_path / "a.png", alpha=picture.alpha, exif=picture.exif)
-    assert torch.equal(load_picture(tmp_path / "a.png").pixels, picture.pixels)
+    part = (..., slice(80), slice(80))  # enough to be the same again, and soon compressed
+    alpha = None if picture.alpha is None else picture.alpha[part]
+    save_picture(picture.pixels[part], tmp_path / "a.png", alpha=alpha, exif=picture.exif)
+    assert torch.equal(load_picture(tmp_path / "a.png").pixels, picture.pixels[part])
 
 
 def test_the_list_of_awkward_files_is_complete(shared_data: Path) -> None:
