@@ -116,7 +116,7 @@ def test_a_picture_extended_by_reflection_gives_the_same_inside(form: str) -> No
     close(engine.stylize(picture)[:, inner, inner], outer[:, inner, inner])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (9, 8)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (5, 4)])
 def test_reflection_is_that_of_pytorch(size: tuple[int, int]) -> None:
     picture = torch.rand(2, 3, *size)
     height, width = size
