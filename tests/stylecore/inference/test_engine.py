@@ -43,7 +43,7 @@ ENGINES = {form: make_engine(form) for form in FORMS}
 
 
 @every_form
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10)
 @given(height=st.integers(1, 70), width=st.integers(1, 70))
 def test_the_size_stays(form: str, height: int, width: int) -> None:
     result = ENGINES[form].stylize(torch.rand(3, height, width))
@@ -53,7 +53,7 @@ def test_the_size_stays(form: str, height: int, width: int) -> None:
     assert result.max() <= 1
 
 
-@pytest.mark.parametrize("residual_blocks", [1, 5, 9])
+@pytest.mark.parametrize("residual_blocks", [1, 9])
 @every_form
 def test_the_size_stays_with_any_number_of_residual_blocks(form: str, residual_blocks: int) -> None:
     engine = make_engine(form, residual_blocks=residual_blocks)
@@ -116,7 +116,7 @@ def test_a_picture_extended_by_reflection_gives_the_same_inside(form: str) -> No
     close(engine.stylize(picture)[:, inner, inner], outer[:, inner, inner])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (9, 8)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (5, 4)])
 def test_reflection_is_that_of_pytorch(size: tuple[int, int]) -> None:
     picture = torch.rand(2, 3, *size)
     height, width = size

@@ -90,6 +90,14 @@ def test_half_precision_halves_the_file_and_nearly_keeps_the_result(tmp_path: Pa
     assert model.network.encoder[0].convolution.weight.dtype == torch.float32  # saving changed nothing
 
 
+def test_numbers_whose_sum_half_precision_cannot_hold_are_finite(tmp_path: Path) -> None:
+    model = make_model(TransformNetConfig(residual_blocks=1, width=0.25))
+    model.network.encoder[0].convolution.weight.data.fill_(60_000)
+    model.save(tmp_path / "large.safetensors", half=True)
+    loaded = StyleModel.load(tmp_path / "large.safetensors").network.encoder[0].convolution.weight
+    assert (loaded - 60_000).abs().max() < 32
+
+
 def test_the_header_says_what_the_file_is(saved: Path) -> None:
     with safe_open(saved, framework="pt") as file:
         header = file.metadata()

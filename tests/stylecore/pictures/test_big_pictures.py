@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -55,7 +55,7 @@ def test_held_statistics_of_the_whole_picture_change_nothing() -> None:
     ],
 )
 def test_tiles_join_without_a_seam(config: TransformNetConfig) -> None:
-    whole = picture(150, 203)
+    whole = picture(100, 131)
     held = engine(hold_statistics(network(config), whole))
     radius = config.border + 16
     together = stylize_by_tiles(held.stylize, whole, receptive_radius=radius, side=64)
@@ -68,14 +68,13 @@ def test_tiles_join_without_a_seam(config: TransformNetConfig) -> None:
 
 
 def test_tiles_with_statistics_of_their_own_would_show_seams() -> None:
-    whole = picture(150, 203)
+    whole = picture(100, 131)
     alone = engine(network(SMALL))
     together = stylize_by_tiles(alone.stylize, whole, receptive_radius=24, side=64)
     assert (together - alone.paint(whole)).abs().max() > 0.02
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([64, 128, 512]))
-@settings(max_examples=60)
 def test_tiles_cover_every_pixel_once(height: int, width: int, side: int) -> None:
     covered = torch.zeros(height, width, dtype=torch.int)
     for top, bottom, left, right in tiles(height, width, side):
@@ -87,7 +86,6 @@ def test_tiles_cover_every_pixel_once(height: int, width: int, side: int) -> Non
 
 
 @given(st.integers(8, 3000), st.integers(8, 3000))
-@settings(max_examples=40)
 def test_samples_are_few_and_reach_every_edge(height: int, width: int) -> None:
     where = torch.arange(height * width, dtype=torch.float64).reshape(1, height, width).expand(3, -1, -1)
     found = samples(where, side=64, count=9)
@@ -109,9 +107,9 @@ def test_progress_ends_at_one() -> None:
 
 def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     stylist = engine(network(SMALL))
-    whole = picture(240, 243)
+    whole = picture(140, 143)
     at_once = stylist.paint(whole)
-    monkeypatch.setattr("stylecore.inference.engine.LARGEST_WHOLE", 240 * 243 - 1)
+    monkeypatch.setattr("stylecore.inference.engine.LARGEST_WHOLE", 140 * 143 - 1)
     monkeypatch.setattr("stylecore.inference.engine.TILE_SIDE", 64)
     shares: list[float] = []
     by_tiles = stylist.paint(whole, shares.append)
@@ -125,9 +123,9 @@ def test_the_engine_cuts_what_is_too_large_into_tiles(monkeypatch: pytest.Monkey
 
 def test_tiles_have_the_noise_once_and_the_border_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     stylist = engine(network(dataclasses.replace(SMALL, normalization="batch", input_noise=0.2)))
-    whole = picture(240, 243)
+    whole = picture(140, 143)
     at_once = stylist.paint(whole)
-    monkeypatch.setattr("stylecore.inference.engine.LARGEST_WHOLE", 240 * 243 - 1)
+    monkeypatch.setattr("stylecore.inference.engine.LARGEST_WHOLE", 140 * 143 - 1)
     monkeypatch.setattr("stylecore.inference.engine.TILE_SIDE", 64)
     assert (stylist.paint(whole) - at_once).abs().max() < 1e-5
 

@@ -16,7 +16,7 @@ from stylecore.pictures.read import fit, load_picture, picture_from_image, read_
 from stylecore.pictures.write import encode_picture, output_format, save_picture, to_image
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10)
 @given(height=st.integers(1, 20), width=st.integers(1, 20), channels=st.sampled_from([1, 2, 3, 4]))
 def test_load_save_load_is_exact(height: int, width: int, channels: int) -> None:
     original = noise(height, width, channels).squeeze(-1) if channels == 1 else noise(height, width, channels)
@@ -156,7 +156,6 @@ def test_a_saved_file_has_ordinary_permissions_and_links_are_followed(tmp_path: 
 SIDES = st.integers(1, 40)
 
 
-@settings(max_examples=50, deadline=None)
 @given(before=st.tuples(SIDES, SIDES), after=st.tuples(SIDES, SIDES), batch=st.sampled_from([(), (2,)]))
 def test_resize_gives_the_size_and_keeps_the_range(
     before: tuple[int, int], after: tuple[int, int], batch: tuple[int, ...]
@@ -176,7 +175,6 @@ def test_resize_is_antialiased_and_keeps_flat_colors() -> None:
     assert resize(pixels, (7, 5)) is pixels
 
 
-@settings(max_examples=50, deadline=None)
 @given(height=st.integers(1, 60), width=st.integers(1, 60), max_side=st.integers(1, 70))
 def test_fit_keeps_the_aspect_and_never_enlarges(height: int, width: int, max_side: int) -> None:
     pixels = torch.rand(3, height, width)
@@ -246,8 +244,10 @@ def test_awkward_files(shared_data: Path, tmp_path: Path, name: str) -> None:
     assert picture.pixels.shape == (3, *expected)
     assert bool(picture.notices) == ("animated" in name)
     assert (picture.alpha is not None) == (name in ("palette_trns.png", "tiny_1x1.png", "transparent_rgba.png"))
-    save_picture(picture.pixels, tmp_path / "a.png", alpha=picture.alpha, exif=picture.exif)
-    assert torch.equal(load_picture(tmp_path / "a.png").pixels, picture.pixels)
+    part = (..., slice(80), slice(80))  # enough to be the same again, and soon compressed
+    alpha = None if picture.alpha is None else picture.alpha[part]
+    save_picture(picture.pixels[part], tmp_path / "a.png", alpha=alpha, exif=picture.exif)
+    assert torch.equal(load_picture(tmp_path / "a.png").pixels, picture.pixels[part])
 
 
 def test_the_list_of_awkward_files_is_complete(shared_data: Path) -> None:

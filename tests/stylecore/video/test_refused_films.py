@@ -78,12 +78,12 @@ def test_a_film_without_frames(tmp_path: Path) -> None:
 
 
 def test_frames_that_are_too_large_are_not_decoded(tmp_path: Path) -> None:
-    film = tmp_path / "8k.mp4"
+    film = tmp_path / "4k.mp4"
     with av.open(str(film), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
-        container.mux([*stream.encode(av.VideoFrame(7680, 4320, "yuv420p")), *stream.encode(None)])
-    assert "7680 x 4320 pixels, more than the limit of 9,000,000" in refused(film, tmp_path / "out.mp4")
+        stream.width, stream.height, stream.pix_fmt = 4096, 2304, "yuv420p"
+        container.mux([*stream.encode(av.VideoFrame(4096, 2304, "yuv420p")), *stream.encode(None)])
+    assert "4096 x 2304 pixels, more than the limit of 9,000,000" in refused(film, tmp_path / "out.mp4")
     small = write_film(tmp_path / "small.mp4", [0])
     assert "--max-pixels" in refused(small, tmp_path / "out.mp4", FilmSettings(max_pixels=3000))
     wide = write_film(tmp_path / "wide.mp4", [0], aspect=Fraction(10))
@@ -159,18 +159,27 @@ def test_damaged_sound_that_the_new_file_finds_late_is_left_out(tmp_path: Path, 
     assert done.notices == (("its end may be missing, since the sound there is damaged",) if last else ())
 
 
-@pytest.mark.parametrize("ends_with_sound", [True, False])  # FFmpeg looks at the end, too
-def test_sound_that_begins_in_the_middle_is_left_out(tmp_path: Path, ends_with_sound: bool) -> None:
-    film = tmp_path / "film.ts"
-    with av.open(str(film), "w") as container:  # FFmpeg looks for streams in the first 5 MB
+@pytest.fixture(scope="module")
+def long_silence(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A film without sound of more than the 5 MB in which FFmpeg looks for streams."""
+    film = tmp_path_factory.mktemp("silence") / "film.ts"
+    with av.open(str(film), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast", "qp": "0"})
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
         noise = np.random.default_rng(0).integers(0, 256, (10, 480, 640, 3), np.uint8)
         for pixels in noise:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(stream.encode(None))
-    other = write_film(tmp_path / "other.ts", range(40, 44), sound="aac")
-    film.write_bytes(film.read_bytes() + other.read_bytes() + (b"" if ends_with_sound else film.read_bytes()))
+    return film.read_bytes()
+
+
+@pytest.mark.parametrize("ends_with_sound", [True, False])  # FFmpeg looks at the end, too
+def test_sound_that_begins_in_the_middle_is_left_out(
+    tmp_path: Path, long_silence: bytes, ends_with_sound: bool
+) -> None:
+    other = write_film(tmp_path / "other.ts", range(40, 44), sound="aac").read_bytes()
+    film = tmp_path / "film.ts"
+    film.write_bytes(long_silence + other + (b"" if ends_with_sound else long_silence))
     done = paint_film(ENGINE, film, tmp_path / "out.mp4", FilmSettings(strength=0, calm=0, max_side=32))
     assert done.frames >= 10
     assert ("a sound track of a kind that is not known here was left out" in done.notices) == ends_with_sound
