@@ -96,7 +96,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _same_random_numbers_in_every_test() -> None:
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed looks for every kind of GPU
 
 
 @pytest.fixture(scope="session")

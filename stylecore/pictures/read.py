@@ -223,7 +223,7 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
     except (StylecoreError, MemoryError):
         raise
     except FileNotFoundError:
-        raise StylecoreError(f"{name} does not exist") from None
+        raise StylecoreError(f"{name or 'a file without a name'} does not exist") from None
     except IsADirectoryError:
         raise StylecoreError(f"{name} is a folder, not a picture file") from None
     except PermissionError:

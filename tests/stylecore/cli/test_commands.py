@@ -159,6 +159,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
         (["stylize", photo, "--style", library / "torn.safetensors", "-o", out], "torn.safetensors"),
         (["stylize", photo, "--style", tmp_path / "no.safetensors", "-o", out], "no.safetensors"),
         (["stylize", tmp_path / "none.jpg", *style, out], "none.jpg"),
+        (["stylize", "", *style, out], "a file without a name does not exist"),
         (["stylize", tmp_path / "text.jpg", *style, out], "text.jpg"),
         (["stylize", photo, *style, tmp_path / "out.bmp"], ".png"),
         (["stylize", photo, *style, out, "--strength", "1.5"], "--strength"),
