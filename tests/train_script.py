@@ -1,8 +1,9 @@
-"""Small trainings for tests: VGG-16, six photos, a thin network, in this process or in others."""
+"""Small trainings for tests: six photos, a thin network, VGG-16 or a smaller VGG, in this process or in others."""
 
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked
 import numpy as np
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 
 from stylecore.errors import StylecoreError
 from stylecore.vgg.weights import find_weights
+from tests.small_vgg import small_vgg
 from training import train as train_module
 from training.checkpoints import Caller
 from training.config import parse_config
@@ -36,6 +38,13 @@ def vgg16() -> None:
         find_weights("vgg16")
     except StylecoreError as error:
         pytest.skip(f"VGG-16's weights are not here: {error}")
+
+
+@pytest.fixture
+def small_vgg16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings in this process have the layers of VGG-16 with fewer channels, and need no weights."""
+    monkeypatch.setattr(train_module, "find_weights", lambda *_, **__: SimpleNamespace(source="small"))
+    monkeypatch.setattr(train_module, "load_vgg", lambda *_, **__: small_vgg("D"))
 
 
 @pytest.fixture

@@ -52,13 +52,13 @@ def test_a_file_a_folder_and_a_name(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    files = [tmp_path / "styles" / f"{name}.safetensors" for name in ("one", "two", "three")]
+    files = [tmp_path / "styles" / f"{name}.safetensors" for name in ("one", "two")]
     for number, file in enumerate(files):
         tiny_style(name=file.stem, iterations=number).save(file, half=number == 1)
     shutil.copytree(tmp_path / "styles", tmp_path / "more")
     monkeypatch.setenv("STYLECORE_STYLES", str(tmp_path / "more"))
     assert main([str(tmp_path / "styles"), "two@iterations-1", "--photos", str(photos)]) == 0
-    assert capsys.readouterr().out.count("8 of 8 convolutions in 8 bits") == 4
+    assert capsys.readouterr().out.count("8 of 8 convolutions in 8 bits") == 3
     for file in [*files, tmp_path / "more" / "two.safetensors"]:
         form = StyleModel.load(file).quantization
         assert form is not None
@@ -142,16 +142,17 @@ def trained(store: str, tiny_style: MakeStyle) -> JournaledTracker:
     return run
 
 
-def test_the_8_bit_form_travels(
+def test_an_8_bit_form_replaces_the_old_one_and_travels(
     trained: JournaledTracker, store: str, new_store: Callable[[Path], str], tmp_path: Path
 ) -> None:
     registry = Registry(store)
     version = registry.find("tiny_waves/1")
     assert version.int8 == ""
-    form = form_of(StyleModel.load(registry.weights(version)))
-    version = registry.add_quantization(version, form)
-    assert len(version.int8) == 64
-    assert StyleModel.load(registry.weights(version)).quantization == form
+    model = StyleModel.load(registry.weights(version))
+    for form in (form_of(model, 41.0), form_of(model)):
+        version = registry.add_quantization(version, form)
+        assert len(version.int8) == 64
+        assert StyleModel.load(registry.weights(version)).quantization == form
 
     published = publish_run(trained.run_id, tmp_path / "published", tracking_uri=store)
     names = {path.name for path in (published / "checkpoints").iterdir()}
@@ -169,37 +170,22 @@ def test_the_8_bit_form_travels(
     assert BundleCatalogue(tmp_path / "bundle").open("tiny_waves").quantization == form
 
 
-def test_a_new_8_bit_form_replaces_the_old_one(trained: JournaledTracker, store: str) -> None:
-    registry = Registry(store)
-    version = registry.find("tiny_waves/1")
-    model = StyleModel.load(registry.weights(version))
-    for median in (40.0, 41.0):
-        version = registry.add_quantization(version, form_of(model, median))
-        form = StyleModel.load(registry.weights(version)).quantization
-        assert form is not None
-        assert form.psnr_median == median
-
-
 @with_openvino
-def test_registered_versions_are_quantized(
-    trained: JournaledTracker, store: str, photos: Path, any_quality: None, capsys: pytest.CaptureFixture[str]
+def test_a_registered_version_is_quantized_and_no_longer_when_it_is_not_near_enough(
+    trained: JournaledTracker,
+    store: str,
+    photos: Path,
+    any_quality: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["models:/tiny_waves@iterations-20", "--photos", str(photos)]) == 0
+    arguments = ["models:/tiny_waves@iterations-20", "--photos", str(photos)]
+    assert main(arguments) == 0
     assert "tiny_waves/2: 8 of 8 convolutions" in capsys.readouterr().out
     registry = Registry(store)
     assert StyleModel.load(registry.weights(registry.find("tiny_waves/2"))).quantization is not None
-
-
-@with_openvino
-def test_a_registered_version_that_is_not_near_enough_any_more_has_no_8_bit_form(
-    trained: JournaledTracker, store: str, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry = Registry(store)
-    version = registry.find("tiny_waves/2")
-    registry.add_quantization(version, form_of(StyleModel.load(registry.weights(version))))
-    assert StyleModel.load(registry.weights(registry.find("tiny_waves/2"))).quantization is not None
     monkeypatch.setattr(quantize_module, "LEAST_PSNR", 90.0)
-    assert main(["models:/tiny_waves@iterations-20", "--photos", str(photos)]) == 0
+    assert main(arguments) == 0
     registry = Registry(store)
     version = registry.find("tiny_waves/2")
     assert version.int8 == ""

@@ -170,7 +170,7 @@ class _Worker:
         reference = {f"reference/{name}": losses[name] for name in ("total", "content", "style", "tv")}
         tracker.log(reference, iteration)
         name, photo = next(iter(self.photos.items()))
-        log_preview(tracker, name, Engine(model, device).stylize(fit(photo, recipe.preview_size)), iteration)
+        log_preview(tracker, name, Engine(model, device, "torch").stylize(fit(photo, recipe.preview_size)), iteration)
         trial.report(losses["total"], iteration)
         trial.set_user_attr("loss", losses["total"])
         if iteration < recipe.iterations and trial.should_prune():

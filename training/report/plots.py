@@ -3,12 +3,12 @@
 `pyplot` is not used: it keeps figures between two plots and may look for a window system.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def plot(panels: Sequence[Panel], path: Path, columns: int = 1, height: float = 
     labels = list(dict.fromkeys(label for panel in panels for label in panel.lines))
     with rc_context(fname=_STYLE):
         rows = -(-len(panels) // columns)
-        figure = Figure(figsize=(8, 0.7 + height * rows), layout="constrained")
+        figure = Figure(figsize=(8, 0.7 + height * rows), dpi=DOTS, layout="constrained")
         legend: dict[str, Any] = {}
         for number, panel in enumerate(panels, 1):
             axes = figure.add_subplot(rows, columns, number)
@@ -81,9 +81,8 @@ def plot(panels: Sequence[Panel], path: Path, columns: int = 1, height: float = 
             else:
                 axes.set_ylim(bottom=0)
         figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=min(3, len(legend)))
-        FigureCanvasAgg(figure)
-        drawn = io.BytesIO()
-        figure.savefig(drawn, dpi=DOTS)
-    with Image.open(drawn) as image:
-        colors = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    colors = drawn.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     colors.save(path, optimize=True)

@@ -45,7 +45,7 @@ def recipe(tmp_path: Path) -> TrainConfig:
 @pytest.fixture
 def config(tmp_path: Path) -> SweepConfig:
     return SweepConfig(
-        trials=8, storage=f"sqlite:///{tmp_path}/sweeps.db", rungs=2, startup_trials=3, residual_blocks=(1, 2)
+        trials=6, storage=f"sqlite:///{tmp_path}/sweeps.db", rungs=2, startup_trials=3, residual_blocks=(1, 2)
     )
 
 
@@ -89,7 +89,7 @@ def test_trials_are_measured_by_the_recipe_and_poor_ones_are_ended(
 ) -> None:
     parent = sweep.sweep(config, recipe)
     made = trials(config, recipe)
-    assert len(made) == 8
+    assert len(made) == 6
     assert {trial.state for trial in made} == {TrialState.COMPLETE, TrialState.PRUNED}
     for trial in made:
         assert 10 <= trial.params["style_weight"] <= 1000
@@ -99,7 +99,7 @@ def test_trials_are_measured_by_the_recipe_and_poor_ones_are_ended(
         assert list(trial.intermediate_values) == ([5, 10] if whole else [5])
     # Every one by the weight of the recipe, whatever it was trained with.
     assert {model.card.training["style_weight"] for model in measured} == {100.0}
-    assert len({trial.params["style_weight"] for trial in made}) == 8
+    assert len({trial.params["style_weight"] for trial in made}) == 6
     best = min((t for t in made if t.state == TrialState.COMPLETE), key=lambda t: t.params["style_weight"])
     run = MlflowClient().get_run(parent)
     assert run.data.tags["best_trial"] == str(best.number)
@@ -110,6 +110,7 @@ def test_trials_are_measured_by_the_recipe_and_poor_ones_are_ended(
 def test_the_sheet_has_the_last_picture_of_each_trial(
     config: SweepConfig, recipe: TrainConfig, measured: list[StyleModel], tmp_path: Path
 ) -> None:
+    config = replace(config, trials=4)
     parent = sweep.sweep(config, recipe)
     client, (study, _) = MlflowClient(), sweep.open_study(config, recipe)
     shades = {1: {0: 10, 5: 60, 10: 120}, 2: {0: 10, 5: 200}, 3: {0: 10}}  # of the third only the photo

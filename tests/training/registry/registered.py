@@ -1,4 +1,4 @@
-"""Published runs: written, restored, and the registry's command line."""
+"""Registered styles for tests, without training."""
 
 import shutil
 import sqlite3

@@ -1,10 +1,7 @@
-"""Published runs: written, restored, and the registry's command line."""
+"""Published runs: written and restored."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from registered import copy_store, own_registry, registry, train  # noqa: F401 - fixtures
+from registered import copy_store, train
 from tracked_runs import start_run
 
 from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
 from stylecore.library import ALIASES_FILE, write_alias
-from training.registry.__main__ import main
 from training.registry.published import publish_run
 from training.registry.registry import Measures, Registry
 from training.registry.restoring import restore_published
@@ -28,28 +24,28 @@ from training.tracking.store import connect
 pytestmark = pytest.mark.slow
 
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-
-
 @dataclass(frozen=True)
 class Trained:
-    """A store with one run of two checkpoints, what is published of it, and a store where that is restored."""
+    """A store with one run of two checkpoints, what is published of it, a store where that is restored, and a store
+    with another run of this style."""
 
     store: str
     run_id: str
     published: Path
     restored: str
+    by_hand: str
 
 
 @pytest.fixture(scope="module")
 def once(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Trained:
     """Made once, for copies."""
     folder = tmp_path_factory.mktemp("once")
-    store, restored = new_store(folder / "store"), new_store(folder / "restored")
+    store, restored, by_hand = (new_store(folder / name) for name in ("store", "restored", "by_hand"))
     run_id = train(tiny_style, uri=store).run_id
     publish_run(run_id, folder / "published", tracking_uri=store)
     restore_published(folder / "published", restored)
-    return Trained(store, run_id, folder / "published", restored)
+    train(tiny_style, uri=by_hand, run_name="mine", steps=(30,))
+    return Trained(store, run_id, folder / "published", restored, by_hand)
 
 
 @pytest.fixture
@@ -219,9 +215,8 @@ def test_a_run_is_published_without_a_network_that_a_person_deleted(run_id: str,
     assert [checkpoint["step"] for checkpoint in checkpoints] == [20]
 
 
-def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, published: Path, restored, tiny_style):
-    by_hand = train(tiny_style, run_name="mine", steps=(30,))
-    publish_run(by_hand.run_id, published)
+def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(once: Trained, published: Path, restored: str):
+    publish_run(Registry(once.by_hand).find("tiny_waves").run_id, published, tracking_uri=once.by_hand)
     restore_published(published, restored)
     Registry(restored).promote("tiny_waves", "iterations-30")
 
@@ -237,16 +232,16 @@ def test_a_changed_folder_replaces_what_was_restored_but_no_promotion(store, pub
 
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_training_that_was_there_first_is_the_champion_only_if_someone_chose_it(
-    chosen: bool, published: Path, other_store: str, tiny_style
+    chosen: bool, once: Trained, published: Path, other_store: str
 ):
     write_alias(published / ALIASES_FILE, "tiny_waves", "champion", "waves-a/20")
-    train(tiny_style, uri=other_store, run_name="mine", steps=(3,))
+    copy_store(once.by_hand, other_store)
     if chosen:
         Registry(other_store).promote("tiny_waves", "1")
     restore_published(published, other_store)
     champion = Registry(other_store).find("tiny_waves")
-    assert (champion.run_name, champion.iterations) == (("mine", 3) if chosen else ("waves-a", 20))
-    assert Registry(other_store).find("tiny_waves@iterations-3").run_name == "mine"
+    assert (champion.run_name, champion.iterations) == (("mine", 30) if chosen else ("waves-a", 20))
+    assert Registry(other_store).find("tiny_waves@iterations-30").run_name == "mine"
 
 
 def test_versions_that_someone_named_stay_when_their_folder_changes(
@@ -324,53 +319,6 @@ def test_a_running_run_is_not_published(store: str, tmp_path: Path):
     with pytest.raises(StylecoreError, match="is running"):
         publish_run(run.run_id, tmp_path)
     run.finish()
-
-
-def test_the_command_line(own_registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["list"]) == 0
-    assert capsys.readouterr().out.splitlines()[2:] == [
-        "tiny_waves  1        10          waves-a  champion, iterations-10",
-        "tiny_waves  2        20          waves-a  iterations-20",
-    ]
-    assert main(["promote", "tiny_waves", "2"]) == 0
-    assert "tiny_waves/2 now has the aliases champion, iterations-20" in capsys.readouterr().out
-    assert main(["export", str(tmp_path / "bundle"), "--names", "tiny_waves"]) == 0
-    assert (tmp_path / "bundle" / "manifest.json").is_file()
-    run_id = own_registry.find("tiny_stars").run_id
-    assert main(["publish", run_id, "--to", str(tmp_path / "published")]) == 0
-    capsys.readouterr()
-    assert main(["restore", "--from", str(tmp_path / "published")]) == 0
-    there, runs = capsys.readouterr().out.splitlines()
-    assert there == "stars-a: already there"
-    assert runs.startswith("The runs in MLflow: http://127.0.0.1:5000/#/experiments/")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["list", "missing"], ["promote", "missing", "1"], ["publish", "0" * 32], ["export", "out", "--names", "missing"]],
-)
-def test_the_command_line_answers_mistakes_with_one_sentence(store: str, arguments, capsys):
-    assert main(arguments) == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert output.err.startswith("error: ")
-    assert output.err.count("\n") == 1
-
-
-def test_the_program_and_a_server_that_does_not_answer():
-    process = subprocess.run(
-        [sys.executable, "-m", "training.registry", "--tracking-uri", "http://someone:secret@127.0.0.1:9", "list"],
-        cwd=REPOSITORY,
-        env=os.environ | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 2
-    assert process.stdout == ""
-    last = process.stderr.splitlines()[-1]
-    assert "http://127.0.0.1:9 does not answer" in last
-    assert "secret" not in process.stderr
-    assert "Traceback" not in process.stderr
 
 
 def test_a_version_knows_its_evaluation_and_the_page_of_its_run(run_id: str, store: str) -> None:

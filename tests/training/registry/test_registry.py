@@ -1,7 +1,9 @@
-"""Finding, promoting, exporting and republishing the registered styles."""
+"""Finding, promoting, exporting and republishing the registered styles, and the command line for it."""
 
 import json
+import runpy
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from stylecore.errors import StylecoreError
 from stylecore.files import file_sha256
 from stylecore.johnson.style_model import StyleModel
 from training.registry import registry as registry_module
+from training.registry.__main__ import main
 from training.registry.bundle import write_bundle
 from training.registry.published import folder_digest, publish_run
 from training.registry.registry import Registry
@@ -271,3 +274,50 @@ def test_a_champion_says_why_it_is_one_wherever_it_is_published(
     number = Registry(other).find("tiny_waves").version
     restored = connect(other).get_model_version("tiny_waves", number).description
     assert words_of(restored) == wanted
+
+
+def test_the_command_line(own_registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "tiny_waves  1        10          waves-a  champion, iterations-10",
+        "tiny_waves  2        20          waves-a  iterations-20",
+    ]
+    assert main(["promote", "tiny_waves", "2"]) == 0
+    assert "tiny_waves/2 now has the aliases champion, iterations-20" in capsys.readouterr().out
+    assert main(["export", str(tmp_path / "bundle"), "--names", "tiny_waves"]) == 0
+    assert (tmp_path / "bundle" / "manifest.json").is_file()
+    run_id = own_registry.find("tiny_stars").run_id
+    assert main(["publish", run_id, "--to", str(tmp_path / "published")]) == 0
+    capsys.readouterr()
+    assert main(["restore", "--from", str(tmp_path / "published")]) == 0
+    there, runs = capsys.readouterr().out.splitlines()
+    assert there == "stars-a: already there"
+    assert runs.startswith("The runs in MLflow: http://127.0.0.1:5000/#/experiments/")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list", "missing"], ["promote", "missing", "1"], ["publish", "0" * 32], ["export", "out", "--names", "missing"]],
+)
+def test_the_command_line_answers_mistakes_with_one_sentence(store: str, arguments, capsys):
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: ")
+    assert output.err.count("\n") == 1
+
+
+def test_the_program_and_a_server_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("sys.argv", ["registry", "--tracking-uri", "http://someone:secret@127.0.0.1:9", "list"])
+    monkeypatch.delitem(sys.modules, "training.registry.__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("training.registry", run_name="__main__")
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "http://127.0.0.1:9 does not answer" in said.err.splitlines()[-1]
+    assert "secret" not in said.err
+    assert "Traceback" not in said.err

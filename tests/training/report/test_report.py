@@ -88,11 +88,15 @@ def paint_grid() -> None:
     paint_ratios(photo, photo.flip(0), vgg, (1, 1e-3), config, about={"photo": "town", "style": "waves"})
 
 
-def keep_one_photo(record: Path) -> None:
-    """Of a published run; its pictures are most of what restoring takes."""
+def make_small(published: Path) -> None:
+    """Leave one photo and every tenth point of the curves: the others are most of what restoring takes."""
+    record, metrics = published / "run.json", published / "metrics.csv"
     fields = json.loads(record.read_text(encoding="utf-8"))
     fields["previews"] = [preview for preview in fields["previews"] if preview["photo"] == "lion"]
     record.write_text(json.dumps(fields), encoding="utf-8")
+    first, *lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if int(line.split(",")[1]) % 100 == 0]
+    metrics.write_text("".join([first, *kept]), encoding="utf-8")
 
 
 @pytest.fixture
@@ -122,7 +126,7 @@ def written(
     published = PUBLISHED / "starry_night_seed_0"
     shutil.copytree(published, folder / "published" / published.name)
     shutil.copytree(PUBLISHED / PHOTOS, folder / "published" / PHOTOS)
-    keep_one_photo(folder / "published" / published.name / "run.json")
+    make_small(folder / "published" / published.name)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MLFLOW_TRACKING_URI", uri)
         restore_published(folder / "published")
@@ -206,14 +210,6 @@ def test_twins_are_compared_at_equal_smoothed_losses(written: Written):
     ]
 
 
-def test_twins_with_other_losses_are_not_compared(store: str, tiny_style, tmp_path: Path):
-    train(store, "wave_from_scratch", "wave", tiny_style, style_weight=5e9)
-    train(store, "wave", "wave", tiny_style, init_from="models:/starry_night@champion")
-    text = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "There is not yet a style that was trained both ways" in text
-    assert not (tmp_path / "report" / "from_scratch.png").exists()
-
-
 def test_the_grid_and_the_gallery_have_a_row_each(written: Written):
     grid = cells(section(written.text, "Content and style by the method of Gatys et al."))
     assert [row[:3] for row in grid if row[2] == "2"] == [["1", "50.0 %", "2"], ["0.001", "0.1 %", "2"]]
@@ -221,13 +217,41 @@ def test_the_grid_and_the_gallery_have_a_row_each(written: Written):
     assert row[2:] == ["400", "31.5", "1.23 %"]
 
 
-def test_batches_of_4_are_compared_seed_by_seed(store: str, tmp_path: Path, tiny_style):
+@pytest.fixture(scope="module")
+def comparisons(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory, tiny_style) -> Written:
+    """A report without plots, of runs that the report compares, or must not."""
+    folder = tmp_path_factory.mktemp("comparisons")
+    uri = new_store(folder)
+    train(uri, "wave_from_scratch", "wave", tiny_style, style_weight=5e9)
+    train(uri, "wave", "wave", tiny_style, init_from="models:/starry_night@champion")
+    train(uri, "starry_night_seed_0", "starry_night", tiny_style, length=200)
     larger = {"batch_size": 4, "global_batch_size": 4}
     for seed in (0, 1):
-        train(store, f"starry_night_seed_{seed}", "starry_night", tiny_style, seed=seed)
-        train(store, f"starry_night_seed_{seed}_batches_of_4", "starry_night", tiny_style, seed=seed, **larger)
-    text = write_report(tmp_path / "out", store).read_text(encoding="utf-8")
-    part = section(text, "Batches of two and of four")
+        train(uri, f"starry_night_seed_{seed}", "starry_night", tiny_style, seed=seed)
+        train(uri, f"starry_night_seed_{seed}_batches_of_4", "starry_night", tiny_style, seed=seed, **larger)
+    failed = start_run(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={}, tracking_uri=uri)
+    failed.finish("FAILED", "a test")
+    train(uri, "starry_night_bolder", "starry_night", tiny_style)
+    for length, ending in ((300, "bold"), (200, "taught"), (350, "long")):
+        train(uri, f"starry_night_half_width_{ending}", "starry_night", tiny_style, length=length)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("training.report.pictures.plot", lambda *_: None)
+        text = write_report(folder / "out", uri).read_text(encoding="utf-8")
+    return Written(uri, folder, text, "starry_night_seed_0")
+
+
+def test_twins_with_other_losses_are_not_compared(comparisons: Written):
+    assert "There is not yet a style that was trained both ways" in comparisons.text
+    assert not (comparisons.folder / "out" / "report" / "from_scratch.png").exists()
+
+
+def test_of_runs_of_one_name_the_newest_finished_counts(comparisons: Written):
+    rows = cells(comparisons.text, "`starry_night_seed_0`", "five residual blocks, seed 0")
+    assert [row[3] for row in rows] == ["400"]
+
+
+def test_batches_of_4_are_compared_seed_by_seed(comparisons: Written):
+    part = section(comparisons.text, "Batches of two and of four")
     assert [row[0] for row in cells(part) if row[1].isdigit()] == [
         "five residual blocks, seed 0",
         "five residual blocks, seed 1",
@@ -235,16 +259,12 @@ def test_batches_of_4_are_compared_seed_by_seed(store: str, tmp_path: Path, tiny
         "batches of 4, seed 1",
     ]
     assert "After 400 iterations the total loss with batches of 4, seed 0 is the same as with five residual" in part
-    row = cells(text, "`starry_night_seed_0_batches_of_4`")[0]
+    row = cells(comparisons.text, "`starry_night_seed_0_batches_of_4`")[0]
     assert row[2] == "global batch size 4 instead of 2"
 
 
-def test_narrow_networks_are_compared_with_their_teacher(store: str, tmp_path: Path, tiny_style):
-    train(store, "starry_night_bolder", "starry_night", tiny_style)
-    for length, ending in ((300, "bold"), (200, "taught"), (350, "long")):
-        train(store, f"starry_night_half_width_{ending}", "starry_night", tiny_style, length=length)
-    text = write_report(tmp_path / "out", store).read_text(encoding="utf-8")
-    part = section(text, "Half the width, alone and distilled")
+def test_narrow_networks_are_compared_with_their_teacher(comparisons: Written):
+    part = section(comparisons.text, "Half the width, alone and distilled")
     rows = [row[:3] for row in cells(part) if row[1].isdigit()]
     assert rows == [
         ["full width", "400", "1.235e5"],
@@ -295,14 +315,6 @@ def test_an_empty_store_gives_a_report_of_what_is_missing_and_replaces_the_old(s
     assert "![" not in text
     assert [path.name for path in sorted(tmp_path.iterdir()) if path.name != "store"] == ["REPORT.md", "report"]
     assert not list((tmp_path / "report").iterdir())
-
-
-def test_of_runs_of_one_name_the_newest_finished_counts(store: str, tiny_style, tmp_path: Path):
-    train(store, "starry_night_seed_0", "starry_night", tiny_style, seed=3)
-    train(store, "starry_night_seed_0", "starry_night", tiny_style, length=200)
-    start_run(experiment="johnson", run_name="starry_night_seed_0", params={}, tags={}).finish("FAILED", "a test")
-    text = write_report(tmp_path).read_text(encoding="utf-8")
-    assert [row[3] for row in cells(text, "`starry_night_seed_0`", "five residual blocks, seed 0")] == ["200"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(store: str, tmp_path: Path, capsys):

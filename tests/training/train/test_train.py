@@ -1,6 +1,6 @@
-"""Training with real VGG-16 weights, small photos and a thin network: stopped, resumed, begun with another network.
+"""Training with a small VGG, small photos and a thin network: stopped, resumed, begun with another network.
 
-tests/cluster launches it, kills it, and runs it in several processes.
+tests/cluster launches it with VGG-16, kills it, and runs it in several processes.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from train_script import (  # noqa: F401 - fixtures
     only_run,
     photo,
     runs_of,
+    small_vgg16,
     train_here,
-    vgg16,
     weights,
 )
 
@@ -30,7 +30,7 @@ from training import train as train_module
 from training.command import STOPPED, run_command
 from training.tracking.folders import sync
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_vgg16")]
 
 
 def test_a_stopped_run_resumes_as_if_nothing_had_happened(
@@ -116,7 +116,7 @@ def test_a_network_of_another_form_learns_from_a_teacher(
     file = folder / "runs" / "teacher" / "iterations-1.safetensors"
     teacher_alone = ("--content-weight", 0, "--style-weight", 0, "--teacher", file)
     train_here("--run-name", "itself", "--iterations", 1, *teacher_alone, "--init-from", file)
-    student = (*teacher_alone, "--residual-blocks", 2, "--learning-rate", 1e-3, "--iterations", 15)
+    student = (*teacher_alone, "--residual-blocks", 2, "--learning-rate", 1e-3, "--iterations", 8)
     train_here("--run-name", "student", *student)
     train_here("--run-name", "less", *student, "--teacher-weight", 0.05, "--iterations", 1)
     client, runs = runs_of(store)
@@ -127,4 +127,4 @@ def test_a_network_of_another_form_learns_from_a_teacher(
     assert curve(client, runs["student"], "loss/total") == pytest.approx(losses)
     assert curve(client, runs["less"], "loss/teacher")[0] == pytest.approx(losses[0] / 1e4)
     assert "loss/teacher" not in runs["teacher"].data.metrics
-    assert StyleModel.load(folder / "runs" / "student" / "iterations-15.safetensors").card.training["teacher"]
+    assert StyleModel.load(folder / "runs" / "student" / "iterations-8.safetensors").card.training["teacher"]

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from train_script import arguments, curve, folder, only_run, runs_of, train_here, vgg16  # noqa: F401 - fixtures
+from train_script import arguments, curve, folder, only_run, runs_of, small_vgg16, train_here  # noqa: F401 - fixtures
 
 from stylecore.errors import StylecoreError
 from stylecore.inference.engine import Engine
@@ -28,7 +28,7 @@ from training.tracking import JournaledTracker
 from training.tracking.folders import sync
 from training.train import DivergedError, _refuse_divergence
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_vgg16")]
 
 
 @pytest.fixture
