@@ -74,7 +74,7 @@ class GatysConfig:
         "mean over activations, as in public implementations; the paper's equations literally; or relative to the "
         "pictures' own activations, with a style weight of 1 to 10",
     )
-    start: Start = setting("content", "the first picture; --start-picture gives another one")
+    start: Start = setting("content", "the first picture")
     seed: int = setting(0, "seed of the noise", least=0, most=2**63 - 1)
     optimizer: Optimizer = setting("lbfgs", "L-BFGS as in the paper, or Adam")
     learning_rate: float = setting(0.02, "learning rate of Adam, for pixels from 0 to 1", least=1e-6, most=1)
