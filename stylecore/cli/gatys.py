@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="layers of VGG-19 by name",
         )
     add_flags(parser, DEFAULTS)
-    parser.add_argument("--start-picture", metavar="PICTURE", default=None, help="begin with this picture, not --start")
+    parser.add_argument("--start-picture", metavar="PICTURE", default=None, help="begin with this picture")
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of VGG-19")
     parser.add_argument("--vgg-weights", default=None, help="a file with VGG-19's weights; found when left out")
     parser.add_argument("--max-side", type=int, default=MAX_SIDE, help="longest side of the result in pixels")
