@@ -280,7 +280,7 @@ def test_vgg19_has_the_loss_of_gatys_own_code_and_goes_down() -> None:
     except StylecoreError as error:
         pytest.skip(str(error))
     style_layers = [f"relu{block}_1" for block in range(1, 6)]
-    config = GatysConfig(style_layers=dict.fromkeys(style_layers, 1.0), steps=10, border=0)
+    config = GatysConfig(style_layers=dict.fromkeys(style_layers, 1.0), steps=15, border=0)
     content, style = soft_picture(32, 32, seed=1), soft_picture(32, 32, seed=2)
     steps = list(paint(content, style, vgg, config))
 
@@ -295,4 +295,4 @@ def test_vgg19_has_the_loss_of_gatys_own_code_and_goes_down() -> None:
 
     if vgg.preprocessing == CAFFE:
         assert steps[-1].losses["total"] == pytest.approx(gatys_notebook(steps[-1].picture()), rel=1e-3)
-    assert steps[-1].losses["total"] < 0.6 * steps[0].losses["total"]
+    assert steps[-1].losses["total"] < 0.4 * steps[0].losses["total"]

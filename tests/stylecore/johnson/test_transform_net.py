@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from stylecore.errors import StylecoreError
 from stylecore.johnson.transform_net import PAPER, ResidualBlock, TransformNet, TransformNetConfig
@@ -36,19 +37,9 @@ def test_number_of_parameters(config: TransformNetConfig, parameters: int) -> No
 
 def count_multiply_adds(config: TransformNetConfig, height: int, width: int) -> int:
     """Number of multiply-adds of the convolutions for one picture of height x width."""
-    counted: list[int] = []
-
-    def count(layer: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple[Tensor], output: Tensor) -> None:
-        places = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output  # each meets all weights of the layer
-        counted.append(places[0, 0].numel() * layer.weight.numel())
-
-    with torch.device("meta"), torch.no_grad():
-        network = TransformNet(config)
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                layer.register_forward_hook(count)
-        network(torch.empty(1, 3, height, width))
-    return sum(counted)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        TransformNet(config)(torch.empty(1, 3, height, width))
+    return counter.get_total_flops() // 2  # a multiplication and an addition are two operations
 
 
 @pytest.mark.parametrize(
@@ -83,7 +74,7 @@ def test_multiply_adds_by_hand() -> None:
     assert count_multiply_adds(config, 16, 16) == by_hand
 
 
-@pytest.mark.parametrize("residual_blocks", [1, 2, 5, 9])
+@pytest.mark.parametrize("residual_blocks", range(1, 10))
 @pytest.mark.parametrize("padding", ["reflect", "reflect-start", "same"])
 def test_residual_blocks(residual_blocks: int, padding: str) -> None:
     config = TransformNetConfig(residual_blocks=residual_blocks, width=TINY, padding=padding)
@@ -122,7 +113,7 @@ def test_instance_normalization_looks_at_each_picture_alone_in_training_and_eval
         torch.testing.assert_close(mode(pictures)[1:2], mode(pictures[1:2]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("height", range(16, 21))
+@pytest.mark.parametrize("height", range(16, 25))
 @pytest.mark.parametrize("padding", ["reflect", "same"])
 @pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
 def test_sides_grow_to_the_next_multiple_of_4(height: int, padding: str, upsampling: str) -> None:
